@@ -1,0 +1,150 @@
+"""Configs: frozen, unknown keys refused with file and key named, one default per value."""
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from haymaker.errors import ConfigError
+
+TaskName = Literal["mdqa", "musique", "summhay", "niah", "kv"]
+Setting = Literal["real", "real-limited", "high-high", "high-low", "low-high", "low-low", "symbolic"]
+SplitName = Literal["train", "dev", "test"]
+
+
+class Frozen(BaseModel):
+    """Base of every config. `Config(**values)` raises ConfigError, never pydantic's own error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(f"{type(self).__name__}: {explain(error, type(self))}") from None
+
+    def changed(self: "Model", **values: Any) -> "Model":  # not Self: beartype cannot check it in a method alone
+        """A copy with some values changed, validated again."""
+        return type(self)(**{**self.model_dump(), **values})
+
+
+class Recipe(Frozen):
+    """What to build: a task in one setting, `rows` rows of at most `length` tokens, answer included.
+
+    Without `source` the miniature world is the data; with it, real rows of a file in the task's official format.
+    """
+
+    task: TaskName
+    setting: Setting = "real"
+    length: int = Field(ge=16, description="tokens of a whole row: chat template, prompt and answer")
+    rows: int = Field(ge=1)
+    seed: int = 0
+    source: str | None = Field(default=None, description="file of real rows; None is the miniature world")
+    pool: str | None = Field(default=None, description="file of further passages (json list of title and text)")
+    split: SplitName = "train"
+    split_shares: dict[SplitName, float] | None = Field(
+        default=None, description="shares by hash of the question; None takes every row of the source"
+    )
+    competitors: int = Field(default=4, ge=0, description="documents of the gold one's kind, in varied contexts")
+    padding_competitors: int = Field(default=0, ge=0, description="the same, where the context is padding")
+    relations: tuple[str, ...] | None = Field(default=None, description="relations of real-limited; None: the task's")
+    hops: tuple[int, ...] | None = Field(default=None, description="numbers of hops asked for (musique); None: all")
+    prompt: str | None = Field(default=None, description="a prompt style's name; None: the task's")
+    chat_template: bool | None = Field(default=None, description="None uses the tokenizer's template if it has one")
+    documents: int | None = Field(default=None, ge=1, description="that many documents, instead of filling the length")
+    gold_position: int | None = Field(default=None, ge=0, description="documents before the gold one; None: by plan")
+    depth: float | None = Field(default=None, ge=0, le=1, description="share of the context before gold; None: by plan")
+
+
+class Extend(Frozen):
+    """Extension of a model's context to `length` tokens by a larger RoPE base and without a sliding window.
+
+    `theta=None` takes the NTK-aware base, theta * s^(d / (d - 2)) with s = length / original context and d the number
+    of rotated dimensions of a head.
+    """
+
+    length: int = Field(ge=16)
+    theta: float | None = Field(default=None, gt=0)
+    keep_window: bool = False
+
+
+class TrainConfig(Frozen):
+    """LoRA on q, k, v and o; loss on answer tokens only, averaged over all answer tokens of a step."""
+
+    steps: int = Field(default=100, ge=1)
+    batch: int = Field(default=16, ge=1)
+    rate: float = Field(default=1e-3, gt=0)
+    warmup_share: float = Field(default=0.05, ge=0, le=1)
+    rank: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16.0, gt=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    tokens_at_once: int = Field(default=16_384, ge=1)  # of one forward pass; a step of more is taken in parts
+    seed: int = 0
+    save_every: int = Field(default=50, ge=1)  # steps
+
+
+Model = TypeVar("Model", bound=Frozen)
+
+
+def load_config(path: Path, kind: type[Model], overrides: list[str] | None = None) -> Model:
+    """Read a YAML file as `kind`, with `a.b=c` overrides on top. Errors name the file and the key."""
+    values = read_yaml(path)
+    for override in overrides or []:
+        set_dotted(values, override)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error, kind)}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping a YAML file holds."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML config") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(values).__name__}")
+    return values
+
+
+def set_dotted(values: dict[str, Any], override: str) -> None:
+    """Apply one `a.b=c` override to nested mappings; the value is read as YAML."""
+    dotted, found, text = override.partition("=")
+    if not found or not dotted:
+        raise ConfigError(f"--set {override}: expected key=value, as in --set train.steps=50")
+    *parents, last = dotted.split(".")
+    for key in parents:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: {key} is a value, not a group of keys")
+    values[last] = yaml.safe_load(text)
+
+
+def explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    """Pydantic's findings as one sentence: key, what is wrong, what was found, which keys there are."""
+    parts = []
+    for found in error.errors():
+        key = ".".join(str(part) for part in found["loc"]) or "the config"
+        if found["type"] == "extra_forbidden":
+            parts.append(f"unknown key {key} (known here: {', '.join(known_keys(kind, found['loc']))})")
+        elif found["type"] == "missing":
+            parts.append(f"{key} is required")
+        else:
+            parts.append(f"{key}: {found['msg'].removeprefix('Value error, ')}, found {found['input']!r}")
+    return "; ".join(parts)
+
+
+def known_keys(kind: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed where an unknown one was found."""
+    for part in location[:-1]:
+        field = kind.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            break
+        kind = field.annotation
+    return sorted(kind.model_fields)

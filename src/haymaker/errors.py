@@ -1,0 +1,50 @@
+"""Everything Haymaker raises on purpose.
+
+HaymakerError
+├── ConfigError         a config, recipe, flag or name that cannot be used
+├── DataError           a file or row that is not what its format says
+│   └── LengthError     a row that does not fit its token budget or context
+├── ModelError          a model or tokenizer that cannot be loaded or used as asked
+│   ├── ExtensionError  a RoPE base or window that did not take
+│   └── ProbeError      rows, spans, heads or layers that the attention function cannot serve
+├── StudyError          a cell that failed or a store that cannot be used
+└── Interrupted         the user stopped the work; what was finished is kept
+
+A message says what was expected, what was found, where, and what to do.
+"""
+
+
+class HaymakerError(Exception):
+    """Base of all errors a user can act on; the command line prints it as one sentence."""
+
+
+class ConfigError(HaymakerError):
+    """A config, recipe, flag or name cannot be used as written."""
+
+
+class DataError(HaymakerError):
+    """A file or row is not what its format says."""
+
+
+class LengthError(DataError):
+    """A row does not fit its token budget or the model's context."""
+
+
+class ModelError(HaymakerError):
+    """A model, tokenizer or adapter cannot be loaded or used as asked."""
+
+
+class ExtensionError(ModelError):
+    """A RoPE base, window or adapter did not take effect, or a model lacks what extension needs."""
+
+
+class ProbeError(ModelError):
+    """Rows, spans, heads or layers that the attention function cannot serve."""
+
+
+class StudyError(HaymakerError):
+    """A study's cell failed, or its store cannot be used."""
+
+
+class Interrupted(HaymakerError):
+    """The user stopped the work; what was finished is kept and resumes."""

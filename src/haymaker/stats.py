@@ -1,0 +1,79 @@
+"""Pure statistics: intervals, rank correlation, reliability. No torch, no files."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy import stats as scipy_stats
+
+
+class Interval(NamedTuple):
+    """A mean with its confidence bounds."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Correlation(NamedTuple):
+    """Spearman's rank correlation, its two-sided permutation p-value, and the number of pairs."""
+
+    rho: float
+    p: float
+    n: int
+
+
+def bootstrap_mean(
+    values: Float[ndarray, "n"], confidence: float = 0.95, draws: int = 2_000, seed: int = 0
+) -> Interval:
+    """Mean of `values` with a percentile bootstrap interval over them (Efron 1979)."""
+    if len(values) == 0:
+        raise ValueError("an interval needs at least one value, found none")
+    picks = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
+    low, high = np.quantile(values[picks].mean(axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def bootstrap_grid(
+    values: Float[ndarray, "n layer head"], confidence: float = 0.95, draws: int = 500, seed: int = 0
+) -> tuple[Float[ndarray, "layer head"], Float[ndarray, "layer head"]]:
+    """Bounds of the mean over n of every (layer, head), by the percentile bootstrap."""
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=draws)
+    means = np.tensordot(counts / len(values), values, axes=1)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return low, high
+
+
+def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int = 0) -> Correlation:
+    """Spearman's rho with a permutation p-value: all orders up to n = 8, 10,000 random ones beyond.
+
+    A constant side has no ranks to correlate: rho and p are NaN.
+    """
+    n = len(first)
+    if n < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return Correlation(float("nan"), float("nan"), n)
+    ranks = scipy_stats.rankdata(first), scipy_stats.rankdata(second)
+
+    def rho(permuted: ndarray) -> float:
+        return float(np.corrcoef(permuted, ranks[1])[0, 1])
+
+    result = scipy_stats.permutation_test(
+        (ranks[0],), rho, permutation_type="pairings", n_resamples=10_000 if n > 8 else np.inf, rng=seed
+    )
+    return Correlation(float(result.statistic), float(result.pvalue), n)
+
+
+def split_half(values: Float[ndarray, "n layer head"], draws: int = 50, seed: int = 0) -> float:
+    """Reliability of a head map: mean correlation of two random halves' means, stepped up by Spearman-Brown."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        order = rng.permutation(len(values))
+        halves = [values[order[i::2]].mean(axis=0).ravel() for i in (0, 1)]
+        if any(np.ptp(half) == 0 for half in halves):
+            return float("nan")
+        correlation = np.corrcoef(halves[0], halves[1])[0, 1]
+        found.append(2 * correlation / (1 + correlation))
+    return float(np.mean(found))
