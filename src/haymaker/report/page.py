@@ -1,0 +1,134 @@
+"""results.json to report.html: the same rows give the same bytes."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from haymaker.report.charts import Figure, length_charts, masking_charts, similarity_charts
+from haymaker.report.findings import find
+from haymaker.report.maps import head_maps
+from haymaker.report.summary import group_name, summary
+from haymaker.report.tables import GROUPED, Row, Tables, check, groups, in_group, read_results
+from haymaker.report.tracks import f1_tracks, patching_tracks, timing_tracks
+
+MOST_ROWS = 400  # of a table in full; results.json holds the rest, and the page says so
+
+# Name of a part of the page: the table it is drawn from, and how. Its title and its prose are in page.html.
+PARTS: dict[str, tuple[str, Callable[[Tables], list[Figure]]]] = {
+    "scores": ("evaluation", f1_tracks),
+    "lengths": ("evaluation", length_charts),
+    "heads": ("heads", head_maps),
+    "similarity": ("similarity", similarity_charts),
+    "masking": ("ablation", masking_charts),
+    "patching": ("patching", patching_tracks),
+    "timings": ("timings", timing_tracks),
+}
+
+
+def write_report(results_path: Path | str, out_path: Path | str) -> Path:
+    """Render results.json to one HTML file, which appears complete or not at all. Raises DataError for bad rows."""
+    source, out = Path(results_path), Path(out_path)
+    page = render(read_results(source), source=str(source))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        unfinished.write_text(page, encoding="utf-8")
+        os.replace(unfinished, out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return out
+
+
+def render(results: Any, source: str = "results") -> str:
+    """The page for {"meta": {...}, "tables": {name: [rows]}}; a pure function.
+
+    `source` names the rows in errors. Raises DataError for a row that is not as its table says.
+    """
+    meta, tables = check(results, source)
+    grouped = {group: in_group(tables, group) for group in groups(*(tables[name] for name in GROUPED))}
+    several = len(grouped) > 1
+    names = {group: group_name(group) if several else "" for group in grouped}
+    findings = {group: find(rows) for group, rows in grouped.items()}
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            title=str(meta.get("study") or "Study without a name"),
+            over=" · ".join(["Haymaker study", *(str(meta[key])[:10] for key in ("created",) if meta.get(key))]),
+            meta=flat({key: value for key, value in meta.items() if key not in ("study", "config")}),
+            config=as_yaml(meta.get("config") or {}),
+            summaries=[summary(group, rows, findings[group], meta) for group, rows in grouped.items()],
+            findings=[(names[group], found) for group, found in findings.items()],
+            parts={part: figures_of(part, grouped, tables, names) for part in PARTS},
+            absent={part: absent(table, results["tables"]) for part, (table, _) in PARTS.items()},
+            tables=[Listing.of(name, rows) for name, rows in tables.items()],
+        )
+    )
+
+
+def as_yaml(value: Any) -> str:
+    return yaml.safe_dump(json.loads(json.dumps(value, default=str)), sort_keys=False, allow_unicode=True)
+
+
+@cache
+def environment() -> Environment:
+    loader = FileSystemLoader(Path(__file__).parent)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def figures_of(part: str, grouped: dict[Any, Tables], tables: Tables, names: dict[Any, str]) -> list[Any]:
+    """(name of the group, its figures) for one part; timings belong to no group."""
+    table, draw = PARTS[part]
+    if table not in GROUPED:
+        return [("", figures)] if (figures := draw(tables)) else []
+    drawn = [(names[group], draw(rows)) for group, rows in grouped.items()]
+    return [(name, figures) for name, figures in drawn if figures]
+
+
+def absent(table: str, tables: Tables) -> str:
+    """Why a part has nothing to show."""
+    if table not in tables:
+        return f"The table {table} is missing from the results, so there is nothing to show here."
+    if not tables[table]:
+        return f"The table {table} has no rows, so there is nothing to show here."
+    return f"The rows of the table {table} hold nothing that can be drawn here."
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested mappings as (dotted key, value) pairs."""
+    pairs = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            pairs += flat(value, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", f"{value:,}" if isinstance(value, int) else str(value)))
+    return pairs
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table's rows as the page prints them."""
+
+    name: str
+    columns: list[str]
+    rows: list[list[str]]
+    total: int
+
+    @classmethod
+    def of(cls, name: str, rows: list[Row]) -> "Listing":
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        return cls(name, columns, [[printed(row.get(key)) for key in columns] for row in rows[:MOST_ROWS]], len(rows))
+
+
+def printed(value: Any) -> str:
+    """A cell of a table: fractions with four digits, nothing for null."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)

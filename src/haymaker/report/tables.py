@@ -1,0 +1,140 @@
+"""What the report reads: the tables of results.json, their columns, and the settings' names and order."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from haymaker.errors import DataError
+
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
+Group = tuple[str, str]  # (model, task)
+
+COLUMNS = {
+    "evaluation": "model setting task split length n f1 f1_low f1_high em em_low em_high cut_off seconds",
+    "heads": "model setting task metric layer head score low high n",
+    "similarity": "model task setting reference cosine recall subset overlap k active active_reference f1",
+    "ablation": "model setting task heads k draw f1 f1_low f1_high n head_list",
+    "patching": "model task donor setting heads k draw f1 f1_low f1_high f1_original delta n head_list",
+    "correlation": "model task measure spearman p n",
+    "timings": "cell stage setting seconds cached",
+}
+# Columns that hold words, and numbers that the page cannot do without; all other columns are numbers or null.
+KEYS = {"model", "setting", "task", "split", "metric", "reference", "donor", "measure", "cell", "stage"}
+WORDS = KEYS | {"heads", "head_list", "cached", "draw"}
+NEEDED = {"layer", "head", "n", "k", "length", "active", "active_reference"}
+
+GROUPED = tuple(name for name, columns in COLUMNS.items() if "task" in columns.split())
+
+SYNTHETIC = ("high-high", "high-low", "low-high", "low-low", "symbolic")
+
+# What a setting means, in the order in which the page shows them.
+MEANING = {
+    "base": "as pre-trained",
+    "extended": "larger RoPE base, no training",
+    "real": "real questions and documents",
+    "real-limited": "real, fewer relations",
+    "high-high": "natural facts, varied context",
+    "high-low": "natural facts, filler context",
+    "low-high": "templated facts, varied context",
+    "low-low": "templated facts, filler context",
+    "symbolic": "symbols instead of prose",
+}
+
+
+def read_results(path: Path) -> Any:
+    """The contents of a results.json. Raises DataError where it cannot be read or is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give the results.json of a study") from None
+    except ValueError as error:
+        raise DataError(f"{path}: expected JSON, found something else ({error}); run the study again") from None
+
+
+def check(results: Any, source: str = "results") -> tuple[dict[str, Any], Tables]:
+    """(meta, tables) of results; tables that are missing come back empty.
+
+    Raises DataError naming source, table, row and column where a row is not as its table says.
+    """
+    if not isinstance(results, dict) or not isinstance(results.get("tables"), dict):
+        raise DataError(f'{source}: expected {{"meta": ..., "tables": ...}}; give the results.json of a study')
+    meta = results.get("meta", {})
+    if not isinstance(meta, dict):
+        raise DataError(f"{source}: expected meta to be a mapping, found {type(meta).__name__}")
+    tables = {name: [] for name in COLUMNS} | results["tables"]
+    for name, rows in tables.items():
+        check_rows(f"{source}, table {name}", rows, COLUMNS.get(name, "").split())
+    return meta, tables
+
+
+def check_rows(where: str, rows: Any, columns: list[str]) -> None:
+    """Raise DataError unless `rows` is a list of mappings with all columns, each of its kind."""
+    if not isinstance(rows, list):
+        raise DataError(f"{where}: expected a list of rows, found {type(rows).__name__}")
+    for i, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise DataError(f"{where}, row {i}: expected a mapping of columns, found {type(row).__name__}")
+        if missing := [column for column in columns if column not in row]:
+            raise DataError(f"{where}, row {i}: no column {', '.join(missing)}; write null where nothing is known")
+        for column in columns:
+            check_value(f"{where}, row {i}, column {column}", column, row[column])
+
+
+def check_value(where: str, column: str, value: Any) -> None:
+    """Raise DataError where a number is not one, or null where the page cannot do without it."""
+    if column in NEEDED and value is None:
+        raise DataError(f"{where}: expected a number, found null; write 0 where there is none")
+    if column not in WORDS and not isinstance(value, int | float | None):
+        raise DataError(f"{where}: expected a number or null, found {value!r}")
+
+
+def select(rows: Iterable[Row], **wanted: Any) -> list[Row]:
+    """The rows whose columns equal the wanted values; a tuple allows any of its members."""
+    allowed = {key: value if isinstance(value, tuple) else (value,) for key, value in wanted.items()}
+    return [row for row in rows if all(row[key] in values for key, values in allowed.items())]
+
+
+def groups(*tables: list[Row]) -> list[Group]:
+    """Every (model, task) of the tables, in order of appearance."""
+    return list(dict.fromkeys((row["model"], row["task"]) for rows in tables for row in rows))
+
+
+def in_group(tables: Tables, group: Group) -> Tables:
+    """The tables with only the rows of one (model, task); timings belong to no group."""
+    model, task = group
+    return {name: select(tables[name], model=model, task=task) for name in GROUPED}
+
+
+def in_order(settings: Iterable[str]) -> list[str]:
+    """Settings once each, in the order of MEANING; unknown ones after them, as they came."""
+    known = list(MEANING)
+    return sorted(dict.fromkeys(settings), key=lambda name: known.index(name) if name in known else len(known))
+
+
+def kind(setting: str) -> str:
+    """untrained, real, synthetic or other: what a setting's colour says."""
+    if setting in SYNTHETIC:
+        return "synthetic"
+    return {"base": "untrained", "extended": "untrained", "real": "real", "real-limited": "real"}.get(setting, "other")
+
+
+def of_test(evaluation: list[Row]) -> list[Row]:
+    """The rows of the split called test, or all where there is none."""
+    return select(evaluation, split="test") or evaluation
+
+
+def main_length(evaluation: list[Row]) -> int:
+    """The length at which the settings are compared: the one with most settings, the longer of two."""
+    lengths = {row["length"] for row in evaluation}
+    return max(lengths, key=lambda length: (len({r["setting"] for r in evaluation if r["length"] == length}), length))
+
+
+def at_main_length(evaluation: list[Row]) -> dict[str, Row]:
+    """One row per setting, in order: of the test split, at the length where the settings are compared."""
+    rows = of_test(evaluation)
+    if not rows:
+        return {}
+    rows = select(rows, length=main_length(rows))
+    return {setting: select(rows, setting=setting)[0] for setting in in_order(row["setting"] for row in rows)}
