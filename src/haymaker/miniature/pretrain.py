@@ -1,0 +1,364 @@
+"""Pre-train the miniature base models from scratch: `python -m haymaker.miniature.pretrain llama --out DIR`.
+
+Rows are several documents, then several questions about them; answer tokens weigh 1 and the rest 0.15. Contexts grow
+by phases from 64 to 128 tokens, never beyond. Muon trains the matrices, AdamW the embeddings and norms.
+Runs resume by default.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from random import Random
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+
+from haymaker.miniature.grammar import RELATIONS
+from haymaker.miniature.world import Fact, World, dictionary, question, statement
+from haymaker.records import Span
+
+MODELS = Path(__file__).parent / "models"
+CONTEXT_WEIGHT = 0.15
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps on rows of one length (tokens) and one mixture; Muon's rate goes linearly from `rate` to `final_rate`."""
+
+    steps: int
+    length: int
+    tokens_per_step: int
+    shares: dict[str, float]
+    rate: float
+    final_rate: float
+
+
+# Shares of rows by the manner of their documents; the world's real prose is the rest. Matching a question's name to a
+# document's forms within minutes on bare pairs of names and hardly at all on prose, so the pairs come first.
+LEDGER = {"ledger": 1.0}
+TERSE = {"symbolic": 0.06, "ledger": 0.25, "template": 0.25, "writer": 0.05}
+FULL = {"symbolic": 0.06, "ledger": 0.04, "template": 0.06, "writer": 0.10}
+PHASES = (
+    Phase(300, 64, 4_096, LEDGER, 0.02, 0.005),
+    Phase(300, 96, 4_096, TERSE, 0.01, 0.01),
+    Phase(1_800, 128, 4_096, FULL, 0.01, 0.0),
+)
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Shape of a base model and how it is trained; lengths in tokens."""
+
+    architecture: str = "llama"
+    hidden: int = 192
+    layers: int = 4
+    heads: int = 8
+    key_value_heads: int = 4
+    head_dim: int = 32
+    feed_forward: int = 384
+    context: int = 128
+    window: int | None = None
+    warmup_steps: int = 50
+    muon_rate: float = 0.02
+    adam_rate: float = 0.003
+    seed: int = 0
+    phases: tuple[Phase, ...] = PHASES
+
+    @property
+    def steps(self) -> int:
+        return sum(phase.steps for phase in self.phases)
+
+    def at(self, step: int) -> tuple[Phase, float]:
+        """The phase of a step, and the share of the full rate at it."""
+        first = 0
+        for phase in self.phases:
+            if step < first + phase.steps:
+                progress = (step - first) / phase.steps
+                rate = phase.rate + progress * (phase.final_rate - phase.rate)
+                return phase, rate / self.muon_rate * min(1.0, (step + 1) / self.warmup_steps)
+            first += phase.steps
+        raise IndexError(f"step {step} of {self.steps}")
+
+
+def new_model(config: PretrainConfig, vocabulary: int) -> torch.nn.Module:
+    shared = dict(
+        vocab_size=vocabulary,
+        hidden_size=config.hidden,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.key_value_heads,
+        head_dim=config.head_dim,
+        intermediate_size=config.feed_forward,
+        max_position_embeddings=config.context,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+    )
+    torch.manual_seed(config.seed)
+    if config.architecture == "mistral":
+        return MistralForCausalLM(MistralConfig(**shared, sliding_window=config.window))
+    return LlamaForCausalLM(LlamaConfig(**shared))
+
+
+# ---- rows
+
+
+Asked = tuple[str, str]  # a question and its answer
+
+
+def draw_manner(rng: Random, shares: dict[str, float]) -> str:
+    draw = rng.random()
+    for manner, share in shares.items():
+        if draw < share:
+            return manner
+        draw -= share
+    return "real"
+
+
+def stream(manner: str, world: World, rng: Random) -> Iterator[tuple[str, Asked]]:
+    """Endless (document, question about it) in one manner."""
+    if manner == "symbolic":
+        return symbols(rng)
+    return ledger(world, rng) if manner == "ledger" else prose(world, rng, manner)
+
+
+def ledger(world: World, rng: Random) -> Iterator[tuple[str, Asked]]:
+    """Bare pairs of names, asked for by the first."""
+    names: list[str] = []
+    while True:
+        first, second = world.name(rng, names), world.name(rng, names)
+        names += [first, second]
+        yield f"{first}: {second}", (f"{first}?", second)
+
+
+def prose(world: World, rng: Random, manner: str) -> Iterator[tuple[str, Asked]]:
+    """Documents of one relation or of several, no two about the same entities."""
+    relation = rng.choice(RELATIONS) if rng.random() < 0.7 else None
+    facts: list[Fact] = []
+    while True:
+        taken = [name for fact in facts for name in (fact.subject, fact.object)]
+        fact = second_fact(world, rng, facts, taken) if relation is None and rng.random() < 0.3 else None
+        facts.append(fact or world.fact(rng, relation, taken))
+        document = "".join(piece.text for piece in statement(facts[-1], rng, manner))
+        yield document, (question(facts[-1], rng, manner), facts[-1].object)
+
+
+def second_fact(world: World, rng: Random, facts: list[Fact], taken: list[str]) -> Fact | None:
+    """Another relation of an entity already told of: what keeps a model from matching names alone."""
+    if not facts:
+        return None
+    known = rng.choice(facts)
+    told = {fact.relation for fact in facts if fact.subject == known.subject}
+    others = [r for r in RELATIONS if r.subject == known.relation.subject and r not in told]
+    if not others:
+        return None
+    relation = rng.choice(others)
+    return Fact(relation, known.subject, world.entity(relation.object, rng, taken))
+
+
+def symbols(rng: Random) -> Iterator[tuple[str, Asked]]:
+    """Endless dictionaries of numbers, each with a look-up."""
+    pairs = iter(dictionary(rng, 100).items())
+    for (a, b), (c, d) in zip(pairs, pairs, strict=False):
+        yield f"{{{a}: {b}, {c}: {d}}}", (f"What is the value of {a}?", b)
+
+
+def row(
+    world: World, key: int, length: int, shares: dict[str, float], size_of: Callable[[str], int]
+) -> tuple[str, list[Span]]:
+    """The text of training row `key`, at most `length` tokens, and the character spans of its answers.
+
+    Documents fill a drawn share of the length, questions about some of them the rest.
+    """
+    rng = world.rng("pretrain", key)
+    documents = stream(draw_manner(rng, shares), world, rng)
+    text, asked, used = "", [], 1
+    share = rng.uniform(0.4, 0.75)
+    for number, (document, query) in enumerate(documents, 1):
+        line = f"[{number}] {document}\n"
+        if number > 1 and used + size_of(line) > share * length:
+            break
+        text, used = text + line, used + size_of(line)
+        asked.append(query)
+        if rng.random() < 0.05:
+            asked.pop()
+    spans = []
+    for query, answer in rng.sample(asked, len(asked)):
+        start, stop = f"Question: {query}\nAnswer:", f" {answer}<|end|>"
+        if used + size_of(start + stop) > length:
+            break
+        spans.append(Span(len(text + start), len(text + start + stop)))
+        text, used = text + start + stop, used + size_of(start + stop)
+    return text, spans
+
+
+def batches(tokenizer, world: World, config: PretrainConfig, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """(ids, weights) [batch, token] of every step from `first` on."""
+    backend = tokenizer.backend_tokenizer
+
+    def size_of(text: str) -> int:
+        return len(backend.encode(text, add_special_tokens=False).ids)
+
+    for step in range(first, config.steps):
+        phase, _ = config.at(step)
+        keys = range(step * 1_000, step * 1_000 + phase.tokens_per_step // phase.length)
+        yield collate(backend, [row(world, key, phase.length, phase.shares, size_of) for key in keys])
+
+
+def collate(backend: Tokenizer, rows: list[tuple[str, list[Span]]]) -> tuple[Tensor, Tensor]:
+    """Padded ids and loss weights [batch, token]."""
+    encodings = backend.encode_batch([text for text, _ in rows])
+    width = max(len(encoding.ids) for encoding in encodings)
+    ids, weights = torch.full((len(rows), width), 2), torch.zeros(len(rows), width)
+    for i, (encoding, (_, answers)) in enumerate(zip(encodings, rows, strict=True)):
+        ids[i, : len(encoding.ids)] = torch.tensor(encoding.ids)
+        weights[i, 1 : len(encoding.ids)] = CONTEXT_WEIGHT
+        for span in answers:
+            weights[i, encoding.char_to_token(span.start + 1) : encoding.char_to_token(span.stop - 1) + 1] = 1.0
+    return ids, weights
+
+
+# ---- optimisation
+
+
+def optimizers(model: torch.nn.Module, config: PretrainConfig) -> list[torch.optim.Optimizer]:
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    return [
+        torch.optim.Muon(matrices, lr=config.muon_rate, weight_decay=0.0, adjust_lr_fn="original"),
+        torch.optim.AdamW(others, lr=config.adam_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def loss_of(model: torch.nn.Module, ids: Tensor, weights: Tensor) -> Tensor:
+    logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
+    losses = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:].flatten(), reduction="none")
+    weights = weights[:, 1:].flatten()
+    return (losses * weights).sum() / weights.sum()
+
+
+def train_step(model: torch.nn.Module, chosen: list[torch.optim.Optimizer], batch: tuple[Tensor, Tensor]) -> float:
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        loss = loss_of(model, *(part.to(model.device) for part in batch))
+    loss.backward()
+    for optimizer in chosen:
+        optimizer.step()
+        optimizer.zero_grad()
+    return loss.item()
+
+
+@torch.no_grad()
+def accuracy(model: torch.nn.Module, tokenizer, config: PretrainConfig, rows: int = 64) -> float:
+    """Share of held-out answers, at the full context, whose every token is the model's first choice."""
+    held_out = replace(config, phases=(replace(config.phases[-1], steps=1, tokens_per_step=rows * config.context),))
+    ids, weights = next(batches(tokenizer, World("dev"), held_out, 0))
+    right = model(input_ids=ids.to(model.device)).logits[:, :-1].argmax(-1).cpu() == ids[:, 1:]
+    answer = weights[:, 1:] == 1
+    hits = []
+    for row_right, row_answer in zip(right, answer, strict=True):
+        starts = torch.flatten(torch.nonzero(row_answer & ~torch.roll(row_answer, 1)))
+        stops = torch.flatten(torch.nonzero(row_answer & ~torch.roll(row_answer, -1))) + 1
+        hits += [bool(row_right[a:b].all()) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+    return sum(hits) / len(hits)
+
+
+# ---- state on disk
+
+
+def save_state(folder: Path, model: torch.nn.Module, chosen: list[torch.optim.Optimizer], step: int) -> None:
+    """Weights and optimizer moments in one safetensors file that replaces the old one at once."""
+    tensors = {f"model/{name}": p.detach() for name, p in model.named_parameters()}
+    for i, optimizer in enumerate(chosen):
+        for j, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{i}/{j}/{key}": torch.as_tensor(value) for key, value in state.items()}
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "state.tmp", {"step": str(step)})
+    os.replace(folder / "state.tmp", folder / "state.safetensors")
+
+
+def load_state(folder: Path, model: torch.nn.Module, chosen: list[torch.optim.Optimizer]) -> int:
+    """Restore what `save_state` wrote; the number of finished steps, 0 where nothing was written."""
+    path = folder / "state.safetensors"
+    if not path.exists():
+        return 0
+    tensors = load_file(path)
+    for name, parameter in model.named_parameters():
+        parameter.data.copy_(tensors[f"model/{name}"])
+    for i, optimizer in enumerate(chosen):
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith(f"optimizer/{i}/"):
+                _, _, j, key = name.split("/")
+                state.setdefault(int(j), {})[key] = value
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    with safe_open(path, "pt") as file:
+        return int(file.metadata()["step"])
+
+
+def publish(folder: Path, model: torch.nn.Module, tokenizer, config: PretrainConfig, seconds: float) -> None:
+    """Write the model folder that ships: weights in bfloat16, tokenizer, training record."""
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    model.float()
+    record = {
+        "config": asdict(config),
+        "exact_match": accuracy(model, tokenizer, config, rows=400),
+        "seconds_of_last_run": round(seconds),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def pretrain(config: PretrainConfig, out: Path, tokenizer_folder: Path, compiled: bool, device: str) -> None:
+    """Train `config` to its last step, from where `out` stopped, and publish the model in `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    model = new_model(config, len(tokenizer)).to(device)
+    chosen = optimizers(model, config)
+    first = load_state(out, model, chosen)
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers(model, config)]
+    run = torch.compile(model) if compiled else model
+    started = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress, (out / "log.jsonl").open("a") as log:
+        bar = progress.add_task("pre-train", total=config.steps, completed=first)
+        for step, batch in enumerate(batches(tokenizer, World("pretrain"), config, first), first):
+            for optimizer, full in zip(chosen, rates, strict=True):
+                for group, rate in zip(optimizer.param_groups, full, strict=True):
+                    group["lr"] = rate * config.at(step)[1]
+            loss = train_step(run, chosen, batch)
+            progress.update(bar, advance=1, description=f"loss {loss:.3f}")
+            if (step + 1) % 100 == 0 or step + 1 == config.steps:
+                save_state(out, model, chosen, step + 1)
+                score = accuracy(model, tokenizer, config)
+                log.write(json.dumps({"step": step + 1, "loss": round(loss, 4), "exact_match": round(score, 4)}) + "\n")
+                log.flush()
+    publish(out, model, tokenizer, config, time.monotonic() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("architecture", choices=("llama", "mistral"))
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; run again to resume")
+    parser.add_argument("--tokenizer", type=Path, default=MODELS / "llama", help="folder of the world's tokenizer")
+    parser.add_argument("--compile", action="store_true", help="torch.compile: faster after a minute")
+    parser.add_argument("--device", default="cpu")
+    chosen = parser.parse_args()
+    window = 64 if chosen.architecture == "mistral" else None
+    config = PretrainConfig(architecture=chosen.architecture, window=window)
+    pretrain(config, chosen.out, chosen.tokenizer, chosen.compile, chosen.device)
+
+
+if __name__ == "__main__":
+    main()
