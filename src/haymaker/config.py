@@ -79,7 +79,7 @@ class TrainConfig(Frozen):
     rank: int = Field(default=8, ge=1)
     alpha: float = Field(default=16.0, gt=0)
     clip_norm: float = Field(default=1.0, gt=0)
-    tokens_at_once: int = Field(default=16_384, ge=1)  # of one forward pass; a step of more is taken in parts
+    tokens_at_once: int = Field(default=2_048, ge=1)  # of one forward pass; a step of more is taken in parts
     seed: int = 0
     save_every: int = Field(default=50, ge=1)  # steps
 

@@ -1,5 +1,6 @@
 """Pure statistics: intervals, rank correlation, reliability. No torch, no files."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +61,7 @@ def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int 
         return float(np.corrcoef(permuted, ranks[1])[0, 1])
 
     result = scipy_stats.permutation_test(
-        (ranks[0],), rho, permutation_type="pairings", n_resamples=10_000 if n > 8 else np.inf, rng=seed
+        (ranks[0],), rho, permutation_type="pairings", n_resamples=10_000 if n > 8 else math.factorial(n), rng=seed
     )
     return Correlation(float(result.statistic), float(result.pvalue), n)
 

@@ -6,6 +6,7 @@ answer follows as the tokens that continue it, closed as the model closes an ans
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -53,7 +54,13 @@ def encode_many(
 
 def count_tokens(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Tokens of each text alone, without special tokens."""
-    return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]]
+    return [len(ids) for ids in ids_of(texts, tokenizer)]
+
+
+def ids_of(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """The tokens of each text alone, without special tokens."""
+    ids: Any = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    return ids
 
 
 def render(example: Example, tokenizer: PreTrainedTokenizerBase, use_template: bool) -> tuple[str, list[int]]:
@@ -119,8 +126,8 @@ def answer_ids(prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase, use
     """
     tail = prompt[prompt.rfind("\n") + 1 :][-200:] if not use_template else ""
     joined = answer if use_template or prompt[-1:].isspace() else f" {answer}"
-    before, both = tokenizer([tail, tail + joined], add_special_tokens=False, verbose=False)["input_ids"]
+    before, both = ids_of([tail, tail + joined], tokenizer)
     if both[: len(before)] != before:
-        both = [*before, *tokenizer(joined, add_special_tokens=False, verbose=False)["input_ids"]]
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        both = [*before, *ids_of([joined], tokenizer)[0]]
+    end: list[Any] = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     return (*both[len(before) :], *end)
