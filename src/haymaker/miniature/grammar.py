@@ -182,7 +182,11 @@ RELATIONS = (
             "For the fair of {x}{d} traders bring their goods to {y}.",
         ),
         "The venue of {x} is {y}.",
-        ("Where is the fair of {x} held?", "Which town hosts the fair of {x}?", "Where does the fair of {x} take place?"),
+        (
+            "Where is the fair of {x} held?",
+            "Which town hosts the fair of {x}?",
+            "Where does the fair of {x} take place?",
+        ),
         ("Where are the tents of the fair of {x} raised?", "Where is the fair of {x} held?"),
     ),
 )
@@ -212,16 +216,16 @@ DETAILS = {
 
 ADJECTIVES = (
     "old young green grey silent narrow wide broken golden wooden heavy early late distant warm cold gentle bright "
-    "dark empty crowded dusty wet dry steep shallow hidden open simple rare common pale soft hard quick slow high low round "
-    "plain busy lonely muddy frozen sweet bitter salty fresh"
+    "dark empty crowded dusty wet dry steep shallow hidden open simple rare common pale soft hard quick slow high "
+    "low round plain busy lonely muddy frozen sweet bitter salty fresh"
 ).split()
 NOUNS = (
     "river mill bridge field orchard wall gate tower market road harbour forest valley hill garden roof window lamp "
     "bell boat wagon barn stable well fountain square church inn kitchen cellar oven loom anvil ladder rope basket "
     "barrel kettle blanket mirror candle table bench fence path stream pond meadow marsh cliff shore island cloud "
-    "storm wind frost harvest winter summer autumn evening morning fog moon star shadow stone brick sand clay copper iron "
-    "silver salt honey wheat barley apple plum pear onion cheese bread wool linen leather paper ink song dance story "
-    "letter map drum flute crow heron otter fox goat mule hen goose trout salmon beetle"
+    "storm wind frost harvest winter summer autumn evening morning fog moon star shadow stone brick sand clay copper "
+    "iron silver salt honey wheat barley apple plum pear onion cheese bread wool linen leather paper ink song dance "
+    "story letter map drum flute crow heron otter fox goat mule hen goose trout salmon beetle"
 ).split()
 VERBS = (
     "stood waited changed shone moved turned slept vanished returned remained rested stirred rattled glowed leaned "

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,7 +21,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+)
 
 from haymaker.miniature.grammar import RELATIONS
 from haymaker.miniature.world import Fact, World, dictionary, question, statement
@@ -28,28 +36,34 @@ from haymaker.records import Span
 
 MODELS = Path(__file__).parent / "models"
 CONTEXT_WEIGHT = 0.15
+SAVE_EVERY = 100  # steps
+
 
 @dataclass(frozen=True)
 class Phase:
-    """Steps on rows of one length (tokens) and one mixture; Muon's rate goes linearly from `rate` to `final_rate`."""
+    """Steps on rows of one length (tokens) and one mixture; Muon's rate goes linearly from `rate` to `final_rate`.
+
+    cloze: share of the queries that state the fact again up to its object, instead of asking for it.
+    """
 
     steps: int
     length: int
     tokens_per_step: int
     shares: dict[str, float]
+    cloze: float
     rate: float
     final_rate: float
 
 
-# Shares of rows by the manner of their documents; the world's real prose is the rest. Matching a question's name to a
-# document's forms within minutes on bare pairs of names and hardly at all on prose, so the pairs come first.
+# Shares of rows by the manner of their documents; the world's real prose is the rest. Matching a query's name to a
+# document's is learned suddenly, after some 500 steps on bare pairs of names and not on prose alone.
 LEDGER = {"ledger": 1.0}
 TERSE = {"symbolic": 0.06, "ledger": 0.25, "template": 0.25, "writer": 0.05}
 FULL = {"symbolic": 0.06, "ledger": 0.04, "template": 0.06, "writer": 0.10}
 PHASES = (
-    Phase(300, 64, 4_096, LEDGER, 0.02, 0.005),
-    Phase(300, 96, 4_096, TERSE, 0.01, 0.01),
-    Phase(1_800, 128, 4_096, FULL, 0.01, 0.0),
+    Phase(700, 64, 2_048, LEDGER, 1.0, 0.01, 0.01),
+    Phase(800, 96, 2_048, TERSE, 0.5, 0.01, 0.01),
+    Phase(2_500, 128, 2_048, FULL, 0.2, 0.01, 0.0),
 )
 
 
@@ -58,17 +72,19 @@ class PretrainConfig:
     """Shape of a base model and how it is trained; lengths in tokens."""
 
     architecture: str = "llama"
-    hidden: int = 192
+    hidden: int = 128
     layers: int = 4
     heads: int = 8
     key_value_heads: int = 4
     head_dim: int = 32
-    feed_forward: int = 384
+    feed_forward: int = 256
     context: int = 128
     window: int | None = None
     warmup_steps: int = 50
-    muon_rate: float = 0.02
+    muon_rate: float = 0.01
+    embedding_rate: float = 0.01
     adam_rate: float = 0.003
+    embedding_deviation: float = 1.0
     seed: int = 0
     phases: tuple[Phase, ...] = PHASES
 
@@ -88,8 +104,8 @@ class PretrainConfig:
         raise IndexError(f"step {step} of {self.steps}")
 
 
-def new_model(config: PretrainConfig, vocabulary: int) -> torch.nn.Module:
-    shared = dict(
+def new_model(config: PretrainConfig, vocabulary: int) -> PreTrainedModel:
+    shared: dict[str, Any] = dict(
         vocab_size=vocabulary,
         hidden_size=config.hidden,
         num_hidden_layers=config.layers,
@@ -99,21 +115,30 @@ def new_model(config: PretrainConfig, vocabulary: int) -> torch.nn.Module:
         intermediate_size=config.feed_forward,
         max_position_embeddings=config.context,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
         bos_token_id=0,
         eos_token_id=1,
         pad_token_id=2,
     )
     torch.manual_seed(config.seed)
     if config.architecture == "mistral":
-        return MistralForCausalLM(MistralConfig(**shared, sliding_window=config.window))
-    return LlamaForCausalLM(LlamaConfig(**shared))
+        model = MistralForCausalLM(MistralConfig(**shared, sliding_window=config.window))
+    else:
+        model = LlamaForCausalLM(LlamaConfig(**shared))
+    # Muon lets every layer write at full strength from the first steps; embeddings of the usual 0.02 would drown.
+    embeddings: Any = model.get_input_embeddings()
+    torch.nn.init.normal_(embeddings.weight, std=config.embedding_deviation)
+    return model
 
 
 # ---- rows
 
 
-Asked = tuple[str, str]  # a question and its answer
+Asked = tuple[str, str]  # what stands before an answer, and the answer
+
+
+def asked(query: str, answer: str) -> Asked:
+    return f"Question: {query}\nAnswer:", answer
 
 
 def draw_manner(rng: Random, shares: dict[str, float]) -> str:
@@ -125,23 +150,23 @@ def draw_manner(rng: Random, shares: dict[str, float]) -> str:
     return "real"
 
 
-def stream(manner: str, world: World, rng: Random) -> Iterator[tuple[str, Asked]]:
-    """Endless (document, question about it) in one manner."""
+def stream(manner: Any, world: World, rng: Random, cloze: float) -> Iterator[tuple[str, Asked]]:
+    """Endless (document, query about it) in one manner."""
     if manner == "symbolic":
         return symbols(rng)
-    return ledger(world, rng) if manner == "ledger" else prose(world, rng, manner)
+    return ledger(world, rng, cloze) if manner == "ledger" else prose(world, rng, manner, cloze)
 
 
-def ledger(world: World, rng: Random) -> Iterator[tuple[str, Asked]]:
+def ledger(world: World, rng: Random, cloze: float) -> Iterator[tuple[str, Asked]]:
     """Bare pairs of names, asked for by the first."""
     names: list[str] = []
     while True:
         first, second = world.name(rng, names), world.name(rng, names)
         names += [first, second]
-        yield f"{first}: {second}", (f"{first}?", second)
+        yield f"{first}: {second}", (f"{first}:", second) if rng.random() < cloze else asked(f"{first}?", second)
 
 
-def prose(world: World, rng: Random, manner: str) -> Iterator[tuple[str, Asked]]:
+def prose(world: World, rng: Random, manner: Any, cloze: float) -> Iterator[tuple[str, Asked]]:
     """Documents of one relation or of several, no two about the same entities."""
     relation = rng.choice(RELATIONS) if rng.random() < 0.7 else None
     facts: list[Fact] = []
@@ -150,7 +175,16 @@ def prose(world: World, rng: Random, manner: str) -> Iterator[tuple[str, Asked]]
         fact = second_fact(world, rng, facts, taken) if relation is None and rng.random() < 0.3 else None
         facts.append(fact or world.fact(rng, relation, taken))
         document = "".join(piece.text for piece in statement(facts[-1], rng, manner))
-        yield document, (question(facts[-1], rng, manner), facts[-1].object)
+        yield (
+            document,
+            restated(facts[-1], rng, manner, cloze) or asked(question(facts[-1], rng, manner), facts[-1].object),
+        )
+
+
+def restated(fact: Fact, rng: Random, manner: Any, cloze: float) -> Asked | None:
+    """The fact in other words up to its object, if a draw says so and they name the subject first."""
+    before = "".join(piece.text for piece in statement(fact, rng, manner)).partition(fact.object)[0].rstrip()
+    return (before, fact.object) if rng.random() < cloze and fact.subject in before else None
 
 
 def second_fact(world: World, rng: Random, facts: list[Fact], taken: list[str]) -> Fact | None:
@@ -170,39 +204,35 @@ def symbols(rng: Random) -> Iterator[tuple[str, Asked]]:
     """Endless dictionaries of numbers, each with a look-up."""
     pairs = iter(dictionary(rng, 100).items())
     for (a, b), (c, d) in zip(pairs, pairs, strict=False):
-        yield f"{{{a}: {b}, {c}: {d}}}", (f"What is the value of {a}?", b)
+        yield f"{{{a}: {b}, {c}: {d}}}", asked(f"What is the value of {a}?", b)
 
 
-def row(
-    world: World, key: int, length: int, shares: dict[str, float], size_of: Callable[[str], int]
-) -> tuple[str, list[Span]]:
-    """The text of training row `key`, at most `length` tokens, and the character spans of its answers.
+def row(world: World, key: int, phase: Phase, size_of: Callable[[str], int]) -> tuple[str, list[Span]]:
+    """The text of training row `key`, at most `phase.length` tokens, and the character spans of its answers.
 
     Documents fill a drawn share of the length, questions about some of them the rest.
     """
     rng = world.rng("pretrain", key)
-    documents = stream(draw_manner(rng, shares), world, rng)
-    text, asked, used = "", [], 1
+    documents = stream(draw_manner(rng, phase.shares), world, rng, phase.cloze)
+    text, queries, used = "", [], 1
     share = rng.uniform(0.4, 0.75)
     for number, (document, query) in enumerate(documents, 1):
         line = f"[{number}] {document}\n"
-        if number > 1 and used + size_of(line) > share * length:
+        if number > 1 and used + size_of(line) > share * phase.length:
             break
         text, used = text + line, used + size_of(line)
-        asked.append(query)
-        if rng.random() < 0.05:
-            asked.pop()
+        queries.append(query)
     spans = []
-    for query, answer in rng.sample(asked, len(asked)):
-        start, stop = f"Question: {query}\nAnswer:", f" {answer}<|end|>"
-        if used + size_of(start + stop) > length:
+    for start, answer in rng.sample(queries, len(queries)):
+        stop = f" {answer}<|end|>"
+        if used + size_of(start + stop) > phase.length:
             break
         spans.append(Span(len(text + start), len(text + start + stop)))
         text, used = text + start + stop, used + size_of(start + stop)
     return text, spans
 
 
-def batches(tokenizer, world: World, config: PretrainConfig, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(tokenizer: Any, world: World, config: PretrainConfig, first: int) -> Iterator[tuple[Tensor, Tensor]]:
     """(ids, weights) [batch, token] of every step from `first` on."""
     backend = tokenizer.backend_tokenizer
 
@@ -212,7 +242,7 @@ def batches(tokenizer, world: World, config: PretrainConfig, first: int) -> Iter
     for step in range(first, config.steps):
         phase, _ = config.at(step)
         keys = range(step * 1_000, step * 1_000 + phase.tokens_per_step // phase.length)
-        yield collate(backend, [row(world, key, phase.length, phase.shares, size_of) for key in keys])
+        yield collate(backend, [row(world, key, phase, size_of) for key in keys])
 
 
 def collate(backend: Tokenizer, rows: list[tuple[str, list[Span]]]) -> tuple[Tensor, Tensor]:
@@ -224,30 +254,33 @@ def collate(backend: Tokenizer, rows: list[tuple[str, list[Span]]]) -> tuple[Ten
         ids[i, : len(encoding.ids)] = torch.tensor(encoding.ids)
         weights[i, 1 : len(encoding.ids)] = CONTEXT_WEIGHT
         for span in answers:
-            weights[i, encoding.char_to_token(span.start + 1) : encoding.char_to_token(span.stop - 1) + 1] = 1.0
+            weights[i, encoding.char_to_token(span.start + 1) : (encoding.char_to_token(span.stop - 1) or 0) + 1] = 1.0
     return ids, weights
 
 
 # ---- optimisation
 
 
-def optimizers(model: torch.nn.Module, config: PretrainConfig) -> list[torch.optim.Optimizer]:
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+def optimizers(model: Any, config: PretrainConfig) -> list[torch.optim.Optimizer]:
+    named = list(model.named_parameters())
+    embeddings = [p for name, p in named if "embed" in name]
+    others = [p for name, p in named if "embed" not in name and (p.ndim != 2 or "lm_head" in name)]
+    matrices = [p for name, p in named if "embed" not in name and p.ndim == 2 and "lm_head" not in name]
+    groups = [{"params": embeddings, "lr": config.embedding_rate}, {"params": others, "lr": config.adam_rate}]
     return [
         torch.optim.Muon(matrices, lr=config.muon_rate, weight_decay=0.0, adjust_lr_fn="original"),
-        torch.optim.AdamW(others, lr=config.adam_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
-def loss_of(model: torch.nn.Module, ids: Tensor, weights: Tensor) -> Tensor:
+def loss_of(model: Any, ids: Tensor, weights: Tensor) -> Tensor:
     logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
     losses = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:].flatten(), reduction="none")
     weights = weights[:, 1:].flatten()
     return (losses * weights).sum() / weights.sum()
 
 
-def train_step(model: torch.nn.Module, chosen: list[torch.optim.Optimizer], batch: tuple[Tensor, Tensor]) -> float:
+def train_step(model: Any, chosen: list[torch.optim.Optimizer], batch: tuple[Tensor, Tensor]) -> float:
     with torch.autocast(model.device.type, dtype=torch.bfloat16):
         loss = loss_of(model, *(part.to(model.device) for part in batch))
     loss.backward()
@@ -258,9 +291,11 @@ def train_step(model: torch.nn.Module, chosen: list[torch.optim.Optimizer], batc
 
 
 @torch.no_grad()
-def accuracy(model: torch.nn.Module, tokenizer, config: PretrainConfig, rows: int = 64) -> float:
+def accuracy(model: Any, tokenizer: Any, config: PretrainConfig, rows: int = 64) -> float:
     """Share of held-out answers, at the full context, whose every token is the model's first choice."""
-    held_out = replace(config, phases=(replace(config.phases[-1], steps=1, tokens_per_step=rows * config.context),))
+    held_out = replace(
+        config, phases=(replace(config.phases[-1], steps=1, cloze=0.0, tokens_per_step=rows * config.context),)
+    )
     ids, weights = next(batches(tokenizer, World("dev"), held_out, 0))
     right = model(input_ids=ids.to(model.device)).logits[:, :-1].argmax(-1).cpu() == ids[:, 1:]
     answer = weights[:, 1:] == 1
@@ -275,7 +310,7 @@ def accuracy(model: torch.nn.Module, tokenizer, config: PretrainConfig, rows: in
 # ---- state on disk
 
 
-def save_state(folder: Path, model: torch.nn.Module, chosen: list[torch.optim.Optimizer], step: int) -> None:
+def save_state(folder: Path, model: Any, chosen: list[torch.optim.Optimizer], step: int) -> None:
     """Weights and optimizer moments in one safetensors file that replaces the old one at once."""
     tensors = {f"model/{name}": p.detach() for name, p in model.named_parameters()}
     for i, optimizer in enumerate(chosen):
@@ -285,7 +320,7 @@ def save_state(folder: Path, model: torch.nn.Module, chosen: list[torch.optim.Op
     os.replace(folder / "state.tmp", folder / "state.safetensors")
 
 
-def load_state(folder: Path, model: torch.nn.Module, chosen: list[torch.optim.Optimizer]) -> int:
+def load_state(folder: Path, model: Any, chosen: list[torch.optim.Optimizer]) -> int:
     """Restore what `save_state` wrote; the number of finished steps, 0 where nothing was written."""
     path = folder / "state.safetensors"
     if not path.exists():
@@ -304,7 +339,7 @@ def load_state(folder: Path, model: torch.nn.Module, chosen: list[torch.optim.Op
         return int(file.metadata()["step"])
 
 
-def publish(folder: Path, model: torch.nn.Module, tokenizer, config: PretrainConfig, seconds: float) -> None:
+def publish(folder: Path, model: Any, tokenizer: Any, config: PretrainConfig, seconds: float) -> None:
     """Write the model folder that ships: weights in bfloat16, tokenizer, training record."""
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -324,11 +359,12 @@ def pretrain(config: PretrainConfig, out: Path, tokenizer_folder: Path, compiled
     """Train `config` to its last step, from where `out` stopped, and publish the model in `out`."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
-    model = new_model(config, len(tokenizer)).to(device)
+    model: Any = new_model(config, len(tokenizer))
+    model = model.to(device)
     chosen = optimizers(model, config)
     first = load_state(out, model, chosen)
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers(model, config)]
-    run = torch.compile(model) if compiled else model
+    run: Any = torch.compile(model) if compiled else model
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress, (out / "log.jsonl").open("a") as log:
@@ -339,7 +375,7 @@ def pretrain(config: PretrainConfig, out: Path, tokenizer_folder: Path, compiled
                     group["lr"] = rate * config.at(step)[1]
             loss = train_step(run, chosen, batch)
             progress.update(bar, advance=1, description=f"loss {loss:.3f}")
-            if (step + 1) % 100 == 0 or step + 1 == config.steps:
+            if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.steps:
                 save_state(out, model, chosen, step + 1)
                 score = accuracy(model, tokenizer, config)
                 log.write(json.dumps({"step": step + 1, "loss": round(loss, 4), "exact_match": round(score, 4)}) + "\n")
