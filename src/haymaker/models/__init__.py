@@ -1,0 +1,1 @@
+"""Language models: loading with verification, context extension, LoRA."""

@@ -1,0 +1,196 @@
+"""What a model must share with the one an adapter was trained on: measured on the model, kept in `base.json`.
+
+PEFT's files say nothing of the RoPE base, the window, the tokenizer or the weights, and load onto a wrong base without
+a word. This record says it, with the logits of a fixed prompt as proof that the same function was loaded.
+"""
+
+import hashlib
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from haymaker.config import Extend
+from haymaker.errors import ExtensionError, ModelError
+from haymaker.models.extend import Positions, positions_of
+from haymaker.records import digest
+
+BASE_FILE = "base.json"
+FORMAT = 1
+SAMPLES_PER_TENSOR = 1024
+PROBE_TOKENS, PROBE_LOGITS = 32, 64
+TOLERANCE_FLOAT32, TOLERANCE_ROUNDED = 1e-3, 5e-2  # norm of the difference over norm of the logits
+LIBRARIES = ("torch", "transformers", "peft")
+
+
+@dataclass(frozen=True)
+class BaseRecord:
+    """The base model, tokenizer and positions of an adapter, and the adapted model's answer to the probe prompt."""
+
+    base: str
+    weights: str
+    tokenizer: str
+    extend: Extend | None
+    positions: Positions | None
+    dtype: str
+    versions: dict[str, str]
+    probe: tuple[float, ...]
+
+    def save(self, folder: Path) -> None:
+        values = {**asdict(self), "format": FORMAT, "extend": self.extend and self.extend.model_dump()}
+        write_json(folder / BASE_FILE, values)
+
+    @classmethod
+    def load(cls, folder: Path) -> "BaseRecord":
+        """Raises ModelError for a folder that is no adapter, ExtensionError for one without a record of its base."""
+        values = read_record(folder)
+        if values.pop("format", None) != FORMAT:
+            raise ModelError(
+                f"{folder / BASE_FILE}: expected format {FORMAT}; it was written by another Haymaker version"
+            )
+        values["extend"] = values["extend"] and Extend(**values["extend"])
+        values["positions"] = values["positions"] and Positions(**values["positions"])
+        values["probe"] = tuple(values["probe"])
+        return cls(**values)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    if not (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{folder}: expected an adapter folder (adapter_config.json and weights), found none there")
+    try:
+        values = json.loads((folder / BASE_FILE).read_text())
+    except FileNotFoundError:
+        raise ExtensionError(
+            f"{folder}: no {BASE_FILE}, so nothing says which RoPE base and window this adapter was trained with; "
+            "use an adapter that `haymaker train` wrote"
+        ) from None
+    except ValueError as error:
+        raise ModelError(f"{folder / BASE_FILE}: not JSON ({error}); train again or restore the file") from None
+    if not isinstance(values, dict):
+        raise ModelError(f"{folder / BASE_FILE}: expected a mapping, found {type(values).__name__}")
+    return values
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file that appears whole or not at all."""
+    scratch = path.with_name(f".{path.name}.tmp")
+    scratch.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    os.replace(scratch, path)
+
+
+def library_versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()}
+
+
+# ---- fingerprints
+
+
+@torch.no_grad()
+def weights_digest(model: nn.Module) -> str:
+    """Fingerprint of a model's own weights: up to 1,024 evenly spaced values of every tensor, adapters left out.
+
+    The same in float32 and in the checkpoint's precision. The probe's logits answer for the values in between.
+    """
+    whole = hashlib.sha256()
+    for name, weight in sorted(
+        (base_name(name), weight) for name, weight in model.named_parameters() if "lora_" not in name
+    ):
+        flat = weight.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // SAMPLES_PER_TENSOR)].float().cpu()
+        whole.update(f"{name}{list(weight.shape)}".encode() + sample.numpy().tobytes())
+    return whole.hexdigest()
+
+
+def base_name(name: str) -> str:
+    """A parameter's name without what PEFT puts around it."""
+    return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Digest of vocabulary, merges, normalisation and chat template; padding and truncation settings do not count."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    content: dict[str, Any] = (
+        json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
+    )
+    content = {key: value for key, value in content.items() if key not in ("padding", "truncation")}
+    return digest({"content": content, "chat_template": tokenizer.chat_template, "end": tokenizer.eos_token_id})
+
+
+@torch.no_grad()
+def probe_logits(model: nn.Module, context: int) -> Float32[Tensor, "entry"]:
+    """64 logits after 32 fixed tokens at positions spread over the whole context, so that theta shows in them."""
+    config: Any = model.config
+    device = next(model.parameters()).device
+    ids = torch.arange(1, PROBE_TOKENS + 1, device=device)[None] * 7919 % config.vocab_size
+    positions = torch.linspace(0, context - 1, PROBE_TOKENS, device=device).long()[None]
+    # with a mask, transformers does not take the gaps between positions for borders between packed rows
+    output = model(input_ids=ids, position_ids=positions, attention_mask=torch.ones_like(ids), use_cache=False)
+    entries = torch.arange(PROBE_LOGITS, device=device) * 104_729 % config.vocab_size
+    return output.logits[0, -1, entries].float().cpu()
+
+
+# ---- the handshake
+
+
+def describe_base(lm: Any, weights: str) -> BaseRecord:
+    """The record of a LanguageModel as it stands, adapter included. `weights` is its base's digest."""
+    probe = probe_logits(lm.model, lm.context)
+    dtype = str(next(lm.base.parameters()).dtype).removeprefix("torch.")
+    numbers = tuple(float(f"{value:.6g}") for value in probe)
+    return BaseRecord(
+        lm.name,
+        weights,
+        tokenizer_digest(lm.tokenizer),
+        lm.extend,
+        positions_of(lm.base),
+        dtype,
+        library_versions(),
+        numbers,
+    )
+
+
+def base_of(model: Any) -> PreTrainedModel:
+    """The transformers model inside a PeftModel, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def check_base(record: BaseRecord, folder: Path, lm: Any) -> None:
+    """Refuse a base with other weights, tokenizer or positions. Raises ModelError or ExtensionError."""
+    if record.weights != weights_digest(lm.model):
+        raise ModelError(f"{folder}: this adapter was trained on other weights than these; its base is {record.base!r}")
+    if record.tokenizer != tokenizer_digest(lm.tokenizer):
+        raise ModelError(f"{folder}: this adapter was trained with another tokenizer; its base is {record.base!r}")
+    if (found := positions_of(lm.base)) != record.positions:
+        raise ExtensionError(
+            f"{folder}: this adapter was trained at {say(record.positions)}, and the model stands at {say(found)}; "
+            "load it without `extend`, and the adapter brings its own"
+        )
+
+
+def say(positions: Positions | None) -> str:
+    if positions is None:
+        return "positions without RoPE"
+    window = "no window" if positions.window is None else f"a window of {positions.window}"
+    return f"length {positions.length} tokens, theta {positions.theta:.6g}, {window}"
+
+
+def check_probe(record: BaseRecord, folder: Path, lm: Any) -> None:
+    """Refuse a model that answers the probe prompt otherwise than the adapter's record says. Raises ModelError."""
+    found = probe_logits(lm.model, lm.context)
+    expected = torch.tensor(record.probe)
+    exact = record.dtype == "float32" and next(lm.base.parameters()).dtype == torch.float32
+    tolerance = TOLERANCE_FLOAT32 if exact else TOLERANCE_ROUNDED
+    difference = float((found - expected).norm() / expected.norm())
+    if not difference <= tolerance:
+        raise ModelError(
+            f"{folder}: the loaded adapter's logits on the probe prompt differ from those recorded at training by "
+            f"{difference:.3g} of their norm, with {tolerance:g} allowed; a file of the adapter or the base was changed"
+        )

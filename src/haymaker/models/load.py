@@ -1,0 +1,187 @@
+"""Loading a language model: weights, tokenizer, context extension, adapter; each verified, a sentence if it fails."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from haymaker.config import Extend
+from haymaker.errors import ConfigError, ModelError
+from haymaker.models.extend import Extension, extend_context
+from haymaker.models.handshake import BaseRecord, base_of, check_base, check_probe
+from haymaker.models.lora import quiet_peft, remove_lora
+
+MINIATURES = Path(__file__).parents[1] / "miniature" / "models"
+BUNDLED = {"miniature-llama": MINIATURES / "llama"}
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
+DECODER_ENDINGS = ("ForCausalLM", "LMHeadModel")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass
+class LanguageModel:
+    """A Hugging Face decoder and its tokenizer, extension and adapter applied and verified.
+
+    `model` is frozen and in eval mode, a PeftModel where an adapter is on. Only `load_model` and `train` write here.
+    """
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    extend: Extend | None = None
+    extension: Extension | None = None
+    adapter: Path | None = None
+
+    @property
+    def base(self) -> PreTrainedModel:
+        """The transformers model, inside the PeftModel where there is one."""
+        return base_of(self.model)
+
+    @property
+    def context(self) -> int:
+        """How many tokens the model reads, extension included."""
+        return self.base.config.max_position_embeddings
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+def load_model(
+    path_or_id: str | Path,
+    adapter: str | Path | None = None,
+    extend: Extend | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+) -> LanguageModel:
+    """Load a decoder from a folder, a bundled name or a Hugging Face id, frozen and in eval mode.
+
+    `extend` applies a context extension; an adapter folder brings its own. `dtype` "auto" is float32 on a CPU and the
+    checkpoint's elsewhere. Raises ModelError for what cannot be loaded, ExtensionError for an extension that does not
+    take or an adapter trained with another one.
+    """
+    name = str(path_or_id)
+    source = resolve(path_or_id)
+    record = BaseRecord.load(Path(adapter)) if adapter is not None else None
+    wanted = extend or (record and record.extend)
+    place = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    config = read_config(name, source)
+    tokenizer = read_tokenizer(name, source)
+    model = read_weights(name, source, config, dtype, place)
+    lm = LanguageModel(model, tokenizer, display_name(name), wanted, extend_context(model, wanted) if wanted else None)
+    if record is not None and adapter is not None:
+        attach_adapter(lm, record, Path(adapter))
+    return lm
+
+
+def resolve(path_or_id: str | Path) -> str:
+    """The folder to read, or the id to pass on. Raises ModelError for what is neither."""
+    name = str(path_or_id)
+    folder = BUNDLED.get(name, Path(name))
+    if folder.is_dir():
+        check_folder(folder)
+        return str(folder)
+    if name in BUNDLED or isinstance(path_or_id, Path) or not HUB_ID.fullmatch(name):
+        raise ModelError(
+            f"{name}: no such model folder; give a folder, a Hugging Face id (owner/name) or {', '.join(BUNDLED)}"
+        )
+    return name
+
+
+def check_folder(folder: Path) -> None:
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: this is an adapter; give its base model, and this folder as the adapter")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no config.json, so this is no model folder; give one that save_pretrained wrote")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise ModelError(
+            f"{folder}: no tokenizer (looked for {', '.join(TOKENIZER_FILES)}); save the model's tokenizer there"
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"{folder}: no weights (looked for *.safetensors); pickled weights are not read, convert them")
+
+
+def display_name(name: str) -> str:
+    """A name without a local path: bundled names and ids as they are, folders by their last part."""
+    return name if name in BUNDLED or not Path(name).is_dir() else Path(name).resolve().name
+
+
+@contextmanager
+def explained(name: str, what: str) -> Iterator[None]:
+    """Turn transformers' errors into one sentence, and hold back its progress bars."""
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{name}: cannot load its {what}: {reason}") from error
+    finally:
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def read_config(name: str, source: str) -> PreTrainedConfig:
+    with explained(name, "config"):
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    kinds = config.architectures or [f"{config.model_type}ForCausalLM"]
+    if getattr(config, "is_encoder_decoder", False) or not any(kind.endswith(DECODER_ENDINGS) for kind in kinds):
+        raise ModelError(f"{name}: expected a decoder (a causal language model), found {', '.join(kinds)}")
+    return config
+
+
+def read_tokenizer(name: str, source: str) -> PreTrainedTokenizerBase:
+    with explained(name, "tokenizer"):
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+
+
+def read_weights(name: str, source: str, config: PreTrainedConfig, dtype: str, device: torch.device) -> PreTrainedModel:
+    """The model with all of its weights: transformers would fill in missing ones at random."""
+    with explained(name, "weights"):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, config=config, dtype=chosen_dtype(dtype, device), use_safetensors=True, output_loading_info=True,
+            trust_remote_code=False,
+        )  # fmt: skip
+    model, info = loaded
+    lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if lost:
+        raise ModelError(f"{name}: {len(lost)} weights are missing or of another shape, such as {lost[0]}")
+    return model.to(device).requires_grad_(False).eval()
+
+
+def chosen_dtype(dtype: str, device: torch.device) -> torch.dtype | str:
+    if dtype == "auto":
+        return torch.float32 if device.type == "cpu" else "auto"
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype: expected auto, {', '.join(DTYPES)}, found {dtype!r}")
+    return DTYPES[dtype]
+
+
+def attach_adapter(lm: LanguageModel, record: BaseRecord, folder: Path) -> None:
+    """Put an adapter on `lm`: its base is checked before, and after it that the model is the one that was trained."""
+    check_base(record, folder, lm)
+    base = lm.model
+    with explained(str(folder), "adapter"), quiet_peft():
+        model = PeftModel.from_pretrained(base, folder, is_trainable=False, autocast_adapter_dtype=True)
+    lm.model, lm.adapter = model.requires_grad_(False).eval(), folder
+    try:
+        check_probe(record, folder, lm)
+    except ModelError:
+        lm.model, lm.adapter = remove_lora(model), None
+        raise
