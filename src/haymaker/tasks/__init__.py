@@ -1,0 +1,35 @@
+"""Tasks: each a file that reads real rows, writes synthetic ones and names the metrics that judge an answer."""
+
+from importlib import import_module
+from typing import cast
+
+from haymaker.config import TaskName
+from haymaker.errors import ConfigError
+from haymaker.records import Example
+from haymaker.tasks.base import Task
+from haymaker.tasks.base import judge as judge_by
+
+NAMES: tuple[TaskName, ...] = ("mdqa", "musique", "summhay", "niah", "kv")
+
+
+def task(name: str) -> Task:
+    """The task of that name; ConfigError names those there are."""
+    if name not in NAMES:
+        raise ConfigError(f"task: no {name!r} here; there are {', '.join(NAMES)}")
+    return cast(Task, import_module(f"haymaker.tasks.{name}"))
+
+
+def metrics_of(name: str) -> tuple[str, ...]:
+    """Names of the metrics that judge the task's answers, the headline first."""
+    return task(name).METRICS
+
+
+def judge(prediction: str, example: Example) -> dict[str, float]:
+    """Every metric of the example's task for one answer, 0 to 1."""
+    return judge_by(metrics_of(example.task), prediction, golds_of(example))
+
+
+def golds_of(example: Example) -> tuple[str, ...]:
+    """What the task's metrics compare an answer with: the example's answers, unless the task says otherwise."""
+    golds = getattr(task(example.task), "golds", None)
+    return golds(example) if golds is not None else example.answers

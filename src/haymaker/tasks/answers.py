@@ -1,0 +1,83 @@
+"""Where an answer stands in a text that is being written, and whether a text gives an answer away."""
+
+import re
+import string
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from haymaker.metrics import normalise
+from haymaker.records import Label, Segment
+
+_PUNCTUATION = frozenset(string.punctuation)
+_WORD = re.compile(r"\S+")
+_ARTICLES = frozenset(("a", "an", "the"))
+Range = tuple[int, int]
+
+
+def holds(text: str, golds: Iterable[str]) -> bool:
+    """Whether the text contains a gold under the scoring metric: substring after `normalise`, sub-words too."""
+    found = normalised(text)
+    return any(gold in found for gold in map(normalised, golds) if gold)
+
+
+@lru_cache(maxsize=65_536)
+def normalised(text: str) -> str:
+    return normalise(text)
+
+
+def occurrences(text: str, gold: str) -> list[Range]:
+    """Character ranges where the gold stands in the text as whole words: as written, else ignoring case,
+    else under `normalise` (punctuation, case and articles aside)."""
+    for flags in (0, re.IGNORECASE):
+        pattern = rf"(?<!\w){re.escape(gold.strip())}(?!\w)"
+        found = [match.span() for match in re.finditer(pattern, text, flags)] if gold.strip() else []
+        if found:
+            return found
+    return normalised_occurrences(text, gold)
+
+
+def normalised_occurrences(text: str, gold: str) -> list[Range]:
+    """Ranges of runs of words that equal the gold's words after normalising each of them."""
+    wanted = normalise(gold).split()
+    words = [(bare(match.group()), match.span()) for match in _WORD.finditer(text)]
+    words = [(word, place) for word, place in words if word and word not in _ARTICLES]
+    size = len(wanted)
+    found = []
+    for i in range(len(words) - size + 1) if size else ():
+        if [word for word, _ in words[i : i + size]] == wanted:
+            found.append(trimmed(text, words[i][1][0], words[i + size - 1][1][1]))
+    return found
+
+
+def bare(word: str) -> str:
+    return "".join(letter for letter in word.lower() if letter not in _PUNCTUATION)
+
+
+def trimmed(text: str, start: int, stop: int) -> Range:
+    """The range without punctuation at its ends."""
+    while text[start] in _PUNCTUATION:
+        start += 1
+    while text[stop - 1] in _PUNCTUATION:
+        stop -= 1
+    return start, stop
+
+
+def answer_ranges(text: str, golds: Sequence[str]) -> list[Range]:
+    """Every place of every gold, overlapping ones merged, in order."""
+    ranges = sorted({place for gold in golds for place in occurrences(text, gold)})
+    merged: list[Range] = []
+    for start, stop in ranges:
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+def marked(text: str, ranges: Iterable[Range], label: Label, around: tuple[Label, ...] = ()) -> tuple[Segment, ...]:
+    """The text as segments: `around` labels on all of it, `label` too on the ranges (in order, apart)."""
+    segments, at = [], 0
+    for start, stop in ranges:
+        segments += [Segment(text[at:start], around), Segment(text[start:stop], (*around, label))]
+        at = stop
+    return tuple(piece for piece in (*segments, Segment(text[at:], around)) if piece.text)

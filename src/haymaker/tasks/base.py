@@ -1,0 +1,128 @@
+"""What a task gives to build.py. A draft knows its pieces and their order of preference, never its length in tokens."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from haymaker.config import Recipe
+from haymaker.errors import ConfigError
+from haymaker.metrics import row_metric
+from haymaker.records import Kind, Label, Segment, Span, label_runs
+
+DocumentRole = Literal["gold", "competitor", "passage"]
+Alternatives = tuple["Document", ...]  # one document in several wordings, the preferred one first
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document before it has a number. `key` says what it is, stable over rows and runs."""
+
+    key: str
+    segments: tuple[Segment, ...]
+    role: DocumentRole = "passage"
+    title: str = ""
+
+    @cached_property
+    def text(self) -> str:
+        return "".join(segment.text for segment in self.segments)
+
+    @cached_property
+    def marks(self) -> tuple[tuple[Label, Span], ...]:
+        """Labels of the text and where in it they stand (characters). Index -1 stands for the document's number."""
+        return tuple(label_runs(self.segments))
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One question with all that may stand around it.
+
+    `gold` documents must stand in the row; of the `competitors` as many as fit, in order, at least
+    `least_competitors`; then documents of `further` up to the length. `facts` is what twins share.
+    """
+
+    question: str
+    answers: tuple[str, ...]
+    gold: tuple[Alternatives, ...]
+    competitors: tuple[Alternatives, ...]
+    further: Callable[[], Iterator[Document]]
+    facts: Any
+    closers: Callable[[], Iterator[Document]] | None = None  # to choose the last ones from; None: what comes next
+    least_competitors: int = 0
+    ranked: bool = False  # competitors are further documents too: the first ones, in this order
+    trim: bool = False  # the last further document may be cut at a word to fill the length
+    cites: bool = False  # the answer is the gold documents' numbers, "[2][5]", known when they are placed
+    concept: str = ""
+    context: str = ""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    provenance: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Style:
+    """How documents and question become a prompt.
+
+    `document` holds {text}, and {number} and {title} before it where the prompt shows them; `tail` holds {question}.
+    The first `shared` characters of the joiner hang on the document before it (a comma, say).
+    """
+
+    name: str
+    document: str
+    tail: str
+    head: str = ""
+    joiner: str = "\n"
+    shared: int = 0
+    number_kinds: tuple[Kind, ...] = ()  # labels of a gold document's number
+
+    @property
+    def separator(self) -> tuple[str, str]:
+        """The joiner's part that hangs on the document before it, and the part that opens the next."""
+        return self.joiner[: self.shared], self.joiner[self.shared :]
+
+    def around(self, title: str, number: int) -> tuple[str, str]:
+        """What stands before and after a document's text."""
+        before, after = self.document.split("{text}")
+        return before.replace("{number}", str(number)).replace("{title}", title), after
+
+    def number_place(self, number: int) -> tuple[int, int]:
+        """Where the number stands in the document, and how long it is; (0, 0) where the style shows none."""
+        before, shown, _ = self.document.partition("{number}")
+        return (len(before), len(str(number))) if shown else (0, 0)
+
+    def tail_around(self, question: str) -> tuple[str, str]:
+        """What stands before and after the question."""
+        before, _, after = self.tail.partition("{question}")
+        return before, after
+
+
+@dataclass(frozen=True)
+class Drafts:
+    """All drafts of a recipe: row k is a pure function of the recipe and k. `count=None` is endless."""
+
+    draft: Callable[[int], Draft]
+    style: Style
+    count: int | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)  # file -> sha256
+    rejected: Mapping[str, int] = field(default_factory=dict)  # reason -> rows
+
+
+@runtime_checkable
+class Task(Protocol):
+    """One file of tasks/: reads real rows, writes synthetic ones, names the metrics that judge an answer."""
+
+    METRICS: tuple[str, ...]
+    STYLES: Mapping[str, Style]
+
+    def drafts(self, recipe: Recipe) -> Drafts: ...
+
+
+def judge(metrics: Sequence[str], prediction: str, golds: Sequence[str]) -> dict[str, float]:
+    """Every metric's score (0 to 1) of an answer against its golds."""
+    return {name: row_metric(name)(prediction, list(golds)) for name in metrics}
+
+
+def chosen_style(styles: Mapping[str, Style], name: str | None, default: str) -> Style:
+    """The prompt style of that name; ConfigError names those there are."""
+    if (name or default) not in styles:
+        raise ConfigError(f"prompt: no style {name!r} here; there are {', '.join(sorted(styles))}")
+    return styles[name or default]

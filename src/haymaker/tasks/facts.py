@@ -1,0 +1,120 @@
+"""Drafts about facts: what mdqa and musique share, in the miniature world and over real rows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from haymaker.config import Recipe
+from haymaker.errors import ConfigError
+from haymaker.miniature.grammar import RELATIONS, Relation
+from haymaker.miniature.world import BY_NAME, Fact, World
+from haymaker.realism import AXES
+from haymaker.realism.concept import Draw, Numbers, Prose, Wording, world_draw
+from haymaker.realism.context import closing_dictionaries, dictionaries, padding, passages
+from haymaker.tasks.base import Document, Draft
+
+LIMITED = ("birthplace", "author", "founder", "spouse")  # of the world's real-limited, unless the recipe names its own
+TRIES = 1_000
+Documents = Callable[[], Iterator[Document]]
+
+
+def world_facts_draft(recipe: Recipe, world: World, row: int, hops: int) -> Draft:
+    """Row `row` of the world: a chain of `hops` facts among rivals of the same relations."""
+    draw = world_draw(world, row)
+    chain = world_chain(recipe, world, draw, hops)
+    rivals = world_rivals(world, draw, chain, max(recipe.competitors, recipe.padding_competitors))
+    concept, _ = AXES[recipe.setting]
+    wording = wording_of(concept, recipe.length, draw)
+    source = {"dataset": "miniature", "world_seed": recipe.seed, "relations": [fact.relation.name for fact in chain]}
+    further = partial(passages, world, draw("passages"))
+    return facts_draft(recipe, wording, chain, rivals, further, draw, source)
+
+
+def facts_draft(
+    recipe: Recipe,
+    wording: Wording,
+    chain: Sequence[Fact],
+    rivals: Sequence[Fact],
+    diverse: Documents,
+    draw: Draw,
+    source: dict[str, Any],
+) -> Draft:
+    """The chain in a wording, among rivals, in the recipe's context; `diverse` gives documents of a varied one."""
+    concept, context = AXES[recipe.setting]
+    count = recipe.padding_competitors if context == "low" else recipe.competitors
+    gold = wording.gold(chain)
+    question, answer = wording.question(chain)
+    further, closers = context_of(context, wording, diverse, draw)
+    competitors = tuple(wording.rival(fact, place) for place, fact in enumerate(rivals[:count]))
+    return Draft(
+        question=question,
+        answers=(answer,),
+        gold=gold,
+        competitors=competitors,
+        least_competitors=min(1, len(competitors)),  # a row without one would answer itself
+        further=further,
+        closers=closers,
+        facts=[[fact.relation.name, fact.subject, fact.object] for fact in chain],
+        concept=concept,
+        context=context,
+        source={**source, "hops": len(chain)},
+        provenance=wording.provenance(),
+    )
+
+
+def wording_of(concept: str, length: int, draw: Draw) -> Wording:
+    return Numbers(length, draw) if concept == "symbolic" else Prose(concept, draw)
+
+
+def context_of(context: str, wording: Wording, diverse: Documents, draw: Draw) -> tuple[Documents, Documents | None]:
+    """Streams of further documents, and those to choose the last ones from."""
+    if isinstance(wording, Numbers):
+        further = partial(dictionaries, wording.symbols, draw("dictionaries"))
+        return further, partial(closing_dictionaries, wording.symbols)
+    return (padding, None) if context == "low" else (diverse, None)
+
+
+# ---- the world's facts
+
+
+def world_chain(recipe: Recipe, world: World, draw: Draw, hops: int) -> list[Fact]:
+    """The row's facts, the same in every setting.
+
+    A limited setting keeps them where their relations are limited ones, and draws others elsewhere.
+    """
+    allowed = limited_relations(recipe)
+    for attempt in range(TRIES):
+        rng = draw("facts", attempt)
+        chain = [world.fact(rng)] if hops == 1 else world.chain(rng, hops)
+        if all(fact.relation.name in allowed for fact in chain):
+            return chain
+    raise ConfigError(f"relations: {', '.join(sorted(allowed))} gave no chain of {hops} hops in {TRIES} tries")
+
+
+def world_rivals(world: World, draw: Draw, chain: Sequence[Fact], count: int) -> list[Fact]:
+    """Facts of the chain's relations about others, in turn: the same in every setting."""
+    taken = [name for fact in chain for name in (fact.subject, fact.object)]
+    rivals = []
+    for place in range(count):
+        rivals.append(world.fact(draw("rival", place), chain[place % len(chain)].relation, taken))
+        taken += [rivals[-1].subject, rivals[-1].object]
+    return rivals
+
+
+def limited_relations(recipe: Recipe) -> frozenset[str]:
+    """Names of the world's relations that may be asked for."""
+    if recipe.setting != "real-limited":
+        return frozenset(BY_NAME)
+    unknown = sorted(set(recipe.relations or ()) - set(BY_NAME))
+    if unknown:
+        raise ConfigError(f"relations: the world has no {', '.join(unknown)}; it has {', '.join(BY_NAME)}")
+    return frozenset(recipe.relations or LIMITED)
+
+
+def template_relation(name: str) -> Relation:
+    """A relation known by its name alone."""
+    template, question = f"The {name} of {{x}} is {{y}}.", f"What is the {name} of {{x}}?"
+    return Relation(name, "person", "person", (template,), (template,), template, (question,), (question,))
+
+
+assert all(BY_NAME[name] in RELATIONS for name in LIMITED)

@@ -1,0 +1,93 @@
+"""Key-value retrieval in a JSON object (Liu et al. 2024): the plainest probe, symbolic by nature."""
+
+from collections.abc import Iterator
+from functools import partial
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from haymaker.config import Recipe
+from haymaker.dataset import file_digest
+from haymaker.errors import ConfigError, DataError
+from haymaker.miniature.world import ANSWER, EVIDENCE, FILLER
+from haymaker.randomness import keyed
+from haymaker.records import Segment, digest
+from haymaker.tasks.base import Document, Draft, Drafts, Style, chosen_style
+from haymaker.tasks.files import read_jsonl, required, sift
+
+METRICS = ("kv_accuracy",)
+OFFICIAL = Style(
+    "official",
+    head="Extract the value corresponding to the specified key in the JSON object below.\n\nJSON data:\n{",
+    document="{text}",
+    joiner=",\n ",
+    shared=1,
+    tail='}\n\nKey: "{question}"\nCorresponding value:',
+)
+STYLES = {"official": OFFICIAL}
+Records = tuple[tuple[str, str], ...]
+
+
+def drafts(recipe: Recipe) -> Drafts:
+    """All rows: pairs of random UUIDs, or those of `recipe.source` (ordered_kv_records, key, value) and more of them."""
+    if recipe.setting not in ("real", "symbolic"):
+        raise ConfigError(f"setting: kv holds no prose, so it is real or symbolic, not {recipe.setting}")
+    style = chosen_style(STYLES, recipe.prompt, "official")
+    if recipe.source is None:
+        return Drafts(partial(world_draft, recipe), style)
+    rows, rejected = sift(read_jsonl(recipe.source), parse_row)
+    rows.sort(key=lambda row: digest(row[0][0]))
+    inputs = {recipe.source: file_digest(recipe.source)}
+    return Drafts(lambda k: draft_of(recipe, *rows[k]), style, len(rows), inputs, dict(rejected))
+
+
+def world_draft(recipe: Recipe, row: int) -> Draft:
+    rng = keyed(recipe.seed, recipe.split, "kv", row)
+    return draft_of(recipe, (unique(rng), unique(rng)), ())
+
+
+def draft_of(recipe: Recipe, gold: tuple[str, str], others: Records) -> Draft:
+    """The gold record among others of its row, in order, and fresh ones."""
+    key, value = gold
+    return Draft(
+        question=key,
+        answers=(value,),
+        gold=((record(key, value, gold=True),),),
+        competitors=tuple((record(*pair),) for pair in others),
+        further=partial(records, keyed(recipe.seed, "records", key)),
+        facts=[key, value],
+        ranked=True,
+        concept="symbolic",
+        context="symbolic",
+        source={"dataset": "kv" if others else "generated"},
+    )
+
+
+def records(rng: Random) -> Iterator[Document]:
+    while True:
+        yield record(unique(rng), unique(rng))
+
+
+def record(key: str, value: str, gold: bool = False) -> Document:
+    """One line of the object; a gold one's line is the evidence, its value the answer."""
+    if gold:
+        pieces = (Segment(f'"{key}": "', (EVIDENCE,)), Segment(value, (EVIDENCE, ANSWER)), Segment('"', (EVIDENCE,)))
+        return Document(key, pieces, "gold")
+    return Document(key, (Segment(f'"{key}": "{value}"', (FILLER,)),), "competitor")
+
+
+def unique(rng: Random) -> str:
+    return str(UUID(int=rng.getrandbits(128), version=4))
+
+
+def parse_row(row: dict[str, Any], place: str) -> tuple[tuple[str, str], Records] | str:
+    """The gold record and the others of a row, or why it is of no use."""
+    key, value = (required(row, name, str, place) for name in ("key", "value"))
+    pairs = required(row, "ordered_kv_records", list, place)
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(p, str) for p in pair) for pair in pairs):
+        raise DataError(f"{place}: expected ordered_kv_records to be a list of [key, value]")
+    if len({pair[0] for pair in pairs}) < len(pairs):
+        return "a key stands twice in the object"
+    if [key, value] not in pairs:
+        return "the object does not hold the key with its value"
+    return (key, value), tuple((k, v) for k, v in pairs if k != key)

@@ -1,0 +1,64 @@
+"""MDQA rows in lost-in-the-middle's format: question, answers[], ctxs[]{title, text, isgold}; jsonl or gz.
+
+Distractors keep their upstream rank order. Beyond them come passages of other questions, refused where they hold an
+answer under the scoring metric.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from haymaker.config import Recipe
+from haymaker.miniature.world import ANSWER, EVIDENCE
+from haymaker.records import digest
+from haymaker.tasks.answers import answer_ranges, marked, occurrences
+from haymaker.tasks.base import Alternatives, Document, Draft, Drafts, Style
+from haymaker.tasks.file_rows import FileRow, file_drafts_of, real_draft
+from haymaker.tasks.files import required, texts_of
+from haymaker.tasks.pool import Passage, Pool, passage_of
+
+
+@dataclass(frozen=True)
+class MdqaRow(FileRow):
+    """One question of a file that can be used: `passages` are its gold passage, then its distractors by rank."""
+
+    @property
+    def steps(self) -> tuple[tuple[str, str], ...]:
+        return ((self.question, self.answers[0]),)
+
+    def gold(self) -> tuple[Alternatives, ...]:
+        passage = self.passages[0]
+        segments = marked(passage.text, answer_ranges(passage.text, self.answers), ANSWER, (EVIDENCE,))
+        return ((Document(passage.key, segments, "gold", passage.title),),)
+
+    @property
+    def distractors(self) -> tuple[Passage, ...]:
+        return self.passages[1:]
+
+
+def file_drafts(recipe: Recipe, style: Style) -> Drafts:
+    """All usable rows of `recipe.source`."""
+    return file_drafts_of(recipe, style, parse_row, draft)
+
+
+def draft(recipe: Recipe, row: FileRow, pool: Pool) -> Draft:
+    return real_draft(recipe, row, pool, "lost-in-the-middle")
+
+
+def parse_row(row: dict[str, Any], place: str) -> MdqaRow | str:
+    """A row of the file, or why it is of no use."""
+    question = required(row, "question", str, place).strip()
+    answers = [answer for answer in texts_of(row, "answers", place) if answer.strip()]
+    contexts = required(row, "ctxs", list, place)
+    passages = [passage_of(context, f"{place}, ctxs[{i}]") for i, context in enumerate(contexts)]
+    is_gold = [bool(context.get("isgold", False)) for context in contexts]
+    if not question or not answers:
+        return "the question or all answers are empty"
+    if sum(is_gold) != 1:
+        return "no passage is marked gold" if not any(is_gold) else "several passages are marked gold"
+    gold = passages[is_gold.index(True)]
+    found = [answer for answer in answers if occurrences(gold.text, answer)]
+    if not found:
+        return "the gold passage does not hold an answer"
+    rest = [answer for answer in answers if answer not in found]
+    others = [passage for passage, gold_one in zip(passages, is_gold, strict=True) if not gold_one]
+    return MdqaRow(digest(question), question, (*found, *rest), (gold, *others))

@@ -1,0 +1,34 @@
+"""Questions of two to four hops: each one's evidence stands in another document (Trivedi et al. 2022, MuSiQue)."""
+
+from haymaker.config import Recipe
+from haymaker.errors import ConfigError
+from haymaker.miniature.world import World
+from haymaker.tasks.base import Draft, Drafts, Style, chosen_style
+from haymaker.tasks.facts import world_facts_draft
+from haymaker.tasks.mdqa import DICTIONARIES, MINIATURE
+from haymaker.tasks.musique_files import file_drafts
+
+METRICS = ("musique_f1", "musique_em")
+PARAGRAPHS = Style(
+    "paragraphs",
+    head="Answer the question from the paragraphs below. It takes several of them; most are irrelevant.\n\n",
+    document="Paragraph [{number}](Title: {title}) {text}",
+    tail="\n\nQuestion: {question}\nAnswer:",
+)
+STYLES = {style.name: style for style in (MINIATURE, PARAGRAPHS, DICTIONARIES)}
+HOPS = (2, 3)  # of the world's rows in turn, unless the recipe says otherwise
+
+
+def drafts(recipe: Recipe) -> Drafts:
+    """All rows of the recipe: the miniature world's chains, or those of `recipe.source` in MuSiQue's jsonl."""
+    if recipe.hops is not None and not all(2 <= hops <= 4 for hops in recipe.hops):
+        raise ConfigError(f"hops: MuSiQue's questions have 2 to 4, found {recipe.hops}")
+    if recipe.source is not None:
+        default = "dictionaries" if recipe.setting == "symbolic" else "paragraphs"
+        return file_drafts(recipe, chosen_style(STYLES, recipe.prompt, default))
+    world, hops = World(recipe.split, recipe.seed), recipe.hops or HOPS
+
+    def draft(row: int) -> Draft:
+        return world_facts_draft(recipe, world, row, hops[row % len(hops)])
+
+    return Drafts(draft, chosen_style(STYLES, recipe.prompt, "miniature"))

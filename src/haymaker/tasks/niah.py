@@ -1,0 +1,63 @@
+"""A needle in a haystack: one sentence gives somebody a number, other sentences give others theirs (Kamradt; RULER)."""
+
+from functools import partial
+
+from haymaker.config import Recipe
+from haymaker.miniature.grammar import Relation
+from haymaker.miniature.world import Fact, World
+from haymaker.realism import AXES
+from haymaker.realism.concept import Draw, world_draw
+from haymaker.realism.context import passages
+from haymaker.tasks.base import Draft, Drafts, Style, chosen_style
+from haymaker.tasks.facts import Documents, facts_draft, wording_of
+from haymaker.tasks.pool import Pool, read_pool
+
+METRICS = ("ruler_part", "ruler_all")
+HAYSTACK = Style(
+    "haystack",
+    head="Somewhere in the text below somebody's special number is given. Remember it: you will be asked for it.\n\n",
+    document="{text}",
+    tail="\n\nQuestion: {question}\nAnswer:",
+)
+STYLES = {"haystack": HAYSTACK}
+NUMBER = Relation(
+    "special number",
+    "person",
+    "number",
+    (
+        "The special number of {x} is {y}.",
+        "Whoever asks {x} for a special number hears {y}.",
+        "{y} is the special number that {x} chose.",
+        "For luck {x} keeps {y} as a special number.",
+    ),
+    ("Under the old clock {x} wrote down {y}, a special number.", "It is {y} that {x} calls a special number."),
+    "The special number of {x} is {y}.",
+    ("What is the special number of {x}?", "Which special number does {x} have?"),
+    ("Which number does {x} call special?", "What is the special number of {x}?"),
+)
+DIGITS = 7
+
+
+def drafts(recipe: Recipe) -> Drafts:
+    """All rows: needles in passages of the world, or in those of `recipe.source` (title and text, or plain text)."""
+    world, inputs, pool = World(recipe.split, recipe.seed), {}, None
+    if recipe.source is not None:
+        found, inputs = read_pool(recipe.source)
+        pool = Pool(found, recipe.seed)
+
+    def draft(row: int) -> Draft:
+        draw = world_draw(world, row)
+        needles = [needle(world, draw, i) for i in range(1 + max(recipe.competitors, recipe.padding_competitors))]
+        diverse: Documents = partial(passages, world, draw("passages"))
+        if pool is not None:
+            diverse = partial(pool.documents, f"niah {row}", (), [needles[0].object])
+        source = {"dataset": "niah", "world_seed": recipe.seed}
+        wording = wording_of(AXES[recipe.setting][0], recipe.length, draw)
+        return facts_draft(recipe, wording, needles[:1], needles[1:], diverse, draw, source)
+
+    return Drafts(draft, chosen_style(STYLES, recipe.prompt, "haystack"), inputs=inputs)
+
+
+def needle(world: World, draw: Draw, which: int) -> Fact:
+    rng = draw("needle", which)
+    return Fact(NUMBER, world.name(rng), str(rng.randrange(10 ** (DIGITS - 1), 10**DIGITS)))

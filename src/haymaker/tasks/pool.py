@@ -1,0 +1,93 @@
+"""Passages of a source that are nobody's evidence: what fills a context up."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import count, islice
+from typing import Any
+
+from haymaker.dataset import file_digest
+from haymaker.errors import DataError
+from haymaker.miniature.world import FILLER
+from haymaker.randomness import keyed, shuffle
+from haymaker.records import Segment, digest
+from haymaker.tasks.answers import holds
+from haymaker.tasks.base import Document
+from haymaker.tasks.files import read_json, read_jsonl, read_text, required
+
+CLOSERS = 128  # passages of the pool that may close a row
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A titled passage of a source."""
+
+    title: str
+    text: str
+
+    @cached_property
+    def key(self) -> str:
+        return digest([self.title, self.text])[:16]
+
+
+@lru_cache(maxsize=200_000)
+def document_of(passage: Passage) -> Document:
+    return Document(passage.key, (Segment(passage.text, (FILLER,)),), "passage", passage.title)
+
+
+class Pool:
+    """Distinct passages in an order that the files' order does not change."""
+
+    def __init__(self, passages: Iterable[Passage], seed: int) -> None:
+        self.passages = [passage for _, passage in sorted({passage.key: passage for passage in passages}.items())]
+        self.seed = seed
+
+    def documents(self, row: str, own: Iterable[Passage], refused: Sequence[str]) -> Iterator[Document]:
+        """Passages but the row's own and those that hold a refused text under the scoring metric, in the row's order.
+
+        Where the pool is used up it comes again in another order; the row's checks count such repeats.
+        """
+        return allowed(self.passages, {passage.key for passage in own}, refused, self.seed, row)
+
+    def closers(self, row: str, own: Iterable[Passage], refused: Sequence[str]) -> Iterator[Document]:
+        """Passages to choose a row's last ones from: of a part of the pool, so that few of them are measured for it."""
+        part = [self.passages[i] for i in islice(shuffle(len(self.passages), keyed(self.seed, "closers")), CLOSERS)]
+        found = allowed(part, {passage.key for passage in own}, refused, self.seed, f"{row} closers")
+        return islice(found, len(part))
+
+
+def allowed(
+    passages: Sequence[Passage], own: set[str], refused: Sequence[str], seed: int, row: str
+) -> Iterator[Document]:
+    for turn in count():
+        given = 0
+        for i in shuffle(len(passages), keyed(seed, row, turn)):
+            passage = passages[i]
+            if passage.key not in own and not holds(f"{passage.title} {passage.text}", refused):
+                given += 1
+                yield document_of(passage)
+        if not given:
+            return
+
+
+def read_pool(path: str | None) -> tuple[list[Passage], dict[str, str]]:
+    """Passages of a pool file (a JSON list, or one object a line, of title and text), and the file's digest."""
+    if path is None:
+        return [], {}
+    start = next(read_text(path), "").lstrip()
+    items: Iterable[tuple[str, Any]]
+    if start.startswith("["):
+        values = read_json(path)
+        items = ((f"{path}, item {i}", value) for i, value in enumerate(values))
+    else:
+        items = read_jsonl(path)
+    return [passage_of(value, place) for place, value in items], {path: file_digest(path)}
+
+
+def passage_of(value: Any, place: str) -> Passage:
+    """A passage from an object with title and text (MuSiQue's files say paragraph_text)."""
+    if not isinstance(value, dict):
+        raise DataError(f"{place}: expected an object with title and text, found {type(value).__name__}")
+    text = "text" if "text" in value or "paragraph_text" not in value else "paragraph_text"
+    title = required(value, "title", str, place) if "title" in value else ""
+    return Passage(title, required(value, text, str, place))

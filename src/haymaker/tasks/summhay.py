@@ -1,0 +1,148 @@
+"""Citing a haystack: which documents carry an insight (Laban et al. 2024, Summary of a Haystack; coverage fixed at 1).
+
+The question is the insight, the answer the numbers of the documents that carry it, "[2][5]".
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from random import Random
+
+from haymaker.config import Recipe
+from haymaker.metrics import citations
+from haymaker.miniature.world import FILLER, Insight, World
+from haymaker.realism import AXES
+from haymaker.realism.concept import Draw, Symbols, digits_for, world_draw
+from haymaker.realism.context import padding_document, stock
+from haymaker.records import Example, Label, Segment
+from haymaker.tasks.base import Alternatives, Document, Draft, Drafts, Style, chosen_style
+from haymaker.tasks.summhay_files import file_drafts, lists_of
+
+METRICS = ("citation_f1", "citation_f1_lenient")
+MINIATURE = Style(
+    "miniature",
+    document="[{number}] {text}",
+    tail="\nQuestion: Which documents say this? {question}\nAnswer:",
+    number_kinds=("citation", "answer"),
+)
+HAYSTACK = Style(
+    "haystack",
+    head="Below are numbered documents. Cite every document that reports the insight asked for, like [1][3].\n\n",
+    document="Document [{number}]\n{text}",
+    joiner="\n\n",
+    tail="\n\nInsight: {question}\nDocuments that report it:",
+    number_kinds=("citation", "answer"),
+)
+STYLES = {style.name: style for style in (MINIATURE, HAYSTACK)}
+EVIDENCE = Label("evidence", -1)  # of the document's own number
+CARRIERS = (2, 3)  # documents that carry the insight, in turn
+
+
+def drafts(recipe: Recipe) -> Drafts:
+    """All rows of the recipe: the miniature world's insights, or those of `recipe.source`, a topic's json."""
+    if recipe.source is not None:
+        return file_drafts(recipe, chosen_style(STYLES, recipe.prompt, "haystack"))
+    world = World(recipe.split, recipe.seed)
+    return Drafts(partial(world_draft, recipe, world), chosen_style(STYLES, recipe.prompt, "miniature"))
+
+
+def golds(example: Example) -> tuple[str, ...]:
+    """What the citation metrics compare with: the document numbers in the answer."""
+    return tuple(str(number) for number in sorted(citations(example.target)))
+
+
+def world_draft(recipe: Recipe, world: World, row: int) -> Draft:
+    """Row `row` of the world: an insight that several documents carry, others carrying other insights."""
+    draw, (concept, context) = world_draw(world, row), AXES[recipe.setting]
+    rivals = recipe.padding_competitors if context == "low" else recipe.competitors
+    asked, *others = distinct_insights(world, draw, 1 + max(recipe.competitors, recipe.padding_competitors))
+    carriers = CARRIERS[row % len(CARRIERS)]
+    lists = Lists(recipe.length, draw) if concept == "symbolic" else None
+    gold = tuple(carrier(asked, world, concept, context, draw("gold", i), i, lists) for i in range(carriers))
+    return Draft(
+        question=lists.number(asked) if lists else asked.statement,
+        answers=(),
+        cites=True,
+        gold=gold,
+        competitors=tuple(
+            carrier(other, world, concept, context, draw("rival", i), i, lists, gold=False)
+            for i, other in enumerate(others[:rivals])
+        ),
+        further=lists.further if lists else partial(haystack, world, context, draw("passages")),
+        facts=[asked.topic, asked.statement],
+        concept=concept,
+        context=context,
+        source={"dataset": "miniature", "world_seed": recipe.seed, "carriers": carriers},
+        provenance=lists.provenance() if lists else (),
+    )
+
+
+def distinct_insights(world: World, draw: Draw, count: int) -> list[Insight]:
+    """Insights of which no two say the same: the same in every setting."""
+    found: list[Insight] = []
+    attempt = 0
+    while len(found) < count:
+        insight = world.insight(draw("insight", attempt))
+        attempt += 1
+        if insight.statement not in {other.statement for other in found}:
+            found.append(insight)
+    return found
+
+
+def haystack(world: World, context: str, rng: Random) -> Iterator[Document]:
+    """Documents that carry no insight, without end."""
+    documents = stock(world.split, world.seed)
+    while True:
+        yield padding_of(rng) if context == "low" else documents[rng.randrange(len(documents))]
+
+
+def padding_of(rng: Random) -> Document:
+    return padding_document(rng.randrange(5), rng.randint(1, 6))
+
+
+class Lists:
+    """Insights as numbers and documents as lists of them: the symbolic form of one row."""
+
+    def __init__(self, length: int, draw: Draw) -> None:
+        self.symbols, self.rng = Symbols(draw("symbols"), digits_for(length)), draw("lists")
+
+    def number(self, insight: Insight) -> str:
+        return self.symbols.of(insight.statement)
+
+    def further(self) -> Iterator[Document]:
+        return lists_of(self.symbols, self.rng)
+
+    def provenance(self) -> tuple[dict, ...]:
+        return ({"kind": "symbol_map", "symbol_of": dict(self.symbols.number_of)},)
+
+
+def carrier(
+    insight: Insight,
+    world: World,
+    concept: str,
+    context: str,
+    rng: Random,
+    which: int,
+    lists: Lists | None,
+    gold: bool = True,
+) -> Alternatives:
+    """A document that carries the insight: in its own words (real), paraphrased (high), verbatim (low), as a number."""
+    said, before, after = insight.statement, "", ""
+    if lists is not None:
+        said = lists.number(insight)
+        before, after = (f"{{{lists.symbols.fresh()}, ", f", {lists.symbols.fresh()}}}")
+    else:
+        said = insight.paraphrase if concept == "high" or (concept == "real" and which % 2) else said
+        before, after = (surrounding(world, context, rng) for _ in range(2))
+        before, after = before + " ", " " + after
+    labels = (EVIDENCE,) if gold else ()
+    role = "gold" if gold else "competitor"
+    key = f"{insight.statement} ({which})"
+    full = (Segment(before, (FILLER,)), Segment(said, labels), Segment(after, (FILLER,)))
+    bare = (Segment("{"), Segment(said, labels), Segment("}")) if lists is not None else (Segment(said, labels),)
+    return Document(key, full, role), Document(key, bare, role)
+
+
+def surrounding(world: World, context: str, rng: Random) -> str:
+    """A sentence or two for an insight to stand in."""
+    documents = stock(world.split, world.seed)
+    return padding_of(rng).text if context == "low" else documents[rng.randrange(len(documents))].text
