@@ -1,0 +1,268 @@
+"""haymaker train | eval | score | heads | compare | ablate | patch: thin calls of the library."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from haymaker.commands.common import (
+    Adapter,
+    Data,
+    ExtendTo,
+    Json,
+    Model,
+    Overwrite,
+    Rows,
+    Set,
+    fresh_file,
+    fresh_folder,
+    print_json,
+    refuse_existing,
+    show,
+    table,
+    write_json,
+)
+from haymaker.config import Extend, TrainConfig, load_config, set_dotted
+from haymaker.console import bar
+from haymaker.errors import ConfigError
+
+if TYPE_CHECKING:
+    from haymaker.dataset import Dataset
+    from haymaker.models.load import LanguageModel
+
+TRAINING_FILES = ("training.json", "state.safetensors", "metrics.jsonl")  # what a run that can go on has left
+
+HeadFile = Annotated[Path, typer.Option("--heads", help="Head scores, as `haymaker heads` writes them.")]
+OutFolder = Annotated[Path, typer.Option("--out", help="The folder to write.")]
+OutFile = Annotated[Path, typer.Option("--out", help="The file to write.")]
+NewTokens = Annotated[int, typer.Option("--new-tokens", min=1, help="Most tokens of an answer.")]
+Draws = Annotated[int, typer.Option(min=1, help="Random sets of heads for each size.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random sets.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("train")(train)
+    app.command("eval")(evaluate)
+    app.command("score")(score)
+    app.command("heads")(heads)
+    app.command("compare")(compare)
+    app.command("ablate")(ablate)
+    app.command("patch")(patch)
+
+
+def train(
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="The adapter folder; an interrupted run in it goes on.")],
+    extend: ExtendTo = None,
+    config: Annotated[Path | None, typer.Option("--config", help="A YAML file with keys of a TrainConfig.")] = None,
+    overrides: Set = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Train a LoRA adapter (q, k, v, o) on the answers of a dataset."""
+    chosen = train_config(config, overrides)
+    if not any((out / name).exists() for name in TRAINING_FILES):
+        refuse_existing(out, overwrite)
+    dataset, lm = open_data(data), open_model(model, extend=extend)
+    from haymaker.train import train as train_adapter
+
+    with bar("train", chosen.steps) as advance:
+        result = train_adapter(lm, dataset, chosen, out, overwrite=overwrite, callback=lambda line: advance(1))
+    show({"out": str(out), "steps": chosen.steps, "loss": result.final_loss}, json)
+
+
+def evaluate(
+    model: Model,
+    data: Data,
+    out: OutFolder,
+    adapter: Adapter = None,
+    extend: ExtendTo = None,
+    rows: Rows = None,
+    new_tokens: NewTokens = 32,
+    beyond_context: Annotated[
+        bool, typer.Option("--beyond-context", help="Also answer rows that the model's context does not hold.")
+    ] = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Let a model answer a dataset by greedy generation, and score the answers: F1 and EM with 95 % intervals."""
+    with fresh_folder(out, overwrite) as folder:
+        dataset, lm = open_data(data, rows), open_model(model, adapter, extend)
+        from haymaker.evaluate import evaluate as evaluate_model
+
+        with bar("answers", len(dataset)) as advance:
+            found = evaluate_model(lm, dataset, new_tokens=new_tokens, beyond_context=beyond_context, progress=advance)
+        found.save(folder / "predictions.jsonl")
+        write_json(folder / "evaluation.json", found.row())
+    show({**found.row(), "out": str(out)}, json)
+
+
+def score(
+    predictions: Annotated[Path, typer.Argument(help="predictions.jsonl, or the folder that `haymaker eval` wrote.")],
+    metrics: Annotated[list[str] | None, typer.Option("--metric", help="A metric's name; may be repeated.")] = None,
+    json: Json = False,
+) -> None:
+    """Score answers again, by other metrics, without a model: means with 95 % intervals."""
+    import numpy as np
+
+    from haymaker.metrics import row_metric
+    from haymaker.predictions import HEADLINE, Evaluation
+    from haymaker.stats import bootstrap_mean
+
+    found = Evaluation.load(predictions / "predictions.jsonl" if predictions.is_dir() else predictions)
+    result: dict[str, Any] = {"n": len(found.predictions)}
+    for name in metrics or HEADLINE:
+        values = [row_metric(name)(prediction.text, list(prediction.answers)) for prediction in found.predictions]
+        mean, low, high = bootstrap_mean(np.array(values, dtype=np.float64))
+        result |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+    show(result, json)
+
+
+def heads(
+    model: Model,
+    data: Data,
+    out: OutFile,
+    metric: Annotated[str, typer.Option(help="copy, copy_anywhere or mass.")] = "copy",
+    adapter: Adapter = None,
+    extend: ExtendTo = None,
+    rows: Rows = None,
+    top: Annotated[int, typer.Option(min=1, help="How many heads to print.")] = 10,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Score every head of a model for retrieval on a dataset."""
+    if out.suffix == ".json":
+        raise ConfigError(f"--out {out}: a summary in .json is written beside the scores; give a name in .safetensors")
+    with fresh_file(out, overwrite) as file:
+        dataset, lm = open_data(data, rows), open_model(model, adapter, extend)
+        from haymaker.heads import detect_heads
+
+        with bar("heads", len(dataset)) as advance:
+            scores = detect_heads(lm, dataset, metric=metric, on_progress=advance)
+        scores.save(file)
+    best = {str(head): float(scores.mean[head]) for head in scores.top(top)}
+    if json:
+        print_json({"out": str(out), "metric": metric, "n": len(scores.values), "top": best})
+    else:
+        show({f"head {name}": value for name, value in best.items()} | {"out": str(out)}, False)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="Head scores.")],
+    reference: Annotated[Path, typer.Argument(help="Head scores to compare with.")],
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="A head is active if its mean exceeds this.")] = 0.0,
+    k: Annotated[int, typer.Option(min=1, help="Top heads whose overlap is counted.")] = 10,
+    json: Json = False,
+) -> None:
+    """Compare two files of head scores: cosine, recall, subset and overlap."""
+    from haymaker.scores import HeadScores
+
+    own, other = HeadScores.load(first), HeadScores.load(reference)
+    values = {
+        "cosine": own.cosine(other),
+        "recall": own.recall(other, threshold),
+        "subset": own.subset(other, threshold),
+        "overlap": own.overlap(other, k),
+        "active": len(own.active(threshold)),
+        "active_reference": len(other.active(threshold)),
+    }
+    show(values, json)
+
+
+def ablate(
+    model: Model,
+    data: Data,
+    heads: HeadFile,
+    out: OutFolder,
+    k: Annotated[list[int] | None, typer.Option("--k", min=1, help="Heads to mask; may be repeated.")] = None,
+    draws: Draws = 3,
+    adapter: Adapter = None,
+    extend: ExtendTo = None,
+    rows: Rows = None,
+    new_tokens: NewTokens = 32,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Mask the top-k heads of a score file, and k other heads drawn at random, while the model answers."""
+    from haymaker.study.stages import AblateParams, ablate_heads
+
+    chosen = {"k": tuple(k)} if k else {}
+    extension = Extend(length=extend) if extend else None
+    params = AblateParams(extend=extension, draws=draws, rows=rows, new_tokens=new_tokens, seed=seed, **chosen)
+    inputs = {"model": Path(model), "data": data, "heads": heads}
+    run_stage(ablate_heads, params, inputs | ({"adapter": adapter} if adapter else {}), out, overwrite, json)
+
+
+def patch(
+    model: Model,
+    data: Data,
+    heads: HeadFile,
+    out: OutFolder,
+    donor: Annotated[Path, typer.Option("--donor", help="The adapter whose head outputs are lent.")],
+    recipient: Annotated[Path, typer.Option("--recipient", help="The adapter that answers with them.")],
+    donor_heads: Annotated[Path, typer.Option("--donor-heads", help="Head scores of the donor.")],
+    k: Annotated[int, typer.Option("--k", min=1, help="Most heads of a set.")] = 10,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="A head is active if its mean exceeds this.")] = 0.0,
+    draws: Draws = 3,
+    rows: Rows = None,
+    new_tokens: NewTokens = 32,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Write a donor's heads into a recipient while it answers: those both use, the donor's own, random ones."""
+    from haymaker.study.stages import PatchParams, patch_heads
+
+    options = {"draws": draws, "rows": rows, "new_tokens": new_tokens, "seed": seed}
+    identity = donor.resolve() == recipient.resolve()
+    params = PatchParams(k=k, threshold=threshold, identity=identity, **options)
+    inputs = {"model": Path(model), "data": data, "heads": heads, "donor_heads": donor_heads}
+    run_stage(patch_heads, params, inputs | {"donor": donor, "recipient": recipient}, out, overwrite, json)
+
+
+def run_stage(
+    stage: Callable[..., None], params: Any, inputs: dict[str, Path], out: Path, overwrite: bool, json: bool
+) -> None:
+    """Call a study's stage on folders given by hand; its rows are the result."""
+    for name, path in inputs.items():
+        if name != "model" and not path.exists():
+            raise ConfigError(f"--{name.replace('_', '-')} {path}: no such file or folder")
+    with fresh_folder(out, overwrite) as folder:
+        stage(params, inputs, folder)
+    rows = [row for path in sorted((out / "tables").glob("*.json")) for row in read_json_rows(path)]
+    if json:
+        print_json(rows)
+    else:
+        table(rows, {key: key for key in ("heads", "k", "draw", "f1", "f1_low", "f1_high", "n", "head_list")})
+
+
+def open_data(folder: Path, rows: int | None = None) -> "Dataset":
+    from haymaker.dataset import load_dataset
+
+    dataset = load_dataset(folder)
+    return dataset if rows is None else dataset[:rows]
+
+
+def open_model(name: str, adapter: Path | None = None, extend: int | None = None) -> "LanguageModel":
+    from haymaker.models.load import load_model
+
+    return load_model(name, adapter=adapter, extend=Extend(length=extend) if extend else None)
+
+
+def train_config(path: Path | None, overrides: list[str] | None) -> TrainConfig:
+    """A TrainConfig from a file, or from the defaults, with --set on top."""
+    if path is not None:
+        return load_config(path, TrainConfig, overrides)
+    values: dict[str, Any] = {}
+    for override in overrides or []:
+        set_dotted(values, override)
+    return TrainConfig(**values)
+
+
+def read_json_rows(path: Path) -> list[dict[str, Any]]:
+    from json import loads
+
+    return loads(path.read_text())

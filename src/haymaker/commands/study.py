@@ -1,0 +1,232 @@
+"""haymaker study plan | run | status | why | gc. None of this module's imports imports torch."""
+
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from haymaker.commands.common import Json, Set, print_json, table
+from haymaker.config import load_config
+from haymaker.console import err, note
+from haymaker.errors import ConfigError
+from haymaker.study import Plan, Store, StudyConfig, Summary, execute, plan_study
+from haymaker.study.progress import Standing, Survey
+from haymaker.study.runners import Outcome
+
+PACKAGED = Path(__file__).parents[1] / "studies"
+
+app = typer.Typer(no_args_is_help=True, help="Plan, run and inspect a whole study; finished cells are never run again.")
+
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of a packaged one (miniature).")]
+Out = Annotated[Path | None, typer.Option("--out", help="Where results go.  [default: runs/<name of the study>]")]
+StoreFolder = Annotated[Path | None, typer.Option("--store", help="A store to share.  [default: <out>/store]")]
+
+
+class Opened:
+    """A study file read and planned, with its folder and store."""
+
+    def __init__(self, study: str, overrides: list[str] | None, out: Path | None, store: Path | None) -> None:
+        self.config = load_config(find_study(study), StudyConfig, overrides)
+        self.plan = plan_study(self.config)
+        self.out = out or Path("runs") / self.config.name
+        self.store = Store(store or self.out / "store")
+
+    def survey(self) -> Survey:
+        return Survey(self.plan, self.store)
+
+
+def find_study(study: str) -> Path:
+    """A path, or the file of a packaged study of that name."""
+    path, packaged = Path(study), PACKAGED / f"{study}.yaml"
+    if path.is_file() or not packaged.is_file():
+        if not path.is_file():
+            names = ", ".join(sorted(found.stem for found in PACKAGED.glob("*.yaml")))
+            raise ConfigError(
+                f"{study}: no such study file; give the path of a YAML file, or a packaged study: {names}"
+            )
+        return path
+    return packaged
+
+
+@app.command("plan")
+def plan_command(
+    study: Study, overrides: Set = None, out: Out = None, store: StoreFolder = None, json: Json = False
+) -> None:
+    """Show every cell: done, missing (would run), failed, running, waiting for others, or absent (no model or file)."""
+    standings = Opened(study, overrides, out, store).survey().all()
+    if json:
+        print_json([as_row(standing) for standing in standings.values()])
+        return
+    rows = [as_row(standing) | {"key": (standing.key or "")[:12]} for standing in standings.values()]
+    table(rows, {"cell": "cell", "state": "state", "key": "key", "seconds": "seconds", "note": "note"})
+    typer.echo(f"\n{len(rows)} cells: {counts(standings)}")
+
+
+@app.command("status")
+def status_command(
+    study: Study, overrides: Set = None, out: Out = None, store: StoreFolder = None, json: Json = False
+) -> None:
+    """Count cells by state, and name those that failed or are running."""
+    opened = Opened(study, overrides, out, store)
+    standings = opened.survey().all()
+    notable = {name: s.note for name, s in standings.items() if s.state in ("failed", "running", "absent")}
+    if json:
+        states = Counter(standing.state for standing in standings.values())
+        print_json({"study": opened.config.name, "cells": dict(states), "notable": notable, "out": str(opened.out)})
+        return
+    typer.echo(f"{opened.config.name}: {len(standings)} cells, {counts(standings)}")
+    for name, message in notable.items():
+        typer.echo(f"  {standings[name].state} {name}{': ' if message else ''}{message}")
+    for file in ("results.json", "report.html"):
+        if (opened.out / file).exists():
+            typer.echo(f"  {opened.out / file}")
+
+
+@app.command("run")
+def run_command(
+    study: Study,
+    overrides: Set = None,
+    out: Out = None,
+    store: StoreFolder = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make finished cells again.")] = False,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
+    json: Json = False,
+) -> None:
+    """Make every cell that is not finished, then results.json and report.html. The same command resumes."""
+    opened = Opened(study, overrides, out, store)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is a Ctrl-C
+    if overwrite:
+        discard(opened)
+    summary = execute(opened.plan, opened.store, listener=Printer(opened.plan))
+    files = write_outputs(opened, summary, report)
+    if json:
+        print_json({**vars(summary), "complete": summary.complete, **files})
+    else:
+        tell(opened, summary, files)
+    if not summary.complete:
+        raise typer.Exit(1)
+
+
+@app.command("why")
+def why_command(
+    study: Study,
+    cell: Annotated[str, typer.Argument(help="A cell's name, as `plan` shows it.")],
+    overrides: Set = None,
+    out: Out = None,
+    store: StoreFolder = None,
+    json: Json = False,
+) -> None:
+    """Say what a cell waits for, or which parameter or input differs from the nearest finished one."""
+    from haymaker.study.explain import why
+
+    report = why(Opened(study, overrides, out, store).survey(), cell)
+    if json:
+        print_json(report)
+        return
+    typer.echo(f"{cell}: {report['state']}{': ' + report['note'] if report['note'] else ''}")
+    for source, state in report.get("waits_for", {}).items():
+        typer.echo(f"  {state} {source}")
+    if near := report.get("nearest"):
+        typer.echo(f"  nearest finished cell: {near['cell']} ({near['key'][:12]}, {near['started'][:19]})")
+        for key, (before, after) in report["changed"].items():
+            typer.echo(f"  {key}: {before} -> {after}")
+    elif "nearest" in report:
+        typer.echo("  no other finished cell of its stage to compare with")
+
+
+@app.command("gc")
+def gc_command(
+    study: Study,
+    overrides: Set = None,
+    out: Out = None,
+    store: StoreFolder = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove cells that neither this study nor another one that ran in the store refers to."""
+    from haymaker.study.garbage import find_garbage, remove_garbage
+
+    survey = Opened(study, overrides, out, store).survey()
+    garbage = find_garbage(survey)
+    if not dry_run:
+        remove_garbage(survey, garbage)
+    if json:
+        print_json({"removed": not dry_run, "entries": [{**vars(g), "path": str(g.path)} for g in garbage]})
+        return
+    for entry in garbage:
+        typer.echo(f"{entry.bytes / 2**20:8.2f} MiB  {entry.cell}  {entry.path}")
+    verb = "would be removed" if dry_run else "removed"
+    typer.echo(f"{len(garbage)} entries, {sum(g.bytes for g in garbage) / 2**20:.2f} MiB, {verb}")
+
+
+class Printer:
+    """A line on stderr for every cell that ends; on a terminal also what is being made."""
+
+    def __init__(self, plan: Plan) -> None:
+        width = len(str(len(plan.cells)))
+        self.number = {name: f"[{i:>{width}}/{len(plan.cells)}]" for i, name in enumerate(plan.cells, 1)}
+
+    def started(self, cell: str) -> None:
+        if err.is_terminal:
+            err.print(f"{self.number[cell]} {cell} ...", end="\r", markup=False, highlight=False)
+
+    def ended(self, cell: str, outcome: Outcome) -> None:
+        message = f": {outcome.message}" if outcome.message else ""
+        note(f"{self.number[cell]} {cell} {outcome.status} in {outcome.seconds:.1f} s{message}")
+
+
+def as_row(standing: Standing) -> dict[str, Any]:
+    """A cell's standing as a flat row."""
+    seconds = standing.manifest["seconds"] if standing.manifest else None
+    return {
+        "cell": standing.cell.name,
+        "state": standing.state,
+        "key": standing.key,
+        "seconds": seconds,
+        "note": standing.note,
+    }
+
+
+def counts(standings: Mapping[str, Standing]) -> str:
+    found = Counter(standing.state for standing in standings.values())
+    return ", ".join(f"{number} {state}" for state, number in found.items())
+
+
+def discard(opened: Opened) -> None:
+    """Remove everything that the store holds of this plan's cells."""
+    keys = set(opened.survey().keys().values())
+    for key, path in list(opened.store.entries()):
+        if key in keys:
+            opened.store.remove(path)
+
+
+def write_outputs(opened: Opened, summary: Summary, report: bool) -> dict[str, str]:
+    """results.json of all finished cells, also after failures, and the report made of it."""
+    from haymaker.study.tables import collect, write_results
+
+    results = opened.out / "results.json"
+    tables = collect(opened.config, opened.plan, opened.survey().all(), opened.store, summary.ran)
+    write_results(results, tables)
+    files = {"results": str(results)}
+    if report:
+        from haymaker.report import write_report
+
+        write_report(results, opened.out / "report.html")
+        files["report"] = str(opened.out / "report.html")
+    return files
+
+
+def tell(opened: Opened, summary: Summary, files: Mapping[str, str]) -> None:
+    """How the run ended, for people."""
+    done = len(summary.ran) + len(summary.kept)
+    note(f"{done} of {len(opened.plan.cells)} cells finished: {len(summary.ran)} made now, {len(summary.kept)} before")
+    for name, message in summary.failed.items():
+        key = opened.survey().all()[name].key
+        note(f"failed {name}: {message} (traceback: {opened.store.failure_path(str(key))})")
+    for name, causes in summary.blocked.items():
+        note(f"blocked {name}: needs {causes}")
+    for file in files.values():
+        typer.echo(file)

@@ -1,0 +1,174 @@
+"""What a study file may say. One file drives the miniature and the full-size studies alike."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from haymaker.config import Extend, Frozen, Recipe, Setting, SplitName, TaskName, TrainConfig
+from haymaker.errors import ConfigError
+
+Untrained = Literal["base", "extended"]
+StudySetting = Untrained | Setting
+HeadMetric = Literal["copy", "copy_anywhere", "mass"]  # those of heads.py, which imports torch
+UNTRAINED: tuple[Untrained, ...] = ("base", "extended")
+GIVEN_BY_STUDY = ("task", "setting", "length", "split", "seed")  # keys of a Recipe that a study fills in itself
+
+
+class TaskData(Frozen):
+    """The rows of one task: keys of a Recipe for training and for test rows, at least `rows`."""
+
+    train: dict[str, Any]
+    test: dict[str, Any]
+    settings: tuple[StudySetting, ...] | None = Field(default=None, description="None: the study's settings")
+
+
+class ExtendConfig(Frozen):
+    """How the context grows to the study's length; see `Extend`."""
+
+    theta: float | None = Field(default=None, gt=0)
+    keep_window: bool = False
+
+
+class EvaluationConfig(Frozen):
+    """Generation on the test rows; the untrained settings also at other lengths."""
+
+    rows: int | None = Field(default=None, ge=1, description="test rows used; None: all")
+    new_tokens: int = Field(default=32, ge=1, description="most tokens of an answer")
+    untrained_lengths: tuple[int, ...] = ()
+
+
+class HeadsConfig(Frozen):
+    """Retrieval scores, teacher-forced on the test rows."""
+
+    metric: HeadMetric = "copy"
+    rows: int | None = Field(default=None, ge=1)
+
+
+class SimilarityConfig(Frozen):
+    """Head scores of every setting beside those of the reference."""
+
+    reference: Setting = "real"
+    threshold: float = Field(default=0.0, ge=0, le=1, description="a head whose mean score exceeds it is active")
+    k: int = Field(default=10, ge=1, description="top heads whose overlap is counted")
+
+
+class AblationConfig(Frozen):
+    """Masking of the top-k retrieval heads against k other heads, drawn at random."""
+
+    k: tuple[int, ...] = (1, 2, 5, 10)
+    draws: int = Field(default=3, ge=1)
+    rows: int | None = Field(default=None, ge=1)
+    settings: tuple[StudySetting, ...] | None = Field(default=None, description="None: every trained setting")
+
+
+class PatchingConfig(Frozen):
+    """Head outputs of the donor written into every other trained setting."""
+
+    donor: Setting = "real"
+    k: int = Field(default=10, ge=1, description="most heads of a set; all sets get the same number")
+    draws: int = Field(default=3, ge=1)
+    rows: int | None = Field(default=None, ge=1)
+    identity: bool = Field(default=True, description="also patch the donor into itself, which must change nothing")
+
+
+class StudyConfig(Frozen):
+    """A grid of models trained on different data, and what is measured on each."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    title: str = ""
+    model: str = Field(description="a packaged model, a folder, or a Hub id that is on this machine")
+    context: int = Field(ge=16, description="tokens the base model was trained on")
+    length: int = Field(ge=16, description="tokens it is extended to, and of every training and test row")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="one training run per setting and seed")
+    test_seed: int = 0
+    test_split: SplitName = "test"
+    settings: tuple[StudySetting, ...] = Field(min_length=1)
+    tasks: dict[TaskName, TaskData] = Field(min_length=1)
+    extend: ExtendConfig = ExtendConfig()
+    train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    heads: HeadsConfig | None = HeadsConfig()
+    similarity: SimilarityConfig | None = SimilarityConfig()
+    ablation: AblationConfig | None = AblationConfig()
+    patching: PatchingConfig | None = PatchingConfig()
+
+    @model_validator(mode="after")
+    def check_grid(self) -> "StudyConfig":
+        """Refuse what would only be noticed hours later."""
+        if self.length <= self.context:
+            raise ConfigError(f"length: expected more than the context of {self.context} tokens, found {self.length}")
+        if "seed" in self.train.model_fields_set:
+            raise ConfigError("train.seed: seeds of a study stand in `seeds`, one training run each; remove this key")
+        for part in ("similarity", "ablation", "patching"):
+            if getattr(self, part) is not None and self.heads is None:
+                raise ConfigError(f"{part}: needs head scores; give `heads`, or set {part}: null")
+        for task in self.tasks:
+            check_settings(self, task)
+            self.test_recipe(task, self.length)
+            for setting in self.trained(task):
+                self.train_recipe(task, setting, seed=0)
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """What tables call the model: a folder by its last part, a packaged name or Hub id as it is."""
+        return Path(self.model).name if self.model.startswith(("/", ".", "~")) else self.model
+
+    def settings_of(self, task: TaskName) -> tuple[StudySetting, ...]:
+        """The settings of one task, in the order of the file."""
+        own = self.tasks[task].settings
+        return self.settings if own is None else own
+
+    def trained(self, task: TaskName) -> tuple[Setting, ...]:
+        """The settings of one task that have training data."""
+        return tuple(setting for setting in self.settings_of(task) if setting not in ("base", "extended"))
+
+    def ablated(self, task: TaskName) -> tuple[StudySetting, ...]:
+        """The settings of one task whose heads are masked."""
+        if self.ablation is None:
+            return ()
+        chosen = self.ablation.settings
+        return self.trained(task) if chosen is None else tuple(s for s in self.settings_of(task) if s in chosen)
+
+    def train_recipe(self, task: TaskName, setting: Setting, seed: int) -> Recipe:
+        """What the training rows of a setting are built from."""
+        given = {"task": task, "setting": setting, "length": self.length, "split": "train", "seed": seed}
+        return recipe(f"tasks.{task}.train", self.tasks[task].train, given)
+
+    def test_recipe(self, task: TaskName, length: int) -> Recipe:
+        """What the real test rows are built from."""
+        given = {"task": task, "setting": "real", "length": length, "split": self.test_split, "seed": self.test_seed}
+        return recipe(f"tasks.{task}.test", self.tasks[task].test, given)
+
+    def extension(self) -> Extend:
+        """How every setting but `base` reaches the study's length."""
+        return Extend(length=self.length, **self.extend.model_dump())
+
+
+def recipe(where: str, values: dict[str, Any], given: dict[str, Any]) -> Recipe:
+    """A Recipe from a study's keys and what the study fills in."""
+    clash = sorted(set(values) & set(given))
+    if clash:
+        raise ConfigError(f"{where}.{clash[0]}: the study fills this in; remove the key")
+    try:
+        return Recipe(**values, **given)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def check_settings(config: StudyConfig, task: TaskName) -> None:
+    """No setting twice, and the settings that others are compared with are among them."""
+    settings = config.settings_of(task)
+    repeated = sorted({setting for setting in settings if settings.count(setting) > 1})
+    if repeated:
+        raise ConfigError(f"settings: {', '.join(repeated)} stands more than once for {task}")
+    if "base" in config.ablated(task):
+        raise ConfigError(f"ablation.settings: base cannot read rows of {config.length} tokens; name other settings")
+    needed = {
+        "similarity.reference": config.similarity and config.similarity.reference,
+        "patching.donor": config.patching and config.patching.donor,
+    }
+    for key, setting in needed.items():
+        if setting and setting not in settings:
+            raise ConfigError(f"{key}: {setting!r} is not among the settings of {task}: {', '.join(settings)}")

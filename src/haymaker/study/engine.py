@@ -1,0 +1,164 @@
+"""Runs a plan: every cell once, as soon as what it reads is there; a failed one blocks only what reads it."""
+
+import shutil
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from graphlib import TopologicalSorter
+from typing import Protocol, runtime_checkable
+
+from haymaker.errors import ConfigError, Interrupted
+from haymaker.study.lease import alive
+from haymaker.study.plan import Plan
+from haymaker.study.progress import Standing, Survey
+from haymaker.study.runners import Outcome, Runner, SerialRunner, Work
+from haymaker.study.store import Store
+
+POLL_SECONDS = 0.5
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """Hears of every cell that starts and ends."""
+
+    def started(self, cell: str) -> None: ...
+
+    def ended(self, cell: str, outcome: Outcome) -> None: ...
+
+
+@dataclass
+class Summary:
+    """What a run did with every cell, by name."""
+
+    ran: dict[str, float] = field(default_factory=dict)  # seconds
+    kept: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)  # message
+    blocked: dict[str, str] = field(default_factory=dict)  # the failed cells it would read from
+
+    @property
+    def complete(self) -> bool:
+        return not self.failed and not self.blocked
+
+
+def execute(plan: Plan, store: Store, runner: Runner | None = None, listener: Listener | None = None) -> Summary:
+    """Make every cell of the plan that the store lacks. Failures are in the summary, not raised.
+
+    Raises ConfigError before anything runs where a model or file is not on this machine, Interrupted on Ctrl-C.
+    """
+    return Execution(plan, store, runner or SerialRunner(), listener).run()
+
+
+class Execution:
+    """One pass over a plan."""
+
+    def __init__(self, plan: Plan, store: Store, runner: Runner, listener: Listener | None) -> None:
+        self.plan, self.store, self.runner, self.listener = plan, store, runner, listener
+        self.survey = Survey(plan, store)
+        self.sorter = TopologicalSorter({cell.name: set(cell.inputs.values()) for cell in plan.cells.values()})
+        self.order = {name: i for i, name in enumerate(plan.cells)}
+        self.ready: list[str] = []
+        self.busy: list[str] = []  # made by another runner
+        self.flying: dict[Future[Outcome], str] = {}
+        self.summary = Summary()
+        self.began = datetime.now(UTC).isoformat()
+
+    def run(self) -> Summary:
+        self.store.root.mkdir(parents=True, exist_ok=True)
+        check_outside(self.survey)
+        sweep_drafts(self.store)
+        self.sorter.prepare()
+        try:
+            while self.work_left():
+                self.step()
+        except (KeyboardInterrupt, Interrupted):
+            finished = len(self.summary.ran) + len(self.summary.kept)
+            raise Interrupted(
+                f"interrupted with {finished} of {len(self.plan.cells)} cells finished; the same command goes on"
+            ) from None
+        finally:
+            self.store.record_plan(self.plan.study, self.survey.keys())
+        self.block()
+        return self.summary
+
+    def work_left(self) -> bool:
+        self.ready = sorted([*self.ready, *self.sorter.get_ready()], key=lambda name: self.order[name])
+        return bool(self.ready or self.busy or self.flying)
+
+    def step(self) -> None:
+        """Start one cell, else wait for one to end."""
+        if self.ready and len(self.flying) < self.runner.slots:
+            self.begin(self.ready.pop(0))
+        elif self.flying:
+            ended, _ = wait(self.flying, return_when=FIRST_COMPLETED)
+            for future in ended:
+                self.end(self.flying.pop(future), future.result())
+        else:
+            time.sleep(POLL_SECONDS)
+            self.ready, self.busy = self.busy, []
+
+    def begin(self, name: str) -> None:
+        standing = self.survey.look(name)
+        if standing.state == "done":
+            self.summary.kept.append(name)
+            self.sorter.done(name)
+        elif standing.state == "running":
+            self.busy.append(name)
+        elif self.failed_meanwhile(standing):
+            self.summary.failed[name] = standing.note
+        else:
+            if self.listener:
+                self.listener.started(name)
+            self.flying[self.runner.submit(self.work(standing))] = name
+
+    def work(self, standing: Standing) -> Work:
+        assert standing.key is not None
+        assert standing.action is not None
+        paths = self.survey.paths(standing.cell)
+        return Work(standing.cell, standing.key, standing.action, paths, self.store.root)
+
+    def end(self, name: str, outcome: Outcome) -> None:
+        if outcome.status == "busy":
+            self.busy.append(name)
+            return
+        if self.listener:
+            self.listener.ended(name, outcome)
+        if outcome.status == "failed":
+            self.summary.failed[name] = outcome.message
+            return
+        if outcome.status == "kept":
+            self.summary.kept.append(name)
+        else:
+            self.summary.ran[name] = outcome.seconds
+        self.survey.look(name)
+        self.sorter.done(name)
+
+    def block(self) -> None:
+        """Name the cells that could not run, each with the failed ones it waits for."""
+        causes: dict[str, list[str]] = {}
+        for failed in self.summary.failed:
+            for reader in self.plan.readers(failed):
+                causes.setdefault(reader, []).append(failed)
+        self.summary.blocked = {name: ", ".join(causes[name]) for name in self.plan.cells if name in causes}
+
+    def failed_meanwhile(self, standing: Standing) -> bool:
+        """Whether another runner saw the cell fail since this run began; what failed before is tried again."""
+        record = standing.manifest
+        return standing.state == "failed" and record is not None and record["failed"] >= self.began
+
+
+def check_outside(survey: Survey) -> None:
+    """Refuse to start where a model or file is missing: better now than after hours of training."""
+    absent: dict[str, str] = {}
+    for name, standing in survey.all().items():
+        if standing.state == "absent":
+            absent.setdefault(standing.note, name)
+    if absent:
+        raise ConfigError("; ".join(f"{name}: {note}" for note, name in absent.items()))
+
+
+def sweep_drafts(store: Store) -> None:
+    """Remove what killed runners left half-written."""
+    for path in (store.root / "tmp").glob("*"):
+        if not alive(store.lease_path(path.name.split("-")[0])):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,141 @@
+"""Leases: of several runners that share a store, one works on a cell, and a dead one's cell is taken over."""
+
+import fcntl
+import json
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+BEAT_SECONDS = 10.0
+STALE_SECONDS = 120.0
+
+
+@contextmanager
+def lease(path: Path) -> Iterator[bool]:
+    """Hold the lease at `path` for the block; False, and nothing held, where another live runner has it."""
+    token = uuid.uuid4().hex
+    if not take(path, token):
+        yield False
+        return
+    stop = threading.Event()
+    beating = threading.Thread(target=beat, args=(path, stop), daemon=True)
+    beating.start()
+    try:
+        yield True
+    finally:
+        stop.set()
+        beating.join()
+        with locked(path.parent):
+            if owner(path).get("token") == token:  # else a runner took us for dead: the lease is its own now
+                path.unlink()
+
+
+def take(path: Path, token: str) -> bool:
+    """Create the lease file, over a stale one if there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.parent):
+        if path.exists():
+            if alive(path):
+                return False
+            path.unlink()
+        return create(path, token)
+
+
+def create(path: Path, token: str) -> bool:
+    # O_EXCL decides also on a file system whose locks do nothing.
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w") as file:
+        pid = os.getpid()
+        held = {"token": token, "pid": pid, "began": process_began(pid), "host": machine(), "since": time.time()}
+        json.dump(held, file)
+    return True
+
+
+def alive(path: Path) -> bool:
+    """Whether the lease's owner still works: a process of this machine lives, another machine's heart beats."""
+    held = owner(path)
+    if held.get("host") == machine():
+        return lives(int(held["pid"]), held.get("began"))
+    try:
+        return time.time() - path.stat().st_mtime < STALE_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def lives(pid: int, began: str | None) -> bool:
+    """Whether the process that had this number is still there, and not another one that was given it since."""
+    if began is not None:
+        return process_began(pid) == began
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def process_began(pid: int) -> str | None:
+    """When a living process began, in the system's ticks; None where there is none or the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    state, began = fields[0], fields[19]
+    return None if state == "Z" else began
+
+
+def clear_stale(folder: Path) -> None:
+    """Remove the leases of dead owners."""
+    if not folder.is_dir():
+        return
+    with locked(folder):
+        for path in folder.glob("*.json"):
+            if not alive(path):
+                path.unlink(missing_ok=True)
+
+
+def owner(path: Path) -> dict[str, Any]:
+    """Who holds the lease; empty where nobody does or its file is still being written."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def beat(path: Path, stop: threading.Event) -> None:
+    while not stop.wait(BEAT_SECONDS):
+        try:
+            os.utime(path)
+        except FileNotFoundError:  # taken over; publishing settles who was first
+            return
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time changes leases; the system lets go of the lock when its holder dies."""
+    with (folder / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def machine() -> str:
+    """This machine and, in a container, its process numbers' namespace: where a pid means something."""
+    try:
+        return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return platform.node()
+
+
+def writer() -> str:
+    """A name for this process's drafts."""
+    return f"{platform.node()}-{os.getpid()}"

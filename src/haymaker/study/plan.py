@@ -1,0 +1,265 @@
+"""From a study file to its cells: a pure function, without torch, without reading data."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from haymaker.config import Recipe, Setting, TaskName
+from haymaker.study import stages
+from haymaker.study.cell import Cell
+from haymaker.study.config import UNTRAINED, StudyConfig, StudySetting
+from haymaker.study.outside import Outside
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's cells by name, each after the cells that it reads."""
+
+    study: str
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, study: str, cells: Iterator[Cell] | list[Cell]) -> "Plan":
+        """Check that names are unique and that every input stands before its reader."""
+        named: dict[str, Cell] = {}
+        for cell in cells:
+            assert cell.name not in named, f"two cells are called {cell.name}"
+            missing = [name for name in cell.inputs.values() if name not in named]
+            assert not missing, f"{cell.name} reads {missing}, which no cell before it makes"
+            named[cell.name] = cell
+        return cls(study, named)
+
+    def readers(self, name: str) -> list[str]:
+        """All cells that depend on a cell, directly or through others, in order."""
+        found = {name}
+        for cell in self.cells.values():
+            if found & set(cell.inputs.values()):
+                found.add(cell.name)
+        return [cell for cell in self.cells if cell in found and cell != name]
+
+
+def plan_study(config: StudyConfig) -> Plan:
+    """The whole grid. Cells of one model stand together, so that it is loaded once."""
+    return Plan.of(config.name, [cell for task in config.tasks for cell in TaskPlan(config, task).cells()])
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One model of the grid: a setting and, where it is trained, a seed."""
+
+    setting: StudySetting
+    seed: int | None
+    label: str  # the setting, and @seed where the study has several
+
+    @property
+    def trained(self) -> bool:
+        return self.seed is not None
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """The cells of one task."""
+
+    config: StudyConfig
+    task: TaskName
+
+    def cells(self) -> Iterator[Cell]:
+        """Test rows, then variant after variant, the ones that others are compared with first."""
+        untrained = [setting for setting in self.settings if setting in UNTRAINED]
+        wanted = self.config.evaluation.untrained_lengths if untrained else ()
+        own = (self.config.context,) if "base" in untrained and self.config.heads else ()
+        for length in dict.fromkeys((self.config.length, *wanted, *own)):
+            yield self.data(f"test/{length}", self.config.test_recipe(self.task, length))
+        for variant in self.variants():
+            yield from self.of_variant(variant)
+
+    @property
+    def settings(self) -> tuple[StudySetting, ...]:
+        return self.config.settings_of(self.task)
+
+    def variants(self) -> list[Variant]:
+        """All models. The reference and the donor come before those that read their cells."""
+        leaders = [part and getattr(part, key) for part, key in self.leader_keys()]
+        ordered = sorted(self.settings, key=lambda setting: (setting not in UNTRAINED, setting not in leaders))
+        return [variant for setting in ordered for variant in self.seeded(setting)]
+
+    def leader_keys(self) -> list[tuple[Any, str]]:
+        return [(self.config.similarity, "reference"), (self.config.patching, "donor")]
+
+    def seeded(self, setting: StudySetting) -> list[Variant]:
+        if setting in UNTRAINED:
+            return [Variant(setting, None, setting)]
+        return [self.variant(setting, seed) for seed in self.config.seeds]
+
+    def variant(self, setting: StudySetting, seed: int) -> Variant:
+        """A trained model; `base` and `extended` are the same for every seed."""
+        return Variant(setting, seed, setting if len(self.config.seeds) == 1 else f"{setting}@{seed}")
+
+    def of_variant(self, variant: Variant) -> Iterator[Cell]:
+        """Everything made of one model."""
+        if variant.trained:
+            yield self.data(variant.label, self.config.train_recipe(self.task, setting_of(variant), seed_of(variant)))
+            yield self.train(variant)
+        lengths = () if variant.trained else self.config.evaluation.untrained_lengths
+        for length in dict.fromkeys((self.config.length, *lengths)):
+            yield self.evaluate(variant, length)
+        if self.config.heads:
+            yield self.heads(variant)
+            yield from self.of_heads(variant)
+
+    def of_heads(self, variant: Variant) -> Iterator[Cell]:
+        """What needs the head scores of a model, its own and the reference's."""
+        similarity, patching = self.config.similarity, self.config.patching
+        if similarity and variant.trained:
+            yield self.compare(variant, self.variant(similarity.reference, seed_of(variant)))
+        if variant.setting in self.config.ablated(self.task):
+            yield self.ablate(variant)
+        if patching and variant.trained and (patching.identity or variant.setting != patching.donor):
+            yield self.patch(variant, self.variant(patching.donor, seed_of(variant)))
+
+    def name(self, stage: str, rest: str) -> str:
+        return f"{stage}/{self.task}/{rest}"
+
+    def columns(self, variant: Variant, **more: Any) -> dict[str, Any]:
+        """How the rows of a cell are told apart in the tables."""
+        return {
+            "model": self.config.model_name,
+            "task": self.task,
+            "setting": variant.setting,
+            "seed": variant.seed,
+            **more,
+        }
+
+    def model_inputs(self, variant: Variant, role: str = "adapter") -> dict[str, str]:
+        return {role: self.name("train", variant.label)} if variant.trained else {}
+
+    def model_outside(self) -> dict[str, Outside]:
+        return {"model": Outside("model", self.config.model)}
+
+    def extension(self, variant: Variant) -> Any:
+        """The extension to apply on loading: an adapter brings its own."""
+        return self.config.extension() if variant.setting == "extended" else None
+
+    def data(self, rest: str, recipe: Recipe) -> Cell:
+        files = {key: Outside("file", str(getattr(recipe, key))) for key in ("source", "pool") if getattr(recipe, key)}
+        outside = {"tokenizer": Outside("tokenizer", self.config.model), **files}
+        # Where a file lies does not change rows; its contents do, and count as an input.
+        unplaced = recipe.changed(**dict.fromkeys(files))
+        return Cell(self.name("data", rest), stages.DATA, unplaced, outside=outside)
+
+    def train(self, variant: Variant) -> Cell:
+        return Cell(
+            self.name("train", variant.label),
+            stages.TRAIN,
+            stages.TrainParams(extend=self.config.extension(), train=self.config.train.changed(seed=seed_of(variant))),
+            inputs={"data": self.name("data", variant.label)},
+            outside=self.model_outside(),
+            columns=self.columns(variant),
+        )
+
+    def evaluate(self, variant: Variant, length: int) -> Cell:
+        part = self.config.evaluation
+        return Cell(
+            self.name("evaluate", variant.label if length == self.config.length else f"{variant.label}/{length}"),
+            stages.EVALUATE,
+            stages.EvaluateParams(
+                extend=self.extension(variant),
+                beyond_context=length > self.reach(variant),
+                rows=part.rows,
+                new_tokens=part.new_tokens,
+            ),
+            inputs={"data": self.test_data(length), **self.model_inputs(variant)},
+            outside=self.model_outside(),
+            columns=self.columns(variant, split=self.config.test_split, length=length),
+        )
+
+    def heads(self, variant: Variant) -> Cell:
+        part = self.config.heads
+        assert part is not None
+        return Cell(
+            self.name("heads", variant.label),
+            stages.HEADS,
+            stages.HeadsParams(extend=self.extension(variant), metric=part.metric, rows=part.rows),
+            inputs={"data": self.test_data(self.reach(variant)), **self.model_inputs(variant)},
+            outside=self.model_outside(),
+            columns=self.columns(variant, length=self.reach(variant)),
+        )
+
+    def compare(self, variant: Variant, reference: Variant) -> Cell:
+        part = self.config.similarity
+        assert part is not None
+        return Cell(
+            self.name("compare", variant.label),
+            stages.COMPARE,
+            stages.CompareParams(threshold=part.threshold, k=part.k),
+            inputs={
+                "heads": self.name("heads", variant.label),
+                "reference": self.name("heads", reference.label),
+            },
+            columns=self.columns(variant, reference=reference.setting),
+        )
+
+    def ablate(self, variant: Variant) -> Cell:
+        part, evaluation = self.config.ablation, self.config.evaluation
+        assert part is not None
+        return Cell(
+            self.name("ablate", variant.label),
+            stages.ABLATE,
+            stages.AblateParams(
+                extend=self.extension(variant),
+                k=part.k,
+                draws=part.draws,
+                rows=part.rows,
+                new_tokens=evaluation.new_tokens,
+            ),
+            inputs={
+                "data": self.test_data(self.config.length),
+                "heads": self.name("heads", variant.label),
+                **self.model_inputs(variant),
+            },
+            outside=self.model_outside(),
+            columns=self.columns(variant),
+        )
+
+    def patch(self, variant: Variant, donor: Variant) -> Cell:
+        part, similarity = self.config.patching, self.config.similarity
+        assert part is not None
+        return Cell(
+            self.name("patch", variant.label),
+            stages.PATCH,
+            stages.PatchParams(
+                k=part.k,
+                draws=part.draws,
+                rows=part.rows,
+                new_tokens=self.config.evaluation.new_tokens,
+                threshold=similarity.threshold if similarity else 0.0,
+                identity=variant == donor,
+            ),
+            inputs={
+                "data": self.test_data(self.config.length),
+                "heads": self.name("heads", variant.label),
+                "donor_heads": self.name("heads", donor.label),
+                **self.model_inputs(variant, "recipient"),
+                **self.model_inputs(donor, "donor"),
+            },
+            outside=self.model_outside(),
+            columns=self.columns(variant, donor=donor.setting),
+        )
+
+    def test_data(self, length: int) -> str:
+        """The cell with the test rows of a length."""
+        return self.name("data", f"test/{length}")
+
+    def reach(self, variant: Variant) -> int:
+        """Tokens that a model can read: `base` is scored on rows of its own context."""
+        return self.config.context if variant.setting == "base" else self.config.length
+
+
+def seed_of(variant: Variant) -> int:
+    assert variant.seed is not None
+    return variant.seed
+
+
+def setting_of(variant: Variant) -> Setting:
+    assert variant.trained
+    return variant.setting  # type: ignore[return-value]

@@ -1,0 +1,137 @@
+"""Where cells run. A runner has slots and `submit(work) -> Future[Outcome]`; the store does the rest.
+
+`perform` does all of a cell's work in whichever process calls it: lease, draft, stage, manifest, publishing. It needs
+only what `Work` holds and the shared store, so a process pool, Ray or Slurm can call it as it stands.
+"""
+
+import os
+import platform
+import shutil
+import textwrap
+import time
+import traceback
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from haymaker.errors import HaymakerError, Interrupted, StudyError
+from haymaker.study.cell import Cell
+from haymaker.study.contents import tree_digest
+from haymaker.study.lease import lease, writer
+from haymaker.study.store import Manifest, Store
+
+UNFORESEEN_CHARACTERS = 300  # of an unforeseen error's text; the traceback has the rest
+
+
+@dataclass(frozen=True)
+class Work:
+    """A cell whose inputs are all there."""
+
+    cell: Cell
+    key: str
+    action: Mapping[str, Any]
+    paths: Mapping[str, Path]  # input name -> folder or file
+    store: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call ended: `kept` was finished by somebody else meanwhile, `busy` is being made by somebody else."""
+
+    status: Literal["done", "kept", "failed", "busy"]
+    seconds: float = 0.0
+    message: str = ""
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """Runs work in up to `slots` places at a time."""
+
+    slots: int
+
+    def submit(self, work: Work) -> "Future[Outcome]": ...
+
+
+class SerialRunner:
+    """One cell after the other in this process, so that loaded models serve the next cell."""
+
+    slots = 1
+
+    def submit(self, work: Work) -> "Future[Outcome]":
+        """Do the work now; the future is done when this returns."""
+        future: Future[Outcome] = Future()
+        future.set_result(perform(work))
+        return future
+
+
+def perform(work: Work) -> Outcome:
+    """Make one cell, or say why not. A stage's exception is recorded and told; Ctrl-C goes through."""
+    store = Store(work.store)
+    with lease(store.lease_path(work.key)) as held:
+        if not held:
+            return Outcome("busy")
+        if store.manifest(work.key):
+            return Outcome("kept")
+        return make(work, store)
+
+
+def make(work: Work, store: Store) -> Outcome:
+    started, clock = datetime.now(UTC), time.monotonic()
+    stage = work.cell.stage
+    draft = store.draft(work.key, writer(), stage.resumable)
+    try:
+        stage.run(work.cell.params, work.paths, draft / "output")
+        seconds = round(time.monotonic() - clock, 3)
+        store.publish(draft, work.key, manifest_of(work, draft / "output", started, seconds))
+        return Outcome("done", seconds)
+    except Interrupted:  # a stage that saved its state on Ctrl-C: no failure
+        raise
+    except Exception as error:
+        seconds = round(time.monotonic() - clock, 3)
+        store.record_failure(work.key, failure_of(work, error, started, seconds))
+        return Outcome("failed", seconds, sentence(error))
+    finally:
+        if not stage.resumable:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def manifest_of(work: Work, output: Path, started: datetime, seconds: float) -> Manifest:
+    """What is recorded of a finished cell. Clock times and names stand here, outside the content digest."""
+    if not any(path.is_file() for path in output.rglob("*")):
+        raise StudyError(f"stage {work.cell.stage.name} wrote nothing; expected at least one file in {output}")
+    return {
+        "key": work.key,
+        "cell": work.cell.name,
+        **work.action,
+        "content": tree_digest(output, work.cell.stage.volatile),
+        "started": started.isoformat(),
+        "seconds": seconds,
+        "host": platform.node(),
+        "python": platform.python_version(),
+    }
+
+
+def failure_of(work: Work, error: Exception, started: datetime, seconds: float) -> Manifest:
+    return {
+        "key": work.key,
+        "cell": work.cell.name,
+        **work.action,
+        "message": sentence(error),
+        "traceback": "".join(traceback.format_exception(error)),
+        "started": started.isoformat(),
+        "failed": datetime.now(UTC).isoformat(),
+        "seconds": seconds,
+        "host": platform.node(),
+        "pid": os.getpid(),
+    }
+
+
+def sentence(error: Exception) -> str:
+    """What went wrong, in one line; the type of an error that was not foreseen."""
+    text = " ".join(str(error).split())
+    if isinstance(error, HaymakerError):
+        return text
+    return f"{type(error).__name__}: {textwrap.shorten(text, UNFORESEEN_CHARACTERS)}"

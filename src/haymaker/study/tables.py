@@ -1,0 +1,123 @@
+"""results.json: the rows that cells wrote, told apart by the cells' columns, and what follows from several cells.
+
+What setting, task, length or seed the rows of a cell belong to is added here from the plan.
+"""
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haymaker import __version__
+from haymaker.stats import spearman
+from haymaker.study.cell import library_version
+from haymaker.study.config import StudyConfig
+from haymaker.study.plan import Plan
+from haymaker.study.progress import Standing
+from haymaker.study.rows import plain
+from haymaker.study.store import Manifest, Store, read_json, write_json
+
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
+NAMES = ("evaluation", "heads", "similarity", "ablation", "patching", "correlation", "timings")
+MEASURES = ("cosine", "recall", "subset", "overlap")
+VERSIONS = ("torch", "transformers", "peft", "numpy")
+
+
+def collect(
+    config: StudyConfig, plan: Plan, standings: Mapping[str, Standing], store: Store, ran: Collection[str] = ()
+) -> dict[str, Any]:
+    """Everything that results.json holds, from the cells that are finished. `ran` are those of the latest run."""
+    done = {name: standing for name, standing in standings.items() if standing.state == "done"}
+    tables: Tables = {name: [] for name in NAMES}
+    for name, standing in done.items():
+        for table, rows in read_tables(store.output(key_of(standing))):
+            tables.setdefault(table, []).extend(dress(row, plan.cells[name].columns, standing) for row in rows)
+    join_f1(tables, config.length)
+    tables["correlation"] = correlations(tables["similarity"])
+    tables["timings"] = [timing(name, standing, name not in ran) for name, standing in done.items()]
+    return {"meta": about(config, len(plan.cells), done), "tables": tables}
+
+
+def read_tables(output: Path) -> list[tuple[str, list[Row]]]:
+    return [(path.stem, json.loads(path.read_text())) for path in sorted((output / "tables").glob("*.json"))]
+
+
+def dress(row: Row, columns: Mapping[str, Any], standing: Standing) -> Row:
+    """A row of a cell with the columns of the cell, and the cell it comes from."""
+    clash = set(row) & set(columns)
+    assert not clash, f"{standing.cell.name}: rows may not repeat the cell's columns {clash}"
+    dressed = {**columns, **row, "cell": standing.cell.name, "key": key_of(standing)[:12]}
+    return dressed | ({"seconds": manifest_of(standing)["seconds"]} if standing.cell.stage.name == "evaluate" else {})
+
+
+def join_f1(tables: Tables, length: int) -> None:
+    """Put F1 at the study's length beside the similarity of the same model."""
+    found = {model_of(row): row["f1"] for row in tables["evaluation"] if row["length"] == length}
+    for row in tables["similarity"]:
+        row["f1"] = found.get(model_of(row))
+
+
+def model_of(row: Row) -> tuple[Any, ...]:
+    return row["model"], row["task"], row["setting"], row["seed"]
+
+
+def correlations(similarity: list[Row]) -> list[Row]:
+    """Spearman of every measure with F1 over the settings other than the reference (Zhao et al. 2025, section 4)."""
+    groups = dict.fromkeys((row["model"], row["task"]) for row in similarity)
+    return [correlation(similarity, model, task, measure) for model, task in groups for measure in MEASURES]
+
+
+def correlation(similarity: list[Row], model: str, task: str, measure: str) -> Row:
+    rows = [row for row in similarity if (row["model"], row["task"]) == (model, task)]
+    rows = [row for row in rows if row["setting"] != row["reference"]]
+    pairs = [(row[measure], row["f1"]) for row in rows if row[measure] is not None and row["f1"] is not None]
+    first, second = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+    found = spearman(first, second)
+    return plain({"model": model, "task": task, "measure": measure, "spearman": found.rho, "p": found.p, "n": found.n})
+
+
+def timing(name: str, standing: Standing, cached: bool) -> Row:
+    """Wall time of the call that made a cell; `cached`: not by the latest run."""
+    return {
+        "cell": name,
+        "stage": standing.cell.stage.name,
+        "setting": standing.cell.columns.get("setting"),
+        "seconds": manifest_of(standing)["seconds"],
+        "cached": cached,
+    }
+
+
+def about(config: StudyConfig, cells: int, done: Mapping[str, Standing]) -> Row:
+    """What the numbers come from. Nothing here changes unless a cell is made."""
+    return {
+        "study": config.title or config.name,
+        "name": config.name,
+        "created": max((manifest_of(standing)["started"] for standing in done.values()), default=None),
+        "cells": {"finished": len(done), "planned": cells},
+        "model": {"name": config.model_name, "context": config.context, "length": config.length},
+        "versions": {"haymaker": __version__} | {name: library_version(name) for name in VERSIONS},
+        "machine": f"{os.cpu_count()} CPU cores",
+        "config": config.model_dump(mode="json"),
+    }
+
+
+def key_of(standing: Standing) -> str:
+    assert standing.key is not None
+    return standing.key
+
+
+def manifest_of(standing: Standing) -> Manifest:
+    assert standing.manifest is not None
+    return standing.manifest
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> bool:
+    """Write results.json unless it says the same already; whether it was written."""
+    if path.exists() and read_json(path) == results:
+        return False
+    write_json(path, results)
+    return True
