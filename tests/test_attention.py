@@ -8,7 +8,18 @@ import pytest
 import torch
 from tiny_models import BUILDERS, tiny_model, tokens
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, StaticCache, T5Config, T5Model
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    DiffLlamaConfig,
+    DiffLlamaForCausalLM,
+    DynamicCache,
+    FalconConfig,
+    FalconForCausalLM,
+    StaticCache,
+    T5Config,
+    T5Model,
+)
 from transformers.masking_utils import flash_attention_mask
 
 from haymaker.attention import attach, backend_of, decoder_of
@@ -277,6 +288,18 @@ def test_the_canary_catches_what_we_would_read_wrong(wrong: str, backends: None)
     with pytest.raises(ProbeError, match="LlamaModel with odd attention"), probe(model, ROWS):
         pass
     assert model.config._attn_implementation == "odd"
+
+
+def test_architectures_we_cannot_read_are_refused() -> None:
+    """Falcon has its own attention; DiffLlama calls attention twice in a layer and subtracts."""
+    shape: dict[str, Any] = dict(vocab_size=97, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
+    diff = DiffLlamaForCausalLM(DiffLlamaConfig(**shape, num_key_value_heads=2, intermediate_size=48))
+    for model, message in [
+        (FalconForCausalLM(FalconConfig(**shape)), "FalconModel .*found no layer"),
+        (diff, "DiffLlamaAttention.*found two"),
+    ]:
+        with pytest.raises(ProbeError, match=message), probe(model, ROWS):
+            pass
 
 
 def test_the_canary_runs_once_and_leaves_no_trace() -> None:

@@ -132,6 +132,7 @@ def test_parity_script_names_a_missing_folder(tmp_path: Path, monkeypatch: pytes
         ("then another banana", "then another banana"),
         ("a\u0301 la carte", "\u0301 la carte"),
         ("STRASSE straße", "strasse straße"),  # lower, not casefold
+        ("x“a”y the", "x“ ”y"),  # an article leaves a blank, not a join
         ("a an the", ""),
     ],
 )
@@ -149,6 +150,7 @@ ANSWERS = [
     ("“Hamlet”", ["Hamlet"], 0, 0, 0, 0, 1),
     ("Beyonc\u00e9", ["Beyonce\u0301"], 0, 0, 0, 0, 0),
     ("new new new york", ["New York"], 0, 2 / 3, 2 / 3, 2 / 3, 1),  # shared 2 of 4 and of 2: 2(1/2)/(3/2)
+    ("new york new", ["new new york"], 0, 1, 1, 1, 0),  # shared with repeats: 3 of 3 and of 3
     ("A-ha", ["aha"], 1, 1, 1, 1, 1),
     ("Vitamin A", ["vitamin"], 1, 1, 1, 1, 1),
     ("New\u00a0York", ["New York"], 1, 1, 1, 1, 1),
@@ -175,6 +177,11 @@ def test_answer_table(
     )
     assert metrics.helmet_f1(prediction, golds) == pytest.approx(f1_helmet)
     assert metrics.best_subspan_em(prediction, golds) == metrics.best_subspan_em_uncut(prediction, golds) == substring
+
+
+def test_f1_is_rounded_as_the_official_order_of_operations_rounds() -> None:
+    # 3 of 5 and of 3: 2 * 0.6 * 1 / 1.6 is a bit below 3/4 in floats.
+    assert metrics.squad_f1("v w x y z", ["x y z"]) == 0.7499999999999999
 
 
 def test_helmet_gives_closed_answers_no_partial_credit() -> None:
@@ -522,6 +529,7 @@ def test_summhay_readings_agree_on_real_judgements(topic: str) -> None:
         ("STRASSE", ["straße"], 0, 0),
         ("  \n ", ["x"], 0, 0),
         ("\x00x\x01", ["\nx"], 0, 0),  # control characters at the ends are line breaks, and stripped
+        ("x\ty", ["x\ny"], 1, 1),
         ("x", ["x", "y"], 1 / 2, 1),
     ],
 )

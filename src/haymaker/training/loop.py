@@ -42,6 +42,7 @@ class Run:
     metrics: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.saved, self.whole = self.finished, True
         self.weights = list(lora_parameters(self.model).values())
         self.optimizer = torch.optim.AdamW(self.weights, lr=self.config.rate, weight_decay=0.0)
         if self.finished:
@@ -61,15 +62,17 @@ class Run:
         if stopped.is_set() and self.finished < self.config.steps:
             self.save()
             raise Interrupted(
-                f"{self.folder}: stopped after step {self.finished} of {self.config.steps}, which is saved; "
-                "give the same command again to go on"
+                f"{self.folder}: stopped after step {self.saved} of {self.config.steps}; what was done until there is "
+                "saved, give the same command again to go on"
             )
 
     def take_step(self, report: Report) -> None:
         started = time.perf_counter()
         line = self.accumulate(rows_of_step(self.rows, self.config.batch, self.config.seed, self.finished))
+        self.whole = False  # an interrupt in here must not save half an update
         line |= self.update()
         self.finished += 1
+        self.whole = True
         line["seconds"] = time.perf_counter() - started
         line["tokens_per_second"] = line["tokens"] / line["seconds"]
         self.metrics.append({"step": self.finished, **line})
@@ -107,8 +110,10 @@ class Run:
         return {"gradient_norm": norm, "rate": rate}
 
     def save(self) -> None:
-        if self.finished:
+        """Save the last finished step, unless an update of the weights is under way."""
+        if self.finished and self.whole:
             save_state(self.folder, self.model, self.optimizer, self.finished, self.identity)
+            self.saved = self.finished
 
 
 def rate_share(step: int, steps: int, warmup_share: float) -> float:
