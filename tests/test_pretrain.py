@@ -8,7 +8,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.miniature import pretrain as script
-from haymaker.miniature.pretrain import FULL, LEDGER, TERSE, Phase, PretrainConfig, row
+from haymaker.miniature.lessons import FULL, LEDGER, TERSE, Phase, row
+from haymaker.miniature.pretrain import PretrainConfig
 from haymaker.miniature.world import World
 from haymaker.models.load import MINIATURES
 
