@@ -206,12 +206,13 @@ def test_an_outside_file_counts_by_content_not_by_place(store: Store, tmp_path: 
 # ---- interruption
 
 
-def test_ctrl_c_keeps_what_is_finished_and_the_work_of_a_resumable_stage(store: Store) -> None:
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), Interrupted("stopped after step 3; the state is saved")])
+def test_ctrl_c_keeps_what_is_finished_and_the_work_of_a_resumable_stage(store: Store, stop: BaseException) -> None:
     def train(params: Number, inputs: Mapping[str, Path], output: Path) -> None:
         state = output / "value.txt"
         if not state.exists():
             state.write_text("half")
-            raise KeyboardInterrupt
+            raise stop
         CALLS.append(f"resumed from {state.read_text()}")
         state.write_text("whole")
 

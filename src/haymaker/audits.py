@@ -14,8 +14,8 @@ def check_page(draft: Draft, page: Page) -> dict[str, Any]:
     """What can go wrong with a row without anyone noticing.
 
     answer_in_gold: some gold document holds an answer; leaks: numbers of other documents whose text does; title_leaks:
-    those where only title and text together do; repeats: documents whose text stood in the row before, where the
-    context is not padding; cut: documents that were cut to fill the length.
+    those where only title and text together do; repeats: documents whose text stood in the row before (where the
+    context is not padding); cut: documents that were cut to fill the length; counted: its pieces' tokens add up.
     """
     golds = () if draft.cites else page.answers
     others = [(n, document) for n, document in enumerate(page.documents, 1) if document.role != "gold"]

@@ -29,7 +29,7 @@ Records = tuple[tuple[str, str], ...]
 
 
 def drafts(recipe: Recipe) -> Drafts:
-    """All rows: pairs of random UUIDs, or those of `recipe.source` (ordered_kv_records, key, value) and more of them."""
+    """All rows: random UUIDs, or those of `recipe.source` (ordered_kv_records, key, value) and more of them."""
     if recipe.setting not in ("real", "symbolic"):
         raise ConfigError(f"setting: kv holds no prose, so it is real or symbolic, not {recipe.setting}")
     style = chosen_style(STYLES, recipe.prompt, "official")

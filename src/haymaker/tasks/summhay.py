@@ -3,11 +3,12 @@
 The question is the insight, the answer the numbers of the documents that carry it, "[2][5]".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from random import Random
 
 from haymaker.config import Recipe
+from haymaker.errors import ConfigError
 from haymaker.metrics import citations
 from haymaker.miniature.world import FILLER, Insight, World
 from haymaker.realism import AXES
@@ -34,6 +35,8 @@ HAYSTACK = Style(
 )
 STYLES = {style.name: style for style in (MINIATURE, HAYSTACK)}
 EVIDENCE = Label("evidence", -1)  # of the document's own number
+LIMITED = ("wages", "closing")  # topics of real-limited, unless the recipe names its own
+TRIES = 1_000
 CARRIERS = (2, 3)  # documents that carry the insight, in turn
 
 
@@ -54,7 +57,8 @@ def world_draft(recipe: Recipe, world: World, row: int) -> Draft:
     """Row `row` of the world: an insight that several documents carry, others carrying other insights."""
     draw, (concept, context) = world_draw(world, row), AXES[recipe.setting]
     rivals = recipe.padding_competitors if context == "low" else recipe.competitors
-    asked, *others = distinct_insights(world, draw, 1 + max(recipe.competitors, recipe.padding_competitors))
+    topics = (recipe.relations or LIMITED) if recipe.setting == "real-limited" else None
+    asked, *others = distinct_insights(world, draw, 1 + max(recipe.competitors, recipe.padding_competitors), topics)
     carriers = CARRIERS[row % len(CARRIERS)]
     lists = Lists(recipe.length, draw) if concept == "symbolic" else None
     gold = tuple(carrier(asked, world, concept, context, draw("gold", i), i, lists) for i in range(carriers))
@@ -76,16 +80,16 @@ def world_draft(recipe: Recipe, world: World, row: int) -> Draft:
     )
 
 
-def distinct_insights(world: World, draw: Draw, count: int) -> list[Insight]:
-    """Insights of which no two say the same: the same in every setting."""
-    found: list[Insight] = []
-    attempt = 0
-    while len(found) < count:
+def distinct_insights(world: World, draw: Draw, count: int, topics: Sequence[str] | None) -> list[Insight]:
+    """Insights of which no two say the same: the same in every setting, but for the topics of a limited one."""
+    found: dict[str, Insight] = {}
+    for attempt in range(TRIES):
         insight = world.insight(draw("insight", attempt))
-        attempt += 1
-        if insight.statement not in {other.statement for other in found}:
-            found.append(insight)
-    return found
+        if topics is None or insight.topic in topics:
+            found.setdefault(insight.statement, insight)
+        if len(found) == count:
+            return list(found.values())
+    raise ConfigError(f"relations: topics {', '.join(topics or ())} gave no {count} insights in {TRIES} tries")
 
 
 def haystack(world: World, context: str, rng: Random) -> Iterator[Document]:

@@ -1,4 +1,4 @@
-"""SummHay's topic json: documents{document_id, document_text, insights_included}, subtopics{insights{insight_id, insight}}.
+"""SummHay's topic json: documents (document_id, document_text, insights_included), subtopics with insights.
 
 Every insight that documents carry is a question. A row takes as many of its carriers as leave half of the length to
 other documents of the topic; which sentence of a carrier says it is found once, when the row is written.
@@ -30,6 +30,7 @@ CHARACTERS_PER_TOKEN = 3.0  # low, so that carriers leave room; the fit itself c
 MOST_CARRIERS = 8
 EVIDENCE = Label("evidence", -1)
 SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?]+(?=\s|$)|\n|$)(?:[\"”’)]+)?")
+QUANTITY = re.compile(r"\d")  # real-limited: insights that state a quantity or a date
 FORMS = ("{} This was noted by several observers.", "According to reports, {}", "Much was made of one point: {}")
 
 
@@ -69,6 +70,8 @@ def file_drafts(recipe: Recipe, style: Style) -> Drafts:
         questions += [Question(topic, insight) for insight in topic.insights if topic.carriers.get(insight)]
         rejected["no document carries the insight"] += sum(not topic.carriers.get(i) for i in topic.insights)
     chosen = [q for q in questions if in_split(q.text, recipe.split, recipe.split_shares)]
+    if recipe.setting == "real-limited":
+        chosen = [question for question in chosen if QUANTITY.search(question.text)]
     chosen.sort(key=lambda question: question.key)
     inputs = {str(path): file_digest(path) for path in paths}
     return Drafts(lambda k: draft(recipe, chosen[k]), style, len(chosen), inputs, dict(+rejected))
