@@ -69,7 +69,7 @@ def our_step(model: Any, rows: list[Encoded], method: Method, tokens_at_once: in
 
 
 def saved_bytes(step: Callable[[], Tensor]) -> int:
-    """Bytes that autograd keeps for the backward pass at their peak within a step, each storage once."""
+    """Bytes of activations handed to the backward passes of a step, each storage once (micro-batches share memory)."""
     alive: dict[int, int] = {}
 
     def pack(value: Tensor) -> Tensor:

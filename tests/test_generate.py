@@ -8,6 +8,7 @@ from conftest import CONTEXT, random_rows
 from transformers import PreTrainedModel
 
 from haymaker.config import Extend
+from haymaker.edits import Zero, edit
 from haymaker.errors import LengthError, ModelError
 from haymaker.generate import Decoder, finish_reason, generate, groups, text_before
 from haymaker.models.extend import extend_context
@@ -43,6 +44,17 @@ def test_padding_hides_nothing_but_itself(new_model) -> None:
         alone = model(input_ids=torch.tensor([[*prompt, token]])).logits[0]
         torch.testing.assert_close(first[i], alone[-2], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(second[i], alone[-1], rtol=1e-4, atol=1e-5)
+
+
+def test_edits_reach_every_row_of_a_padded_batch(lm: LanguageModel) -> None:
+    rows = random_rows(6, longest=CONTEXT - 10, seed=2)
+    plain = generate(lm, rows, max_new_tokens=4, stop=None)
+    with edit(lm.model, Zero([(0, 1), (2, 3)])):
+        together = generate(lm, rows, max_new_tokens=4, stop=None)
+        alone = [generate(lm, [row], max_new_tokens=4, stop=None)[0] for row in rows]
+    assert together == alone
+    assert together != plain
+    assert generate(lm, rows, max_new_tokens=4, stop=None) == plain
 
 
 def test_two_decoders_go_in_lockstep(new_model) -> None:
