@@ -1,99 +1,156 @@
-"""The one alignment: spans survive tokenizers' habits and chat templates, and the answer continues the prompt."""
+"""Characters to tokens, under five kinds of tokenizers, with and without chat template."""
 
-import numpy as np
 import pytest
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from tiny_tokenizers import KINDS, STRIPPING, TEMPLATE, tiny_tokenizer
+from transformers import BertTokenizerLegacy as SlowTokenizer
+from transformers import PreTrainedTokenizerBase
 
 from haymaker.errors import DataError, ModelError
-from haymaker.models.load import MINIATURES
-from haymaker.records import Example, Label, Message, Segment, Span
-from haymaker.tokens import align, count_tokens, encode, encode_many
+from haymaker.miniature.world import World, question, statement
+from haymaker.records import Example, Label, Message, Segment
+from haymaker.tokens import answer_ids, count_tokens, encode, encode_many
 
-TEMPLATE = (
-    "{% for m in messages %}<{{ m.role }}>\n{{ m.content }}</{{ m.role }}>\n{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>\n{% endif %}"
-)
+both_templates = pytest.mark.parametrize("template", [None, TEMPLATE], ids=["plain", "chat"])
 
 
-@pytest.fixture
-def chat() -> PreTrainedTokenizerBase:
-    """A tokenizer of its own, which a test may give a template."""
-    return AutoTokenizer.from_pretrained(MINIATURES / "llama")
+def example(key: int = 0, tail: str = "\nAnswer:") -> Example:
+    """A short prompt of the world: two statements, one of them evidence."""
+    world = World("test")
+    rng = world.rng("tokens", key)
+    fact, other = world.facts(rng, 2)
+    gold = [piece.within(Label("document", 1)) for piece in statement(fact, rng, gold=True)]
+    segments = (*statement(other, rng), Segment("\n"), *gold, Segment(f"\nQuestion: {question(fact, rng)}{tail}"))
+    return Example(f"row-{key}", "mdqa", (Message("user", segments),), "?", (fact.object,))
 
 
-def example(separator: str = " ", answer: str = "Port Tami") -> Example:
-    gold = Segment(answer, (Label("evidence"), Label("answer")))
-    user = (
-        Segment("Émile said that Kalo lives in" + separator),
-        gold,
-        Segment(separator + "since 1999.\nQ: Where?\nA:"),
+@both_templates
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_decoded_token_span_holds_the_evidence(kind: str, template: str | None) -> None:
+    tokenizer = tiny_tokenizer(kind, template)
+    for key in range(20):
+        row = example(key)
+        encoded = encode(row, tokenizer)
+        for name in ("evidence", "answer"):
+            for characters, tokens in zip(row.spans[name], encoded.spans[name], strict=True):
+                said = tokenizer.decode(encoded.input_ids[tokens.slice])
+                assert plain(row.text[characters.slice], kind) in plain(said, kind)
+
+
+def plain(text: str, kind: str) -> str:
+    """The text without what the kind's decoder cannot give back: blanks."""
+    return "".join(text.split())
+
+
+@both_templates
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_span_takes_no_token_more_than_it_must(kind: str, template: str | None) -> None:
+    tokenizer = tiny_tokenizer(kind, template)
+    row = example(3)
+    encoded = encode(row, tokenizer)
+    said = row.text[row.spans["answer"][0].slice]
+    (span,) = encoded.spans["answer"]
+    for inner in (range(span.start + 1, span.stop), range(span.start, span.stop - 1)):
+        shorter = tokenizer.decode([encoded.input_ids[i] for i in inner])
+        assert plain(said, kind) not in plain(shorter, kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_prompt_is_what_the_tokenizer_makes_of_the_text(kind: str) -> None:
+    tokenizer = tiny_tokenizer(kind)
+    row = example()
+    encoded = encode(row, tokenizer)
+    assert list(encoded.prompt_ids) == tokenizer(row.text)["input_ids"]
+
+
+def test_a_chat_prompt_is_what_the_template_renders() -> None:
+    tokenizer = tiny_tokenizer("bytes", TEMPLATE)
+    row = example()
+    rendered = tokenizer.apply_chat_template(
+        [{"role": "user", "content": row.text}], tokenize=False, add_generation_prompt=True
     )
-    system = Message("system", (Segment("Answer.", (Label("instruction"),)),))
-    return Example("row", "mdqa", (system, Message("user", user)), "Where?", (answer,))
+    encoded = encode(row, tokenizer)
+    assert tokenizer.decode(encoded.prompt_ids) == rendered
+    assert list(encode(row, tokenizer, chat_template=False).prompt_ids) == tokenizer(row.text)["input_ids"]
 
 
-@pytest.mark.parametrize("separator", [" ", "\n", "", "  ", "("])
-def test_the_decoded_span_holds_the_evidence(separator: str, chat: PreTrainedTokenizerBase) -> None:
-    for template in (None, TEMPLATE):
-        chat.chat_template = template
-        encoded = encode(example(separator), chat)
-        for kind, text in (("evidence", "Port Tami"), ("instruction", "Answer.")):
-            span = encoded.spans[kind][0]
-            decoded = chat.decode(encoded.input_ids[span.slice])
-            assert text in decoded
-            assert len(decoded) <= len(text) + 2  # at most one token's overhang
+def test_spans_hold_in_every_message_of_a_conversation() -> None:
+    tokenizer = tiny_tokenizer("bytes", TEMPLATE)
+    system = Message("system", (Segment("Be brief. "), Segment("Always.", (Label("instruction"),))))
+    row = example()
+    row = Example("id", "mdqa", (system, *row.messages), "?", row.answers)
+    encoded = encode(row, tokenizer)
+    assert tokenizer.decode(encoded.input_ids[encoded.spans["instruction"][0].slice]).strip() == "Always."
+    evidence = row.text[row.spans["evidence"][0].slice]
+    assert evidence in tokenizer.decode(encoded.input_ids[encoded.spans["evidence"][0].slice])
 
 
-def test_without_a_template_the_tokens_are_those_of_the_text(tokenizer: PreTrainedTokenizerBase) -> None:
-    one = example()
-    encoded = encode(one, tokenizer)
-    assert list(encoded.prompt_ids) == tokenizer(one.text)["input_ids"]
-    assert list(encoded.input_ids) == [*tokenizer(one.text + " Port Tami")["input_ids"], tokenizer.eos_token_id]
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_answer_continues_the_prompt_and_ends(kind: str) -> None:
+    tokenizer = tiny_tokenizer(kind)
+    row = example()
+    encoded = encode(row, tokenizer)
+    assert encoded.answer_ids[-1] == tokenizer.eos_token_id
+    whole = tokenizer(f"{row.text} {row.target}", add_special_tokens=False)["input_ids"]
+    assert list(encoded.answer_ids[:-1]) == whole[len(whole) - len(encoded.answer_ids) + 1 :]
 
 
-def test_with_a_template_the_tokens_are_those_of_the_rendering(chat: PreTrainedTokenizerBase) -> None:
-    chat.chat_template = TEMPLATE
-    one = example()
-    rendered = f"<system>\nAnswer.</system>\n<user>\n{one.messages[1].text}</user>\n<assistant>\n"
-    assert list(encode(one, chat).prompt_ids) == chat(rendered, add_special_tokens=False)["input_ids"]
+def test_an_answer_after_a_blank_gets_no_second_one() -> None:
+    tokenizer = tiny_tokenizer("bytes")
+    after_blank = answer_ids("Answer: ", "Vufa", tokenizer, use_template=False)
+    assert tokenizer.decode(after_blank).startswith("Vufa")
 
 
-@pytest.mark.parametrize(
-    "template", [TEMPLATE.replace("m.content", "m.content | trim"), "<user>{{ messages[1].content }}"]
-)
-def test_a_template_that_loses_text_is_refused(template: str, chat: PreTrainedTokenizerBase) -> None:
-    chat.chat_template = template
-    one = example()
-    padded = Message("system", (Segment("  Answer. ", (Label("instruction"),)),))
-    with pytest.raises(DataError, match="row: the chat template"):
-        encode(Example("row", "mdqa", (padded, one.messages[1]), "?", ("a",)), chat)
-
-
-def test_many_equal_one_by_one(tokenizer: PreTrainedTokenizerBase) -> None:
-    rows = [example(separator) for separator in (" ", "\n", "")]
+def test_many_at_once_are_the_same_as_one_by_one(tokenizer: PreTrainedTokenizerBase) -> None:
+    rows = [example(key) for key in range(5)]
     assert encode_many(rows, tokenizer) == [encode(row, tokenizer) for row in rows]
     assert encode_many([], tokenizer) == []
 
 
-def test_a_tokenizer_without_offsets_is_refused() -> None:
-    class Slow(PreTrainedTokenizerBase):
-        is_fast = False
-
-    with pytest.raises(ModelError, match="Slow gives no character offsets"):
-        encode_many([example()], Slow.__new__(Slow))
+def test_counts_are_of_the_text_alone(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert count_tokens(["The grass is green.", ""], tokenizer) == [5, 0]
 
 
-def test_align_by_hand() -> None:
-    # Tokens: a special one, "Ka", "lo", " li", "ves"; the third straddles the span's start, the special holds nothing.
-    offsets = np.array([[0, 0], [0, 2], [2, 4], [4, 7], [7, 10]])
-    spans = [(Label("answer"), Span(3, 5)), (Label("evidence"), Span(0, 10)), (Label("question"), Span(9, 10))]
-    assert [span for _, span in align(spans, offsets, "row")] == [Span(2, 4), Span(1, 5), Span(4, 5)]
+# ---- what cannot be encoded
 
 
-def test_a_span_without_a_token_is_an_error() -> None:
-    with pytest.raises(DataError, match=r"row: no token holds answer:0 at characters \[4, 6\)"):
-        align([(Label("answer"), Span(4, 6))], np.array([[0, 4], [6, 8]]), "row")
+def test_a_tokenizer_without_offsets_is_refused(tmp_path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
+    slow = SlowTokenizer(str(tmp_path / "vocab.txt"))
+    with pytest.raises(ModelError, match="no character offsets.*load a fast tokenizer"):
+        encode(example(), slow)
 
 
-def test_counts_are_those_of_each_text_alone(tokenizer: PreTrainedTokenizerBase) -> None:
-    assert count_tokens([" Kalo", "", " Kalo lives"], tokenizer) == [2, 0, 3]
+def test_a_template_that_strips_text_is_refused() -> None:
+    tokenizer = tiny_tokenizer("bytes", STRIPPING)
+    assert encode(example(), tokenizer).spans["evidence"]  # nothing to strip here
+    with pytest.raises(DataError, match="changes the text of a message"):
+        encode(example(tail="\nAnswer: "), tokenizer)
+
+
+def test_a_template_that_drops_a_message_is_refused() -> None:
+    silent = TEMPLATE.replace(
+        "{{ message.content }}", "{% if message.role != 'user' %}{{ message.content }}{% endif %}"
+    )
+    with pytest.raises(DataError, match="drops message 0"):
+        encode(example(), tiny_tokenizer("bytes", silent))
+
+
+def test_a_label_over_two_messages_is_refused() -> None:
+    label = (Label("evidence"),)
+    row = Example(
+        "id",
+        "mdqa",
+        (Message("system", (Segment("a b", label),)), Message("user", (Segment("c d", label),))),
+        "?",
+        ("a",),
+    )
+    with pytest.raises(DataError, match="label each message alone"):
+        encode(row, tiny_tokenizer("bytes", TEMPLATE))
+
+
+def test_a_span_without_a_token_is_refused() -> None:
+    blank = Example(
+        "id", "mdqa", (Message("user", (Segment("a"), Segment(" ", (Label("evidence"),)), Segment("b"))),), "?", ("a",)
+    )
+    with pytest.raises(DataError, match="no token holds evidence"):
+        encode(blank, tiny_tokenizer("wordpiece"))

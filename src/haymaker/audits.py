@@ -1,6 +1,7 @@
 """Checks of rows under the scoring metric, stored with each row and summed up in the manifest."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -8,6 +9,14 @@ from typing import Any
 from haymaker.fit import Page
 from haymaker.tasks.answers import holds
 from haymaker.tasks.base import Draft
+
+MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
+ANSWER_TYPES = (
+    ("yes or no", re.compile(r"^(?:yes|no)$", re.IGNORECASE)),
+    ("date", re.compile(rf"\b(?:{MONTH})\b|^(?:in |c\. ?)?(?:1\d|20)\d\d$")),
+    ("number", re.compile(r"^[^\w]?[\d.,]+(?:\s?%|\s\w+)?$")),
+    ("name", re.compile(r"^(?:the )?[A-Z]")),
+)
 
 
 def check_page(draft: Draft, page: Page) -> dict[str, Any]:
@@ -29,7 +38,16 @@ def check_page(draft: Draft, page: Page) -> dict[str, Any]:
         "repeats": 0 if draft.context == "low" else sum(texts.values()) - len(texts),
         "cut": [n for n, document in others if document.key.endswith(" words)")],
         "counted": page.exact,
+        "answer_type": "citation" if draft.cites else answer_type(page.answers[0]),
     }
+
+
+def answer_type(answer: str) -> str:
+    """A rough kind of answer, for the balance of a dataset."""
+    for name, pattern in ANSWER_TYPES:
+        if pattern.search(answer.strip()):
+            return name
+    return "phrase"
 
 
 def summary(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
@@ -42,4 +60,5 @@ def summary(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
         found["rows_with_repeats"] += bool(checks["repeats"])
         found["rows_with_cuts"] += bool(checks["cut"])
         found["rows_without_answer_in_gold"] += not checks["answer_in_gold"]
+        found["rows_tokenised_whole"] += not checks["counted"]
     return dict(found)

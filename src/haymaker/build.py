@@ -76,7 +76,7 @@ class Builder:
         return {
             "messages": [{"role": "user", "content": page.content}],
             "answers": list(page.answers),
-            "spans": [span_row(*place) for place in page.places],
+            "spans": page.places,
             "n_prompt_tokens": page.prompt_tokens,
             "n_target_tokens": page.target_tokens,
             "max_tokens": self.recipe.length,
@@ -84,9 +84,15 @@ class Builder:
             "checks": canonical_json(check_page(draft, page)),
         }
 
+    @property
+    def identity(self) -> str:
+        """What the whole dataset is a function of, as one digest."""
+        return digest({**self.shared_inputs, "rows": self.recipe.rows})
+
     def manifest(self, rows: list[Row]) -> dict[str, Any]:
         """What the dataset was built from, and the checks of its rows summed up."""
         return {
+            "identity": self.identity,
             "recipe": self.recipe.model_dump(),
             "prompt": self.drafts.style.name,
             "inputs": dict(self.drafts.inputs),
@@ -110,11 +116,6 @@ def drafts_of(recipe: Recipe) -> Drafts:
             f"(rejected: {dict(drafts.rejected) or 'none'}); ask for fewer or give more data"
         )
     return drafts
-
-
-def span_row(label, start: int, stop: int, token_start: int, token_end: int) -> dict[str, Any]:
-    places = {"char_start": start, "char_end": stop, "token_start": token_start, "token_end": token_end}
-    return {"kind": label.kind, "index": label.index, "message": 0, **places}
 
 
 def digest_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:

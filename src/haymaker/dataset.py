@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from haymaker.config import Recipe
 from haymaker.errors import DataError
-from haymaker.records import Encoded, Example, Label, Message, Segment, Span, canonical_json
+from haymaker.records import Example, Label, Message, Segment, Span
 
 FORMAT = "haymaker-dataset/1"
-ROWS_PER_SHARD = 2_048
+ROWS_PER_GROUP = 64
+ROWS_PER_SHARD = 32 * ROWS_PER_GROUP
 _SPAN = pa.struct(
     [("kind", pa.string())]
     + [(name, pa.int32()) for name in ("index", "message", "char_start", "char_end", "token_start", "token_end")]
@@ -44,7 +45,7 @@ class Dataset(Sequence[Example]):
 
     @classmethod
     def from_rows(cls, rows: list[dict[str, Any]], manifest: dict[str, Any]) -> "Dataset":
-        return cls(pa.Table.from_pylist(rows, schema=SCHEMA), {**manifest, "rows": len(rows)})
+        return cls(table_of(rows), {**manifest, "rows": len(rows)})
 
     @property
     def recipe(self) -> Recipe:
@@ -91,35 +92,25 @@ class Dataset(Sequence[Example]):
 # ---- rows and examples
 
 
-def row_of(example: Example, encoded: Encoded, checks: dict[str, Any]) -> dict[str, Any]:
-    """An example and its tokens as one row of the table."""
-    source = {key: value for key, value in example.source.items() if key not in MEASURED}
-    return {
-        **{name: getattr(example, name) for name in ("id", "pair_id", "task", "split", "concept", "context")},
-        **{name: example.source.get(name) for name in MEASURED},
-        "messages": [{"role": message.role, "content": message.text} for message in example.messages],
-        "question": example.question,
-        "answers": list(example.answers),
-        "spans": span_rows(example, encoded),
-        "source": canonical_json(source),
-        "provenance": canonical_json(list(example.provenance)),
-        "checks": canonical_json(checks),
-    }
+def table_of(rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows as a table; their spans may be lists of (label, character start, end, token start, end)."""
+    columns = [span_column(rows) if name == "spans" else [row[name] for row in rows] for name in SCHEMA.names]
+    arrays = [
+        column if isinstance(column, pa.Array) else pa.array(column, field.type)
+        for column, field in zip(columns, SCHEMA, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def span_rows(example: Example, encoded: Encoded) -> list[dict[str, Any]]:
-    """Every labelled span in characters of its message and in tokens of the prompt."""
-    starts = list(accumulate((len(message.text) for message in example.messages), initial=0))
-    found, message = [], 0
-    pairs = zip(example.labelled_spans, encoded.labelled_spans, strict=True)
-    for (label, span), (_, tokens) in sorted(pairs, key=lambda pair: (pair[0][1].start, -pair[0][1].stop, pair[0][0])):
-        while span.start >= starts[message + 1]:
-            message += 1
-        values = (label.index, message, span.start - starts[message], span.stop - starts[message])
-        names = ("index", "message", "char_start", "char_end")
-        tokens_at = {"token_start": tokens.start, "token_end": tokens.stop}
-        found.append({"kind": label.kind, **dict(zip(names, values, strict=True)), **tokens_at})
-    return found
+def span_column(rows: list[dict[str, Any]]) -> pa.Array:
+    """The spans of all rows, of the rows' one message each."""
+    places = [place for row in rows for place in row["spans"]]
+    bounds = list(accumulate((len(row["spans"]) for row in rows), initial=0))
+    kinds = pa.array([place[0].kind for place in places], pa.string())
+    numbers = [pa.array([place[0].index for place in places], pa.int32()), pa.array([0] * len(places), pa.int32())]
+    numbers += [pa.array([place[i] for place in places], pa.int32()) for i in range(1, 5)]
+    spans = pa.StructArray.from_arrays([kinds, *numbers], fields=list(_SPAN))
+    return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), spans)
 
 
 def example_of(row: dict[str, Any]) -> Example:
@@ -140,11 +131,12 @@ def example_of(row: dict[str, Any]) -> Example:
 def segments_of(content: str, spans: list[dict[str, Any]]) -> tuple[Segment, ...]:
     """The content cut wherever a span starts or ends, each piece with the labels of the spans that hold it."""
     cuts = sorted({0, len(content), *(s["char_start"] for s in spans), *(s["char_end"] for s in spans)})
-    segments, open_spans, ahead = [], [], sorted(spans, key=lambda s: (s["char_start"], -s["char_end"]))
+    segments, open_spans = [], []
+    ahead = sorted(spans, key=lambda s: (s["char_start"], -s["char_end"], s["kind"], s["index"]), reverse=True)
     for start, stop in zip(cuts, cuts[1:], strict=False):
         open_spans = [span for span in open_spans if span["char_end"] > start]
-        while ahead and ahead[0]["char_start"] == start:
-            open_spans.append(ahead.pop(0))
+        while ahead and ahead[-1]["char_start"] == start:
+            open_spans.append(ahead.pop())
         labels = tuple(Label(span["kind"], span["index"]) for span in open_spans)
         segments.append(Segment(content[start:stop], labels))
     return tuple(segments)
@@ -158,18 +150,48 @@ def token_spans_of(row: dict[str, Any]) -> tuple[tuple[Label, Span], ...]:
 # ---- the folder
 
 
+class Shards:
+    """Writes tables of rows as a dataset's files, one row group each, without holding more than one of them."""
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        self.folder, self.rows = folder, rows
+        self.count = max(1, -(-rows // ROWS_PER_SHARD))
+        self.written = 0
+        self.shards: list[dict[str, Any]] = []
+        self.writer: pq.ParquetWriter | None = None
+
+    def add(self, table: pa.Table) -> list[dict[str, Any]]:
+        """Append up to one row group; the rows' checks alone, for the summary."""
+        if self.writer is None:
+            name = f"data-{len(self.shards):05d}-of-{self.count:05d}.parquet"
+            self.writer = pq.ParquetWriter(self.folder / name, SCHEMA, compression="zstd")
+            self.shards.append({"file": name, "rows": 0})
+        self.writer.write_table(table.combine_chunks(), row_group_size=ROWS_PER_GROUP)
+        self.shards[-1]["rows"] += table.num_rows
+        self.written += table.num_rows
+        if self.shards[-1]["rows"] == ROWS_PER_SHARD or self.written == self.rows:
+            self.end_shard()
+        return table.select(["checks", "gold_depths", "n_prompt_tokens", "n_target_tokens"]).to_pylist()
+
+    def end_shard(self) -> None:
+        assert self.writer is not None
+        self.writer.close()
+        self.writer = None
+        self.shards[-1]["sha256"] = file_digest(self.folder / self.shards[-1]["file"])
+
+    def close(self, manifest: dict[str, Any]) -> None:
+        """Write manifest and card."""
+        manifest = {**manifest, "format": FORMAT, "rows": self.written, "shards": self.shards}
+        (self.folder / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        (self.folder / "README.md").write_text(card(manifest))
+
+
 def write_folder(dataset: Dataset, folder: Path) -> None:
     """Shards, manifest and card into an empty folder."""
-    count = max(1, -(-len(dataset) // ROWS_PER_SHARD))
-    shards = []
-    for number in range(count):
-        path = folder / f"data-{number:05d}-of-{count:05d}.parquet"
-        part = dataset.table.slice(number * ROWS_PER_SHARD, ROWS_PER_SHARD)
-        pq.write_table(part, path, compression="zstd", row_group_size=64)
-        shards.append({"file": path.name, "rows": part.num_rows, "sha256": file_digest(path)})
-    manifest = {**dataset.manifest, "format": FORMAT, "rows": len(dataset), "shards": shards}
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-    (folder / "README.md").write_text(card(manifest))
+    shards = Shards(folder, len(dataset))
+    for start in range(0, max(1, len(dataset)), ROWS_PER_GROUP):
+        shards.add(dataset.table.slice(start, ROWS_PER_GROUP))
+    shards.close(dataset.manifest)
 
 
 def publish(work: Path, folder: Path) -> None:

@@ -162,18 +162,20 @@ class Fitter:
         return self.trim(documents, gap, [choices[i] for i in range(len(choices)) if i not in picked], number)
 
     def trim(self, documents: list[Document], gap: int, unused: list[Document], number: int) -> list[Document]:
-        """The documents with one more that is cut to the gap, or with the last one replaced by a longer cut one."""
-        if not unused:
-            return documents
+        """The documents with one more that is cut to the gap, or with two cut ones in the place of the last.
+
+        One alone may not do: a gap can be smaller than a document's number and title.
+        """
         label = self.numbers_cost(1, number + 2)
-        cut = self.cut(unused[0], gap - label)
+        cut = self.cut(unused[0], gap - label) if unused else None
         if cut is not None:
             return [*documents, cut]
-        if not documents:
+        if not documents or len(unused) < 2:
             return documents
-        room = gap + self.costs(documents[-1:])[0]
-        cut = self.cut(max(unused, key=lambda document: self.costs([document])[0]), room)
-        return [*documents[:-1], cut] if cut is not None else documents
+        room = gap + self.costs(documents[-1:])[0] - label
+        first = self.cut(unused[0], room // 2)
+        second = self.cut(unused[1], room - self.costs([first])[0]) if first else None
+        return [*documents[:-1], first, second] if first and second else documents
 
     def cut(self, document: Document, room: int) -> Document | None:
         """The document's first words, as many as the room holds; None if not one fits."""

@@ -86,19 +86,31 @@ def world_chain(recipe: Recipe, world: World, draw: Draw, hops: int) -> list[Fac
     for attempt in range(TRIES):
         rng = draw("facts", attempt)
         chain = [world.fact(rng)] if hops == 1 else world.chain(rng, hops)
-        if all(fact.relation.name in allowed for fact in chain):
+        apart = no_name_holds_another([chain[0].subject, *(fact.object for fact in chain)])
+        if apart and all(fact.relation.name in allowed for fact in chain):
             return chain
     raise ConfigError(f"relations: {', '.join(sorted(allowed))} gave no chain of {hops} hops in {TRIES} tries")
 
 
 def world_rivals(world: World, draw: Draw, chain: Sequence[Fact], count: int) -> list[Fact]:
     """Facts of the chain's relations about others, in turn: the same in every setting."""
-    taken = [name for fact in chain for name in (fact.subject, fact.object)]
-    rivals = []
-    for place in range(count):
-        rivals.append(world.fact(draw("rival", place), chain[place % len(chain)].relation, taken))
-        taken += [rivals[-1].subject, rivals[-1].object]
-    return rivals
+    taken = [chain[0].subject, *(fact.object for fact in chain)]
+    rivals: list[Fact] = []
+    for attempt in range(TRIES):
+        if len(rivals) == count:
+            return rivals
+        rival = world.fact(draw("rival", attempt), chain[len(rivals) % len(chain)].relation, taken)
+        # A name inside another would be right under a metric that looks for substrings.
+        if no_name_holds_another([*taken, rival.subject, rival.object]):
+            rivals.append(rival)
+            taken += [rival.subject, rival.object]
+    raise ConfigError(f"competitors: the world gave only {len(rivals)} of {count} in {TRIES} tries")
+
+
+def no_name_holds_another(entities: Sequence[str]) -> bool:
+    """Whether the names (the last words of entities) are apart."""
+    names = [entity.split()[-1].lower() for entity in entities]
+    return not any(i != j and one in other for i, one in enumerate(names) for j, other in enumerate(names))
 
 
 def limited_relations(recipe: Recipe) -> frozenset[str]:
