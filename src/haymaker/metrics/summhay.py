@@ -1,0 +1,142 @@
+"""SummHay's scores of a judged summary: coverage, citation and joint (Laban et al. 2024)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from haymaker.errors import DataError
+from haymaker.metrics.citation import citations
+from haymaker.metrics.shared import CitationScores, field, set_scores, whole_number
+
+_COVERAGE = {"FULL_COVERAGE": 1.0, "PARTIAL_COVERAGE": 0.5, "NO_COVERAGE": 0.0}
+
+
+class InsightScore(NamedTuple):
+    """One judged insight, all scores 0 to 1; `error` says why it could not be scored as judged (then scores are 0)."""
+
+    insight_id: str
+    coverage: float
+    citation: CitationScores = CitationScores(0.0, 0.0, 0.0)
+    error: str | None = None
+
+    @property
+    def joint(self) -> float:
+        """Coverage times citation F1."""
+        return self.coverage * self.citation.f1
+
+
+class SummhayScores(NamedTuple):
+    """Means, 0 to 1: coverage and joint over all insights, the rest over covered ones only (None: none covered)."""
+
+    coverage: float
+    joint: float
+    citation: float | None
+    precision: float | None
+    recall: float | None
+    insights: int
+    covered: int
+    errors: int
+
+
+def summhay_references(documents: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[int]]:
+    """For each insight of a SummHay topic, the numbers (from 1) of the documents whose `insights_included` hold it."""
+    holders: dict[str, set[int]] = {}
+    for number, document in enumerate(documents, start=1):
+        for insight in field(document, "insights_included"):
+            holders.setdefault(insight, set()).add(number)
+    return {insight: frozenset(numbers) for insight, numbers in holders.items()}
+
+
+def summhay_rows(
+    bullets: Sequence[str],
+    judgements: Iterable[Mapping[str, Any]],
+    references: Mapping[str, frozenset[int]],
+    cite_offset: int = 0,
+) -> list[InsightScore]:
+    """Scores one summary's bullets by a judge's labels, `{insight_id, coverage, bullet_id}`; the safe reading.
+
+    A label that is none of SummHay's scores 0; a covered insight whose bullet id is no bullet's number, or whose bullet
+    has an unreadable citation, keeps its coverage and scores 0 for citation. Each such row carries an `error`.
+    `cite_offset` is added to every citation (1 for annotators' files, which count from 0). An insight that no document
+    holds raises DataError: then the topic is broken, not the judgement.
+    """
+    return [_insight_score(judgement, bullets, references, cite_offset) for judgement in judgements]
+
+
+def summhay_rows_official(
+    bullets: Sequence[str],
+    judgements: Iterable[Mapping[str, Any]],
+    references: Mapping[str, frozenset[int]],
+    cite_offset: int = 0,
+) -> list[InsightScore]:
+    """As the official scorer reads judgements, silent misreadings included, to reproduce published numbers.
+
+    Bullet id 0 means the last bullet, an unreadable one the last but one, an unknown label no coverage. DataError where
+    the official scorer crashes: an id past the end, "[1 2]", a covered insight that no document holds.
+    """
+    return [_official_insight_score(judgement, bullets, references, cite_offset) for judgement in judgements]
+
+
+def summhay_scores(rows: Sequence[InsightScore], *, none_covered: float | None = None) -> SummhayScores:
+    """Pools rows over insights, of one summary or of a whole topic's (a model's score is the pooled one).
+
+    `none_covered` stands for the citation means where no insight is covered (officially math.nan). No rows: DataError.
+    """
+    if not rows:
+        raise DataError("expected at least one judged insight to average, found none")
+    covered = [row.citation for row in rows if row.coverage]
+    return SummhayScores(
+        coverage=fmean(row.coverage for row in rows),
+        joint=fmean(row.joint for row in rows),
+        citation=fmean(row.f1 for row in covered) if covered else none_covered,
+        precision=fmean(row.precision for row in covered) if covered else none_covered,
+        recall=fmean(row.recall for row in covered) if covered else none_covered,
+        insights=len(rows),
+        covered=len(covered),
+        errors=sum(row.error is not None for row in rows),
+    )
+
+
+def _insight_score(
+    judgement: Mapping[str, Any], bullets: Sequence[str], references: Mapping[str, frozenset[int]], offset: int
+) -> InsightScore:
+    insight, label = field(judgement, "insight_id"), field(judgement, "coverage")
+    wanted = _holders(references, insight)
+    if label not in _COVERAGE:
+        return InsightScore(insight, 0.0, error=f"coverage label {label!r} is none of {', '.join(_COVERAGE)}")
+    if not _COVERAGE[label]:
+        return InsightScore(insight, 0.0)
+    try:
+        cited = citations(_judged_bullet(bullets, judgement.get("bullet_id")))
+    except DataError as error:
+        return InsightScore(insight, _COVERAGE[label], error=str(error))
+    return InsightScore(insight, _COVERAGE[label], set_scores({number + offset for number in cited}, wanted))
+
+
+def _judged_bullet(bullets: Sequence[str], bullet_id: Any) -> str:
+    number = whole_number(bullet_id, "bullet id")
+    if not 1 <= number <= len(bullets):
+        raise DataError(f"bullet id {bullet_id!r} is not one of the summary's bullets 1 to {len(bullets)}")
+    return bullets[number - 1]
+
+
+def _official_insight_score(
+    judgement: Mapping[str, Any], bullets: Sequence[str], references: Mapping[str, frozenset[int]], offset: int
+) -> InsightScore:
+    insight, coverage = field(judgement, "insight_id"), _COVERAGE.get(field(judgement, "coverage"), 0.0)
+    if not coverage:
+        return InsightScore(insight, 0.0)
+    number = -1
+    with suppress(TypeError, ValueError, OverflowError):
+        number = int(judgement.get("bullet_id"))  # type: ignore[arg-type]
+    if not -len(bullets) < number <= len(bullets):
+        raise DataError(f"{insight}: the official scorer crashes on bullet id {number} of {len(bullets)} bullets")
+    cited = {cite + offset for cite in citations(bullets[number - 1])}
+    return InsightScore(insight, coverage, set_scores(cited, _holders(references, insight)))
+
+
+def _holders(references: Mapping[str, frozenset[int]], insight: str) -> frozenset[int]:
+    if not references.get(insight):
+        raise DataError(f"expected documents that hold the judged insight {insight!r}, found none in the topic")
+    return references[insight]
