@@ -39,6 +39,7 @@ def test_answers_are_found_once_in_their_own_passage() -> None:
         (Written(("Nothing here.",), "Which?", "42"), "does not hold its answer"),
         (Written(("It is 42.", "And 43."), "Which?", "43"), "not one passage an answer"),
         (Written(("It is 42.", "And 43."), "Which?", "43", {}, ("41",)), "does not hold its answer"),
+        (Written(("It is 42.",), "Which?", "42", titles=("A", "B")), "not one passage a title"),
         (Written((), "Which?", "42"), "empty"),
         (Written(("It is 42.",), " ", "42"), "empty"),
         (Written(("It is 42.", " "), "Which?", "42", {}, ("42",)), "empty"),

@@ -42,7 +42,7 @@ class Builder:
         self.fitter = Fitter(recipe, self.measure)
         self.tokenizer_digest = digest_of_tokenizer(tokenizer)
         self.shared_inputs = {
-            **recipe.model_dump(exclude={"rows", "source", "pool"}),
+            **recipe.model_dump(exclude={"rows", "source", "pool", "written"}),
             "inputs": sorted(self.drafts.inputs.values()),
             "tokenizer": self.tokenizer_digest,
             "version": VERSION,

@@ -40,8 +40,9 @@ class Recipe(Frozen):
     length: int = Field(ge=16, description="tokens of a whole row: chat template, prompt and answer")
     rows: int = Field(ge=1)
     seed: int = 0
-    source: str | None = Field(default=None, description="file of real rows; None is the miniature world")
+    source: str | None = Field(default=None, description="file or hub name of real rows; None: the miniature world")
     pool: str | None = Field(default=None, description="file of further passages (json list of title and text)")
+    written: str | None = Field(default=None, description="file of a writer's texts (high concept); None: the grammar")
     split: SplitName = "train"
     split_shares: dict[SplitName, float] | None = Field(
         default=None, description="shares by hash of the question; None takes every row of the source"

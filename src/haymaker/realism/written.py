@@ -43,6 +43,7 @@ class Written:
     answer: str
     provenance: dict[str, Any] = field(default_factory=dict)
     bridges: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()  # one a passage, for prompts that show titles; () shows none
 
     @property
     def step_answers(self) -> tuple[str, ...]:
@@ -60,6 +61,8 @@ class Written:
         """Why no row can be made of it; None where one can."""
         if not self.question.strip() or not self.passages or not all(text.strip() for text in self.passages):
             return "the writer left the question or a passage empty"
+        if self.titles and len(self.titles) != len(self.passages):
+            return "the writer gave not one passage a title"
         if not self.answer:
             return "the writer named bridges for a row without an answer" if self.bridges else None
         if len(self.step_answers) != len(self.passages):
@@ -80,6 +83,7 @@ def read_written(path: str | Path) -> dict[str, Written]:
             answer=required(row, "answer", str, place),
             provenance=required(row, "provenance", dict, place) if "provenance" in row else {},
             bridges=tuple(texts_of(row, "bridges", place)) if "bridges" in row else (),
+            titles=tuple(texts_of(row, "titles", place)) if "titles" in row else (),
         )
     return found
 
