@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from haymaker.build import build as build
+    from haymaker.causal import ablate_sets as ablate_sets
+    from haymaker.causal import causal_map as causal_map
+    from haymaker.causal import set_effects as set_effects
     from haymaker.config import Extend as Extend
     from haymaker.config import Recipe as Recipe
     from haymaker.config import TrainConfig as TrainConfig
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "build": ("build",),
+    "causal": ("ablate_sets", "causal_map", "set_effects"),
     "config": ("Extend", "Recipe", "TrainConfig"),
     "dataset": ("Dataset", "load_dataset"),
     "edits": ("Knockout", "Mean", "Patch", "Resample", "Uniform", "Zero", "edit"),

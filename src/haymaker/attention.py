@@ -20,6 +20,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
+from transformers.masking_utils import causal_mask_function
 
 from haymaker.calls import PLAIN_BACKENDS, Call, Step, Tool
 from haymaker.errors import ProbeError
@@ -68,6 +69,12 @@ def attend(
 
 def build_mask(backend: str, *args: Any, **options: Any) -> Any:
     """transformers' mask function: the mask that `backend` expects (without one, masks silently become None)."""
+    step = _STEP.get()
+    sees = given = options.get("mask_function", causal_mask_function)
+    for tool in step.tools if step is not None else ():
+        sees = tool.rewrite_mask(sees)
+    if sees is not given:
+        options |= {"mask_function": sees, "allow_is_causal_skip": False}
     return AttentionMaskInterface()[OVERRIDE.get() or backend](*args, **options)
 
 

@@ -4,11 +4,14 @@ Positions are slots: indices into the padded sequence, counted from the first to
 padding a slot is the padded position, not the `position_id`. Layers and query heads count from 0.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+Sees = Callable[[Any, Any, Any, Any], Any]  # (batch, head, query slot, key slot) -> whether the query sees the key
 
 PLAIN_BACKENDS = ("sdpa", "eager", "flex_attention")  # their mask says all: windows and packed sequences too
 
@@ -21,6 +24,10 @@ class Tool:
 
     def begin(self, step: "Step") -> None:
         """Before a forward of the decoder."""
+
+    def rewrite_mask(self, sees: Sees) -> Sees:
+        """Which keys a query sees, where the backend takes a mask that says so; another function is never skipped."""
+        return sees
 
     def rewrite_query(self, call: "Call") -> Tensor:
         """The queries [batch, head, query, head_dim] that the backend gets."""

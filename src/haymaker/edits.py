@@ -218,13 +218,7 @@ class Editing(Tool):
         self, step: Step, layer: int, output: Tensor, call: Call | None, wanted: Callable[[Edit], bool]
     ) -> Tensor:
         """Computes what is due from `output` [batch, query, head, dim] as it came, then writes it."""
-        places = step.memo[self]
-        pairs = [found for found in self._pairs_of(layer, step.batch, output.device) if places and wanted(found[0])]
-        targets = [
-            (one, Target(layer, output, rows, heads, where, numbers, call))
-            for one, rows, heads, numbers in pairs
-            for where in places
-        ]
+        targets = self._targets(step, layer, output, call, wanted)
         values = [one.compute(target) for one, target in targets]
         if not targets:
             return output
@@ -234,6 +228,18 @@ class Editing(Tool):
             target.write(output, value)
         self.writes += 1
         return output
+
+    def _targets(
+        self, step: Step, layer: int, output: Tensor, call: Call | None, wanted: Callable[[Edit], bool]
+    ) -> list[tuple[Edit, Target]]:
+        """The edits that are due in a layer of a forward, and what each of them writes."""
+        places = step.memo[self]
+        pairs = [found for found in self._pairs_of(layer, step.batch, output.device) if places and wanted(found[0])]
+        return [
+            (one, Target(layer, output, rows, heads, where, numbers, call))
+            for one, rows, heads, numbers in pairs
+            for where in places
+        ]
 
     def _pairs_of(self, layer: int, batch: int, device: torch.device) -> list[tuple[Edit, Tensor, Tensor, list[int]]]:
         """Per edit of a layer the batch rows and heads to write, pair by pair; stateless edits of a kind as one."""

@@ -1,0 +1,243 @@
+"""Branches: continuations of one prompt, each with edits of its own, that share the prompt's cache.
+
+The rows of all branches are one packed sequence behind the prompt. A tree mask keeps them apart: a row sees the prompt
+and the earlier rows of its own branch, as the model's own mask (causal, windowed, chunked) would let it at its true
+position. So many heads or head sets cost one prefill and a few rows each, and the keys of the prompt are there once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from transformers import Cache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from haymaker.attention import OVERRIDE, attach, backend_of, decoder_of
+from haymaker.calls import Call, Sees, Step
+from haymaker.canary import Architecture, check_architecture
+from haymaker.edits import Edit, Editing, Scope
+from haymaker.errors import ConfigError, ProbeError
+from haymaker.records import Head
+from haymaker.targets import Target, Where
+
+TREE_BACKENDS = ("sdpa", "eager")  # they take a mask of any form
+SCOPES = ("last", "decode", "last+decode")
+Branch = Sequence[Edit]
+
+
+class Tree:
+    """Whose rows stand behind a prompt's: the branch (-1 for the prompt) and the true position of every slot.
+
+    places: for the rows added last, (branch, their place in the forward, position of the first).
+    """
+
+    def __init__(self, prefix: int, device: torch.device) -> None:
+        self.prefix = prefix
+        self.position = torch.arange(prefix, device=device)
+        self.branch = torch.full_like(self.position, -1)
+        self.places: list[tuple[int, slice, int]] = []
+
+    def grow(self, branches: Sequence[int], first: int, count: int) -> Int64[Tensor, "1 rows"]:
+        """Add `count` rows at positions from `first` on to each branch; the positions of all rows added."""
+        device = self.position.device
+        positions = torch.arange(first, first + count, device=device).repeat(len(branches))
+        self.places = [(b, slice(i * count, (i + 1) * count), first) for i, b in enumerate(branches)]
+        self.position = torch.cat([self.position, positions])
+        owners = torch.tensor(list(branches), device=device).repeat_interleave(count)
+        self.branch = torch.cat([self.branch, owners])
+        return positions[None]
+
+    def prune(self) -> int:
+        """Remove all branches; how many rows they had."""
+        rows = len(self.branch) - self.prefix
+        self.position, self.branch = self.position[: self.prefix], self.branch[: self.prefix]
+        return rows
+
+    def sees(self, sees: Sees) -> Sees:
+        """The model's own rule at true positions, within a branch and its prompt."""
+        position, branch = self.position, self.branch
+
+        def in_tree(batch: Any, head: Any, query: Any, key: Any) -> Any:
+            allowed = (branch[key] < 0) | (branch[key] == branch[query])
+            return allowed & sees(batch, head, position[query], position[key])
+
+        return in_tree
+
+
+class TrunkLayer(DynamicLayer):
+    """Keys and values of a layer in one buffer with room for branches, so that the prompt's are never copied."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__()
+        self.slots, self.used = slots, 0
+        self.buffers: list[Tensor] = []
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        if not self.buffers:
+            self.buffers = [
+                new.new_empty(*new.shape[:2], self.slots, new.shape[3]) for new in (key_states, value_states)
+            ]
+            self.lazy_initialization(key_states, value_states)
+        start, self.used = self.used, self.used + key_states.shape[2]
+        for buffer, new in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[:, :, start : self.used] = new
+        self._show()
+        return self.keys, self.values
+
+    def crop(self, tokens_to_remove: int) -> None:
+        self.used -= abs(tokens_to_remove)
+        self._show()
+
+    def _show(self) -> None:
+        self.keys, self.values = (buffer[:, :, : self.used] for buffer in self.buffers)
+
+
+class Trunk:
+    """A model with one prompt computed, from which branches grow.
+
+    The trunk holds all but the last prompt token; a branch's first row is that token, so scopes mean: "last", the row
+    that predicts the first answer token; "decode", the rows after it. `rows_at_once` bounds the packed rows of a
+    forward. Raises ProbeError for models with layers that keep no keys (linear attention).
+    """
+
+    def __init__(self, model: Any, prompt: Sequence[int], rows_at_once: int = 1024) -> None:
+        self.model, self.decoder = model, decoder_of(model)
+        self.architecture = check_architecture(model)
+        self.layers = layers = int(self.decoder.config.num_hidden_layers)
+        if missing := sorted(set(range(layers)) - set(self.architecture.layers)):
+            raise ProbeError(
+                f"{self.architecture.name}: layers {missing} have no attention cache that branches could share; "
+                "ask for scope='all', which runs every edit alone"
+            )
+        self.rows_at_once, self.last = rows_at_once, prompt[-1]
+        self.device = next(model.parameters()).device
+        self.tree = Tree(len(prompt) - 1, self.device)
+        self.cache = Cache(layers=[TrunkLayer(self.tree.prefix + rows_at_once) for _ in range(layers)])
+        if self.tree.prefix:
+            self._run(torch.tensor([list(prompt[:-1])], device=self.device), self.tree.position[None], keep=1)
+
+    def log_probabilities(
+        self, branches: Sequence[Branch], answer: Sequence[int], scope: str = "last+decode"
+    ) -> Float[Tensor, "branch token"]:
+        """log p of every token of `answer` (nats), teacher-forced, in each branch."""
+        each = max(1, self.rows_at_once // len(answer))
+        if len(answer) > self.rows_at_once:
+            raise ConfigError(f"rows_at_once: {self.rows_at_once} rows cannot hold an answer of {len(answer)} tokens")
+        found = []
+        for start in range(0, len(branches), each):
+            some = branches[start : start + each]
+            logits = self.forced(some, [self.last, *answer[:-1]], scope)
+            targets = torch.tensor(list(answer), device=self.device).expand(len(some), -1)
+            chosen = logits.gather(-1, targets[..., None])[..., 0].float()
+            found.append(chosen - logits.float().logsumexp(-1))
+        return torch.cat(found)
+
+    def forced(
+        self, branches: Sequence[Branch], tokens: Sequence[int], scope: str
+    ) -> Float[Tensor, "branch token vocabulary"]:
+        """Logits of every branch over the same tokens, the prompt's last one first; the branches are gone after it."""
+        with self.growing(branches, scope) as step:
+            ids = torch.tensor(list(tokens), device=self.device).expand(len(branches), -1)
+            return step(range(len(branches)), ids)
+
+    @contextmanager
+    def growing(self, branches: Sequence[Branch], scope: str) -> Iterator[Callable[..., Tensor]]:
+        """Yields step(which branches, tokens [branch, count]) -> logits [branch, count, vocabulary]."""
+        if scope not in SCOPES:
+            raise ConfigError(f"scope: branches know {', '.join(SCOPES)}, found {scope!r}")
+        editing = BranchEditing(self.decoder, self.architecture, branches, self.tree, scope)
+        given = OVERRIDE.set(tree_backend(self.decoder))
+        counts = dict.fromkeys(range(len(branches)), 0)
+
+        def step(which: Sequence[int], tokens: Tensor) -> Tensor:
+            first = self.tree.prefix + counts[which[0]]
+            positions = self.tree.grow(which, first, tokens.shape[1])
+            counts.update({branch: counts[branch] + tokens.shape[1] for branch in which})
+            return self._run(tokens.reshape(1, -1), positions, keep=0).view(*tokens.shape, -1)
+
+        try:
+            with attach(editing), editing.at_o_proj():
+                yield step
+        finally:
+            OVERRIDE.reset(given)
+            self.cache.crop(-self.tree.prune())
+
+    @torch.no_grad()
+    def _run(self, ids: Tensor, positions: Tensor, keep: int) -> Tensor:
+        return self.model(
+            input_ids=ids, position_ids=positions, past_key_values=self.cache, use_cache=True, logits_to_keep=keep
+        ).logits
+
+
+def tree_backend(decoder: PreTrainedModel) -> str:
+    """The model's own backend where it takes a mask of any form, else one that does."""
+    backend = backend_of(decoder)
+    if backend in TREE_BACKENDS:
+        return backend
+    config: Any = decoder.config
+    plain = getattr(config, "attn_logit_softcapping", None) is None and getattr(decoder, "_supports_sdpa", False)
+    return "sdpa" if plain else "eager"
+
+
+class BranchEditing(Editing):
+    """Edits of each branch on its own rows of the packed sequence, and the tree mask."""
+
+    def __init__(
+        self,
+        decoder: PreTrainedModel,
+        architecture: Architecture,
+        branches: Sequence[Branch],
+        tree: Tree,
+        scope: str,
+    ) -> None:
+        self.tree, self.parts = tree, scope.split("+")
+        self.branches = branches
+        super().__init__(decoder, architecture, [one for edits in branches for one in edits], Scope(("all",)), None)
+        self.by_layer: dict[int, list[tuple[int, Edit, list[int]]]] = {}
+        for branch, edits in enumerate(branches):
+            for one in edits:
+                for layer in {head.layer for head in one.heads}:
+                    numbers = [head.head for head in one.heads if head.layer == layer]
+                    self.by_layer.setdefault(layer, []).append((branch, one, numbers))
+
+    def _check_conflicts(self) -> None:
+        for edits in self.branches:
+            heads = [head for one in edits for head in one.heads]
+            if twice := next((head for head in heads if heads.count(head) > 1), None):
+                raise ProbeError(f"{twice}: two edits of one branch would write the same positions; keep one of them")
+
+    def begin(self, step: Step) -> None:
+        step.memo[self] = {branch: (place, position) for branch, place, position in self.tree.places}
+
+    def rewrite_mask(self, sees: Sees) -> Sees:
+        return self.tree.sees(sees)
+
+    def _targets(
+        self, step: Step, layer: int, output: Tensor, call: Call | None, wanted: Callable[[Edit], bool]
+    ) -> list[tuple[Edit, Target]]:
+        found = []
+        for branch, one, numbers in self.by_layer.get(layer, ()):
+            where = self._where(step, branch, one) if wanted(one) else None
+            if where is not None:
+                heads = torch.tensor(numbers, device=output.device)
+                rows = torch.zeros_like(heads)
+                found.append((one, Target(layer, output, rows, heads, where, numbers, call)))
+        return found
+
+    def _where(self, step: Step, branch: int, one: Edit) -> Where | None:
+        """The branch's rows in scope; edits that read donors know them by true positions, the others by slots."""
+        place, position = step.memo[self].get(branch, (slice(0, 0), 0))
+        last = self.tree.prefix
+        start = place.start + (0 if "last" in self.parts else max(0, last + 1 - position))
+        stop = place.stop if "decode" in self.parts else min(place.stop, place.start + max(0, last + 1 - position))
+        if start >= stop:
+            return None
+        return Where(step.first if one.needs_call else position - place.start, slice(start, stop))
+
+
+def heads_of(architecture: Architecture) -> list[Head]:
+    """Every query head that the model has, layer by layer."""
+    return [Head(layer, head) for layer, shape in sorted(architecture.layers.items()) for head in range(shape.heads)]

@@ -1,0 +1,208 @@
+"""Causal maps: what every head, or every set of heads, does for the gold answer, measured by taking it away.
+
+With a scope of "last" and "decode" rows all edits of an example are branches of one prefill (branches.py). With any
+other scope an edit changes the prompt's own keys, so each runs by itself, from the first layer it touches on
+(relayed.py): exact, and slower.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from haymaker.branches import SCOPES, Branch, Trunk, heads_of
+from haymaker.canary import check_architecture
+from haymaker.edits import Patch, Zero
+from haymaker.errors import LengthError
+from haymaker.generate import Generation, end_tokens, finish_reason, refuse_long, text_before
+from haymaker.models.load import LanguageModel
+from haymaker.predictions import HEADLINE, Evaluation, judge
+from haymaker.recording import record
+from haymaker.records import Encoded, Example, Head
+from haymaker.relayed import Relay
+from haymaker.scores import HeadScores
+from haymaker.targets import HeadLike, as_heads
+from haymaker.tokens import encode_many
+
+Progress = Callable[[int], Any]  # told how many examples were finished since it was last called
+DEFAULT_SCOPE = "last+decode"
+
+
+def causal_map(
+    lm: LanguageModel,
+    examples: Iterable[Example],
+    donor: LanguageModel | None = None,
+    scope: str = DEFAULT_SCOPE,
+    tokens_at_once: int = 1024,
+    progress: Progress | None = None,
+) -> HeadScores:
+    """The effect of every single head on the log-probability of the gold answer (nats, summed over its tokens).
+
+    Without a donor a head's output is set to zero, and its effect is what the answer loses: log p of the plain model
+    minus log p without the head, positive where the head helps. With a donor (another model of the same shape, on the
+    same tokens) its output is replaced by the donor's, and the effect is what the answer gains.
+
+    scope: the positions that are edited. "last" is the row that predicts the first answer token, "decode" the rows
+        after it; "last+decode" and both alone share one prefill among all heads. "prompt", "all" and their sums run
+        every head by itself, reusing the layers below it. `tokens_at_once` bounds the rows of a forward.
+    Returns values [example, layer, head]; NaN in layers without attention. Raises LengthError for examples longer than
+    the model's context, ProbeError where the architecture cannot be branched (linear attention) or read.
+    """
+    encoded = encode_many(list(examples), lm.tokenizer)
+    refuse_over_context(encoded, lm)
+    effects = branched_effects if scope in SCOPES else relayed_effects
+    found = []
+    for item in encoded:
+        found.append(effects(lm, item, donor, scope, tokens_at_once))
+        if progress:
+            progress(1)
+    about = {"model": lm.name, "answer": "gold", "scope": scope, "unit": "nats"}
+    metric = "causal_zero" if donor is None else "causal_patch"
+    provenance = about if donor is None else about | {"donor": donor.name}
+    return HeadScores(np.stack(found), tuple(item.example_id for item in encoded), metric, provenance)
+
+
+def set_effects(
+    lm: LanguageModel,
+    examples: Iterable[Example],
+    sets: Sequence[Iterable[HeadLike]],
+    scope: str = DEFAULT_SCOPE,
+    tokens_at_once: int = 1024,
+) -> Float[np.ndarray, "example set"]:
+    """What the gold answer's log-probability (nats) loses without each set of heads; one prefill per example."""
+    encoded = encode_many(list(examples), lm.tokenizer)
+    refuse_over_context(encoded, lm)
+    branches: list[Branch] = [[], *(removal(heads) for heads in sets)]
+    rows = []
+    for item in encoded:
+        trunk = Trunk(lm.model, item.prompt_ids, tokens_at_once)
+        total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1).cpu()
+        rows.append((total[0] - total[1:]).numpy())
+    return np.stack(rows)
+
+
+def ablate_sets(
+    lm: LanguageModel,
+    examples: Iterable[Example],
+    sets: Sequence[Iterable[HeadLike]],
+    new_tokens: int = 32,
+    metrics: Sequence[str] = HEADLINE,
+    scope: str = DEFAULT_SCOPE,
+    tokens_at_once: int = 1024,
+    progress: Progress | None = None,
+) -> list[Evaluation]:
+    """`ablate` for many sets of heads at once, while the answer is produced: one prefill per example.
+
+    For ablation curves and random draws. The prompt is read with all heads; to remove them there too, use `ablate`.
+    """
+    rows = list(examples)
+    encoded = encode_many(rows, lm.tokenizer)
+    refuse_long(encoded, lm.context)
+    branches = [removal(heads) for heads in sets]
+    each = max(1, tokens_at_once // new_tokens)
+    found: list[list[Any]] = [[] for _ in sets]
+    for example, item in zip(rows, encoded, strict=True):
+        trunk = Trunk(lm.model, item.prompt_ids, max(tokens_at_once, new_tokens))
+        room = min(new_tokens, lm.context - item.prompt_length)
+        for start in range(0, len(branches), each):
+            answers = answers_of(lm, trunk, item, branches[start : start + each], room, scope)
+            for place, answer in enumerate(answers, start):
+                found[place].append(judge(example, item.prompt_length, answer, metrics))
+        if progress:
+            progress(1)
+    return [Evaluation(tuple(predictions)) for predictions in found]
+
+
+def answers_of(
+    lm: LanguageModel, trunk: Trunk, item: Encoded, branches: Sequence[Branch], room: int, scope: str
+) -> list[Generation]:
+    """Each branch's greedy answer of at most `room` tokens."""
+    ends, stop = end_tokens(lm), "\n"
+    written: list[list[int]] = [[] for _ in branches]
+    done: dict[int, Generation] = {}
+    with trunk.growing(branches, scope) as step:
+        going = list(range(len(branches)))
+        tokens = torch.full((len(going), 1), trunk.last, device=trunk.device)
+        while going:
+            chosen = step(going, tokens)[:, -1].argmax(-1)
+            for branch, token in zip(going, chosen.tolist(), strict=True):
+                written[branch].append(token)
+                if reason := finish_reason(lm.tokenizer, written[branch], ends, stop, room):
+                    text = text_before(lm.tokenizer, written[branch], stop)
+                    done[branch] = Generation(item.example_id, tuple(written[branch]), text, reason)
+            kept = [place for place, branch in enumerate(going) if branch not in done]
+            going, tokens = [going[place] for place in kept], chosen[kept][:, None]
+    return [done[branch] for branch in range(len(branches))]
+
+
+def removal(heads: Iterable[HeadLike]) -> Branch:
+    chosen = as_heads(heads)
+    return [Zero(chosen)] if chosen else []
+
+
+def refuse_over_context(encoded: Sequence[Encoded], lm: LanguageModel) -> None:
+    for item in encoded:
+        if len(item) > lm.context:
+            raise LengthError(
+                f"{item.example_id}: {len(item)} tokens, but the model's context is {lm.context}; "
+                "extend the model or build shorter rows"
+            )
+
+
+# ---- one example
+
+
+def branched_effects(
+    lm: LanguageModel, item: Encoded, donor: LanguageModel | None, scope: str, tokens_at_once: int
+) -> Float[np.ndarray, "layer head"]:
+    """Effects of all heads from one prefill (two with a donor)."""
+    trunk = Trunk(lm.model, item.prompt_ids, tokens_at_once)
+    heads = heads_of(trunk.architecture)
+    if donor is None:
+        branches: list[Branch] = [[], *([Zero([head])] for head in heads)]
+        total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1)
+        return grid(heads, total[0] - total[1:], trunk.layers)
+    other = Trunk(donor.model, item.prompt_ids, tokens_at_once)
+    with record(donor.model, heads) as outputs:
+        other.log_probabilities([[]], item.answer_ids, scope)
+    branches = [[], *([Patch([head], outputs)] for head in heads)]
+    total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1)
+    return grid(heads, total[1:] - total[0], trunk.layers)
+
+
+def relayed_effects(
+    lm: LanguageModel, item: Encoded, donor: LanguageModel | None, scope: str, tokens_at_once: int
+) -> Float[np.ndarray, "layer head"]:
+    """Effects of all heads, each in a forward of its own from its layer on."""
+    architecture = check_architecture(lm.model)
+    relay = Relay(lm.model, item, tokens_at_once)
+    found: dict[Head, Tensor] = {}
+    plain = relay.plain()
+    for layer in relay.upwards():
+        heads = [head for head in heads_of(architecture) if head.layer == layer]
+        edits: list[Branch] = [[Zero([head])] for head in heads]
+        if donor is not None and heads:
+            outputs = recorded(donor, item, heads)
+            edits = [[Patch([head], outputs)] for head in heads]
+        changed = relay.log_probabilities(edits, scope) if heads else plain.new_zeros(0)
+        found |= zip(heads, changed - plain if donor is not None else plain - changed, strict=True)
+    return grid(list(found), torch.stack(list(found.values())), relay.depth)
+
+
+def recorded(donor: LanguageModel, item: Encoded, heads: Sequence[Head]) -> Any:
+    """What some heads of the donor write over a whole example."""
+    ids = torch.tensor([item.input_ids], device=donor.device)
+    with torch.no_grad(), record(donor.model, heads) as outputs:
+        donor.model(input_ids=ids, use_cache=False, logits_to_keep=1)
+    return outputs
+
+
+def grid(heads: Sequence[Head], values: Tensor, layers: int) -> Float[np.ndarray, "layer head"]:
+    """A value per head as a table; NaN where there is no such head."""
+    table = np.full((layers, max(head.head for head in heads) + 1), np.nan)
+    for head, value in zip(heads, values.tolist(), strict=True):
+        table[head] = value
+    return table

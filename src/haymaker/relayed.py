@@ -1,0 +1,120 @@
+"""Forwards that start in the middle: layers below the first edit hand on what they gave without it.
+
+The model's own forward runs. Layers below the start are stood in for while a block is open: the one right below it
+returns its kept output, those further down return what they get. So nothing of an architecture is written again here.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from haymaker.attention import decoder_of
+from haymaker.canary import check_architecture
+from haymaker.edits import Edit, edit
+from haymaker.records import Encoded
+
+
+class Reached(Exception):
+    """The layer whose output was wanted has given it."""
+
+
+class Relay:
+    """One example's forwards, from any layer on.
+
+    `upwards` visits the layers in order; in its body `log_probabilities` starts at the layer visited. One hidden state
+    [1, token, hidden] is kept at a time.
+    """
+
+    def __init__(self, model: Any, item: Encoded, tokens_at_once: int) -> None:
+        self.model, self.item = model, item
+        decoder = decoder_of(model)
+        name = next(iter(check_architecture(model).layers.values())).name
+        stack: Any = decoder.get_submodule(name.rsplit(".", 2)[0])
+        self.layers: list[nn.Module] = list(stack)
+        self.depth = len(self.layers)
+        self.ids = torch.tensor([item.input_ids], device=next(model.parameters()).device)
+        self.at_once = max(1, tokens_at_once // len(item))
+        self.start = 0
+        self.below: Any = None  # output of the layer below `start`
+
+    def plain(self) -> Float[Tensor, ""]:
+        """log p of the gold answer, unedited (nats)."""
+        return self._answer(1)[0]
+
+    def upwards(self) -> Iterator[int]:
+        """Layer by layer; after each its unedited output is kept for the next."""
+        for layer in range(self.depth):
+            self.start = layer
+            yield layer
+            self.below = self._output_of(layer)
+
+    def log_probabilities(self, edits: Sequence[Sequence[Edit]], scope: str) -> Float[Tensor, " n"]:
+        """log p of the gold answer (nats) under each of several edits of layers from `start` on."""
+        found = []
+        for first in range(0, len(edits), self.at_once):
+            some = edits[first : first + self.at_once]
+            limited = [replace(one, batch_rows=[row]) for row, group in enumerate(some) for one in group]
+            with edit(self.model, *limited, scope=scope, prompt_length=self.item.prompt_length):
+                found.append(self._answer(len(some)))
+        return torch.cat(found)
+
+    @torch.no_grad()
+    def _answer(self, batch: int) -> Float[Tensor, " batch"]:
+        answer = self.ids[:, self.item.prompt_length :].expand(batch, -1)
+        with self._standing_in(batch):
+            logits = self.model(
+                input_ids=self.ids.expand(batch, -1), use_cache=False, logits_to_keep=answer.shape[1] + 1
+            ).logits[:, :-1]
+        return logits.float().log_softmax(-1).gather(-1, answer[..., None])[..., 0].sum(-1)
+
+    @torch.no_grad()
+    def _output_of(self, layer: int) -> Any:
+        """What a layer gives without edits; the layers above do not run."""
+        kept: list[Any] = []
+
+        def keep(_: nn.Module, __: Any, output: Any) -> None:
+            kept.append(output)
+            raise Reached
+
+        hook = self.layers[layer].register_forward_hook(keep)
+        try:
+            with self._standing_in(1):
+                self.model(input_ids=self.ids, use_cache=False, logits_to_keep=1)
+        except Reached:
+            pass
+        finally:
+            hook.remove()
+        return kept[0]
+
+    @contextmanager
+    def _standing_in(self, batch: int) -> Iterator[None]:
+        """Layers below `start` do nothing but hand on."""
+        replaced = self.layers[: self.start]
+        before = [vars(layer).get("forward") for layer in replaced]
+        for layer in replaced:
+            layer.forward = handed_on  # type: ignore[method-assign]
+        if replaced:
+            replaced[-1].forward = lambda *_, **__: expanded(self.below, batch)  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            for layer, forward in zip(replaced, before, strict=True):
+                del layer.forward
+                if forward is not None:
+                    layer.forward = forward
+
+
+def handed_on(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+    return hidden_states
+
+
+def expanded(output: Any, batch: int) -> Any:
+    """A layer's output for one row, as that of `batch` rows."""
+    if isinstance(output, tuple):
+        return tuple(expanded(part, batch) for part in output)
+    return output.expand(batch, *output.shape[1:]) if isinstance(output, Tensor) else output
