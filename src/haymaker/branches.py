@@ -84,15 +84,16 @@ class TrunkLayer(DynamicLayer):
         start, self.used = self.used, self.used + key_states.shape[2]
         for buffer, new in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[:, :, start : self.used] = new
-        self._show()
-        return self.keys, self.values
+        return self._show()
 
     def crop(self, tokens_to_remove: int) -> None:
         self.used -= abs(tokens_to_remove)
         self._show()
 
-    def _show(self) -> None:
-        self.keys, self.values = (buffer[:, :, : self.used] for buffer in self.buffers)
+    def _show(self) -> tuple[Tensor, Tensor]:
+        keys, values = (buffer[:, :, : self.used] for buffer in self.buffers)
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 class Trunk:
