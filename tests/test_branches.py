@@ -43,6 +43,7 @@ def test_every_head_zeroed_in_a_branch_of_its_own_equals_a_forward_of_its_own(na
 
 
 @pytest.mark.filterwarnings("ignore:_compile flag on create_block_mask:DeprecationWarning")  # transformers 5.23
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
 @pytest.mark.parametrize("backend", ["eager", "flex_attention"])
 def test_other_backends_give_the_same(backend: str) -> None:
