@@ -12,11 +12,11 @@ from transformers import PreTrainedTokenizerBase
 import haymaker as hm
 from haymaker.build import Builder
 from haymaker.config import Recipe, Setting
-from haymaker.dataset import example_of, table_of, token_spans_of
 from haymaker.errors import ConfigError, DataError, LengthError
 from haymaker.fit import closest_sum, slot_at, spread
 from haymaker.measure import Measure
 from haymaker.randomness import keyed, shuffle
+from haymaker.schema import example_of, table_of, token_spans_of
 from haymaker.tasks import judge
 from haymaker.tasks.mdqa import MINIATURE, OFFICIAL
 from haymaker.tokens import encode

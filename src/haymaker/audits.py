@@ -1,12 +1,11 @@
-"""Checks of rows under the scoring metric, stored with each row and summed up in the manifest."""
+"""Checks of a row under the scoring metric, stored with it; summary.py adds them up."""
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 from haymaker.fit import Page
+from haymaker.records import digest
 from haymaker.tasks.answers import holds
 from haymaker.tasks.base import Draft
 
@@ -22,23 +21,27 @@ ANSWER_TYPES = (
 def check_page(draft: Draft, page: Page) -> dict[str, Any]:
     """What can go wrong with a row without anyone noticing.
 
-    answer_in_gold: some gold document holds an answer; leaks: numbers of other documents whose text does; title_leaks:
-    those where only title and text together do; repeats: documents whose text stood in the row before (where the
-    context is not padding); cut: documents that were cut to fill the length; counted: its pieces' tokens add up.
+    answer_in_gold: some gold document holds an answer; answer_in_question: the question does; leaks: numbers of other
+    documents whose text does; title_leaks: those where only title and text together do; repeats: documents whose text
+    stood in the row before (where the context is not padding); cut: documents that were cut to fill the length;
+    counted: its pieces' tokens add up; evidence: digests of the gold documents, to find them in other rows.
     """
     golds = () if draft.cites else page.answers
+    gold = [document for document in page.documents if document.role == "gold"]
     others = [(n, document) for n, document in enumerate(page.documents, 1) if document.role != "gold"]
     leaks = [n for n, document in others if holds(document.text, golds)]
     titled = [n for n, document in others if document.title and holds(f"{document.title} {document.text}", golds)]
     texts = Counter(document.text for document in page.documents)
     return {
-        "answer_in_gold": draft.cites or any(holds(d.text, golds) for d in page.documents if d.role == "gold"),
+        "answer_in_gold": draft.cites or any(holds(document.text, golds) for document in gold),
+        "answer_in_question": holds(draft.question, golds),
         "leaks": leaks,
         "title_leaks": sorted(set(titled) - set(leaks)),
         "repeats": 0 if draft.context == "low" else sum(texts.values()) - len(texts),
         "cut": [n for n, document in others if document.key.endswith(" words)")],
         "counted": page.exact,
         "answer_type": "citation" if draft.cites else answer_type(page.answers[0]),
+        "evidence": [digest([document.title, document.text])[:16] for document in gold],
     }
 
 
@@ -48,17 +51,3 @@ def answer_type(answer: str) -> str:
         if pattern.search(answer.strip()):
             return name
     return "phrase"
-
-
-def summary(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
-    """Rows in which each check found something."""
-    found: Counter[str] = Counter(dict.fromkeys(("rows_with_leaks", "rows_with_title_leaks", "rows_with_cuts"), 0))
-    for row in rows:
-        checks = json.loads(row["checks"])
-        found["rows_with_leaks"] += bool(checks["leaks"])
-        found["rows_with_title_leaks"] += bool(checks["leaks"] or checks["title_leaks"])
-        found["rows_with_repeats"] += bool(checks["repeats"])
-        found["rows_with_cuts"] += bool(checks["cut"])
-        found["rows_without_answer_in_gold"] += not checks["answer_in_gold"]
-        found["rows_tokenised_whole"] += not checks["counted"]
-    return dict(found)

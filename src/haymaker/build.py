@@ -2,67 +2,93 @@
 
 import hashlib
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from haymaker.audits import check_page, summary
+from haymaker.audits import check_page
 from haymaker.config import Recipe
 from haymaker.dataset import Dataset
-from haymaker.errors import ConfigError
+from haymaker.errors import ConfigError, DataError
 from haymaker.fit import Fitter, Page
 from haymaker.measure import Measure
 from haymaker.records import canonical_json, digest
+from haymaker.schema import Row, table_of
+from haymaker.summary import SUMMED, summary
 from haymaker.tasks import task
 from haymaker.tasks.base import Draft, Drafts
 
-VERSION = 2  # of the rows that a recipe gives; counts up when they change
-Row = dict[str, Any]
+VERSION = 3  # of the rows that a recipe gives; counts up when they change
+FILES = ("source", "pool", "written")  # keys of a recipe that name files: what counts is what these hold
+LIBRARIES = ("haymaker", "transformers", "tokenizers", "pyarrow")
+
+
+class Failure(NamedTuple):
+    """A row that could not be built, and why."""
+
+    row: int
+    reason: str
 
 
 def build(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Dataset:
     """The dataset a recipe describes: exactly `recipe.rows` rows, none longer than `recipe.length` tokens.
 
     Raises ConfigError for a recipe that cannot be met, DataError for a broken source, LengthError where a row's
-    evidence does not fit.
+    evidence does not fit (with `failed_rows="skip"` such rows are left out, and told in the manifest).
     """
     builder = Builder(recipe, tokenizer)
-    rows = [builder.row(number) for number in range(recipe.rows)]
-    return Dataset.from_rows(rows, builder.manifest(rows))
+    rows, failures = builder.rows(range(recipe.rows))
+    if not rows:
+        raise nothing_built(failures)
+    checks = summary(table_of(rows).select(SUMMED).to_pylist())
+    return Dataset.from_rows(rows, builder.manifest(checks, failures))
 
 
 class Builder:
     """Builds rows of one recipe, in any order."""
 
-    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tokenizer_name: str | None = None) -> None:
+        self.recipe, self.tokenizer_name = recipe, tokenizer_name
         self.drafts = drafts_of(recipe)
         self.measure = Measure(tokenizer, self.drafts.style, recipe.chat_template)
         self.fitter = Fitter(recipe, self.measure)
         self.tokenizer_digest = digest_of_tokenizer(tokenizer)
-        self.shared_inputs = {
-            **recipe.model_dump(exclude={"rows", "source", "pool", "written"}),
-            "inputs": sorted(self.drafts.inputs.values()),
-            "tokenizer": self.tokenizer_digest,
-            "version": VERSION,
-        }
+
+    def rows(self, numbers: Iterable[int]) -> tuple[list[Row], list[Failure]]:
+        """Rows of these numbers, and those that failed where the recipe says to skip them."""
+        rows, failures = [], []
+        for number in numbers:
+            try:
+                rows.append(self.row(number))
+            except DataError as error:
+                if self.recipe.failed_rows == "stop":
+                    raise
+                failures.append(Failure(number, str(error)))
+        return rows, failures
 
     def row(self, number: int) -> Row:
         """Row `number` as the dataset's table holds it."""
         draft = self.drafts.draft(number)
         page = self.fitter.fit(draft, number)
-        return self.named(draft, number) | self.written(draft, page)
+        return self.named(draft, page, number) | self.written(draft, page)
 
-    def named(self, draft: Draft, number: int) -> Row:
-        """The row's names and where it comes from."""
-        name = self.recipe.task
+    def named(self, draft: Draft, page: Page, number: int) -> Row:
+        """The row's names and where it comes from.
+
+        Its id is a digest of what it says and asks, so it does not change with other rows or the order of the source.
+        """
+        recipe, name = self.recipe, self.recipe.task
+        # Rows of the world have no key but their number; two of them may say the same.
+        key = number if recipe.source is None else draft.facts
+        contents = [name, recipe.setting, recipe.split, key, page.content, draft.question, list(page.answers)]
         return {
-            "id": f"{name}-{digest({**self.shared_inputs, 'row': number, 'facts': draft.facts})[:20]}",
+            "id": f"{name}-{digest(contents)[:20]}",
             "pair_id": f"{name}-pair-{digest(draft.facts)[:20]}",
             "task": name,
-            "setting": self.recipe.setting,
-            "split": self.recipe.split,
+            "setting": recipe.setting,
+            "split": recipe.split,
             "concept": draft.concept,
             "context": draft.context,
             "question": draft.question,
@@ -87,24 +113,41 @@ class Builder:
     @property
     def identity(self) -> str:
         """What the whole dataset is a function of, as one digest."""
-        return digest({**self.shared_inputs, "rows": self.recipe.rows})
+        return digest(self.ingredients)
 
-    def manifest(self, rows: list[Row]) -> dict[str, Any]:
-        """What the dataset was built from, and the checks of its rows summed up."""
+    @property
+    def ingredients(self) -> dict[str, Any]:
+        """What the whole dataset is a function of: recipe, contents of files, tokenizer, version of the rows."""
+        return {
+            **self.recipe.model_dump(exclude=set(FILES)),
+            "inputs": sorted(self.drafts.inputs.values()),
+            "tokenizer": self.tokenizer_digest,
+            "version": VERSION,
+        }
+
+    def manifest(self, checks: dict[str, Any], failures: Iterable[Failure]) -> dict[str, Any]:
+        """What the dataset was built from, what was left out, and the checks of its rows summed up."""
         return {
             "identity": self.identity,
             "recipe": self.recipe.model_dump(),
             "prompt": self.drafts.style.name,
-            "inputs": dict(self.drafts.inputs),
-            "rejected": dict(self.drafts.rejected),
-            "checks": summary(rows),
+            "inputs": dict(sorted(self.drafts.inputs.items())),
+            "rejected": dict(sorted(self.drafts.rejected.items())),
+            "failed": [failure._asdict() for failure in failures],
+            "checks": checks,
+            "tokenizer_name": self.tokenizer_name,
             "tokenizer_sha256": self.tokenizer_digest,
             "versions": {
                 "rows": VERSION,
                 "python": sys.version.split()[0],
-                **{name: version(name) for name in ("transformers", "tokenizers", "pyarrow")},
+                **{name: version(name) for name in LIBRARIES},
             },
         }
+
+
+def nothing_built(failures: Iterable[Failure]) -> DataError:
+    failed = list(failures)
+    return DataError(f"none of the {len(failed)} rows could be built; the first one: {failed[0].reason}")
 
 
 def drafts_of(recipe: Recipe) -> Drafts:

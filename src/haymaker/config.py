@@ -56,6 +56,7 @@ class Recipe(Frozen):
     documents: int | None = Field(default=None, ge=1, description="that many documents, instead of filling the length")
     gold_position: int | None = Field(default=None, ge=0, description="documents before the gold one; None: by plan")
     depth: float | None = Field(default=None, ge=0, le=1, description="share of the context before gold; None: by plan")
+    failed_rows: Literal["stop", "skip"] = Field(default="stop", description="at a row that cannot be built")
 
 
 class Extend(Frozen):

@@ -1,26 +1,35 @@
 """Building a dataset's folder in parts: by several processes, going on where an earlier run stopped.
 
 Rows are independent of one another, so parts can be made in any order, by any number of workers: the finished files
-are the same bytes. A part appears by atomic rename, so one that is there is whole.
+are the same bytes. A part appears by atomic rename, so one that is there is whole. All that is unfinished stands in one
+hidden folder beside the dataset's, `.NAME.parts`, until the dataset takes its name.
 """
 
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
-from haymaker.build import Builder
+from haymaker.build import Builder, Failure, nothing_built
 from haymaker.config import Recipe
-from haymaker.dataset import ROWS_PER_GROUP, Dataset, Shards, load_dataset, publish, table_of
-from haymaker.errors import DataError, Interrupted
+from haymaker.errors import ConfigError, DataError, HaymakerError, Interrupted
+from haymaker.folder import Folder, Shards, publish
+from haymaker.schema import table_of
+from haymaker.summary import SUMMED, Summary
+from haymaker.workers import worker_pool
 
+MOST_ROWS_PER_PART = 32
+TOKENS_PER_PART = 2**20  # about a second of work
+FAILURES = b"haymaker.failures"  # key in a part's metadata
 Progress = Callable[[int], Any]  # called with a number of rows that are done
 
 
@@ -30,105 +39,160 @@ def build_folder(
     folder: str | Path,
     workers: int = 1,
     overwrite: bool = False,
-    on_progress: Progress | None = None,
-) -> Dataset:
+    tokenizer_name: str | None = None,
+    on_progress: Progress = lambda rows: None,
+) -> Folder:
     """Build a recipe into a folder, part by part; memory does not grow with the number of rows.
 
     Run again after a stop, it goes on from the parts that are there. A folder that holds this very recipe is returned
     as it is; one that holds another raises DataError unless `overwrite`. Raises Interrupted on Ctrl-C, and whatever
-    building a row raises.
+    building a row raises. `tokenizer_name` is recorded, for those who want to load it.
     """
     folder = Path(folder)
-    builder = Builder(recipe, tokenizer)
-    if folder.exists() and not overwrite:
-        return finished(folder, builder.identity)
+    builder = Builder(recipe, tokenizer, tokenizer_name)
     work = folder.with_name(f".{folder.name}.parts")
-    prepare(work, builder.identity)
-    progress = on_progress or (lambda rows: None)
-    missing = [part for part in range(parts_of(recipe)) if not part_path(work, part).exists()]
-    progress(recipe.rows - sum(len(rows_of(recipe, part)) for part in missing))
+    with alone_in(work, folder):
+        if folder.exists() and not overwrite:
+            found = finished(folder, builder)
+        else:
+            prepare(work, builder.identity)
+            try:
+                make_missing(builder, tokenizer, work, workers, on_progress)
+                found = assemble(builder, work, folder)
+            except (DataError, ConfigError):  # the same command would fail again: there is nothing to go on from
+                shutil.rmtree(work)
+                raise
+        shutil.rmtree(work)
+    return found
+
+
+@contextmanager
+def alone_in(work: Path, folder: Path) -> Iterator[None]:
+    """Hold the folder of parts against other builds of the same dataset; the lock ends with this process."""
+    work.mkdir(parents=True, exist_ok=True)
+    lock = os.open(work, os.O_RDONLY)
     try:
-        if workers == 1:
-            for part in missing:
-                progress(make_part(builder, work, part))
-        elif missing:
-            make_parts(recipe, tokenizer, work, missing, workers, progress)
-    except KeyboardInterrupt:
-        raise Interrupted(f"stopped; {work} keeps the finished parts, and the same command goes on from them") from None
-    assemble(builder, work, folder)
-    return load_dataset(folder)
+        take(lock, folder)
+        yield
+    finally:
+        os.close(lock)
+        with suppress(OSError):
+            work.rmdir()  # where there is nothing in it
 
 
-def finished(folder: Path, identity: str) -> Dataset:
+def take(lock: int, folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(f"{folder}: another build of it is running; wait for it, or choose another folder") from None
+
+
+def finished(folder: Path, builder: Builder) -> Folder:
     """The dataset of an earlier, finished run."""
-    dataset = load_dataset(folder)
-    if dataset.manifest.get("identity") != identity:
-        raise DataError(f"{folder} holds another dataset; choose another folder or say overwrite")
-    return dataset
+    found = Folder(folder)
+    if found.manifest["identity"] != builder.identity:
+        raise DataError(
+            f"{folder} holds another dataset ({difference(found, builder)}); choose another folder or say overwrite"
+        )
+    if len(found) + len(found.manifest["failed"]) != builder.recipe.rows:
+        raise DataError(
+            f"{folder} holds only {len(found)} of the recipe's rows; choose another folder or say overwrite"
+        )
+    return found
+
+
+def difference(found: Folder, builder: Builder) -> str:
+    """In words, in what a dataset differs from what would be built."""
+    recipe, other = builder.recipe.model_dump(), found.manifest["recipe"]
+    named = [f"{key}: {other.get(key)!r}, here {value!r}" for key, value in recipe.items() if other.get(key) != value]
+    if sorted(found.manifest["inputs"].values()) != sorted(builder.drafts.inputs.values()):
+        named.append("a source file has other contents")
+    if found.manifest["tokenizer_sha256"] != builder.tokenizer_digest:
+        named.append("it is for another tokenizer")
+    return "; ".join(named) or "it is of another version"
 
 
 def prepare(work: Path, identity: str) -> None:
-    """An empty folder for parts, or one with parts of the same identity; parts of another are removed."""
-    mark = work / "identity.json"
-    if work.exists() and not (mark.exists() and json.loads(mark.read_text()) == identity):
-        shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    if not mark.exists():
-        temporary = work / f"identity.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(identity))
-        os.replace(temporary, mark)
+    """A folder for parts of this identity: parts of another are removed."""
+    mark = work / "identity"
+    if not (mark.exists() and mark.read_text() == identity):
+        for path in work.iterdir():
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+        write_whole(mark, lambda path: path.write_text(identity))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file that appears whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+# ---- parts
+
+
+def rows_per_part(recipe: Recipe) -> int:
+    return max(1, min(MOST_ROWS_PER_PART, TOKENS_PER_PART // recipe.length))
 
 
 def parts_of(recipe: Recipe) -> int:
-    return -(-recipe.rows // ROWS_PER_GROUP)
+    return -(-recipe.rows // rows_per_part(recipe))
 
 
 def rows_of(recipe: Recipe, part: int) -> range:
     """Numbers of the rows in a part."""
-    return range(part * ROWS_PER_GROUP, min(recipe.rows, (part + 1) * ROWS_PER_GROUP))
+    size = rows_per_part(recipe)
+    return range(part * size, min(recipe.rows, (part + 1) * size))
 
 
 def part_path(work: Path, part: int) -> Path:
     return work / f"part-{part:06d}.parquet"
 
 
+def make_missing(
+    builder: Builder, tokenizer: PreTrainedTokenizerBase, work: Path, workers: int, progress: Progress
+) -> None:
+    """Make the parts that are not there yet."""
+    recipe = builder.recipe
+    missing = [part for part in range(parts_of(recipe)) if not part_path(work, part).exists()]
+    done = recipe.rows - sum(len(rows_of(recipe, part)) for part in missing)
+    progress(done)
+    try:
+        for rows in parts_made(builder, tokenizer, work, missing, min(workers, len(missing))):
+            done += rows
+            progress(rows)
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped after {done} of {recipe.rows} rows; the same command goes on from there") from None
+    except BrokenProcessPool:
+        raise HaymakerError(
+            f"a worker died after {done} of {recipe.rows} rows, perhaps for want of memory; "
+            "the same command goes on from there, with fewer --workers if need be"
+        ) from None
+
+
+def parts_made(
+    builder: Builder, tokenizer: PreTrainedTokenizerBase, work: Path, parts: list[int], workers: int
+) -> Iterator[int]:
+    """Rows of every part that is made, in this process or by several."""
+    if workers <= 1:
+        for part in parts:
+            yield make_part(builder, work, part)
+        return
+    with worker_pool(workers, start_worker, (builder.recipe, tokenizer, work)) as pool:
+        for future in as_completed([pool.submit(make_part_here, part) for part in parts]):
+            yield future.result()
+
+
 def make_part(builder: Builder, work: Path, part: int) -> int:
-    """Build and write one part; how many rows it has."""
-    rows = [builder.row(number) for number in rows_of(builder.recipe, part)]
-    temporary = work / f"part-{part:06d}.{os.getpid()}.tmp"
-    pq.write_table(table_of(rows), temporary, compression="zstd", row_group_size=ROWS_PER_GROUP)
-    os.replace(temporary, part_path(work, part))
-    return len(rows)
-
-
-# ---- several processes
+    """Build and write one part; how many rows it has or has failed to build."""
+    numbers = rows_of(builder.recipe, part)
+    rows, failures = builder.rows(numbers)
+    table = table_of(rows).replace_schema_metadata({FAILURES: json.dumps(failures)})
+    write_whole(part_path(work, part), lambda path: pq.write_table(table, path, compression="zstd"))
+    return len(numbers)
 
 
 _worker: tuple[Builder, Path] | None = None
-
-
-def make_parts(
-    recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
-    work: Path,
-    parts: list[int],
-    workers: int,
-    progress: Progress,
-) -> None:
-    """Build parts in `workers` processes, each with one thread of the tokenizer."""
-    before = os.environ.get("TOKENIZERS_PARALLELISM")
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    # Spawned, not forked: the tokenizer's threads do not survive a fork.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker, (recipe, tokenizer, work))
-    try:
-        for future in as_completed([pool.submit(make_part_here, part) for part in parts]):
-            progress(future.result())
-    finally:
-        pool.shutdown(cancel_futures=True)
-        if before is None:
-            del os.environ["TOKENIZERS_PARALLELISM"]
-        else:
-            os.environ["TOKENIZERS_PARALLELISM"] = before
 
 
 def start_worker(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, work: Path) -> None:
@@ -144,22 +208,26 @@ def make_part_here(part: int) -> int:
 # ---- the finished folder
 
 
-def assemble(builder: Builder, work: Path, folder: Path) -> None:
+def assemble(builder: Builder, work: Path, folder: Path) -> Folder:
     """The parts as shards, with manifest and card, in a folder that appears whole."""
-    ready = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    ready, recipe = work / "ready", builder.recipe
     shutil.rmtree(ready, ignore_errors=True)
-    ready.mkdir(parents=True)
-    try:
-        recipe = builder.recipe
-        shards = Shards(ready, recipe.rows)
-        checks = [row for table in tables(work, recipe) for row in shards.add(table)]
-        shards.close(builder.manifest(checks))
-        publish(ready, folder)
-    finally:
-        shutil.rmtree(ready, ignore_errors=True)
-    shutil.rmtree(work)
-
-
-def tables(work: Path, recipe: Recipe) -> Iterator[Any]:
+    ready.mkdir()
+    failures = [failure for part in range(parts_of(recipe)) for failure in failures_of(part_path(work, part))]
+    if len(failures) == recipe.rows:
+        raise nothing_built(failures)
+    shards, summed = Shards(ready, recipe.rows - len(failures), recipe.length), Summary()
     for part in range(parts_of(recipe)):
-        yield pq.read_table(part_path(work, part))
+        table = pq.read_table(part_path(work, part))
+        shards.add(table.replace_schema_metadata(None))
+        for row in table.select(SUMMED).to_pylist():
+            summed.add(row)
+    shards.close(builder.manifest(summed.result(), failures))
+    publish(ready, folder, work / "old")
+    return Folder(folder)
+
+
+def failures_of(path: Path) -> list[Failure]:
+    """Rows of a part that could not be built."""
+    metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+    return [Failure(*failure) for failure in json.loads(metadata[FAILURES])]

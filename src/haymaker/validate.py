@@ -1,21 +1,19 @@
-"""Looking a dataset over: re-deriving its rows, summing them up, and comparing two of them."""
+"""Looking a dataset over: re-deriving its rows and comparing them with what is written."""
 
-import json
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-import numpy as np
-from scipy.stats import chisquare
 from transformers import PreTrainedTokenizerBase
 
-from haymaker.audits import summary
 from haymaker.build import Builder, digest_of_tokenizer
-from haymaker.dataset import Dataset, example_of, table_of, token_spans_of
-from haymaker.errors import ConfigError, DataError, HaymakerError
-from haymaker.fit import LEAST_FILL, STRATA
+from haymaker.dataset import Dataset
+from haymaker.errors import ConfigError, HaymakerError
+from haymaker.folder import Folder
+from haymaker.records import Example
+from haymaker.schema import Row, example_of, table_of, token_spans_of
+from haymaker.summary import Summary
 from haymaker.tokens import encode
 
 MOST_PROBLEMS = 20
@@ -32,48 +30,84 @@ class Validation:
     def passed(self) -> bool:
         return not self.problems
 
+    def tell(self, problems: Iterator[str]) -> None:
+        """Keep problems, as long as there is room."""
+        self.problems += islice(problems, MOST_PROBLEMS - len(self.problems))
+
 
 def validate(
-    dataset: Dataset,
+    dataset: Dataset | Folder,
     tokenizer: PreTrainedTokenizerBase,
     rebuild: bool = True,
     on_progress: Callable[[int], Any] = lambda rows: None,
+    source: str | None = None,
 ) -> Validation:
     """Re-derive every row and compare: token counts and spans by tokenising it whole, and (with `rebuild`) all of it
     by building it again from its recipe and source.
 
-    Raises ConfigError for a tokenizer other than the build's. At most 20 problems are told.
+    `source` is where the source lies now, if it has moved. Raises ConfigError for a tokenizer other than the build's,
+    DataError where the source cannot be read. At most 20 problems are told.
     """
     if digest_of_tokenizer(tokenizer) != dataset.manifest["tokenizer_sha256"]:
         raise ConfigError("this is not the tokenizer that the dataset was built for; give that one")
-    found = Validation()
-    builder = Builder(dataset.recipe, tokenizer) if rebuild else None
-    if builder is not None and dict(builder.drafts.inputs) != dataset.manifest["inputs"]:
+    recipe = dataset.recipe if source is None else dataset.recipe.changed(source=source)
+    found, summed, seen = Validation(), Summary(), set[str]()
+    builder = Builder(recipe, tokenizer) if rebuild else None
+    if builder is not None and sorted(builder.drafts.inputs.values()) != sorted(dataset.manifest["inputs"].values()):
         found.problems.append("the source is not the file that the manifest records: its sha256 differs")
         builder = None
-    seen: set[str] = set()
     for row in dataset.rows:
+        problems = problems_of(row, tokenizer, recipe.chat_template, builder, seen)
+        found.tell(f"{row['id']}: {problem}" for problem in problems)
         found.rows += 1
-        for problem in islice(problems_of(row, tokenizer, builder, seen), MOST_PROBLEMS - len(found.problems)):
-            found.problems.append(f"{row['id']}: {problem}")
+        summed.add(row)
         on_progress(1)
+    if found.passed:  # what rows say wrongly they also add up to
+        found.tell(changed_sums(dataset.manifest, summed))
     return found
 
 
+def changed_sums(manifest: dict[str, Any], summed: Summary) -> Iterator[str]:
+    """Where the manifest says something else of the rows."""
+    for name, value in summed.result().items():
+        if manifest["checks"].get(name) != value:
+            yield f"manifest.json: {name} is {manifest['checks'].get(name)}, the rows come to {value}"
+
+
 def problems_of(
-    row: dict[str, Any], tokenizer: PreTrainedTokenizerBase, builder: Builder | None, seen: set[str]
+    row: Row, tokenizer: PreTrainedTokenizerBase, template: bool | None, builder: Builder | None, seen: set[str]
 ) -> Iterator[str]:
     """What is wrong with one row."""
     if row["id"] in seen:
         yield "its id stands twice"
     seen.add(row["id"])
+    broken = list(broken_spans(row))
+    yield from broken
+    if broken:
+        return
     example = example_of(row)
-    template = builder.recipe.chat_template if builder else None
     try:
-        encoded = encode(example, tokenizer, template)
+        yield from changed_tokens(row, example, tokenizer, template)
     except HaymakerError as error:
         yield str(error)
-        return
+    if builder is not None:
+        yield from changed_columns(row, example, builder)
+
+
+def broken_spans(row: Row) -> Iterator[str]:
+    """Spans that do not stand in their message."""
+    lengths = [len(message["content"]) for message in row["messages"]]
+    for span in row["spans"]:
+        inside = 0 <= span["message"] < len(lengths)
+        if not (inside and 0 <= span["char_start"] < span["char_end"] <= lengths[span["message"]]):
+            yield f"span {span['kind']}:{span['index']} is not within its message"
+
+
+def changed_tokens(
+    row: Row, example: Example, tokenizer: PreTrainedTokenizerBase, template: bool | None
+) -> Iterator[str]:
+    """What the one function that aligns characters with tokens gives otherwise."""
+    encoded = encode(example, tokenizer, template)
     counts = (encoded.prompt_length, len(encoded) - encoded.prompt_length)
     if counts != (row["n_prompt_tokens"], row["n_target_tokens"]):
         yield f"{counts} tokens of prompt and answer, recorded {row['n_prompt_tokens']}, {row['n_target_tokens']}"
@@ -81,63 +115,15 @@ def problems_of(
         yield f"{len(encoded)} tokens, over its length of {row['max_tokens']}"
     if sorted(encoded.labelled_spans) != sorted(token_spans_of(row)):
         yield "its token spans are not those recorded"
-    if builder is not None:
-        yield from changed_columns(row, builder)
+    starts = sorted(span.start for label, span in encoded.labelled_spans if label.kind == "evidence")
+    if sorted(row["gold_depths"]) != [start / encoded.prompt_length for start in starts]:
+        yield "its gold depths are not where its evidence starts"
 
 
-def changed_columns(row: dict[str, Any], builder: Builder) -> Iterator[str]:
+def changed_columns(row: Row, example: Example, builder: Builder) -> Iterator[str]:
     """Columns in which the row differs from what its recipe gives."""
-    number = example_of(row).source["row"]
+    number = example.source["row"]
     again = table_of([builder.row(number)]).to_pylist()[0]
     changed = [name for name in again if again[name] != row[name]]
     if changed:
         yield f"building row {number} again gives another {', '.join(changed)}"
-
-
-# ---- numbers about a dataset
-
-
-def stats(dataset: Dataset) -> dict[str, Any]:
-    """Counts of a dataset: tokens, fill, documents, where gold stands, kinds of answers, and its checks.
-
-    Fractions are 0 to 1. `positions` are gold documents per tenth of the context, `position_p` the chance of so
-    uneven a spread if all tenths were as likely (chi-square).
-    """
-    rows = list(dataset.rows)
-    if not rows:
-        raise DataError("the dataset has no rows")
-    tokens = np.array([row["n_prompt_tokens"] + row["n_target_tokens"] for row in rows])
-    fill = tokens / np.array([row["max_tokens"] for row in rows])
-    depths = [depth for row in rows for depth in row["gold_depths"]]
-    positions = np.histogram(depths, bins=STRATA, range=(0, 1))[0]
-    documents = [sum(span["kind"] == "document" for span in row["spans"]) for row in rows]
-    return {
-        "rows": len(rows),
-        "tokens": int(tokens.sum()),
-        "tokens_least": int(tokens.min()),
-        "tokens_most": int(tokens.max()),
-        "fill_mean": float(fill.mean()),
-        "fill_least": float(fill.min()),
-        "rows_filled": float(np.mean(fill >= LEAST_FILL)),
-        "documents_mean": float(np.mean(documents)),
-        "positions": positions.tolist(),
-        "position_p": float(chisquare(positions).pvalue) if len(depths) else None,
-        "answer_types": dict(Counter(json.loads(row["checks"])["answer_type"] for row in rows).most_common()),
-        "repeated_questions": len(rows) - len({row["question"] for row in rows}),
-        **summary(rows),
-    }
-
-
-def overlap(one: Dataset, other: Dataset) -> dict[str, int]:
-    """What two datasets (train and test, say) share: questions, twins, and texts of evidence."""
-    first, second = contents_of(one), contents_of(other)
-    return {name: len(first[name] & second[name]) for name in first}
-
-
-def contents_of(dataset: Dataset) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {"questions": set(), "pairs": set(), "evidence": set()}
-    for example in dataset:
-        found["questions"].add(example.question)
-        found["pairs"].add(example.pair_id)
-        found["evidence"] |= {example.text[span.slice] for span in example.spans.get("evidence", [])}
-    return found

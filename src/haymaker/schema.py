@@ -1,0 +1,82 @@
+"""The columns of a dataset, rows as a table, and the example that a row holds."""
+
+import json
+from itertools import accumulate
+from typing import Any
+
+import pyarrow as pa
+
+from haymaker.records import Example, Label, Message, Segment, Span
+
+Row = dict[str, Any]
+_SPAN = pa.struct(
+    [("kind", pa.string())]
+    + [(name, pa.int32()) for name in ("index", "message", "char_start", "char_end", "token_start", "token_end")]
+)
+MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
+SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("id", "pair_id", "task", "setting", "split", "concept", "context")]
+    + [("messages", pa.list_(MESSAGE)), ("question", pa.string()), ("answers", pa.list_(pa.string()))]
+    + [("spans", pa.list_(_SPAN))]
+    + [(name, pa.int32()) for name in ("n_prompt_tokens", "n_target_tokens", "max_tokens")]
+    + [("gold_depths", pa.list_(pa.float64()))]
+    + [(name, pa.string()) for name in ("source", "provenance", "checks")]  # JSON
+)
+"""Columns of a shard. Character spans count code points of one message's content; token spans those of the prompt as
+the build's tokenizer sees it, chat template included; all are half-open."""
+MEASURED = ("setting", "n_prompt_tokens", "n_target_tokens", "max_tokens", "gold_depths")
+
+
+def table_of(rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows as a table; their spans may be lists of (label, character start, end, token start, end)."""
+    columns = [span_column(rows) if name == "spans" else [row[name] for row in rows] for name in SCHEMA.names]
+    arrays = [
+        column if isinstance(column, pa.Array) else pa.array(column, field.type)
+        for column, field in zip(columns, SCHEMA, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def span_column(rows: list[dict[str, Any]]) -> pa.Array:
+    """The spans of all rows, of the rows' one message each."""
+    places = [place for row in rows for place in row["spans"]]
+    bounds = list(accumulate((len(row["spans"]) for row in rows), initial=0))
+    kinds = pa.array([place[0].kind for place in places], pa.string())
+    numbers = [pa.array([place[0].index for place in places], pa.int32()), pa.array([0] * len(places), pa.int32())]
+    numbers += [pa.array([place[i] for place in places], pa.int32()) for i in range(1, 5)]
+    spans = pa.StructArray.from_arrays([kinds, *numbers], fields=list(_SPAN))
+    return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), spans)
+
+
+def example_of(row: dict[str, Any]) -> Example:
+    """The example that a row of the table holds."""
+    messages = tuple(
+        Message(message["role"], segments_of(message["content"], [s for s in row["spans"] if s["message"] == i]))
+        for i, message in enumerate(row["messages"])
+    )
+    return Example(
+        **{name: row[name] for name in ("id", "task", "question", "pair_id", "split", "concept", "context")},
+        messages=messages,
+        answers=tuple(row["answers"]),
+        source={**json.loads(row["source"]), **{name: row[name] for name in MEASURED}},
+        provenance=tuple(json.loads(row["provenance"])),
+    )
+
+
+def segments_of(content: str, spans: list[dict[str, Any]]) -> tuple[Segment, ...]:
+    """The content cut wherever a span starts or ends, each piece with the labels of the spans that hold it."""
+    cuts = sorted({0, len(content), *(s["char_start"] for s in spans), *(s["char_end"] for s in spans)})
+    segments, open_spans = [], []
+    ahead = sorted(spans, key=lambda s: (s["char_start"], -s["char_end"], s["kind"], s["index"]), reverse=True)
+    for start, stop in zip(cuts, cuts[1:], strict=False):
+        open_spans = [span for span in open_spans if span["char_end"] > start]
+        while ahead and ahead[-1]["char_start"] == start:
+            open_spans.append(ahead.pop())
+        labels = tuple(Label(span["kind"], span["index"]) for span in open_spans)
+        segments.append(Segment(content[start:stop], labels))
+    return tuple(segments)
+
+
+def token_spans_of(row: dict[str, Any]) -> tuple[tuple[Label, Span], ...]:
+    """A row's token spans, as the build's tokenizer gave them."""
+    return tuple((Label(s["kind"], s["index"]), Span(s["token_start"], s["token_end"])) for s in row["spans"])
