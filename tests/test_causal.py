@@ -1,23 +1,30 @@
 """Causal maps against edits made one by one."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tiny_models import BUILDERS, logits, tiny_model, tokens
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from typer.testing import CliRunner
 
+from haymaker.build import build
 from haymaker.canary import check_architecture
 from haymaker.causal import ablate_sets, causal_map, relayed_effects, set_effects
+from haymaker.cli import app
+from haymaker.config import Recipe
 from haymaker.edits import Patch, Zero, edit
 from haymaker.errors import LengthError
 from haymaker.interventions import ablate
-from haymaker.models.load import LanguageModel
+from haymaker.models.load import MINIATURES, LanguageModel, load_model
 from haymaker.predictions import answer_and_judge
 from haymaker.recording import record
 from haymaker.records import Encoded, Example, Head, Message, Segment
+from haymaker.scores import HeadScores
 from haymaker.tokens import encode
 
 HEADS = [Head(layer, head) for layer in range(3) for head in range(4)]
@@ -128,3 +135,34 @@ def test_a_longer_example_than_the_context_is_refused(lm: LanguageModel) -> None
     long = replace(examples(1)[0], messages=(Message("user", (Segment("Kalo lives in Tami. " * 40),)),))
     with pytest.raises(LengthError, match="e0: .* context is 64"):
         causal_map(lm, [long])
+
+
+# ---- the command
+
+
+def test_the_command_writes_the_map_that_the_library_gives(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(MINIATURES / "llama")
+    dataset = build(Recipe(task="mdqa", setting="low-low", length=96, rows=2, seed=1), tokenizer)
+    dataset.save(tmp_path / "data")
+    arguments = ["causal-map", "--model", "miniature-llama", "--data", str(tmp_path / "data")]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "map.safetensors"), "--top", "3", "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    expected = causal_map(load_model("miniature-llama"), dataset)
+    np.testing.assert_allclose(HeadScores.load(tmp_path / "map.safetensors").values, expected.values, atol=1e-5)
+    assert list(told["top"]) == [str(head) for head in expected.top(3)]
+    again = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "map.safetensors")])
+    assert again.exit_code == 2
+    assert "exists" in again.stderr
+
+
+def test_the_command_refuses_an_unknown_scope_in_one_sentence(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(MINIATURES / "llama")
+    build(Recipe(task="mdqa", setting="low-low", length=96, rows=1), tokenizer).save(tmp_path / "data")
+    result = CliRunner().invoke(
+        app, ["causal-map", "--model", "miniature-llama", "--data", str(tmp_path / "data"),
+              "--out", str(tmp_path / "map.safetensors"), "--scope", "middle"],
+    )  # fmt: skip
+    assert result.exit_code in (1, 2)
+    assert "middle" in result.stderr
+    assert not (tmp_path / "map.safetensors").exists()

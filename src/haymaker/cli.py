@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from haymaker import __version__
-from haymaker.commands import data, models, results, study
+from haymaker.commands import causal, data, models, results, study
 from haymaker.console import note
 from haymaker.errors import ConfigError, HaymakerError, Interrupted
 
@@ -70,6 +70,7 @@ def options(
 
 data.register(app)
 models.register(app)
+causal.register(app)
 app.add_typer(study.app, name="study")
 results.register(app)
 
