@@ -12,9 +12,10 @@ from tiny_models import BUILDERS, logits, tiny_model, tokens
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from typer.testing import CliRunner
 
+from haymaker.branch_answers import ablate_sets, patch_sets
 from haymaker.build import build
 from haymaker.canary import check_architecture
-from haymaker.causal import ablate_sets, causal_map, relayed_effects, set_effects
+from haymaker.causal import causal_map, relayed_effects, set_effects
 from haymaker.cli import app
 from haymaker.config import Recipe
 from haymaker.edits import Patch, Zero, edit
@@ -129,6 +130,31 @@ def test_answers_without_sets_of_heads_are_those_of_ablation_while_decoding(lm: 
         assert evaluation == expected
     assert len({tuple(p.text for p in evaluation.predictions) for evaluation in found}) > 1
     assert found[0] == ablate(lm, examples(3), [], new_tokens=6)
+
+
+def test_patched_sets_are_patched_on_the_tokens_that_each_set_wrote(lm: LanguageModel, other: LanguageModel) -> None:
+    # One set at a time and without branches: a donor forward over the whole text so far, then the patched recipient's.
+    sets = [[], [(0, 1), (2, 2)], HEADS]
+    found = patch_sets(lm, other, examples(2), sets, new_tokens=6, tokens_at_once=13)
+    for heads, evaluation in zip(sets, found, strict=True):
+        for example, prediction in zip(examples(2), evaluation.predictions, strict=True):
+            item = encode(example, lm.tokenizer)
+            ids = torch.tensor([item.prompt_ids])
+            for _ in range(prediction.generated_tokens):
+                rows = list(range(item.prompt_length - 1, ids.shape[1]))
+                with torch.no_grad(), record(lm.model, HEADS) as outputs:
+                    logits(lm.model, ids)
+                with torch.no_grad(), edit(other.model, *([Patch(heads, outputs)] if heads else []), scope=rows):
+                    ids = torch.cat([ids, logits(other.model, ids)[:, -1:].argmax(-1)], dim=1)
+            text = lm.tokenizer.decode(ids[0, item.prompt_length :].tolist(), skip_special_tokens=True)
+            assert prediction.text == str(text).partition("\n")[0].strip()
+    assert found[1] != found[0]
+    assert found[0] == ablate(other, examples(2), [], new_tokens=6)
+
+
+def test_a_model_whose_heads_are_patched_into_itself_answers_alike(lm: LanguageModel) -> None:
+    found = patch_sets(lm, lm, examples(2), [[], HEADS], new_tokens=6)
+    assert found[0] == found[1]
 
 
 def test_a_longer_example_than_the_context_is_refused(lm: LanguageModel) -> None:

@@ -9,8 +9,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from haymaker.branch_answers import ablate_sets as ablate_sets
+    from haymaker.branch_answers import patch_sets as patch_sets
     from haymaker.build import build as build
-    from haymaker.causal import ablate_sets as ablate_sets
     from haymaker.causal import causal_map as causal_map
     from haymaker.causal import set_effects as set_effects
     from haymaker.config import Extend as Extend
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "build": ("build",),
-    "causal": ("ablate_sets", "causal_map", "set_effects"),
+    "branch_answers": ("ablate_sets", "patch_sets"),
+    "causal": ("causal_map", "set_effects"),
     "config": ("Extend", "Recipe", "TrainConfig"),
     "dataset": ("Dataset", "load_dataset"),
     "edits": ("Knockout", "Mean", "Patch", "Resample", "Uniform", "Zero", "edit"),

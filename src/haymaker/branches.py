@@ -7,7 +7,7 @@ position. So many heads or head sets cost one prefill and a few rows each, and t
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -39,12 +39,14 @@ class Tree:
         self.position = torch.arange(prefix, device=device)
         self.branch = torch.full_like(self.position, -1)
         self.places: list[tuple[int, slice, int]] = []
+        self.next = prefix  # position of the rows that are added next
 
-    def grow(self, branches: Sequence[int], first: int, count: int) -> Int64[Tensor, "1 rows"]:
-        """Add `count` rows at positions from `first` on to each branch; the positions of all rows added."""
+    def grow(self, branches: Sequence[int], count: int) -> Int64[Tensor, "1 rows"]:
+        """Add the next `count` rows to each branch; the positions of all rows added."""
         device = self.position.device
-        positions = torch.arange(first, first + count, device=device).repeat(len(branches))
-        self.places = [(b, slice(i * count, (i + 1) * count), first) for i, b in enumerate(branches)]
+        positions = torch.arange(self.next, self.next + count, device=device).repeat(len(branches))
+        self.places = [(b, slice(i * count, (i + 1) * count), self.next) for i, b in enumerate(branches)]
+        self.next += count
         self.position = torch.cat([self.position, positions])
         owners = torch.tensor(list(branches), device=device).repeat_interleave(count)
         self.branch = torch.cat([self.branch, owners])
@@ -53,6 +55,7 @@ class Tree:
     def prune(self) -> int:
         """Remove all branches; how many rows they had."""
         rows = len(self.branch) - self.prefix
+        self.next = self.prefix
         self.position, self.branch = self.position[: self.prefix], self.branch[: self.prefix]
         return rows
 
@@ -145,25 +148,31 @@ class Trunk:
             return step(range(len(branches)), ids)
 
     @contextmanager
-    def growing(self, branches: Sequence[Branch], scope: str) -> Iterator[Callable[..., Tensor]]:
-        """Yields step(which branches, tokens [branch, count]) -> logits [branch, count, vocabulary]."""
+    def growing(
+        self, branches: Sequence[Branch], scope: str, donor: Literal["positions", "slots"] = "positions"
+    ) -> Iterator[Callable[..., Tensor]]:
+        """Yields step(which branches, tokens [branch, count]) -> logits [branch, count, vocabulary].
+
+        All branches start together; those left out of a step are over. Only a running step touches the model, so the
+        trunks of a donor and a recipient may grow in turns, even of one model. `donor`: whether edits find what a
+        donor wrote by true positions (it ran on one sequence) or by slots (it grew the same branches).
+        """
         if scope not in SCOPES:
             raise ConfigError(f"scope: branches know {', '.join(SCOPES)}, found {scope!r}")
-        editing = BranchEditing(self.decoder, self.architecture, branches, self.tree, scope)
-        given = OVERRIDE.set(tree_backend(self.decoder))
-        counts = dict.fromkeys(range(len(branches)), 0)
+        editing = BranchEditing(self.decoder, self.architecture, branches, self.tree, scope, donor)
 
         def step(which: Sequence[int], tokens: Tensor) -> Tensor:
-            first = self.tree.prefix + counts[which[0]]
-            positions = self.tree.grow(which, first, tokens.shape[1])
-            counts.update({branch: counts[branch] + tokens.shape[1] for branch in which})
-            return self._run(tokens.reshape(1, -1), positions, keep=0).view(*tokens.shape, -1)
+            positions = self.tree.grow(which, tokens.shape[1])
+            given = OVERRIDE.set(tree_backend(self.decoder))
+            try:
+                with attach(editing), editing.at_o_proj():
+                    return self._run(tokens.reshape(1, -1), positions, keep=0).view(*tokens.shape, -1)
+            finally:
+                OVERRIDE.reset(given)
 
         try:
-            with attach(editing), editing.at_o_proj():
-                yield step
+            yield step
         finally:
-            OVERRIDE.reset(given)
             self.cache.crop(-self.tree.prune())
 
     @torch.no_grad()
@@ -193,8 +202,9 @@ class BranchEditing(Editing):
         branches: Sequence[Branch],
         tree: Tree,
         scope: str,
+        donor: Literal["positions", "slots"],
     ) -> None:
-        self.tree, self.parts = tree, scope.split("+")
+        self.tree, self.parts, self.donor = tree, scope.split("+"), donor
         self.branches = branches
         super().__init__(decoder, architecture, [one for edits in branches for one in edits], Scope(("all",)), None)
         self.by_layer: dict[int, list[tuple[int, Edit, list[int]]]] = {}
@@ -229,14 +239,15 @@ class BranchEditing(Editing):
         return found
 
     def _where(self, step: Step, branch: int, one: Edit) -> Where | None:
-        """The branch's rows in scope; edits that read donors know them by true positions, the others by slots."""
+        """The branch's rows in scope, named as the edit knows them: those that read the call know slots."""
         place, position = step.memo[self].get(branch, (slice(0, 0), 0))
         last = self.tree.prefix
         start = place.start + (0 if "last" in self.parts else max(0, last + 1 - position))
         stop = place.stop if "decode" in self.parts else min(place.stop, place.start + max(0, last + 1 - position))
         if start >= stop:
             return None
-        return Where(step.first if one.needs_call else position - place.start, slice(start, stop))
+        by_slots = one.needs_call or self.donor == "slots"
+        return Where(step.first if by_slots else position - place.start, slice(start, stop))
 
 
 def heads_of(architecture: Architecture) -> list[Head]:

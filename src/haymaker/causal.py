@@ -17,9 +17,7 @@ from haymaker.branches import SCOPES, Branch, Trunk, heads_of
 from haymaker.canary import check_architecture
 from haymaker.edits import Patch, Zero
 from haymaker.errors import LengthError
-from haymaker.generate import Generation, end_tokens, finish_reason, refuse_long, text_before
 from haymaker.models.load import LanguageModel
-from haymaker.predictions import HEADLINE, Evaluation, judge
 from haymaker.recording import record
 from haymaker.records import Encoded, Example, Head
 from haymaker.relayed import Relay
@@ -75,72 +73,13 @@ def set_effects(
     """What the gold answer's log-probability (nats) loses without each set of heads; one prefill per example."""
     encoded = encode_many(list(examples), lm.tokenizer)
     refuse_over_context(encoded, lm)
-    branches: list[Branch] = [[], *(removal(heads) for heads in sets)]
+    branches: list[Branch] = [[], *([Zero(heads)] for heads in map(as_heads, sets))]
     rows = []
     for item in encoded:
         trunk = Trunk(lm.model, item.prompt_ids, tokens_at_once)
         total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1).cpu()
         rows.append((total[0] - total[1:]).numpy())
     return np.stack(rows)
-
-
-def ablate_sets(
-    lm: LanguageModel,
-    examples: Iterable[Example],
-    sets: Sequence[Iterable[HeadLike]],
-    new_tokens: int = 32,
-    metrics: Sequence[str] = HEADLINE,
-    scope: str = DEFAULT_SCOPE,
-    tokens_at_once: int = 1024,
-    progress: Progress | None = None,
-) -> list[Evaluation]:
-    """`ablate` for many sets of heads at once, while the answer is produced: one prefill per example.
-
-    For ablation curves and random draws. The prompt is read with all heads; to remove them there too, use `ablate`.
-    """
-    rows = list(examples)
-    encoded = encode_many(rows, lm.tokenizer)
-    refuse_long(encoded, lm.context)
-    branches = [removal(heads) for heads in sets]
-    each = max(1, tokens_at_once // new_tokens)
-    found: list[list[Any]] = [[] for _ in sets]
-    for example, item in zip(rows, encoded, strict=True):
-        trunk = Trunk(lm.model, item.prompt_ids, max(tokens_at_once, new_tokens))
-        room = min(new_tokens, lm.context - item.prompt_length)
-        for start in range(0, len(branches), each):
-            answers = answers_of(lm, trunk, item, branches[start : start + each], room, scope)
-            for place, answer in enumerate(answers, start):
-                found[place].append(judge(example, item.prompt_length, answer, metrics))
-        if progress:
-            progress(1)
-    return [Evaluation(tuple(predictions)) for predictions in found]
-
-
-def answers_of(
-    lm: LanguageModel, trunk: Trunk, item: Encoded, branches: Sequence[Branch], room: int, scope: str
-) -> list[Generation]:
-    """Each branch's greedy answer of at most `room` tokens."""
-    ends, stop = end_tokens(lm), "\n"
-    written: list[list[int]] = [[] for _ in branches]
-    done: dict[int, Generation] = {}
-    with trunk.growing(branches, scope) as step:
-        going = list(range(len(branches)))
-        tokens = torch.full((len(going), 1), trunk.last, device=trunk.device)
-        while going:
-            chosen = step(going, tokens)[:, -1].argmax(-1)
-            for branch, token in zip(going, chosen.tolist(), strict=True):
-                written[branch].append(token)
-                if reason := finish_reason(lm.tokenizer, written[branch], ends, stop, room):
-                    text = text_before(lm.tokenizer, written[branch], stop)
-                    done[branch] = Generation(item.example_id, tuple(written[branch]), text, reason)
-            kept = [place for place, branch in enumerate(going) if branch not in done]
-            going, tokens = [going[place] for place in kept], chosen[kept][:, None]
-    return [done[branch] for branch in range(len(branches))]
-
-
-def removal(heads: Iterable[HeadLike]) -> Branch:
-    chosen = as_heads(heads)
-    return [Zero(chosen)] if chosen else []
 
 
 def refuse_over_context(encoded: Sequence[Encoded], lm: LanguageModel) -> None:
