@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from tiny_models import BUILDERS, WINDOW, tiny_model, tokens
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import DynamicCache, PreTrainedModel, StaticCache
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from haymaker.errors import ProbeError
-from haymaker.probe import probe, top_positions
+from haymaker.probe import _Probe, probe, top_positions
 from haymaker.records import Span
+from haymaker.rows import highest
 
 ROWS = [1, 9, 17, 22, 23]
 SPANS = {"needle": Span(3, 7), "pair": [Span(0, 2), Span(15, 18), Span(1, 3)]}
@@ -211,13 +216,70 @@ def test_a_small_budget_only_means_more_chunks() -> None:
     model, ids = tiny_model("llama"), tokens(2)
     with probe(model, ROWS, SPANS, topk=2, values=True) as whole:
         model(input_ids=ids)
-    one_row = 2 * 24 * (2 * 4 * 4 + 1)  # batch x keys x (scores and probabilities of 4 heads in fp32, mask)
+    one_row = 2 * 24 * (4 * 4 + 3)  # batch x keys x (scores of 4 heads in fp32, turned into probabilities; mask)
     with probe(model, ROWS, SPANS, topk=2, values=True, memory_budget_bytes=one_row) as chunked:
         model(input_ids=ids)
     assert_same(whole, chunked)
     torch.testing.assert_close(whole.value["pair"], chunked.value["pair"], atol=1e-6, rtol=1e-5, equal_nan=True)
     with pytest.raises(ProbeError, match="memory_budget_bytes"), probe(model, ROWS, memory_budget_bytes=one_row - 1):
         model(input_ids=ids)
+
+
+class LiveBytes(TorchDispatchMode):
+    """What tensors over more than 200 keys, made inside the block and still alive, take together, and at most took."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {leaf.untyped_storage().data_ptr() for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor) and leaf.ndim > 2 and leaf.shape[-1] > 200:
+                storage = leaf.untyped_storage()
+                if storage.data_ptr() not in given:  # else a view
+                    self.alive[storage.data_ptr()] = (StorageWeakRef(storage), storage.nbytes())
+        self.alive = {key: (ref, size) for key, (ref, size) in self.alive.items() if not ref.expired()}
+        self.peak = max(self.peak, sum(size for _, size in self.alive.values()))
+        return result
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "gemma2", "gpt_oss"])
+@pytest.mark.parametrize("kind", ["plain", "padded", "additive", "half"])
+def test_rows_at_work_stay_within_the_budget(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, ids = tiny_model(name, "eager" if kind == "additive" else None), tokens(2, 320)
+    if kind == "half":
+        model.to(torch.bfloat16)
+    padding = torch.ones_like(ids)
+    padding[0, : 100 if kind == "padded" else 0] = 0
+    live, observe = LiveBytes(), _Probe.observe
+
+    def watched(*args: Any) -> None:
+        with live:
+            observe(*args)
+
+    monkeypatch.setattr(_Probe, "observe", watched)
+    monkeypatch.setattr("haymaker.rows.KEY_BLOCK", 64)
+    budget = 12 * 2 * 320 * 4 * 4  # scores of 12 rows; with their mask fewer fit
+    with probe(model, range(280, 320), {"all": Span(0, 320)}, values=True, memory_budget_bytes=budget) as seen:
+        model(input_ids=ids, attention_mask=padding, use_cache=False)
+    assert budget / 2 < live.peak <= budget
+    assert seen.reached.all()
+
+
+def test_the_highest_of_many_keys_is_found_as_max_finds_it() -> None:
+    """Rows longer than a few blocks, with a ragged end, ties within and across blocks, and rows that see nothing."""
+    generator = torch.Generator().manual_seed(0)
+    for keys in (511, 512, 513, 640, 700):
+        scores = torch.randint(0, 40, (2, 3, 5, keys), generator=generator).float()
+        scores[0, 0, 0] = -torch.inf
+        scores[0, 0, 1, -1] = scores[0, 0, 2, 0] = scores[0, 0, 3, keys // 128 * 128 - 1] = 99.0
+        value, index = highest(scores)
+        assert torch.equal(value[..., 0], scores.amax(-1))
+        first = (scores == scores.amax(-1, keepdim=True)).int().argmax(-1)  # argmax of 0 and 1 names the first
+        assert torch.equal(index[..., 0], first)
 
 
 def test_ties_go_to_the_lowest_position() -> None:

@@ -16,7 +16,7 @@ from haymaker.calls import Call, Step, Tool
 from haymaker.canary import Architecture, check_architecture
 from haymaker.errors import ProbeError
 from haymaker.records import Span
-from haymaker.rows import Sight, scores, sight_of, softmax_with_sinks, take_rows, weighted
+from haymaker.rows import Sight, highest, mask_bytes, scores, sight_of, softmax_with_sinks, take_rows, weighted
 from haymaker.seen import Part, Parts, Seen
 from haymaker.targets import Reach, Rows, reach, row_table
 
@@ -43,7 +43,8 @@ def probe(
     topk: how many of the most attended keys to keep; ties go to the lowest position.
     values: also keep what each span writes, sum of p_j v_j over its keys, and the whole head output of the rows.
     layers: read only these.
-    memory_budget_bytes: bound on scores, probabilities and mask of the rows that are worked on at once.
+    memory_budget_bytes: bound on the scores (fp32, turned into probabilities in place) and the mask of the rows that
+        are worked on at once, in all batch rows and heads of a layer.
 
     Yields a Seen, to be read after the forward; on exit its results move to the CPU, once. Logits are bit-identical
     with and without a probe. Raises ProbeError for rows, spans or layers that cannot be, an architecture that fails
@@ -119,15 +120,16 @@ class _Probe(Tool):
         if call.dropout:
             raise ProbeError(f"expected no attention dropout, found {call.dropout}: call model.eval() first")
         size = self._rows_at_once(call)
-        parts = [plan.part(slice(start, start + size)) for start in range(0, len(plan.columns), size)]
-        for part in parts:
-            look = self._shared(call, part) if len(parts) == 1 else self._look(call, part)
-            self.seen.store(call.layer, part.columns, part.reached, self._reduce(call, part, look, output))
+        if size >= len(plan.columns):
+            self._read(call, plan, self._shared(call, plan), output)
+            return
+        for start in range(0, len(plan.columns), size):
+            part = plan.part(slice(start, start + size))
+            self._read(call, part, self._look(call, part), output)
 
     def _rows_at_once(self, call: Call) -> int:
         batch, heads, keys = call.query.shape[0], call.query.shape[1], call.key.shape[2]
-        item = max(4, call.query.element_size())
-        needed = batch * keys * (2 * heads * item + 1)  # scores and probabilities of a row, and its mask
+        needed = batch * keys * (heads * max(4, call.query.element_size()) + mask_bytes(call))
         if needed > self.budget:
             raise ProbeError(
                 f"one row needs {needed} bytes for {batch} x {heads} heads x {keys} keys, "
@@ -147,11 +149,14 @@ class _Probe(Tool):
         visible = _each_span(self.seen.spans, partial(_sees, call, sight, len(plan.columns)))
         return _Look(sight, visible, visible is not None and bool(visible.all()))
 
+    def _read(self, call: Call, plan: Reach, look: "_Look", output: Tensor) -> None:
+        self.seen.store(call.layer, plan.columns, plan.reached, self._reduce(call, plan, look, output))
+
     def _reduce(self, call: Call, plan: Reach, look: "_Look", output: Tensor) -> dict[str, Tensor]:
         """The results for the rows of a plan, each [batch, head, row, ...]."""
         score = scores(call, plan.slots, look.sight)
         position = top_positions(score, self.topk)
-        weights, lse = softmax_with_sinks(score, call.sinks)
+        weights, lse = softmax_with_sinks(score, call.sinks, in_place=True)
         exists = position >= 0
         result = {
             "top_position": torch.where(exists, position + call.first_key, -1),
@@ -228,7 +233,7 @@ def top_positions(
     """
     found: list[tuple[Tensor, Tensor]] = []
     for _ in range(count):
-        value, index = scores.max(-1, keepdim=True)
+        value, index = highest(scores)
         found.append((value, index))
         if count > 1:
             scores.scatter_(-1, index, -torch.inf)

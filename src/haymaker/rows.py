@@ -1,5 +1,6 @@
 """What a row of an attention call can see, and its scores: q.K^T of a few rows in fp32, grouped by KV head."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn.attention.flex_attention import BlockMask
 from haymaker.calls import PLAIN_BACKENDS, Call
 
 KEY_BLOCK = 8192  # keys converted to fp32 at a time, so that half-precision caches are never copied whole
+SEARCH_BLOCK = 128  # keys searched one by one for the highest score; larger blocks are compared first
 
 
 @dataclass
@@ -50,6 +52,14 @@ def sight_of(call: Call, slots: Int[Tensor, "#batch rows"]) -> Sight:
         bias = None if mask.dtype == torch.bool else picked.masked_fill(hidden, 0)
         return Sight(0, keys, hidden if hidden.any() else None, bias if bias is not None and bias.any() else None)
     return Sight(0, keys, hidden if hidden.any() else None)
+
+
+def mask_bytes(call: Call) -> int:
+    """Bytes for each row, key and batch row that `sight_of` takes at most, its temporaries included."""
+    if not isinstance(call.mask, Tensor) or call.mask.ndim != 4:
+        return 3  # what comes after, what lies before the window, and both
+    additive = 0 if call.mask.dtype == torch.bool else 2 * call.mask.element_size()
+    return call.mask.shape[1] * (2 + additive)
 
 
 def causal_hidden(call: Call, slots: Int[Tensor, "#batch rows"], start: int, stop: int) -> Bool[Tensor, "..."]:
@@ -107,7 +117,8 @@ def scores(call: Call, slots: Int[Tensor, "#batch rows"], sight: Sight) -> Float
     grouped = rows.reshape(batch, keys.shape[1], heads // keys.shape[1] * count, size)
     result = products(grouped, keys).view(batch, heads, count, sight.stop)
     if call.softcap is not None:
-        result = result.div_(call.softcap).tanh_() * call.softcap  # tanh keeps its result for autograd
+        result = result.div_(call.softcap).tanh_()
+        result = result * call.softcap if result.requires_grad else result.mul_(call.softcap)  # autograd needs the tanh
     if sight.bias is not None:
         result += sight.bias
     if sight.hidden is not None:
@@ -119,23 +130,65 @@ def products(
     rows: Float[Tensor, "batch kv_heads rows dim"], keys: Float[Tensor, "batch kv_heads keys dim"]
 ) -> Float[Tensor, "batch kv_heads rows keys"]:
     """rows.keys^T in the precision of the rows."""
-    if keys.dtype == rows.dtype:
+    if _multiplies_in_place(keys, rows.dtype):
         return rows @ keys.transpose(-1, -2)
-    blocks = keys.split(KEY_BLOCK, dim=2)
-    return torch.cat([rows @ block.to(rows.dtype).transpose(-1, -2) for block in blocks], dim=-1)
+    result = rows.new_empty(*rows.shape[:3], keys.shape[2])
+    for batch, some, block in _pieces(keys, rows.dtype):
+        result[batch, ..., some] = rows[batch] @ block.transpose(-1, -2)
+    return result
+
+
+def _multiplies_in_place(tensor: Float[Tensor, "batch kv_heads keys dim"], dtype: torch.dtype) -> bool:
+    """Whether matmul takes keys or values as they are, or first copies those of several batch rows together."""
+    together = len(tensor) == 1 or tensor.stride(0) == tensor.shape[1] * tensor.stride(1)
+    return together and tensor.dtype == dtype
+
+
+def _pieces(
+    tensor: Float[Tensor, "batch kv_heads keys dim"], dtype: torch.dtype
+) -> Iterator[tuple[slice, slice, Float[Tensor, "1 kv_heads some dim"]]]:
+    """Keys or values of one batch row and some positions at a time, with where they are, in the wanted precision."""
+    for row in range(len(tensor)):
+        for start in range(0, tensor.shape[2], KEY_BLOCK):
+            batch, some = slice(row, row + 1), slice(start, start + KEY_BLOCK)
+            yield batch, some, tensor[batch, :, some].to(dtype)
 
 
 def softmax_with_sinks(
-    scores: Float[Tensor, "batch heads rows keys"], sinks: Float[Tensor, " heads"] | None
+    scores: Float[Tensor, "batch heads rows keys"], sinks: Float[Tensor, " heads"] | None, *, in_place: bool = False
 ) -> tuple[Float[Tensor, "batch heads rows keys"], Float[Tensor, "batch heads rows"]]:
-    """Probabilities of keys, and the log of their normaliser, exp(sink) included. NaN where nothing is seen."""
+    """Probabilities of keys, and the log of their normaliser, exp(sink) included. NaN where nothing is seen.
+
+    in_place: write the probabilities over the scores, which is all the memory a probe may take for a row.
+    """
     top = scores.amax(-1)
-    weights = scores.softmax(-1)
+    weights = torch.softmax(scores, -1, out=scores) if in_place else scores.softmax(-1)
     lse = torch.where(top.isinf(), top, top - weights.amax(-1).log())
     if sinks is None:
         return weights, lse
     total = torch.logaddexp(lse, sinks.to(lse.dtype)[None, :, None])
-    return weights * (lse - total).exp()[..., None], total
+    share = (lse - total).exp()[..., None]
+    return weights.mul_(share) if in_place else weights * share, total
+
+
+def highest(
+    scores: Float[Tensor, "batch heads rows keys"],
+) -> tuple[Float[Tensor, "batch heads rows 1"], Int[Tensor, "batch heads rows 1"]]:
+    """The largest score of each row and its index, the lowest among equals (which topk does not promise).
+
+    A CPU compares many numbers at once only where it need not say which one was the largest, so the best block of keys
+    is found first. The last block is filled up with keys before it; they score less, or their own block had been taken.
+    """
+    keys = scores.shape[-1]
+    if scores.device.type != "cpu" or keys < 4 * SEARCH_BLOCK:
+        return scores.max(-1, keepdim=True)
+    whole = keys // SEARCH_BLOCK * SEARCH_BLOCK
+    best = scores[..., :whole].unflatten(-1, (-1, SEARCH_BLOCK)).amax(-1)
+    if whole < keys:
+        best = torch.cat([best, scores[..., whole:].amax(-1, keepdim=True)], dim=-1)
+    start = (best.argmax(-1, keepdim=True) * SEARCH_BLOCK).clamp(max=keys - SEARCH_BLOCK)
+    value, place = scores.gather(-1, start + torch.arange(SEARCH_BLOCK)).max(-1, keepdim=True)
+    return value, start + place
 
 
 def weighted(
@@ -144,4 +197,10 @@ def weighted(
     """Sum of p_j v_j, grouped by KV head, in the precision of the weights."""
     batch, heads, rows, keys = weights.shape
     grouped = weights.reshape(batch, values.shape[1], heads // values.shape[1] * rows, keys)
-    return (grouped @ values.to(weights.dtype)).view(batch, heads, rows, values.shape[3])
+    if _multiplies_in_place(values, weights.dtype):
+        result = grouped @ values
+    else:
+        result = grouped.new_zeros(*grouped.shape[:3], values.shape[3])
+        for one, some, block in _pieces(values, weights.dtype):
+            result[one] += grouped[one][..., some] @ block
+    return result.view(batch, heads, rows, values.shape[3])
