@@ -1,111 +1,119 @@
-"""Detectors: which heads retrieve. One forward pass per example, a few rows of attention read by the probe.
+"""Which heads retrieve: detectors over one pass per example, teacher-forced gold or the model's own greedy answer."""
 
-Every detector maps what the probe saw of one example to a score per head, 0 to 1. The answer is teacher-forced: the
-rows are those that produce its tokens.
-"""
-
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.metadata import version
+from typing import Any, Literal
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
+from haymaker import __version__
+from haymaker.attention import backend_of, decoder_of
+from haymaker.detectors import DETECTORS, Detector
+from haymaker.direct_path import check_direct_path
 from haymaker.errors import ConfigError, DataError, LengthError
+from haymaker.generate import groups, refuse_long
+from haymaker.models.handshake import tokenizer_digest, weights_digest
 from haymaker.models.load import LanguageModel
-from haymaker.probe import Seen, probe
-from haymaker.records import Encoded, Example, Span
+from haymaker.models.lora import lora_parameters
+from haymaker.passes import read_gold, read_own
+from haymaker.records import Encoded, Example
 from haymaker.scores import HeadScores
+from haymaker.sights import Reading, Subject, Wants
 from haymaker.tokens import encode_many
 
-
-@dataclass(frozen=True)
-class Sight:
-    """One example as a detector sees it: its tokens, its needle, and the probe's rows of it."""
-
-    encoded: Encoded
-    needle: list[Span]
-    top_position: Int[Tensor, "layer head row"]
-    mass: Float[Tensor, "layer head row"]
-
-    @property
-    def produced(self) -> Int[Tensor, "row"]:
-        """The token that each row produces."""
-        return torch.tensor(self.encoded.answer_ids[: self.top_position.shape[-1]])
-
-
-Detector = Callable[[Sight], Float[Tensor, "layer head"]]
-
-
-def copy(sight: Sight) -> Float[Tensor, "layer head"]:
-    """The retrieval score |g ∩ k| / |k| (Wu et al. 2024, eq. 1; Zhao et al. 2025).
-
-    k is the set of the needle's tokens; g holds a token if at a step that produces it the head's top attention lands
-    inside the needle on that very token. A set: copying a token twice counts once, so the score is at most 1.
-    """
-    ids = torch.tensor(sight.encoded.input_ids)
-    inside = torch.zeros(len(ids), dtype=torch.bool)
-    for span in sight.needle:
-        inside[span.slice] = True
-    return copied_share(sight, inside, set(ids[inside].tolist()))
-
-
-def copy_anywhere(sight: Sight) -> Float[Tensor, "layer head"]:
-    """As `copy`, but the attended token may stand anywhere in the prompt; k is the set of the answer's tokens."""
-    inside = torch.zeros(len(sight.encoded), dtype=torch.bool)
-    inside[: sight.encoded.prompt_length] = True
-    return copied_share(sight, inside, set(sight.produced.tolist()))
-
-
-def copied_share(sight: Sight, inside: Tensor, wanted: set[int]) -> Float[Tensor, "layer head"]:
-    """Share of the wanted tokens that each head copies from positions where `inside`."""
-    ids = torch.tensor(sight.encoded.input_ids)
-    hits = inside[sight.top_position] & (ids[sight.top_position] == sight.produced)
-    copied = torch.zeros(hits.shape[:2])
-    for token in wanted & set(sight.produced.tolist()):
-        copied += hits[..., sight.produced == token].any(dim=-1)
-    return copied / len(wanted)
-
-
-def mass(sight: Sight) -> Float[Tensor, "layer head"]:
-    """Attention probability on the needle, averaged over the rows that produce the answer."""
-    return torch.nan_to_num(sight.mass).mean(dim=-1)
-
-
-DETECTORS: dict[str, Detector] = {"copy": copy, "copy_anywhere": copy_anywhere, "mass": mass}
+Answer = Literal["gold", "own"]
+Progress = Callable[[int], Any]
+LIBRARIES = ("torch", "transformers", "peft", "numpy")
+TOKENS_AT_ONCE = 16_384  # prompt tokens of a batch that is decoded
 
 
 def detect_heads(
     lm: LanguageModel,
     examples: Iterable[Example],
     metric: str = "copy",
-    needle: Sequence[str] = ("answer", "evidence"),
+    needle: Sequence[str] | None = None,
     batch: int = 8,
-    on_progress: Callable[[int], Any] | None = None,
+    on_progress: Progress | None = None,
+    answer: Answer | None = None,
+    new_tokens: int = 32,
 ) -> HeadScores:
-    """Scores every head on every example with one teacher-forced forward pass each.
+    """Scores every head on every example with one pass each.
 
-    needle: kinds of spans to look for, in order; the first that an example has is its needle (for the paper's tasks
-    the answer inside the evidence). Raises ConfigError for an unknown metric, DataError for an example without a
-    needle, LengthError for one longer than the model's context.
+    metric: copy, copy_source, copy_previous, copy_anywhere, copy_wu2024, insight, mass, mass_calibrated or write.
+    needle: kinds of spans to look for, in order; the first that an example has is its needle. None: the metric's own,
+        for most the answer inside the evidence.
+    answer: "gold" reads the target answer, teacher-forced in one forward; "own" reads the model's greedy answer, of
+        at most `new_tokens` tokens, while it is generated. None: gold, but own for copy_wu2024.
+    batch: most examples at once (mass_calibrated takes them one by one).
+
+    Scores are NaN where a head cannot see the needle, or the example does not count; means leave them out. Raises
+    ConfigError for an unknown metric or answer, DataError for an example without a needle, LengthError for one longer
+    than the model's context, ProbeError for a model that `write` cannot read.
     """
-    if metric not in DETECTORS:
-        raise ConfigError(f"unknown head metric {metric!r}; known: {', '.join(sorted(DETECTORS))}")
-    encoded = encode_many(list(examples), lm.tokenizer)
-    check_lengths(encoded, lm.context)
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
-    rows: dict[int, np.ndarray] = {}
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        sights = look(lm, [encoded[i] for i in chosen], needle)
-        rows |= {i: DETECTORS[metric](sight).numpy() for i, sight in zip(chosen, sights, strict=True)}
+    return detect_all(lm, examples, (metric,), needle, batch, on_progress, answer, new_tokens)[metric]
+
+
+def detect_all(
+    lm: LanguageModel,
+    examples: Iterable[Example],
+    metrics: Sequence[str],
+    needle: Sequence[str] | None = None,
+    batch: int = 8,
+    on_progress: Progress | None = None,
+    answer: Answer | None = None,
+    new_tokens: int = 32,
+) -> dict[str, HeadScores]:
+    """`detect_heads` for several metrics from the same pass, by name. All read the same answers."""
+    detectors = known(metrics)
+    mode = answer_of(detectors, answer)
+    wants = Wants.of(detectors.values(), needle, new_tokens)
+    if wants.values:
+        check_direct_path(lm.model)
+    rows = list(examples)
+    if not rows:
+        raise DataError("expected at least one example to score heads on, found none")
+    encoded = encode_many(rows, lm.tokenizer)
+    check_lengths(encoded, lm.context) if mode == "gold" else refuse_long(encoded, lm.context)
+    subjects = [Subject.of(example, item, wants) for example, item in zip(rows, encoded, strict=True)]
+    found: dict[int, dict[str, np.ndarray]] = {}
+    for chosen, readings in read(lm, subjects, wants, mode, batch):
+        for i, reading in zip(chosen, readings, strict=True):
+            found[i] = {name: score(reading, detector, needle, lm) for name, detector in detectors.items()}
         if on_progress:
             on_progress(len(chosen))
-    values = np.stack([rows[i] for i in range(len(encoded))])
-    return HeadScores(values, tuple(item.example_id for item in encoded), metric, {"model": lm.name, "answer": "gold"})
+    origin = provenance(lm, encoded, mode, new_tokens)
+    ids = tuple(item.example_id for item in encoded)
+    return {
+        name: HeadScores(
+            np.stack([found[i][name] for i in range(len(ids))]),
+            ids,
+            name,
+            origin | {"needle": list(needle or detector.needle)},
+        )
+        for name, detector in detectors.items()
+    }
+
+
+def known(metrics: Sequence[str]) -> dict[str, Detector]:
+    """The detectors of these names; ConfigError for one that is not known."""
+    if not metrics:
+        raise ConfigError("expected at least one head metric, found none")
+    for metric in metrics:
+        if metric not in DETECTORS:
+            raise ConfigError(f"unknown head metric {metric!r}; known: {', '.join(sorted(DETECTORS))}")
+    return {metric: DETECTORS[metric] for metric in metrics}
+
+
+def answer_of(detectors: dict[str, Detector], answer: Answer | None) -> Answer:
+    """Which answers to read, unless told: gold, but own where a detector is defined on those alone."""
+    if answer not in (None, "gold", "own"):
+        raise ConfigError(f"answer: expected gold or own, found {answer!r}")
+    only = [name for name, detector in detectors.items() if detector.own_only]
+    if answer == "gold" and only:
+        raise ConfigError(f"{only[0]} is defined on the model's own answers: use answer='own', or the metric copy")
+    return answer or ("own" if only else "gold")
 
 
 def check_lengths(encoded: Sequence[Encoded], context: int) -> None:
@@ -118,37 +126,64 @@ def check_lengths(encoded: Sequence[Encoded], context: int) -> None:
             )
 
 
-def look(lm: LanguageModel, encoded: Sequence[Encoded], kinds: Sequence[str]) -> list[Sight]:
-    """One forward of a batch, padded on the right, where causal attention never sees the padding."""
-    needles = [needle_of(item, kinds) for item in encoded]
-    produced = [answer_tokens(item, lm.tokenizer) for item in encoded]
-    most, width = max(produced), max(map(len, encoded))
-    ids = torch.zeros(len(encoded), width, dtype=torch.long)
-    rows = torch.empty(len(encoded), most, dtype=torch.long)
-    for i, item in enumerate(encoded):
-        ids[i, : len(item)] = torch.tensor(item.input_ids)
-        # Rows of a shorter answer repeat its last one; they are cut off again below.
-        rows[i] = torch.arange(most).clamp(max=produced[i] - 1) + item.prompt_length - 1
-    with torch.no_grad(), probe(lm.model, rows=rows, spans={"needle": needles}) as seen:
-        lm.model(input_ids=ids.to(lm.model.device), use_cache=False, logits_to_keep=1)
-    return [sight_of(seen, i, encoded[i], needles[i], produced[i]) for i in range(len(encoded))]
+def read(
+    lm: LanguageModel, subjects: Sequence[Subject], wants: Wants, mode: Answer, batch: int
+) -> Iterator[tuple[list[int], list[Reading]]]:
+    """Indices and readings of batches of subjects of about equal length."""
+    size = 1 if wants.null else batch  # a cache is cut back for one example at a time
+    order = sorted(range(len(subjects)), key=lambda i: len(subjects[i].encoded))
+    grouped = [order] if mode == "gold" else groups([subject.encoded for subject in subjects], TOKENS_AT_ONCE)
+    for group in grouped:
+        for start in range(0, len(group), size):
+            chosen = group[start : start + size]
+            reader = read_gold if mode == "gold" else read_own
+            yield chosen, reader(lm, [subjects[i] for i in chosen], wants)
 
 
-def sight_of(seen: Seen, i: int, encoded: Encoded, needle: list[Span], rows: int) -> Sight:
-    return Sight(encoded, needle, seen.top_position[:, i, :, :rows, 0], seen.mass["needle"][:, i, :, :rows])
+def score(reading: Reading, detector: Detector, needle: Sequence[str] | None, lm: LanguageModel) -> np.ndarray:
+    """One example's scores [layer, head]."""
+    return detector(reading.sight(detector, needle, lm.tokenizer)).numpy()
 
 
-def needle_of(encoded: Encoded, kinds: Sequence[str]) -> list[Span]:
-    """Spans of the first of `kinds` that the example has."""
-    for kind in kinds:
-        if kind in encoded.spans:
-            return encoded.spans[kind]
-    raise DataError(
-        f"{encoded.example_id}: expected a span of {' or '.join(kinds)} to look for, "
-        f"found {', '.join(sorted(encoded.spans)) or 'no spans'}"
-    )
+# --- provenance -----------------------------------------------------------------------------------------------------
 
 
-def answer_tokens(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> int:
-    """How many tokens of the answer there are without the closing end-of-text token."""
-    return len(encoded.answer_ids) - (encoded.answer_ids[-1] == tokenizer.eos_token_id)
+def provenance(lm: LanguageModel, encoded: Sequence[Encoded], answer: Answer, new_tokens: int) -> dict[str, Any]:
+    """What decides the numbers: the same provenance gives the same scores. Nothing is drawn at random."""
+    template = lm.tokenizer.chat_template
+    return {
+        "model": lm.name,
+        "weights": weights_digest(lm.model),
+        "adapter": adapter_in_use(lm.model),
+        "extend": lm.extend and lm.extend.model_dump(),
+        "tokenizer": tokenizer_digest(lm.tokenizer),
+        "template": hashlib.sha256(str(template).encode()).hexdigest() if template else None,
+        "dtype": str(lm.base.dtype).removeprefix("torch."),
+        "backend": backend_of(decoder_of(lm.model)),
+        "device": lm.device.type,
+        "answer": answer,
+        "new_tokens": new_tokens if answer == "own" else None,
+        "dataset": dataset_digest(encoded),
+        "seed": None,
+        "versions": {"haymaker": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in LIBRARIES},
+    }
+
+
+def adapter_in_use(model: Any) -> str | None:
+    """Digest of the LoRA matrices that the model holds, None without."""
+    matrices = lora_parameters(model)
+    whole = hashlib.sha256()
+    for name, weight in sorted(matrices.items()):
+        whole.update(f"{name}{list(weight.shape)}".encode() + weight.detach().float().cpu().numpy().tobytes())
+    return whole.hexdigest() if matrices else None
+
+
+def dataset_digest(encoded: Sequence[Encoded]) -> str:
+    """Digest of the rows as they were read: ids, tokens, spans."""
+    whole = hashlib.sha256()
+    for item in encoded:
+        spans = [(str(label), span.start, span.stop) for label, span in item.labelled_spans]
+        whole.update(f"{item.example_id}\0{item.prompt_length}\0{spans}\0".encode())
+        whole.update(np.asarray(item.input_ids, dtype=np.int64).tobytes())
+    return whole.hexdigest()

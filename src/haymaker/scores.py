@@ -2,27 +2,31 @@
 
 import json
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from safetensors.numpy import load, save
+from scipy.stats import rankdata
 
 from haymaker.errors import DataError
-from haymaker.records import Head
+from haymaker.records import Head, digest
 from haymaker.stats import bootstrap_grid, split_half
 
 
 @dataclass(frozen=True, eq=False)
 class HeadScores:
-    """Scores [example, layer, head], 0 to 1, and how they were made.
+    """Scores [example, layer, head] and how they were made; shares and masses are 0 to 1, `write` is in logits.
 
-    Comparisons read the means over examples of two models of one shape; heads are matched by index, as both descend
-    from one base (Zhao et al. 2025, section 4).
+    NaN is no score: the head could not see the needle, or the example does not count. Means leave it out and `counts`
+    tells of how many examples they are. Comparisons read the means of two models of one shape, over the heads that
+    have one in both; heads are matched by index, as both descend from one base (Zhao et al. 2025, section 4).
     """
 
     values: Float[ndarray, "example layer head"]
@@ -38,20 +42,54 @@ class HeadScores:
             )
 
     @cached_property
+    def counts(self) -> Int[ndarray, "layer head"]:
+        """Of how many examples each mean is."""
+        return (~np.isnan(self.values)).sum(axis=0)
+
+    @property
+    def counted(self) -> Bool[ndarray, " example"]:
+        """Which examples give any head a score; the published script leaves out those with a wrong answer."""
+        return np.asarray(~np.isnan(self.values).all(axis=(1, 2)))
+
+    @property
+    def above_one(self) -> int:
+        """How many values exceed 1: none of a share; the published script counts hits, so its files hold some."""
+        return int((self.values > 1).sum())
+
+    @cached_property
     def mean(self) -> Float[ndarray, "layer head"]:
-        """The retrieval score of each head: its mean over examples."""
-        return self.values.mean(axis=0)
+        """The score of each head: its mean over the examples that have one; NaN where none has."""
+        if (self.counts == len(self.values)).all():
+            return self.values.mean(axis=0)
+        totals = np.where(np.isnan(self.values), 0, self.values).sum(axis=0)
+        return np.where(self.counts > 0, totals / np.maximum(self.counts, 1), np.nan)
+
+    @property
+    def provenance_hash(self) -> str:
+        """One digest of metric, examples and provenance: of what decides the values."""
+        return digest([self.metric, self.example_ids, self.provenance])
 
     def interval(
         self, confidence: float = 0.95, seed: int = 0
     ) -> tuple[Float[ndarray, "layer head"], Float[ndarray, "layer head"]]:
-        """Bounds of the mean of every head, bootstrapped over examples."""
-        return bootstrap_grid(self.values, confidence, seed=seed)
+        """Bounds of the mean of every head, bootstrapped over the examples that are counted; NaN without any."""
+        if not self.counted.any():
+            return np.full_like(self.mean, np.nan), np.full_like(self.mean, np.nan)
+        return bootstrap_grid(self.values[self.counted], confidence, seed=seed)
 
     def ranked(self) -> list[Head]:
-        """All heads, highest mean first; ties go to the lower layer and head."""
-        order = np.argsort(-self.mean.ravel(), kind="stable")
-        return [Head(*divmod(int(i), self.mean.shape[1])) for i in order]
+        """All heads that have a score, highest mean first; ties go to the lower layer and head.
+
+        Raises DataError where no head has one.
+        """
+        order = np.argsort(-self.mean.ravel(), kind="stable")  # NaN comes last
+        scored = [Head(*divmod(int(i), self.mean.shape[1])) for i in order if self.counts.ravel()[i]]
+        if not scored:
+            raise DataError(
+                f"none of the {len(self.values)} examples gives a head a score by {self.metric}: their answers missed "
+                "the needle, or no head sees it; score rows that the model answers, or use another metric"
+            )
+        return scored
 
     def top(self, k: int) -> list[Head]:
         """The k heads with the highest means."""
@@ -66,6 +104,13 @@ class HeadScores:
         a, b = self._beside(other)
         norms = np.linalg.norm(a) * np.linalg.norm(b)
         return float(a @ b / norms) if norms else float("nan")
+
+    def spearman(self, other: "HeadScores") -> float:
+        """Spearman's rank correlation of the two vectors of means, ties sharing ranks; NaN if one is constant."""
+        a, b = self._beside(other)
+        if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+            return float("nan")
+        return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
 
     def recall(self, reference: "HeadScores", threshold: float = 0.0) -> float:
         """Share of the reference's active heads that are active here; NaN if it has none."""
@@ -82,8 +127,15 @@ class HeadScores:
         return len(set(self.top(k)) & set(other.top(k))) / k
 
     def reliability(self, seed: int = 0) -> float:
-        """Split-half reliability over examples: the ceiling of any agreement between two score maps."""
-        return split_half(self.values, seed=seed)
+        """Split-half reliability over examples: the ceiling of any agreement between two score maps.
+
+        Of the examples that are counted and the heads that each of them gives a score; NaN where there are too few.
+        """
+        counted = self.values[self.counted]
+        whole = ~np.isnan(counted).any(axis=0)
+        if len(counted) < 2 or not whole.any():
+            return float("nan")
+        return split_half(counted[:, whole][:, None], seed=seed)
 
     def _beside(self, other: "HeadScores") -> tuple[ndarray, ndarray]:
         if self.mean.shape != other.mean.shape:
@@ -91,14 +143,17 @@ class HeadScores:
                 f"head scores of two shapes, {self.mean.shape} and {other.mean.shape} (layers, heads), cannot be "
                 "compared: heads are matched by index"
             )
-        return self.mean.ravel(), other.mean.ravel()
+        both = (self.counts > 0) & (other.counts > 0)
+        return self.mean[both], other.mean[both]
 
     def save(self, path: str | Path) -> None:
         """Write `path` (safetensors) and `path` with .json beside it, both at once or neither."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         about = {"metric": self.metric, "example_ids": self.example_ids, "provenance": self.provenance}
-        top = {str(head): round(float(self.mean[head]), 6) for head in self.top(20)}
+        about |= {"provenance_hash": self.provenance_hash, "counted": int(self.counted.sum())}
+        best = self.top(20) if self.counts.any() else []
+        top = {str(head): round(float(self.mean[head]), 6) for head in best}
         for target, content in (
             (path, save({"values": self.values.astype(np.float32)})),
             (path.with_suffix(".json"), json.dumps({**about, "top": top}, indent=1).encode()),
@@ -109,7 +164,10 @@ class HeadScores:
 
     @classmethod
     def load(cls, path: str | Path) -> "HeadScores":
-        """Read what `save` wrote. Raises DataError where one of the two files is missing or broken."""
+        """Read what `save` wrote; `read_scores` reads files of others too.
+
+        Raises DataError where one of the two files is missing or broken.
+        """
         path = Path(path)
         try:
             values = load(path.read_bytes())["values"]
@@ -124,3 +182,54 @@ class HeadScores:
 def share(found: set[Head], wanted: set[Head]) -> float:
     """Share of `wanted` that was found; NaN of nothing."""
     return len(found & wanted) / len(wanted) if wanted else float("nan")
+
+
+# --- several maps ---------------------------------------------------------------------------------------------------
+
+
+def agreement(named: Mapping[str, HeadScores], k: int = 10) -> list[dict[str, Any]]:
+    """How alike the maps of several detectors or models are: a row per pair, with cosine, rank correlation (spearman),
+    the overlap of their top k heads and the Jaccard index of those sets."""
+    return [
+        {
+            "first": a,
+            "second": b,
+            "cosine": named[a].cosine(named[b]),
+            "spearman": named[a].spearman(named[b]),
+            "overlap": named[a].overlap(named[b], k),
+            "jaccard": jaccard(set(named[a].top(k)), set(named[b].top(k))),
+            "k": k,
+        }
+        for a, b in combinations(named, 2)
+    ]
+
+
+Heads = HeadScores | Iterable[Head]  # score maps, of which the chosen heads count, or sets of heads
+
+
+def chosen(heads: Heads, k: int | None = None, threshold: float = 0.0) -> set[Head]:
+    """Of a score map its top k heads, or without k those whose mean exceeds `threshold`; a set as it is."""
+    if not isinstance(heads, HeadScores):
+        return set(heads)
+    return heads.active(threshold) if k is None else set(heads.top(k))
+
+
+def union(several: Sequence[Heads], k: int | None = None, threshold: float = 0.0) -> set[Head]:
+    """Heads chosen in any."""
+    return set().union(*(chosen(heads, k, threshold) for heads in several))
+
+
+def intersection(several: Sequence[Heads], k: int | None = None, threshold: float = 0.0) -> set[Head]:
+    """Heads chosen in all; none of no maps."""
+    sets = [chosen(heads, k, threshold) for heads in several]
+    return set.intersection(*sets) if sets else set()
+
+
+def difference(first: Heads, *others: Heads, k: int | None = None, threshold: float = 0.0) -> set[Head]:
+    """Heads chosen in the first and in none of the others."""
+    return chosen(first, k, threshold) - union(others, k, threshold)
+
+
+def jaccard(first: set[Head], second: set[Head]) -> float:
+    """Size of the intersection over that of the union; NaN of two empty sets."""
+    return share(first & second, first | second)

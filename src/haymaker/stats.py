@@ -39,11 +39,19 @@ def bootstrap_mean(
 def bootstrap_grid(
     values: Float[ndarray, "n layer head"], confidence: float = 0.95, draws: int = 500, seed: int = 0
 ) -> tuple[Float[ndarray, "layer head"], Float[ndarray, "layer head"]]:
-    """Bounds of the mean over n of every (layer, head), by the percentile bootstrap."""
+    """Bounds of the mean over n of every (layer, head), by the percentile bootstrap. Means leave NaN out."""
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=draws)
-    means = np.tensordot(counts / len(values), values, axes=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    bounds, missing = [(1 - confidence) / 2, (1 + confidence) / 2], np.isnan(values)
+    means = np.tensordot(counts / len(values), np.where(missing, 0, values), axes=1)
+    if not missing.any():
+        low, high = np.quantile(means, bounds, axis=0)
+        return low, high
+    present = np.tensordot(counts / len(values), ~missing, axes=1)
+    means = np.divide(means, present, out=np.full_like(means, np.nan), where=present > 0)
+    empty = missing.all(axis=0)
+    means[:, empty] = 0  # nanquantile warns of columns without a number
+    low, high = np.where(empty, np.nan, np.nanquantile(means, bounds, axis=0))
     return low, high
 
 

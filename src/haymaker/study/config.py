@@ -10,7 +10,17 @@ from haymaker.errors import ConfigError
 
 Untrained = Literal["base", "extended"]
 StudySetting = Untrained | Setting
-HeadMetric = Literal["copy", "copy_anywhere", "mass"]  # those of heads.py, which imports torch
+HeadMetric = Literal[  # those of detectors.py, which imports torch
+    "copy",
+    "copy_source",
+    "copy_previous",
+    "copy_anywhere",
+    "copy_wu2024",
+    "insight",
+    "mass",
+    "mass_calibrated",
+    "write",
+]
 UNTRAINED: tuple[Untrained, ...] = ("base", "extended")
 GIVEN_BY_STUDY = ("task", "setting", "length", "split", "seed")  # keys of a Recipe that a study fills in itself
 
@@ -39,7 +49,7 @@ class EvaluationConfig(Frozen):
 
 
 class HeadsConfig(Frozen):
-    """Retrieval scores, teacher-forced on the test rows."""
+    """Retrieval scores on the test rows, teacher-forced (copy_wu2024: on the model's own answers)."""
 
     metric: HeadMetric = "copy"
     rows: int | None = Field(default=None, ge=1)

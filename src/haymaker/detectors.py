@@ -1,0 +1,243 @@
+"""Detectors: what the rows that produce an answer say of every head. Pure functions of a Sight; no model runs here.
+
+A score is a number per layer and head, NaN where it has no meaning: the head sees nothing of the needle (a sliding
+window), or the example is not counted (an answer that missed the needle, for the published script). Formulas and
+sources: docs/heads.md.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from haymaker.records import Encoded, Span
+
+RECALL_GATE = 0.5  # the script counts an answer whose ROUGE-1 recall of the needle is above this
+Ending = Literal["answer", "script"]  # whose rule says where an answer ends
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One example as a detector sees it: prompt, answer, needle, and the rows that produce the answer's tokens.
+
+    mass: attention probability on the needle; NaN where the row sees nothing of it.
+    cited: the document number that each row's token is part of, where it is part of one.
+    documents: by number of a document with evidence, the mass on that evidence.
+    written: logits that the needle alone, and that the whole head adds to the token produced.
+    asked: mass on the needle of the rows from the question on, and of those from a question without content on.
+    """
+
+    encoded: Encoded
+    needle: list[Span]
+    top_position: Int[Tensor, "layer head row"]
+    mass: Float[Tensor, "layer head row"]
+    needle_text: str = ""
+    answer_text: str = ""
+    cited: tuple[int | None, ...] = ()
+    documents: Mapping[int, Float[Tensor, "layer head row"]] = field(default_factory=dict)
+    written: tuple[Float[Tensor, "layer head row"], Float[Tensor, "layer head row"]] | None = None
+    asked: tuple[Float[Tensor, "layer head asked"], Float[Tensor, "layer head null"]] | None = None
+
+    @property
+    def ids(self) -> Int[Tensor, " position"]:
+        return torch.tensor(self.encoded.input_ids)
+
+    @property
+    def produced(self) -> Int[Tensor, " row"]:
+        """The token that each row produces."""
+        return torch.tensor(self.encoded.answer_ids[: self.top_position.shape[-1]], dtype=torch.long)
+
+    @property
+    def unseen(self) -> Bool[Tensor, "layer head"]:
+        """Heads none of whose rows sees any of the needle."""
+        return self.mass.isnan().all(dim=-1)
+
+    def inside(self, spans: list[Span]) -> Bool[Tensor, " position"]:
+        """Which positions the spans cover."""
+        found = torch.zeros(len(self.encoded), dtype=torch.bool)
+        for span in spans:
+            found[span.slice] = True
+        return found
+
+
+# --- copying --------------------------------------------------------------------------------------------------------
+
+
+def copy(sight: Sight) -> Float[Tensor, "layer head"]:
+    """The retrieval score |g ∩ k| / |k| (Wu et al. 2024, eq. 1; Zhao et al. 2025).
+
+    k is the set of the needle's tokens; g holds a token if at a step that produces it the head's top attention lands
+    inside the needle on that very token. A set: copying a token twice counts once, so the score is at most 1.
+    """
+    return share_copied(sight, looks_at(sight, sight.inside(sight.needle)))
+
+
+def copy_source(sight: Sight) -> Float[Tensor, "layer head"]:
+    """As `copy`, but only the exact source counts: of the needle's places that hold the token, those that continue
+    the longest stretch of what the answer has said so far."""
+    hits = exact_sources(sight)[torch.arange(len(sight.produced)), sight.top_position.clamp(min=0)]
+    return share_copied(sight, hits & (sight.top_position >= 0))
+
+
+def copy_previous(sight: Sight) -> Float[Tensor, "layer head"]:
+    """As `copy` with offset -1: the head looks at the place just before the token that is produced (heads.md 5.14)."""
+    return share_copied(sight, looks_at(sight, sight.inside(sight.needle), offset=-1))
+
+
+def copy_anywhere(sight: Sight) -> Float[Tensor, "layer head"]:
+    """As `copy`, but the attended token may stand anywhere in the prompt; k is the set of the answer's tokens."""
+    prompt = sight.inside([Span(0, sight.encoded.prompt_length)])
+    blind = (sight.top_position < 0).all(dim=-1)
+    return share_of(sight, looks_at(sight, prompt), set(sight.produced.tolist()), blind)
+
+
+def copy_wu2024(sight: Sight) -> Float[Tensor, "layer head"]:
+    """The published script's score, hit for hit: hits / |needle|, counted and not a set, so it may exceed 1.
+
+    NaN, not counted, where the answer recalls at most half of the needle's words. The script knows no windows: a head
+    that sees nothing of the needle scores 0.
+    """
+    if rouge1_recall(sight.needle_text, sight.answer_text) <= RECALL_GATE:
+        return torch.full(sight.top_position.shape[:2], torch.nan)
+    inside = sight.inside(sight.needle)
+    return (looks_at(sight, inside).sum(dim=-1).double() / int(inside.sum())).float()
+
+
+def looks_at(sight: Sight, inside: Bool[Tensor, " position"], offset: int = 0) -> Bool[Tensor, "layer head row"]:
+    """Whether the top attention, less `offset`, is a place inside that holds the token produced."""
+    place = sight.top_position - offset
+    exists = (sight.top_position >= 0) & (place < len(inside))
+    place = place.clamp(0, len(inside) - 1)
+    return exists & inside[place] & (sight.ids[place] == sight.produced)
+
+
+def exact_sources(sight: Sight) -> Bool[Tensor, "row position"]:
+    """For each row the needle's places that hold its token after the longest stretch shared with the answer so far."""
+    ids, produced = sight.encoded.input_ids, sight.produced.tolist()
+    places = sight.inside(sight.needle).nonzero()[:, 0].tolist()
+    found = torch.zeros(len(produced), len(ids), dtype=torch.bool)
+    for row, token in enumerate(produced):
+        shared = {place: common_end(ids[:place], produced[:row]) for place in places if ids[place] == token}
+        best = max(shared.values(), default=0)
+        for place, length in shared.items():
+            found[row, place] = length == best
+    return found
+
+
+def common_end(first: tuple[int, ...], second: list[int]) -> int:
+    """How many tokens two sequences share at their ends."""
+    length = 0
+    while length < min(len(first), len(second)) and first[-1 - length] == second[-1 - length]:
+        length += 1
+    return length
+
+
+def share_copied(sight: Sight, hits: Bool[Tensor, "layer head row"]) -> Float[Tensor, "layer head"]:
+    """Share of the needle's set of tokens that was hit; NaN for heads that see nothing of the needle."""
+    return share_of(sight, hits, set(sight.ids[sight.inside(sight.needle)].tolist()), sight.unseen)
+
+
+def share_of(
+    sight: Sight, hits: Bool[Tensor, "layer head row"], wanted: set[int], blind: Bool[Tensor, "layer head"]
+) -> Float[Tensor, "layer head"]:
+    """Share of the wanted tokens that each head hits at a row that produces them; NaN where `blind`."""
+    copied = torch.zeros(hits.shape[:2])
+    for token in wanted & set(sight.produced.tolist()):
+        copied += hits[..., sight.produced == token].any(dim=-1)
+    return (copied / max(len(wanted), 1)).masked_fill(blind, torch.nan)
+
+
+def rouge1_recall(reference: str, answer: str) -> float:
+    """ROUGE-1 recall (Lin 2004), 0 to 1: share of the reference's words, with repetition, that the answer has.
+
+    Words are runs of a-z and 0-9 after lower-casing, as in the rouge-score package; without its Porter stemmer.
+    """
+    wanted, found = (Counter(re.findall(r"[a-z0-9]+", text.lower())) for text in (reference, answer))
+    return (wanted & found).total() / wanted.total() if wanted else 0.0
+
+
+# --- attending and writing ------------------------------------------------------------------------------------------
+
+
+def insight(sight: Sight) -> Float[Tensor, "layer head"]:
+    """Share of the steps that cite a document with evidence at which the top attention is on that document's evidence
+    (the insight score of SummHay, Zhao et al. 2025). No token has to match. NaN where no such document is cited."""
+    steps = [(row, number) for row, number in enumerate(sight.cited) if number is not None]
+    steps = [(row, number) for row, number in steps if number in sight.documents]
+    hits, seen = torch.zeros(2, *sight.top_position.shape[:2])
+    for row, number in steps:
+        spans = [span for label, span in sight.encoded.labelled_spans if label == ("evidence", number)]
+        top = sight.top_position[..., row]
+        hits += (top >= 0) & sight.inside(spans)[top.clamp(min=0)]
+        seen += ~sight.documents[number][..., row].isnan()
+    return (hits / seen.clamp(min=1)).masked_fill(seen == 0, torch.nan)
+
+
+def mass(sight: Sight) -> Float[Tensor, "layer head"]:
+    """Attention probability on the needle, averaged over the rows that produce the answer and see it."""
+    return mean_of_seen(sight.mass)
+
+
+def mass_calibrated(sight: Sight) -> Float[Tensor, "layer head"]:
+    """Mass on the needle, averaged over the prompt's tokens from the question on, less the same with a question
+    without content (QRHead, Zhang et al. 2025): -1 to 1."""
+    assert sight.asked is not None
+    asked, null = sight.asked
+    return mean_of_seen(asked) - mean_of_seen(null)
+
+
+def write(sight: Sight) -> Float[Tensor, "layer head"]:
+    """Logits that the head adds to the token produced from the needle, less those from elsewhere, scaled to the
+    needle's length (LOCOS, Gema et al. 2026): φ(needle) - |needle| / |rest| φ(rest), averaged over rows."""
+    assert sight.written is not None
+    needle, whole = sight.written
+    size = int(sight.inside(sight.needle).sum())
+    rest = sight.encoded.prompt_length + torch.arange(needle.shape[-1]) - size
+    contrast = needle - size / rest.clamp(min=1) * (whole - needle)
+    return mean_of_seen(contrast.masked_fill(sight.mass.isnan(), torch.nan))
+
+
+def mean_of_seen(values: Float[Tensor, "layer head row"]) -> Float[Tensor, "layer head"]:
+    """Mean over the rows that have a value; NaN where none has."""
+    return values.nanmean(dim=-1)
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A score, and what has to be read for it.
+
+    needle: kinds of spans; the first that an example has is its needle.
+    ending: whose rule says where an own answer ends. own_only: it is defined on the model's own answers alone.
+    """
+
+    score: Callable[[Sight], Float[Tensor, "layer head"]]
+    needle: tuple[str, ...] = ("answer", "evidence")
+    ending: Ending = "answer"
+    own_only: bool = False
+    reads_values: bool = False
+    reads_documents: bool = False
+    reads_null: bool = False
+
+    def __call__(self, sight: Sight) -> Float[Tensor, "layer head"]:
+        return self.score(sight)
+
+
+DETECTORS: dict[str, Detector] = {
+    "copy": Detector(copy),
+    "copy_source": Detector(copy_source),
+    "copy_previous": Detector(copy_previous),
+    "copy_anywhere": Detector(copy_anywhere),
+    "copy_wu2024": Detector(copy_wu2024, needle=("evidence", "answer"), ending="script", own_only=True),
+    "insight": Detector(insight, needle=("evidence",), reads_documents=True),
+    "mass": Detector(mass),
+    "mass_calibrated": Detector(mass_calibrated, needle=("evidence", "answer"), reads_null=True),
+    "write": Detector(write, reads_values=True),
+}

@@ -1,0 +1,138 @@
+"""The direct path from a head's output to a logit: which direction of a head's output raises which token.
+
+A head's output goes through its slice of the output projection into the residual stream, and from there through the
+last norm and the unembedding to the logits. That path is linear once the norms' scales are held at what they were in
+the forward (Elhage et al. 2021), and adds up: all heads, MLPs and the embedding together give the logit. Later layers
+also read what the head wrote; that is not counted.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from haymaker.attention import current_step, decoder_of
+from haymaker.canary import Architecture, check_architecture, output_projection
+from haymaker.errors import ProbeError
+from haymaker.seen import Seen
+from haymaker.targets import reach
+
+FINAL = -1  # the key of the last norm among the layers' own
+NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
+
+
+class Scales:
+    """What the norms on the direct path multiply with at the probe's rows: output over input [batch, row, width]."""
+
+    def __init__(self, rows: Int[Tensor, "#batch row"]) -> None:
+        self.rows = rows
+        self.found: dict[int, Tensor] = {}
+        self.dtype = torch.float32  # that of activations
+
+    def keep(self, decoder: PreTrainedModel, layer: int, _: nn.Module, args: tuple, output: Tensor) -> None:
+        step = current_step(decoder)
+        plan = reach(self.rows, step) if step is not None else None
+        if step is None or plan is None:
+            return
+        self.dtype = args[0].dtype
+        local = (plan.slots - step.first).expand(step.batch, -1)[..., None].to(output.device)
+        before, after = (x.gather(1, local.expand(-1, -1, x.shape[-1])).float().cpu() for x in (args[0], output))
+        scale = torch.where(before == 0, 0.0, after / before)
+        table = self.found.setdefault(layer, torch.full((step.batch, self.rows.shape[1], scale.shape[-1]), torch.nan))
+        table[:, plan.columns] = torch.where(plan.reached[..., None], scale, table[:, plan.columns])
+
+
+@contextmanager
+def watch_scales(model: Any, rows: Int[Tensor, "#batch row"]) -> Iterator[Scales]:
+    """Keeps the norms' scales of forwards inside the block, at the rows of a probe that is open around it."""
+    decoder = decoder_of(model)
+    scales = Scales(rows)
+    with ExitStack() as hooks:
+        for layer, norm in path_norms(decoder).items():
+            hook = norm.register_forward_hook(partial(scales.keep, decoder, layer))
+            hooks.callback(hook.remove)
+        yield scales
+
+
+def path_norms(decoder: PreTrainedModel) -> dict[int, nn.Module]:
+    """The last norm, and for each layer the norm between its attention and the residual stream, if it has one."""
+    final = next((getattr(decoder, name) for name in NORM_NAMES if hasattr(decoder, name)), None)
+    if final is None or isinstance(final, nn.LayerNorm):
+        raise ProbeError(
+            f"{type(decoder).__name__}: expected an RMS norm before the unembedding, found "
+            f"{type(final).__name__ if final is not None else 'none'}; contributions to logits cannot be read, "
+            "use another metric than write"
+        )
+    layers: Any = decoder.layers
+    # Where a layer has a norm behind its MLP too (Gemma 2, OLMo 2), this name is of the one behind its attention.
+    inner = {i: layer.post_attention_layernorm for i, layer in enumerate(layers) if behind_attention(layer)}
+    return {FINAL: final, **inner}
+
+
+def behind_attention(layer: nn.Module) -> bool:
+    return hasattr(layer, "post_feedforward_layernorm") and hasattr(layer, "post_attention_layernorm")
+
+
+def check_direct_path(model: Any) -> Architecture:
+    """Raises ProbeError for a model whose heads have no linear path of their own to the logits."""
+    architecture = check_architecture(model)
+    path_norms(decoder_of(model))
+    if architecture.between != "nothing":
+        raise ProbeError(
+            f"{architecture.name}: expected head outputs to enter the output projection as they are, found a "
+            f"{architecture.between} between; contributions to logits cannot be read, use another metric than write"
+        )
+    return architecture
+
+
+def contributions(
+    model: Any, seen: Seen, scales: Scales, produced: Int[Tensor, "batch row"]
+) -> tuple[dict[str, Float[Tensor, "layer batch head row"]], Float[Tensor, "layer batch head row"]]:
+    """Logits that each named span, and that the whole head, adds to the token produced at a row.
+
+    With the model's own scales of norms folded in; before a softcap or factor on the logits. Layers without attention
+    are NaN.
+    """
+    decoder = decoder_of(model)
+    width = seen.output.shape[-1]
+    to_logit = unembedding(model, produced, scales)
+    parts = {name: torch.full(value.shape[:-1], torch.nan) for name, value in seen.value.items()}
+    whole = torch.full(seen.output.shape[:-1], torch.nan)
+    for layer in seen.layers:
+        shape = seen.architecture.layers[layer]
+        direction = to_logit * scales.found.get(layer, torch.ones(()))
+        direction = direction * getattr(decoder.layers[layer], "residual_multiplier", 1.0)  # type: ignore[index]
+        projection = output_projection(decoder.get_submodule(shape.name))
+        pulled = pulled_back(projection, direction, shape.heads * shape.head_dim, scales.dtype)
+        each = pulled.unflatten(-1, (shape.heads, width)).transpose(1, 2)  # [batch, head, row, dim]
+        whole[layer, :, : shape.heads] = (seen.output[layer, :, : shape.heads] * each).sum(-1)
+        for name, value in seen.value.items():
+            parts[name][layer, :, : shape.heads] = (value[layer, :, : shape.heads] * each).sum(-1)
+    return parts, whole
+
+
+def unembedding(model: Any, produced: Int[Tensor, "batch row"], scales: Scales) -> Float[Tensor, "batch row width"]:
+    """Direction of the residual stream that raises the logit of each row's token, the last norm's scale folded in."""
+    head = model.get_output_embeddings()
+    final = scales.found[FINAL]
+    one_hot = torch.nn.functional.one_hot(produced, num_classes=len(head.weight)).float()
+    return pulled_back(head, one_hot, final.shape[-1], scales.dtype) * final
+
+
+def pulled_back(
+    projection: nn.Module, direction: Float[Tensor, "batch row out"], width: int, dtype: torch.dtype
+) -> Float[Tensor, "batch row {width}"]:
+    """W^T direction for a linear module with weight W: its vector-Jacobian product.
+
+    So a LoRA wrapper, a merged or a quantised weight counts as the model applies it, and a bias not at all.
+    """
+    device = next(projection.parameters()).device
+    entry = torch.zeros(*direction.shape[:-1], width, dtype=dtype, device=device, requires_grad=True)
+    with torch.enable_grad():
+        found = torch.autograd.grad(projection(entry), entry, direction.to(device, dtype))[0]
+    return found.float().cpu()
