@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from haymaker.evaluate import evaluate as evaluate
     from haymaker.heads import detect_heads as detect_heads
     from haymaker.interventions import ablate as ablate
+    from haymaker.interventions import ablation_curve as ablation_curve
+    from haymaker.interventions import attribute as attribute
     from haymaker.interventions import patch as patch
+    from haymaker.interventions import patch_many as patch_many
     from haymaker.models.load import LanguageModel as LanguageModel
     from haymaker.models.load import load_model as load_model
     from haymaker.probe import probe as probe
@@ -55,7 +58,7 @@ _HOMES = {
     "edits": ("Knockout", "Mean", "Patch", "Resample", "Uniform", "Zero", "edit"),
     "evaluate": ("evaluate",),
     "heads": ("detect_heads",),
-    "interventions": ("ablate", "patch"),
+    "interventions": ("ablate", "ablation_curve", "attribute", "patch", "patch_many"),
     "models.load": ("LanguageModel", "load_model"),
     "probe": ("probe",),
     "recording": ("record",),

@@ -10,7 +10,7 @@ computed from what the model's attention returned, before anything is written, s
 """
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -165,16 +165,21 @@ class Patch(Edit):
     donor: a Recording; a dict of tensors [position, head_dim] or [batch, position, head_dim] by head, from slot 0 on;
         or a row of the same batch, copied as it is computed. With two LoRA adapters as rows of one batch (PEFT's
         `adapter_names`) that patches one model into another in lockstep, through decoding too, and stores nothing.
-        Then all other batch rows receive it, unless `batch_rows` says which.
+        Then all other batch rows receive it, unless `batch_rows` says which; a list of rows is one for each of those.
     """
 
     donor: Any
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._set(
-            "donor", _store(self.donor) if isinstance(self.donor, Recording | Mapping) else operator.index(self.donor)
-        )
+        if isinstance(self.donor, Recording | Mapping):
+            self._set("donor", _store(self.donor))
+        elif isinstance(self.donor, Sequence):
+            self._set("donor", tuple(operator.index(row) for row in self.donor))
+            if len(self.donor) != len(self.batch_rows or ()):
+                raise ProbeError(f"{self}: expected one donor row for each of batch_rows, found {len(self.donor)}")
+        else:
+            self._set("donor", operator.index(self.donor))
 
     def recipients(self, batch: int) -> list[int]:
         every = super().recipients(batch)
@@ -187,9 +192,13 @@ class Patch(Edit):
     def compute(self, target: Target) -> Float[Tensor, "#n #positions #dim"]:
         if isinstance(self.donor, Recording):
             return _from_store(self, self.donor, target, _index_of_slots(self, self.donor, target))
-        if not 0 <= self.donor < len(target.output):
-            raise ProbeError(f"{self}: expected a donor row of a batch of {len(target.output)}, found {self.donor}")
-        return target.read(torch.full_like(target.rows, self.donor))
+        batch, several = len(target.output), isinstance(self.donor, tuple)
+        donors = torch.tensor(self.donor if several else [self.donor])
+        if outside := donors[(donors < 0) | (donors >= batch)].tolist():
+            raise ProbeError(f"{self}: expected a donor row of a batch of {batch}, found {outside[0]}")
+        table = torch.zeros(batch, dtype=torch.long)
+        table[list(self.batch_rows) if several else slice(None)] = donors
+        return target.read(table.to(target.rows.device)[target.rows])
 
 
 @dataclass(frozen=True, eq=False)

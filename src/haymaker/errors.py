@@ -6,6 +6,7 @@ HaymakerError
 │   └── LengthError     a row that does not fit its token budget or context
 ├── ModelError          a model or tokenizer that cannot be loaded or used as asked
 │   ├── ExtensionError  a RoPE base or window that did not take
+│   ├── OutOfMemory     rows that do not fit the machine's memory
 │   └── ProbeError      rows, spans, heads or layers that the attention function cannot serve
 ├── StudyError          a cell that failed or a store that cannot be used
 └── Interrupted         the user stopped the work; what was finished is kept
@@ -36,6 +37,10 @@ class ModelError(HaymakerError):
 
 class ExtensionError(ModelError):
     """A RoPE base, window or adapter did not take effect, or a model lacks what extension needs."""
+
+
+class OutOfMemory(ModelError):
+    """Rows do not fit the machine's memory, or its accelerator's."""
 
 
 class ProbeError(ModelError):

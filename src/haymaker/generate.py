@@ -10,9 +10,11 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from haymaker.errors import LengthError, ModelError
+from haymaker.memory import memory_of
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded
 
+MEMORY_ADVICE = "lower tokens_at_once, build shorter rows, or use a machine with more memory"
 MAX_PADDED_SHARE = 1 / 16  # a prompt joins longer ones only if at most this share of it is padding
 
 
@@ -95,7 +97,8 @@ def generate(
     for group in groups(rows, tokens_at_once):
         left = [max_new_tokens if beyond_context else lm.context - rows[i].prompt_length for i in group]
         room = [min(max_new_tokens, tokens) for tokens in left]
-        done = decode_group(lm, [rows[i] for i in group], room, stop)
+        with memory_of([rows[i].example_id for i in group], MEMORY_ADVICE):
+            done = decode_group(lm, [rows[i] for i in group], room, stop)
         found |= zip(group, done, strict=True)
         if progress is not None:
             progress(len(group))

@@ -1,0 +1,21 @@
+"""Interventions: what a model answers without some of its heads, or with another model's heads in their place."""
+
+from haymaker.interventions.ablation import ablate, ablation_curve
+from haymaker.interventions.attribution import attribute
+from haymaker.interventions.head_sets import HeadSet, ablation_sets, identity_sets, patching_sets, random_heads
+from haymaker.interventions.patching import Patched, patch, patch_many, patching_table
+
+__all__ = [
+    "HeadSet",
+    "Patched",
+    "ablate",
+    "ablation_curve",
+    "ablation_sets",
+    "attribute",
+    "identity_sets",
+    "patch",
+    "patch_many",
+    "patching_sets",
+    "patching_table",
+    "random_heads",
+]

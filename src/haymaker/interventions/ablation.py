@@ -1,0 +1,59 @@
+"""Ablation: what a model answers without some of its heads."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from haymaker.edits import Zero, edit
+from haymaker.interventions.head_sets import ablation_sets
+from haymaker.interventions.ready import check_ready
+from haymaker.interventions.tables import row_of
+from haymaker.models.load import LanguageModel
+from haymaker.predictions import HEADLINE, Evaluation, Progress, answer_and_judge
+from haymaker.records import Example
+from haymaker.scores import HeadScores
+from haymaker.targets import HeadLike, as_heads
+
+
+def ablate(
+    lm: LanguageModel,
+    examples: Iterable[Example],
+    heads: Iterable[HeadLike],
+    new_tokens: int = 32,
+    metrics: Sequence[str] = HEADLINE,
+    progress: Progress | None = None,
+    scope: str = "all",
+) -> Evaluation:
+    """Evaluation with the outputs of `heads` set to zero in `scope`: "all" positions, "prompt", "last" (the prompt's
+    last token), "decode" (what comes after it), or several joined by +.
+
+    No heads is the plain model. Raises ProbeError for a head that the model lacks, ModelError for a model in train
+    mode, OutOfMemory, and never skips an example.
+    """
+    check_ready(lm)
+    chosen = as_heads(heads)
+    with edit(lm.model, *([Zero(chosen)] if chosen else []), scope=scope):
+        return answer_and_judge(lm, examples, new_tokens, metrics, progress=progress)
+
+
+def ablation_curve(
+    lm: LanguageModel,
+    examples: Iterable[Example],
+    scores: HeadScores,
+    sizes: Sequence[int] = (1, 2, 5, 10),
+    draws: int = 3,
+    seed: int = 0,
+    new_tokens: int = 32,
+    scope: str = "all",
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Ablation of the top heads of a score map in several sizes, each beside `draws` sets of other heads of the same
+    layers: a row per set with its scores and their change from the whole model's, which is the first row.
+
+    `scope` as in `ablate`; progress is told the examples answered, once per set.
+    """
+    rows = list(examples)
+    found = [
+        (chosen, ablate(lm, rows, chosen.heads, new_tokens, progress=progress, scope=scope))
+        for chosen in ablation_sets(scores, sizes, draws, seed)
+    ]
+    return [row_of(chosen, changed, found[0][1]) | {"scope": scope} for chosen, changed in found]

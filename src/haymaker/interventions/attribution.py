@@ -1,0 +1,146 @@
+"""Attribution patching: an estimate of every head's effect at once, from one forward and one backward pass.
+
+To first order, changing what a head writes by delta changes a metric by (d metric / d z) . delta, where z is the head's
+output before the output projection (Nanda 2023; Syed et al. 2023, arXiv 2310.10348; Kramar et al. 2024, arXiv
+2403.00745). With delta = -z that estimates zero ablation, with delta = donor - z patching.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from transformers import DynamicCache
+
+from haymaker.canary import Architecture, check_architecture
+from haymaker.errors import ConfigError, LengthError
+from haymaker.interventions.ready import check_pair, check_ready
+from haymaker.memory import memory_of
+from haymaker.models.load import LanguageModel
+from haymaker.recording import Recording, record
+from haymaker.records import Encoded, Example, Head
+from haymaker.scores import HeadScores
+from haymaker.tokens import encode_many
+
+PARTS = ("all", "prompt", "last", "decode")
+ANSWER_PARTS = {"last", "decode"}  # these rows alone need a graph; the prompt before them is only read
+
+
+def attribute(
+    lm: LanguageModel,
+    examples: Iterable[Example],
+    donor: LanguageModel | None = None,
+    scope: str = "last+decode",
+    on_progress: Callable[[int], Any] | None = None,
+) -> HeadScores:
+    """The estimated effect of every head on the log-probability of the gold answer (nats, summed over its tokens).
+
+    Without a donor: what the answer loses without the head, positive where it helps. With a donor (another model of the
+    same shape, on the same tokens): what it gains with the donor's output in the head's place. Exact where the model is
+    linear in the head; `causal_map` measures what this estimates, and has the same scopes and signs.
+
+    scope: the positions that count: "last", the row that predicts the first answer token; "decode", those after it;
+        "prompt", all before the answer, "last" among them; "all"; several joined by +. With "last" and "decode" alone
+        the prompt is read without a graph, so memory is that of a plain forward with cache; else all activations of the
+        sequence are kept: per token and layer some 10 to 20 times the hidden size in numbers.
+
+    Returns values [example, layer, head]; NaN in layers without attention. Raises LengthError for examples longer than
+    the model's context, ModelError for a donor of another shape or a model in train mode, OutOfMemory.
+    """
+    if unknown := [part for part in scope.split("+") if part not in PARTS]:
+        raise ConfigError(f"scope: expected {', '.join(PARTS)}, joined by +, found {unknown}")
+    models = [lm] if donor is None else [lm, donor]
+    check_ready(*models)
+    if donor is not None:
+        check_pair(donor, lm)
+    encoded = encode_many(list(examples), lm.tokenizer)
+    found = []
+    for item in encoded:
+        refuse_long(item, lm.context)
+        with memory_of([item.example_id], "use scope='last+decode', build shorter rows, or use more memory"):
+            found.append(effects(lm, item, donor, scope))
+        if on_progress:
+            on_progress(1)
+    about = {"model": lm.name, "answer": "gold", "scope": scope, "unit": "nats"}
+    metric = "attribution_zero" if donor is None else "attribution_patch"
+    provenance = about if donor is None else about | {"donor": donor.name}
+    return HeadScores(np.stack(found), tuple(item.example_id for item in encoded), metric, provenance)
+
+
+def refuse_long(item: Encoded, context: int) -> None:
+    if len(item) > context:
+        raise LengthError(
+            f"{item.example_id}: {len(item)} tokens, but the model's context is {context}; extend the model or build "
+            "shorter rows"
+        )
+
+
+def effects(
+    lm: LanguageModel, item: Encoded, donor: LanguageModel | None, scope: str
+) -> Float[np.ndarray, "layer head"]:
+    """One example's effects."""
+    architecture = check_architecture(lm.model)
+    first = item.prompt_length - 1 if set(scope.split("+")) <= ANSWER_PARTS else 0
+    outputs, slopes = slopes_of(lm, item, first, architecture)
+    lent = None if donor is None else written(donor, item, first, architecture)
+    chosen = in_scope(item, scope)[first:].to(lm.device)
+    table = np.full((lm.base.config.num_hidden_layers, max(s.heads for s in architecture.layers.values())), np.nan)
+    for layer, slope in slopes.items():
+        own = outputs[layer].detach()
+        gained = (slope * (own if lent is None else lent.layer(layer).to(own) - own)).sum(-1)[0]
+        table[layer, : gained.shape[1]] = gained[chosen].sum(0).double().cpu().numpy()
+    return table
+
+
+def in_scope(item: Encoded, scope: str) -> Bool[Tensor, " position"]:
+    """Which positions count, of those that are fed: all tokens but the answer's last."""
+    positions, last = torch.arange(len(item) - 1), item.prompt_length - 1
+    parts = {
+        "all": positions >= 0,
+        "prompt": positions <= last,
+        "last": positions == last,
+        "decode": positions > last,
+    }
+    return torch.stack([parts[part] for part in scope.split("+")]).any(0)
+
+
+def slopes_of(
+    lm: LanguageModel, item: Encoded, first: int, architecture: Architecture
+) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Head outputs [1, position, head, head_dim] by layer from position `first` on, and the slopes of the answer's
+    log-probability along them."""
+    with record(lm.model, heads_of(architecture), gradients=True) as recording, torch.enable_grad():
+        logits = answer_logits(lm, item, first)
+        wanted = torch.tensor(item.answer_ids, device=logits.device)
+        total = logits.log_softmax(-1).gather(1, wanted[:, None]).sum()
+        layers = sorted(recording.tensors)
+        slopes = torch.autograd.grad(total, [recording.tensors[layer] for layer in layers])
+    return recording.tensors, dict(zip(layers, slopes, strict=True))
+
+
+@torch.no_grad()
+def written(donor: LanguageModel, item: Encoded, first: int, architecture: Architecture) -> Recording:
+    """What the donor's heads write from position `first` on."""
+    with record(donor.model, heads_of(architecture), rows=range(first, len(item) - 1)) as recording:
+        answer_logits(donor, item, first)
+    return recording
+
+
+def answer_logits(lm: LanguageModel, item: Encoded, first: int) -> Float[Tensor, "token vocabulary"]:
+    """Logits of the answer's tokens, in float32 or more; what stands before `first` is read without a graph."""
+    ids = torch.tensor([item.input_ids[:-1]], device=lm.device)
+    count = len(item.answer_ids)
+    if first == 0:
+        logits = lm.model(input_ids=ids, use_cache=False, logits_to_keep=count).logits
+    else:
+        cache = DynamicCache(config=lm.base.config)
+        with torch.no_grad():
+            lm.model(input_ids=ids[:, :first], past_key_values=cache, logits_to_keep=1)
+        logits = lm.model(input_ids=ids[:, first:], past_key_values=cache, logits_to_keep=count).logits
+    return logits[0].float() if logits.dtype.itemsize < 4 else logits[0]
+
+
+def heads_of(architecture: Architecture) -> list[Head]:
+    return [Head(layer, head) for layer, shape in sorted(architecture.layers.items()) for head in range(shape.heads)]

@@ -1,0 +1,114 @@
+"""Sets of heads to intervene on, and the random sets they are compared with. Pure: no torch, no model."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from haymaker.errors import ConfigError
+from haymaker.randomness import keyed
+from haymaker.records import Head
+from haymaker.scores import HeadScores
+
+
+def random_heads(
+    like: Sequence[Head], heads_per_layer: int, exclude: Iterable[Head], *key: str | int, layers: int | None = None
+) -> list[Head]:
+    """As many heads as `like` in the same layers, outside `exclude`, drawn by key.
+
+    Where a layer has too few left, the rest come from any of the model's `layers` (by default, those up to the highest
+    in `like`). Raises ConfigError where no heads are left.
+    """
+    rng, closed = keyed(0, "random heads", *key), set(exclude)
+    chosen: list[Head] = []
+    for head in like:
+        layer = [Head(head.layer, i) for i in range(heads_per_layer)]
+        if free := [other for other in layer if other not in closed and other not in chosen]:
+            chosen.append(rng.choice(free))
+    depth = layers or max((head.layer + 1 for head in like), default=0)
+    free = [Head(i, j) for i in range(depth) for j in range(heads_per_layer) if Head(i, j) not in closed | set(chosen)]
+    missing = len(like) - len(chosen)
+    if missing > len(free):
+        raise ConfigError(
+            f"{len(like)} random heads outside {len(closed)} excluded ones: only {len(chosen) + len(free)} are left; "
+            "ask for fewer"
+        )
+    return chosen + rng.sample(free, missing)
+
+
+@dataclass(frozen=True)
+class HeadSet:
+    """Heads to intervene on: which kind of set, how many were asked for, which draw (0 unless random)."""
+
+    kind: str
+    k: int
+    draw: int
+    heads: tuple[Head, ...]
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of a row that tell head sets apart."""
+        return {"heads": self.kind, "k": self.k, "draw": self.draw, "head_list": " ".join(map(str, self.heads))}
+
+
+def ablation_sets(scores: HeadScores, counts: Sequence[int], draws: int, seed: int = 0) -> Iterator[HeadSet]:
+    """The top k heads for every k, each with random controls of the same layers outside the top of the largest k."""
+    layers, width = scores.mean.shape
+    detected = scores.top(max(counts))
+    yield HeadSet("none", 0, 0, ())
+    for k in counts:
+        top = scores.top(k)
+        yield HeadSet("retrieval", k, 0, tuple(top))
+        for draw in range(draws):
+            yield HeadSet("random", k, draw, tuple(random_heads(top, width, detected, seed, k, draw, layers=layers)))
+
+
+def patching_sets(
+    donor: HeadScores,
+    recipient: HeadScores,
+    k: int,
+    threshold: float,
+    draws: int,
+    seed: int = 0,
+    kinds: Sequence[str] = ("intersection", "complement"),
+) -> Iterator[HeadSet]:
+    """Sets of one size: heads active in both (intersection) and in the donor alone (complement), by the donor's
+    ranking; in either (union), by the larger of both means; and random heads active in neither, in the layers of the
+    donor's top. The size is the smallest of k and of the sets that are not empty.
+
+    For the other direction exchange donor and recipient. Raises ConfigError for an unknown kind, and where fewer heads
+    are left than random ones are wanted.
+    """
+    active = donor.active(threshold), recipient.active(threshold)
+    ranked = [head for head in donor.ranked() if head in active[0]]
+    sets = sets_of(donor, recipient, ranked, active[1])
+    if unknown := set(kinds) - sets.keys():
+        raise ConfigError(f"kinds of head sets: expected {', '.join(sets)}, found {', '.join(sorted(unknown))}")
+    size = min([k, *(len(heads) for heads in sets.values() if heads)])
+    yield HeadSet("none", 0, 0, ())
+    for kind in kinds:
+        if sets[kind]:
+            yield HeadSet(kind, size, 0, tuple(sets[kind][:size]))
+    layers, width = donor.mean.shape
+    for draw in range(draws if ranked else 0):
+        drawn = random_heads(ranked[:size], width, active[0] | active[1], seed, "patch", draw, layers=layers)
+        yield HeadSet("random", size, draw, tuple(drawn))
+
+
+def sets_of(
+    donor: HeadScores, recipient: HeadScores, ranked: Sequence[Head], other: set[Head]
+) -> dict[str, list[Head]]:
+    """Every kind of set, whole: `ranked` are the heads active in the donor, best first, `other` the recipient's."""
+    larger = np.maximum(donor.mean, recipient.mean)
+    return {
+        "intersection": [head for head in ranked if head in other],
+        "complement": [head for head in ranked if head not in other],
+        "union": sorted({*ranked, *other}, key=lambda head: (-larger[head], head)),
+    }
+
+
+def identity_sets(scores: HeadScores) -> Iterator[HeadSet]:
+    """Nothing, and every head: a model patched into itself must answer alike."""
+    every = scores.ranked()
+    yield HeadSet("none", 0, 0, ())
+    yield HeadSet("identity", len(every), 0, tuple(every))
