@@ -1,0 +1,1 @@
+"""Asking a language model over the network: cached, limited, retried, paid for once."""

@@ -1,0 +1,183 @@
+"""Answers by content of their request, in one SQLite file: an answer that was paid for is never asked for again."""
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from haymaker.errors import ConfigError, DataError
+from haymaker.records import canonical_json, digest
+from haymaker.tasks.files import read_jsonl
+from haymaker.writing.records import Status
+
+Mode = Literal["normal", "refresh", "offline", "read-only"]
+FORMAT = 1  # of the file; SQLite keeps it as user_version
+TABLE = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY, request TEXT NOT NULL, response TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL,
+    finish_reason TEXT NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, time TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One request (canonical JSON), the raw reply to it, and what that was. `time` is UTC, ISO 8601."""
+
+    key: str
+    request: str
+    response: str
+    status: Status
+    reason: str
+    finish_reason: str
+    input_tokens: int
+    output_tokens: int
+    time: str
+
+
+COLUMNS = tuple(field.name for field in fields(Entry))
+
+
+class Cache:
+    """The file at `path`; ":memory:" keeps nothing. Offline and read-only never change it.
+
+    Raises ConfigError where there is no such file to read, or another run is filling it; DataError for another file.
+    """
+
+    def __init__(self, path: str | Path, mode: Mode = "normal") -> None:
+        self.path, self.mode = str(path), mode
+        self.writable = mode in ("normal", "refresh")
+        self.lock = take_lock(self.path) if self.writable and self.path != ":memory:" else None
+        self.connection = connect(self.path, self.writable)
+
+    def close(self) -> None:
+        self.connection.close()
+        if self.lock is not None:
+            os.close(self.lock)
+
+    def __enter__(self) -> "Cache":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def get(self, key: str) -> Entry | None:
+        """The answer to the request of that key."""
+        found = self.connection.execute(f"SELECT {', '.join(COLUMNS)} FROM answers WHERE key = ?", (key,)).fetchone()
+        return None if found is None else Entry(*found)
+
+    def put(self, entry: Entry) -> None:
+        """Keep an answer, on disk when this returns; one of the same key is replaced."""
+        if not self.writable:
+            return
+        marks = ", ".join("?" * len(COLUMNS))
+        with self.connection:
+            values = tuple(asdict(entry).values())
+            self.connection.execute(f"INSERT OR REPLACE INTO answers VALUES ({marks})", values)
+
+    def entries(self) -> Iterator[Entry]:
+        """All of them, in the keys' order."""
+        for row in self.connection.execute(f"SELECT {', '.join(COLUMNS)} FROM answers ORDER BY key"):
+            yield Entry(*row)
+
+    def statistics(self) -> dict[str, Any]:
+        """Answers and tokens: in all, by status, by model."""
+        sums = "COUNT(*), COALESCE(SUM(input_tokens), 0), COALESCE(SUM(output_tokens), 0)"
+        count, given, taken = self.connection.execute(f"SELECT {sums} FROM answers").fetchone()
+        by_status = dict(self.connection.execute("SELECT status, COUNT(*) FROM answers GROUP BY 1 ORDER BY 1"))
+        model = "json_extract(request, '$.model')"
+        by_model = dict(self.connection.execute(f"SELECT {model}, COUNT(*) FROM answers GROUP BY 1 ORDER BY 1"))
+        tokens = {"input_tokens": given, "output_tokens": taken}
+        return {"answers": count, **tokens, "by_status": by_status, "by_model": by_model}
+
+    def export(self, path: Path) -> int:
+        """Write every entry as a line of JSON, in the keys' order; how many there were."""
+        count = 0
+        with open(path, "w", encoding="utf-8") as file:
+            for entry in self.entries():
+                file.write(canonical_json(asdict(entry)) + "\n")
+                count += 1
+        return count
+
+    def take_in(self, path: Path) -> tuple[int, int]:
+        """Add the entries of an exported file, all or none; how many were new, and how many were here already.
+
+        Raises DataError for a line that is no entry, or whose key is not that of its request.
+        """
+        entries = [entry_of(row, place) for place, row in read_jsonl(path)]
+        marks = ", ".join("?" * len(COLUMNS))
+        with self.connection:
+            values: Iterable[tuple[Any, ...]] = (tuple(asdict(entry).values()) for entry in entries)
+            added = self.connection.executemany(f"INSERT OR IGNORE INTO answers VALUES ({marks})", values).rowcount
+        return added, len(entries) - added
+
+
+def entry_of(row: dict[str, Any], place: str) -> Entry:
+    """An entry from a line of an exported file."""
+    if set(row) != set(COLUMNS):
+        raise DataError(f"{place}: expected {', '.join(COLUMNS)}, found {', '.join(sorted(row))}")
+    for name in COLUMNS:
+        kind = int if name.endswith("_tokens") else str
+        if not isinstance(row[name], kind):
+            raise DataError(f"{place}: {name!r} should be {kind.__name__}, found {row[name]!r}")
+    if row["status"] not in get_args(Status):
+        raise DataError(f"{place}: status should be one of {', '.join(get_args(Status))}, found {row['status']!r}")
+    entry = Entry(**row)
+    try:
+        key = digest(json.loads(entry.request))
+    except ValueError:
+        raise DataError(f"{place}: 'request' is not JSON") from None
+    if key != entry.key:
+        raise DataError(f"{place}: the key {entry.key[:12]} is not that of its request ({key[:12]}); export it again")
+    return entry
+
+
+def connect(path: str, writable: bool) -> sqlite3.Connection:
+    """The open database, made where there is none and it may be written."""
+    if not writable and not Path(path).is_file():
+        raise ConfigError(f"{path}: there is no such cache to read; give the path of one, or ask without --mode")
+    if writable and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro" if not writable else path, uri=not writable)
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+        if version != FORMAT and (tables or not writable):
+            raise DataError(f"{path}: not a cache of answers of format {FORMAT} (found {version}); give another path")
+        if writable:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")  # an answer that was paid for outlives a power cut
+            connection.execute(TABLE)
+            connection.execute(f"PRAGMA user_version={FORMAT}")
+            connection.commit()
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise DataError(f"{path}: cannot be used as a cache ({error}); give the path of one, or a new one") from None
+    except DataError:
+        connection.close()
+        raise
+    return connection
+
+
+def take_lock(path: str) -> int:
+    """Hold `path`.lock until closed, or until the process dies. Two runs that fill one cache would pay twice."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(f"{path}.lock", os.O_CREAT | os.O_WRONLY, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise ConfigError(f"{path}: another run is filling this cache; wait for it, or give another --cache") from None
+    return descriptor
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[Cache]:
+    """A cache opened to be read alone."""
+    with Cache(path, "read-only") as cache:
+        yield cache
