@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from haymaker import __version__
-from haymaker.commands import causal, data, models, results, study
+from haymaker.commands import causal, data, data_folder, models, results, show, study
 from haymaker.console import note
 from haymaker.errors import ConfigError, HaymakerError, Interrupted
 
@@ -69,6 +69,8 @@ def options(
 
 
 data.register(app)
+show.register(app)
+app.add_typer(data_folder.app, name="data")
 models.register(app)
 causal.register(app)
 app.add_typer(study.app, name="study")

@@ -1,7 +1,5 @@
 """A dataset in memory: examples, the table that holds them, and what they were built from."""
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -9,8 +7,7 @@ from typing import Any, overload
 import pyarrow as pa
 
 from haymaker.config import Recipe
-from haymaker.errors import DataError
-from haymaker.folder import Folder, Shards, publish
+from haymaker.folder import Folder, Shards, appearing
 from haymaker.folder import file_digest as file_digest
 from haymaker.records import Example
 from haymaker.schema import SCHEMA, Row, example_of, table_of
@@ -60,20 +57,15 @@ class Dataset(Sequence[Example]):
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """Write the folder; it appears whole or not at all. An existing one raises DataError unless `overwrite`."""
-        folder = Path(folder)
-        if folder.exists() and not overwrite:
-            raise DataError(f"{folder} exists; choose another folder or say overwrite")
-        work = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        (work / "ready").mkdir(parents=True)
-        try:
-            shards = Shards(work / "ready", len(self), self.manifest["recipe"]["length"])
-            shards.add(self.table)
-            checks = summary(self.select(SUMMED))  # anew, for this may be a part of what was built
-            shards.close({**self.manifest, "checks": checks})
-            publish(work / "ready", folder, work / "old")
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        return folder
+        appearing(Path(folder), overwrite, self.write)
+        return Path(folder)
+
+    def write(self, folder: Path) -> None:
+        """Shards, manifest and card into an empty folder."""
+        shards = Shards(folder, len(self), self.manifest["recipe"]["length"])
+        shards.add(self.table)
+        # The checks anew, for this may be a part of what was built.
+        shards.close({**self.manifest, "checks": summary(self.select(SUMMED))})
 
 
 def load_dataset(folder: str | Path) -> Dataset:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -186,3 +186,29 @@ def publish(work: Path, folder: Path, aside: Path) -> None:
         os.rename(folder, aside)
     os.rename(work, folder)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def stands(folder: Path) -> bool:
+    """Whether there is something at the folder's name."""
+    return folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise DataError for something that is not a dataset: it is never overwritten."""
+    if stands(folder) and not (folder / "manifest.json").is_file():
+        raise DataError(f"{folder} is not a dataset, so it is not overwritten; choose another folder")
+
+
+def appearing(folder: Path, overwrite: bool, write: Callable[[Path], Any]) -> Folder:
+    """A dataset's folder that appears whole or not at all. Raises DataError for one that exists, unless `overwrite`."""
+    check_replaceable(folder)
+    if stands(folder) and not overwrite:
+        raise DataError(f"{folder} exists; choose another folder or say overwrite")
+    work = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    (work / "ready").mkdir(parents=True)
+    try:
+        write(work / "ready")
+        publish(work / "ready", folder, work / "old")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Folder(folder)

@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from haymaker.build import Builder, Failure, nothing_built
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError, DataError, HaymakerError, Interrupted
-from haymaker.folder import Folder, Shards, publish
+from haymaker.folder import Folder, Shards, check_replaceable, publish, stands
 from haymaker.schema import table_of
 from haymaker.summary import SUMMED, Summary
 from haymaker.workers import worker_pool
@@ -52,7 +52,8 @@ def build_folder(
     builder = Builder(recipe, tokenizer, tokenizer_name)
     work = folder.with_name(f".{folder.name}.parts")
     with alone_in(work, folder):
-        if folder.exists() and not overwrite:
+        check_replaceable(folder)
+        if stands(folder) and not overwrite:
             found = finished(folder, builder)
         else:
             prepare(work, builder.identity)

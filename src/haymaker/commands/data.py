@@ -1,4 +1,4 @@
-"""haymaker build | show."""
+"""haymaker build | validate | stats."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,29 +6,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from haymaker.commands.common import Json, Overwrite, Set, print_json, refuse_existing
+from haymaker.commands.common import show as show_values
 from haymaker.config import Recipe, read_yaml, set_dotted
-from haymaker.console import note
+from haymaker.console import bar, note
 from haymaker.errors import ConfigError
 
 if TYPE_CHECKING:
-    from haymaker.records import Example
+    from transformers import PreTrainedTokenizerBase
 
-COLOURS = {
-    "evidence": "yellow",
-    "answer": "bold green",
-    "question": "cyan",
-    "citation": "magenta",
-    "instruction": "dim",
-}
+    from haymaker.folder import Folder
+
+FAILED_ROWS = 3  # exit code: finished, with failed rows
+DEFAULT_TOKENIZER = "miniature-llama"
+
+DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder.")]
+Tokenizer = Annotated[
+    str | None, typer.Option(help="Whose tokens are counted: a model's name or folder. [default: miniature-llama]")
+]
 
 
 def register(app: typer.Typer) -> None:
     app.command("build")(build)
-    app.command("show")(show)
+    app.command("validate")(validate)
+    app.command("stats")(stats)
 
 
 def build(
-    out: Annotated[Path, typer.Option("--out", help="The dataset folder to write.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The dataset folder; an interrupted build of it goes on.")
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file with keys of a Recipe.")] = None,
     overrides: Set = None,
     task: Annotated[str | None, typer.Option(help="mdqa, musique, summhay, niah or kv.")] = None,
@@ -38,29 +44,38 @@ def build(
     seed: Annotated[int | None, typer.Option(help="Seed of the rows.")] = None,
     split: Annotated[str | None, typer.Option(help="train, dev or test.")] = None,
     source: Annotated[Path | None, typer.Option(help="A file of real rows; without, the miniature world.")] = None,
-    tokenizer: Annotated[
-        str, typer.Option(help="Whose tokens are counted: a model's name or folder.")
-    ] = "miniature-llama",
+    limit: Annotated[int | None, typer.Option(min=1, help="Build the first rows only.")] = None,
+    skip_failed: Annotated[
+        bool, typer.Option("--skip-failed", help="Leave out rows that cannot be built, and tell (exit code 3).")
+    ] = False,
+    tokenizer: Tokenizer = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that build rows; the files are the same.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would take, from a few rows; write nothing.")
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Build a dataset folder of one task in one setting."""
     flags = {"task": task, "setting": setting, "length": length, "rows": rows, "seed": seed, "split": split}
-    recipe = recipe_of(config, overrides, flags | {"source": str(source) if source else None})
-    refuse_existing(out, overwrite)
-    from haymaker.build import build as build_rows
-    from haymaker.models.load import read_tokenizer
-    from haymaker.study.outside import Outside
-
-    reader = read_tokenizer(tokenizer, str(Outside("tokenizer", tokenizer).path()))
-    dataset = build_rows(recipe, reader)
-    dataset.save(out, overwrite=out.exists())
-    tokens = [row["n_prompt_tokens"] + row["n_target_tokens"] for row in dataset.rows]
-    if json:
-        print_json({"out": str(out), "rows": len(dataset), "tokens": sum(tokens), "recipe": recipe.model_dump()})
+    flags |= {"source": str(source) if source else None, "failed_rows": "skip" if skip_failed else None}
+    recipe = first_rows(recipe_of(config, overrides, flags), limit)
+    name = tokenizer or DEFAULT_TOKENIZER
+    if dry_run:
+        print_estimate(recipe, name, workers, json)
         return
-    note(f"{len(dataset)} rows of {min(tokens)} to {max(tokens)} tokens")
-    typer.echo(out)
+    if out is None:
+        raise ConfigError("--out: give the folder to write")
+    if not (out / "manifest.json").is_file():
+        refuse_existing(out, overwrite)
+    from haymaker.parts import build_folder
+
+    reader = tokenizer_named(name)
+    with bar("rows", recipe.rows) as advance:
+        made = build_folder(recipe, reader, out, workers, overwrite, name, advance)
+    print_built(made, out, json)
+    if made.manifest["failed"]:
+        raise typer.Exit(FAILED_ROWS)
 
 
 def recipe_of(config: Path | None, overrides: list[str] | None, flags: dict[str, Any]) -> Recipe:
@@ -75,35 +90,96 @@ def recipe_of(config: Path | None, overrides: list[str] | None, flags: dict[str,
         raise ConfigError(f"{config}: {error}" if config else str(error)) from None
 
 
-def show(
-    folder: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder.")],
-    row: Annotated[int, typer.Option(help="Which row, from 0.")] = 0,
+def first_rows(recipe: Recipe, limit: int | None) -> Recipe:
+    """The recipe of the first rows: they are the same rows."""
+    return recipe if limit is None else recipe.changed(rows=min(limit, recipe.rows))
+
+
+def tokenizer_named(name: str) -> "PreTrainedTokenizerBase":
+    from haymaker.models.load import read_tokenizer
+    from haymaker.study.outside import Outside
+
+    return read_tokenizer(name, str(Outside("tokenizer", name).path()))
+
+
+def print_estimate(recipe: Recipe, name: str, workers: int, as_json: bool) -> None:
+    from haymaker.estimate import estimate
+
+    found = estimate(recipe, tokenizer_named(name), workers).as_dict()
+    if as_json:
+        print_json(found)
+        return
+    found["rejected"] = reasons(found["rejected"])
+    show_values({**found, "bytes": f"{found['bytes']:,}", "tokens": f"{found['tokens']:,}"}, as_json)
+
+
+def print_built(made: "Folder", out: Path, as_json: bool) -> None:
+    """What was built, rejected and left out."""
+    manifest = made.manifest
+    counts = {key: manifest["checks"][key] for key in ("tokens", "tokens_least", "tokens_most")}
+    if as_json:
+        about = {key: manifest[key] for key in ("recipe", "rejected", "failed", "checks")}
+        print_json({"out": str(out), "rows": len(made), "tokens": counts["tokens"], **about})
+        return
+    note(f"{len(made)} rows of {counts['tokens_least']} to {counts['tokens_most']} tokens")
+    if manifest["rejected"]:
+        note(f"rejected rows of the source: {reasons(manifest['rejected'])}")
+    for failure in manifest["failed"]:
+        note(f"row {failure['row']} was left out: {failure['reason']}", style="yellow")
+    typer.echo(out)
+
+
+def reasons(counted: dict[str, int]) -> str:
+    return "; ".join(f"{count} ({reason})" for reason, count in counted.items()) or "none"
+
+
+def validate(
+    folder: DataFolder,
+    tokenizer: Annotated[str | None, typer.Option(help="Without, the one that the dataset names.")] = None,
+    source: Annotated[Path | None, typer.Option(help="Where the file of real rows lies now.")] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild/--no-rebuild", help="Build every row again too, and compare all of it.")
+    ] = True,
     json: Json = False,
 ) -> None:
-    """Print one row with its spans in colour: evidence, answer, question."""
-    from haymaker.dataset import load_dataset
+    """Re-derive every row of a dataset and compare. Exit code 1 where something differs."""
+    from haymaker.folder import Folder
+    from haymaker.validate import validate as validate_rows
 
-    dataset = load_dataset(folder)
-    if not 0 <= row < len(dataset):
-        raise ConfigError(f"--row {row}: {folder} has rows 0 to {len(dataset) - 1}")
-    example = dataset[row]
-    if json:
-        spans = {kind: [[span.start, span.stop] for span in found] for kind, found in example.spans.items()}
-        print_json({"id": example.id, "text": example.text, "answers": list(example.answers), "spans": spans})
+    stored = Folder(folder)
+    name = tokenizer or stored.manifest["tokenizer_name"]
+    if name is None:
+        raise ConfigError(f"{folder} does not name its tokenizer; give --tokenizer")
+    reader = tokenizer_named(name)
+    with bar("rows", len(stored)) as advance:
+        found = validate_rows(stored, reader, rebuild, advance, str(source) if source else None)
+    report_problems(found.problems, json, f"{found.rows} rows hold", rows=found.rows)
+
+
+def report_problems(problems: list[str], as_json: bool, passed: str, **counts: int) -> None:
+    """The problems, a line each, and exit code 1; or that there are none."""
+    if as_json:
+        print_json({"passed": not problems, **counts, "problems": problems})
     else:
-        print_example(example)
+        typer.echo("\n".join(problems) if problems else passed)
+    if problems:
+        raise typer.Exit(1)
 
 
-def print_example(example: "Example") -> None:
-    """The prompt with what matters in it coloured, then the answers."""
-    from rich.text import Text
+def stats(
+    folder: DataFolder,
+    against: Annotated[
+        Path | None, typer.Option(metavar="OTHER", help="A dataset (of training, say) to look for the same rows in.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Count a dataset's tokens, places, kinds of answers, and what its checks found."""
+    from haymaker.compare import overlap
+    from haymaker.compare import stats as stats_of
+    from haymaker.folder import Folder
 
-    from haymaker.commands.common import out
-
-    text = Text(example.text)
-    for kind, colour in COLOURS.items():
-        for span in example.spans.get(kind, []):
-            text.stylize(colour, span.start, span.stop)
-    out.print(f"{example.id}  ({example.task}, {example.concept} concept, {example.context} context)", style="bold")
-    out.print(text)
-    out.print(Text("answers: " + " | ".join(example.answers), style="bold green"))
+    stored = Folder(folder)
+    found = stats_of(stored)
+    if against is not None:
+        found |= overlap(stored, Folder(against))
+    show_values(found, json)

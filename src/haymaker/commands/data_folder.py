@@ -1,0 +1,73 @@
+"""haymaker data verify | diff | pool | unpool: a dataset's files."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from haymaker.commands.common import Json, Overwrite, print_json, refuse_existing
+from haymaker.commands.data import DataFolder, report_problems
+from haymaker.console import note
+
+app = typer.Typer(help="A dataset's files: verify, diff, pool, unpool.", no_args_is_help=True, rich_markup_mode=None)
+
+OutFolder = Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")]
+MOST_SHOWN = 20
+
+
+@app.command()
+def verify(folder: DataFolder, json: Json = False) -> None:
+    """Hold a dataset's files against its manifest: their sha256, the number of rows, ids that stand once."""
+    from haymaker.compare import verify as problems_of
+
+    report_problems(problems_of(folder), json, f"{folder}: every file is as the manifest records")
+
+
+@app.command()
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A dataset folder.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    json: Json = False,
+) -> None:
+    """Compare two datasets by row. Exit code 1 where they differ."""
+    from haymaker.compare import diff as difference_of
+    from haymaker.folder import Folder
+
+    found = difference_of(Folder(first), Folder(second))
+    if json:
+        print_json({**asdict(found), "columns": found.columns})
+    else:
+        typer.echo(f"{found.same} rows are the same, {len(found.changed)} differ")
+        for name, count in found.columns.items():
+            typer.echo(f"  {count} in {name}")
+        for path, ids in ((first, found.only_first), (second, found.only_second)):
+            typer.echo(f"{len(ids)} only in {path}")
+            for name in ids[:MOST_SHOWN]:
+                typer.echo(f"  {name}")
+    if found.changed or found.only_first or found.only_second:
+        raise typer.Exit(1)
+
+
+@app.command()
+def pool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False) -> None:
+    """Write a dataset with every text once, in documents.parquet, and rows that refer to them."""
+    from haymaker.layouts import pool as pool_folder
+
+    refuse_existing(out, overwrite)
+    report_sizes(folder, pool_folder(folder, out, overwrite).path)
+
+
+@app.command()
+def unpool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False) -> None:
+    """Write a pooled dataset with the text of every row in its place."""
+    from haymaker.layouts import unpool as unpool_folder
+
+    refuse_existing(out, overwrite)
+    report_sizes(folder, unpool_folder(folder, out, overwrite).path)
+
+
+def report_sizes(before: Path, after: Path) -> None:
+    sizes = [sum(path.stat().st_size for path in folder.iterdir()) for folder in (before, after)]
+    note(f"{sizes[0]:,} bytes are now {sizes[1]:,}")
+    typer.echo(after)

@@ -1,0 +1,91 @@
+"""haymaker show: one row with its spans, in a terminal or on a page."""
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from haymaker.commands.common import Json, Overwrite, fresh_file, print_json
+from haymaker.commands.data import DataFolder
+from haymaker.errors import ConfigError
+
+if TYPE_CHECKING:
+    from haymaker.folder import Folder
+    from haymaker.records import Example
+    from haymaker.schema import Row
+
+COLOURS = {
+    "evidence": "yellow",
+    "answer": "bold green",
+    "question": "cyan",
+    "citation": "magenta",
+    "instruction": "dim",
+}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("show")(show)
+
+
+def show(
+    folder: DataFolder,
+    row: Annotated[int, typer.Option(help="Which row, from 0.")] = 0,
+    id: Annotated[str | None, typer.Option(help="The row of this id, or of the one id that starts so.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page instead.")] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Print one row with its spans in colour: evidence, answer, question."""
+    from haymaker.folder import Folder
+    from haymaker.schema import example_of
+
+    stored = Folder(folder)
+    chosen = row_numbered(stored, row) if id is None else row_named(stored, id)
+    if html is not None:
+        write_page(chosen, html, overwrite)
+        return
+    example = example_of(chosen)
+    if json:
+        spans = {kind: [[span.start, span.stop] for span in found] for kind, found in example.spans.items()}
+        print_json({"id": example.id, "text": example.text, "answers": list(example.answers), "spans": spans})
+    else:
+        print_example(example)
+
+
+def row_numbered(stored: "Folder", number: int) -> "Row":
+    if not 0 <= number < len(stored):
+        raise ConfigError(f"--row {number}: {stored.path} has rows 0 to {len(stored) - 1}")
+    return next(islice(stored.rows, number, None))
+
+
+def row_named(stored: "Folder", start: str) -> "Row":
+    """The one row whose id starts so."""
+    numbers = [number for number, row in enumerate(stored.select(("id",))) if row["id"].startswith(start)]
+    if len(numbers) != 1:
+        raise ConfigError(f"--id {start}: {len(numbers)} ids of {stored.path} start so; give one in full")
+    return row_numbered(stored, numbers[0])
+
+
+def write_page(row: "Row", path: Path, overwrite: bool) -> None:
+    from haymaker.row_page import render
+
+    with fresh_file(path, overwrite) as file:
+        file.write_text(render(row), encoding="utf-8")
+    typer.echo(path)
+
+
+def print_example(example: "Example") -> None:
+    """The prompt with what matters in it coloured, then the answers."""
+    from rich.text import Text
+
+    from haymaker.commands.common import out
+
+    text = Text(example.text)
+    for kind, colour in COLOURS.items():
+        for span in example.spans.get(kind, []):
+            text.stylize(colour, span.start, span.stop)
+    out.print(f"{example.id}  ({example.task}, {example.concept} concept, {example.context} context)", style="bold")
+    out.print(Text.assemble(*((f"{kind}  ", colour) for kind, colour in COLOURS.items() if kind in example.spans)))
+    out.print(text)
+    out.print(Text("answers: " + " | ".join(example.answers), style="bold green"))

@@ -1,0 +1,270 @@
+"""Laws of building a folder: the same bytes for any workers, part sizes, hash seed, and any moment of being killed."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_rows import mdqa_row, write_jsonl
+from transformers import PreTrainedTokenizerBase
+
+import haymaker as hm
+from haymaker import folder as folders
+from haymaker import parts
+from haymaker.config import Recipe
+from haymaker.errors import DataError, Interrupted, LengthError
+from haymaker.folder import Folder
+from haymaker.parts import build_folder
+
+ROWS = 70  # three parts
+
+
+def recipe(**changes: Any) -> Recipe:
+    return Recipe(**({"task": "mdqa", "setting": "low-low", "length": 64, "rows": ROWS} | changes))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """What an uninterrupted build gives."""
+    return build_folder(recipe(), tokenizer, tmp_path_factory.mktemp("whole") / "data").path
+
+
+def test_a_folder_is_what_build_gives(whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    saved = hm.build(recipe(), tokenizer).save(tmp_path / "saved")
+    assert contents(saved) == contents(whole)
+    assert [path.name for path in whole.parent.iterdir()] == ["data"]
+
+
+def test_workers_and_hash_seeds_do_not_matter(
+    whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Spawned workers read the variable; this process has its own seed already.
+    monkeypatch.setenv("PYTHONHASHSEED", "17")
+    made = build_folder(recipe(), tokenizer, tmp_path / "data", workers=2)
+    assert contents(made.path) == contents(whole)
+
+
+def test_sizes_of_parts_groups_and_shards_do_not_change_rows(
+    whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "MOST_ROWS_PER_PART", 7)
+    assert contents(build_folder(recipe(), tokenizer, tmp_path / "parts").path) == contents(whole)
+    monkeypatch.setattr(folders, "MOST_ROWS_PER_GROUP", 9)
+    monkeypatch.setattr(folders, "GROUPS_PER_SHARD", 2)
+    made = build_folder(recipe(), tokenizer, tmp_path / "shards")
+    assert [shard["rows"] for shard in made.manifest["shards"]] == [18, 18, 18, 16]
+    assert list(made.rows) == list(Folder(whole).rows)
+
+
+def test_fewer_rows_are_the_first_rows(whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    fewer = build_folder(recipe(rows=40), tokenizer, tmp_path / "data")
+    assert list(fewer.rows) == list(Folder(whole).rows)[:40]
+
+
+def test_the_order_of_the_source_does_not_matter(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    rows = [mdqa_row(n) for n in range(12)]
+    shuffled = [rows[i] for i in (5, 11, 0, 3, 8, 1, 10, 2, 9, 4, 7, 6)]
+    made = []
+    for name, order in (("a", rows), ("b", shuffled)):
+        source = write_jsonl(tmp_path / f"{name}.jsonl", order)
+        made.append(build_folder(recipe(source=source, rows=12, length=1024), tokenizer, tmp_path / name))
+    assert list(made[0].rows) == list(made[1].rows)
+    assert made[0].manifest["shards"] == made[1].manifest["shards"]
+
+
+def test_progress_counts_every_row_once(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    seen: list[int] = []
+    build_folder(recipe(), tokenizer, tmp_path / "data", on_progress=seen.append)
+    assert seen == [0, 32, 32, 6]
+
+
+# ---- stopping
+
+
+def stop_after(count: int) -> Callable[[int], None]:
+    """A progress callback that interrupts, as Ctrl-C would, when `count` rows are done."""
+    done = 0
+
+    def progress(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if done >= count:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_ctrl_c_keeps_what_is_done(whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    out, seen = tmp_path / "data", []
+    with pytest.raises(Interrupted, match="stopped after 64 of 70 rows; the same command goes on"):
+        build_folder(recipe(), tokenizer, out, on_progress=stop_after(64))
+    assert not out.exists()
+    made = build_folder(recipe(), tokenizer, out, on_progress=seen.append)
+    assert seen == [64, 6]
+    assert contents(made.path) == contents(whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_parts_of_another_recipe_are_not_used(whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        build_folder(recipe(seed=1), tokenizer, tmp_path / "data", on_progress=stop_after(64))
+    assert contents(build_folder(recipe(), tokenizer, tmp_path / "data").path) == contents(whole)
+
+
+DEADLY = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
+
+
+def build_and_die(chosen: Recipe, tokenizer: PreTrainedTokenizerBase, out: Path, last: int) -> None:
+    """Build, and die without a word before file operation number `last` that touches the output."""
+    count = 0
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event in DEADLY and str(out.parent) in str(arguments[0]):
+            count += 1
+            if count == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+    build_folder(chosen, tokenizer, out)
+
+
+@pytest.fixture(scope="module")
+def processes() -> multiprocessing.context.ForkServerContext:
+    """Forks processes of a server that has imported all and started no thread."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["haymaker.parts"])
+    return context
+
+
+def test_a_build_killed_at_any_file_operation_ends_the_same(
+    whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, processes: Any
+) -> None:
+    killed = 0
+    for last in range(1, 1_000, 4):
+        out = tmp_path / str(last) / "data"
+        process = processes.Process(target=build_and_die, args=(recipe(), tokenizer, out, last))
+        process.start()
+        process.join()
+        if process.exitcode == 0:  # it has fewer operations
+            break
+        assert process.exitcode == -signal.SIGKILL
+        killed += 1
+        assert not out.exists() or contents(out) == contents(whole)
+        assert contents(build_folder(recipe(), tokenizer, out).path) == contents(whole)
+        assert [path.name for path in out.parent.iterdir()] == ["data"]
+    assert killed > 5
+
+
+def test_a_build_killed_at_random_moments_ends_the_same(
+    whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, processes: Any
+) -> None:
+    began = time.perf_counter()
+    build_folder(recipe(), tokenizer, tmp_path / "data")
+    seconds = time.perf_counter() - began
+    for share in (0.2, 0.5, 0.8):
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+        process = processes.Process(target=build_folder, args=(recipe(), tokenizer, tmp_path / "data"))
+        process.start()
+        process.join(share * seconds)
+        process.kill()
+        process.join()
+        assert contents(build_folder(recipe(), tokenizer, tmp_path / "data").path) == contents(whole)
+
+
+def test_a_second_build_of_the_same_folder_is_refused(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    def build_again(rows: int) -> None:
+        with pytest.raises(DataError, match="another build of it is running"):
+            build_folder(recipe(), tokenizer, tmp_path / "data")
+
+    assert len(build_folder(recipe(), tokenizer, tmp_path / "data", on_progress=build_again)) == ROWS
+
+
+# ---- what is there already
+
+
+def test_a_finished_folder_is_not_built_again(
+    whole: Path, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "make_missing", lambda *arguments: pytest.fail("built again"))
+    assert len(build_folder(recipe(), tokenizer, whole)) == ROWS
+
+
+def test_another_dataset_is_kept_unless_told(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    build_folder(recipe(rows=3), tokenizer, out)
+    before = contents(out)
+    with pytest.raises(DataError, match=r"another dataset \(rows: 3, here 4; seed: 0, here 5\)"):
+        build_folder(recipe(rows=4, seed=5), tokenizer, out)
+    assert contents(out) == before
+    assert len(build_folder(recipe(rows=4), tokenizer, out, overwrite=True)) == 4
+    hm.load_dataset(out)[:2].save(out, overwrite=True)
+    with pytest.raises(DataError, match="only 2 of the recipe's rows"):
+        build_folder(recipe(rows=4), tokenizer, out)
+
+
+def test_what_is_not_a_dataset_is_never_overwritten(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(DataError, match="not a dataset, so it is not overwritten"):
+        build_folder(recipe(), tokenizer, tmp_path / "mine", overwrite=True)
+    with pytest.raises(DataError, match="not a dataset, so it is not overwritten"):
+        hm.build(recipe(rows=1), tokenizer).save(tmp_path / "mine", overwrite=True)
+    assert contents(tmp_path / "mine") == {"thesis.txt": b"years of work"}
+
+
+def test_a_source_that_changed_between_runs_is_told(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    source, out = write_jsonl(tmp_path / "rows.jsonl", [mdqa_row(n) for n in range(4)]), tmp_path / "data"
+    chosen = recipe(source=source, rows=2, length=1024)
+    build_folder(chosen, tokenizer, out)
+    write_jsonl(tmp_path / "rows.jsonl", [mdqa_row(n) for n in range(5)])
+    with pytest.raises(DataError, match="a source file has other contents"):
+        build_folder(chosen, tokenizer, out)
+
+
+# ---- rows that cannot be built
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> str:
+    """A source of 40 rows; the evidence of ten of them takes more than 512 tokens."""
+    rows = [mdqa_row(n, distractors=2) for n in range(40)]
+    for row in rows[:10]:
+        row["ctxs"][0]["text"] += " And so it went on, year after year, as it had before." * 60
+    return write_jsonl(tmp_path / "uneven.jsonl", rows)
+
+
+def test_a_row_that_does_not_fit_stops_the_build(
+    uneven: str, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    with pytest.raises(LengthError, match="raise the length"):
+        build_folder(recipe(source=uneven, setting="real", rows=40, length=512), tokenizer, tmp_path / "data")
+    assert [path.name for path in tmp_path.iterdir()] == ["uneven.jsonl"]
+
+
+def test_rows_that_do_not_fit_are_counted_where_asked(
+    uneven: str, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    chosen = recipe(source=uneven, setting="real", rows=40, length=512, failed_rows="skip")
+    made = build_folder(chosen, tokenizer, tmp_path / "data")
+    assert len(made) == 30
+    assert len(made.manifest["failed"]) == 10
+    assert all("raise the length" in failure["reason"] for failure in made.manifest["failed"])
+    numbers = {json.loads(row["source"])["row"] for row in made.rows}
+    assert numbers | {failure["row"] for failure in made.manifest["failed"]} == set(range(40))
+    assert contents(hm.build(chosen, tokenizer).save(tmp_path / "saved")) == contents(made.path)
+    assert "30 of 40 asked for" in (made.path / "README.md").read_text()
+    assert len(build_folder(chosen, tokenizer, made.path)) == 30, "a finished folder, though rows are missing"
+    with pytest.raises(DataError, match="none of the 1 rows could be built"):
+        build_folder(chosen.changed(rows=1, length=64), tokenizer, tmp_path / "none")
