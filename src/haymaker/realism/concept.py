@@ -1,4 +1,4 @@
-"""Concept realism: the same facts as real text, a writer's text, a template, or pairs of numbers.
+"""Concept realism: the same facts as real text, a grammar's or a writer's text, a template, or pairs of numbers.
 
 A wording turns a chain of facts (one fact, or several of which each one's object is the next one's subject) into
 documents and one question about the last object.
@@ -9,11 +9,14 @@ from random import Random
 from typing import Any, Protocol, runtime_checkable
 
 from haymaker.miniature.world import ANSWER, EVIDENCE, Fact, Manner, World, question, statement
+from haymaker.realism.written import Written
 from haymaker.records import Label, Segment
+from haymaker.tasks.answers import marked
 from haymaker.tasks.base import Alternatives, Document, DocumentRole
 
 MANNERS: dict[str, Manner] = {"real": "real", "high": "writer", "low": "template"}
 WORDINGS = 8  # draws of a statement's wording, so that a tight length can take a shorter one
+MOST_USED = 0.9  # share of the numbers of one size that a row uses
 Draw = Callable[..., Random]  # randomness of one row for a purpose
 
 
@@ -81,11 +84,42 @@ def relabelled(piece: Segment, hop: int, answers: bool) -> Segment:
     return Segment(piece.text, labels if answers else tuple(label for label in labels if label != ANSWER))
 
 
-class Numbers:
-    """Facts as pairs in dictionaries of numbers: the symbolic concept."""
+class Told:
+    """Facts as a writer told them: a passage each, whose answers stand where the writer's text holds them."""
 
-    def __init__(self, length: int, draw: Draw) -> None:
+    def __init__(self, written: Written) -> None:
+        self.written = written
+
+    def gold(self, chain: Sequence[Fact]) -> tuple[Alternatives, ...]:
+        last = len(self.written.passages) - 1
+        return tuple((self.document(hop, hop == last),) for hop in range(last + 1))
+
+    def document(self, hop: int, answers: bool) -> Document:
+        text, evidence = self.written.passages[hop], Label("evidence", hop)
+        segments = marked(text, self.written.ranges[hop] if answers else (), ANSWER, (evidence,))
+        return Document(f"written: {text}", segments, "gold", self.written.title(hop))
+
+    def rival(self, fact: Fact, place: int) -> Alternatives:
+        raise NotImplementedError("a writer's rivals are other rows' passages")
+
+    def question(self, chain: Sequence[Fact]) -> tuple[str, str]:
+        return self.written.question, self.written.answer
+
+    def provenance(self) -> tuple[dict[str, Any], ...]:
+        return ({**self.written.provenance, "kind": "written"},)
+
+
+class Numbers:
+    """Facts as pairs in dictionaries of numbers: the symbolic concept.
+
+    `sizes` are pairs in a dictionary that holds a fact, `other_sizes` in one that holds none, to draw from.
+    """
+
+    def __init__(
+        self, length: int, draw: Draw, sizes: Sequence[int] = (2,), other_sizes: Sequence[int] = (2, 2, 2, 1, 3)
+    ) -> None:
         self.draw, self.symbols = draw, Symbols(draw("symbols"), digits_for(length))
+        self.sizes, self.other_sizes = sizes, other_sizes
 
     def gold(self, chain: Sequence[Fact]) -> tuple[Alternatives, ...]:
         last = len(chain) - 1
@@ -95,14 +129,16 @@ class Numbers:
         return self.document(fact, place, "competitor")
 
     def document(self, fact: Fact, place: int, role: DocumentRole, hop: int = 0, answers: bool = False) -> Alternatives:
-        """The fact as a pair in a dictionary of two; alone in it where the length is tight."""
+        """The fact as a pair at a chance place in a dictionary; alone in it where the length is tight."""
         rng = self.draw("pairs", role, place)
-        pair, other = [self.symbols.of(fact.subject), self.symbols.of(fact.object)], self.symbols.pair()
+        pair = [self.symbols.of(fact.subject), self.symbols.of(fact.object)]
+        share, size = rng.random(), rng.choice(self.sizes)
+        others = [self.symbols.pair() for _ in range(size - 1)]
+        at = size - 1 - int(share * size)
         labels = ((Label("evidence", hop),), (Label("evidence", hop), *([ANSWER] if answers else []))) * (
             role == "gold"
         )
-        before = rng.random() < 0.5
-        full = pair_document(pair, [other] * before, [other] * (not before), labels, role)
+        full = pair_document(pair, others[:at], others[at:], labels, role)
         return full, pair_document(pair, [], [], labels, role)
 
     def question(self, chain: Sequence[Fact]) -> tuple[str, str]:
@@ -119,15 +155,25 @@ class Symbols:
     def __init__(self, rng: Random, digits: int) -> None:
         self.rng, self.first, self.count = rng, 10 ** (digits - 1), 9 * 10 ** (digits - 1)
         self.used: set[str] = set()
+        self.outgrown = 0  # numbers used of fewer digits
         self.number_of: dict[str, str] = {}
 
     def fresh(self) -> str:
-        """A number that this row has not used. Callers keep use under half of all."""
+        """A number that this row has not used; one more digit where most are used up."""
+        if len(self.used) - self.outgrown > MOST_USED * self.count:
+            self.outgrown, self.first, self.count = len(self.used), 10 * self.first, 10 * self.count
         while True:
             number = str(self.first + int(self.rng.random() * self.count))
             if number not in self.used:
                 self.used.add(number)
                 return number
+
+    def fork(self, rng: Random) -> "Symbols":
+        """Symbols that go on from here with randomness of their own, and leave these as they are."""
+        other = Symbols(rng, 1)
+        other.first, other.count, other.outgrown = self.first, self.count, self.outgrown
+        other.used, other.number_of = set(self.used), dict(self.number_of)
+        return other
 
     def pair(self) -> tuple[str, str]:
         return self.fresh(), self.fresh()

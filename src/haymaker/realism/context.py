@@ -1,6 +1,6 @@
 """Context realism: varied passages, repeated padding, or dictionaries, as endless streams of documents."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import count
 from random import Random
@@ -51,10 +51,10 @@ def padding() -> Iterator[Document]:
         at += size
 
 
-def dictionaries(symbols: Symbols, rng: Random) -> Iterator[Document]:
-    """Dictionaries of numbers that no question asks for (the symbolic context), without end: mostly of two pairs."""
+def dictionaries(symbols: Symbols, rng: Random, sizes: Sequence[int]) -> Iterator[Document]:
+    """Dictionaries of numbers that no question asks for (the symbolic context), without end, of so many pairs."""
     while True:
-        yield dictionary(symbols, rng.choice((2, 2, 2, 1, 3)))
+        yield dictionary(symbols, rng.choice(sizes))
 
 
 def closing_dictionaries(symbols: Symbols) -> Iterator[Document]:

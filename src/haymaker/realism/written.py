@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,14 @@ class Written:
         """The answer that each passage has to hold."""
         return (*self.bridges, self.answer)
 
-    @property
+    @cached_property
     def ranges(self) -> tuple[tuple[Range, ...], ...]:
         """Of each passage, where its hop's answer stands in it (characters)."""
         pairs = zip(self.passages, self.step_answers, strict=True)
         return tuple(tuple(answer_ranges(passage, [answer])) for passage, answer in pairs)
+
+    def title(self, which: int) -> str:
+        return self.titles[which] if self.titles else ""
 
     @property
     def fault(self) -> str | None:
@@ -68,6 +72,11 @@ class Written:
         if len(self.step_answers) != len(self.passages):
             return "the writer gave not one passage an answer"
         return None if all(self.ranges) else "a written passage does not hold its answer"
+
+    def fault_for(self, passages: int) -> str | None:
+        """`fault`, or that it has another number of passages than its row's hops."""
+        other = len(self.passages) != passages
+        return self.fault or ("the writer gave another number of passages than the row has hops" if other else None)
 
 
 def read_written(path: str | Path) -> dict[str, Written]:

@@ -3,8 +3,9 @@
 from importlib import import_module
 from typing import cast
 
-from haymaker.config import TaskName
+from haymaker.config import Recipe, TaskName
 from haymaker.errors import ConfigError
+from haymaker.realism.written import Asked
 from haymaker.records import Example
 from haymaker.tasks.base import Task
 from haymaker.tasks.base import judge as judge_by
@@ -17,6 +18,20 @@ def task(name: str) -> Task:
     if name not in NAMES:
         raise ConfigError(f"task: no {name!r} here; there are {', '.join(NAMES)}")
     return cast(Task, import_module(f"haymaker.tasks.{name}"))
+
+
+def to_write(recipe: Recipe) -> list[Asked]:
+    """The rows of the recipe's source and split that a writer may write twins of; its answers go to `Recipe.written`.
+
+    Raises ConfigError where there is nothing to write.
+    """
+    asked = getattr(task(recipe.task), "asked", None)
+    if asked is None or recipe.source is None:
+        raise ConfigError(
+            f"source: a writer writes twins of real rows of mdqa, musique or summhay; found task {recipe.task} "
+            f"with source {recipe.source}"
+        )
+    return asked(recipe)
 
 
 def metrics_of(name: str) -> tuple[str, ...]:

@@ -6,11 +6,12 @@ from typing import Any
 
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
-from haymaker.miniature.grammar import RELATIONS, Relation
+from haymaker.miniature.grammar import RELATIONS
 from haymaker.miniature.world import BY_NAME, Fact, World
 from haymaker.realism import AXES
 from haymaker.realism.concept import Draw, Numbers, Prose, Wording, world_draw
 from haymaker.realism.context import closing_dictionaries, dictionaries, padding, passages
+from haymaker.realism.placeholders import template_relation as template_relation
 from haymaker.tasks.base import Document, Draft
 
 LIMITED = ("birthplace", "author", "founder", "spouse")  # of the world's real-limited, unless the recipe names its own
@@ -69,12 +70,20 @@ def wording_of(concept: str, length: int, draw: Draw) -> Wording:
 def context_of(context: str, wording: Wording, diverse: Documents, draw: Draw) -> tuple[Documents, Documents | None]:
     """Streams of further documents, and those to choose the last ones from."""
     if isinstance(wording, Numbers):
-        further = partial(dictionaries, wording.symbols, draw("dictionaries"))
+        further = partial(dictionaries, wording.symbols, draw("dictionaries"), wording.other_sizes)
         return further, partial(closing_dictionaries, wording.symbols)
     return (padding, None) if context == "low" else (diverse, None)
 
 
 # ---- the world's facts
+
+
+def world_of(recipe: Recipe) -> World:
+    """The miniature world of a recipe without a source; ConfigError for what only goes with one."""
+    for name in ("pool", "written"):
+        if recipe.source is None and getattr(recipe, name) is not None:
+            raise ConfigError(f"{name}: it goes with real rows; give their file as source, or leave {name} out")
+    return World(recipe.split, recipe.seed)
 
 
 def world_chain(recipe: Recipe, world: World, draw: Draw, hops: int) -> list[Fact]:
@@ -121,12 +130,6 @@ def limited_relations(recipe: Recipe) -> frozenset[str]:
     if unknown:
         raise ConfigError(f"relations: the world has no {', '.join(unknown)}; it has {', '.join(BY_NAME)}")
     return frozenset(recipe.relations or LIMITED)
-
-
-def template_relation(name: str) -> Relation:
-    """A relation known by its name alone."""
-    template, question = f"The {name} of {{x}} is {{y}}.", f"What is the {name} of {{x}}?"
-    return Relation(name, "person", "person", (template,), (template,), template, (question,), (question,))
 
 
 assert all(BY_NAME[name] in RELATIONS for name in LIMITED)

@@ -1,23 +1,21 @@
-"""What mdqa and musique do alike with rows of files: reading, choosing, and every setting over them."""
+"""What mdqa and musique do alike with rows of files: reading, choosing, and real rows as they are."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from haymaker.config import Recipe
 from haymaker.dataset import file_digest
 from haymaker.errors import ConfigError
-from haymaker.miniature.world import World
-from haymaker.randomness import keyed
 from haymaker.realism import AXES
-from haymaker.realism.concept import Draw
-from haymaker.realism.placeholders import LIMITED, placeholder_chain, relation_of
-from haymaker.tasks.answers import holds
+from haymaker.realism.placeholders import relation_of
+from haymaker.realism.written import Asked, Written, read_written
 from haymaker.tasks.base import Alternatives, Draft, Drafts, Style
-from haymaker.tasks.facts import facts_draft, template_relation, wording_of
-from haymaker.tasks.files import in_split, read_jsonl, sift
+from haymaker.tasks.files import in_split, sift
 from haymaker.tasks.pool import Passage, Pool, document_of, read_pool
+from haymaker.tasks.sources import open_rows
 
 
 @dataclass(frozen=True)
@@ -35,96 +33,124 @@ class FileRow:
         raise NotImplementedError
 
     @property
+    def evidence(self) -> tuple[Passage, ...]:
+        """The gold passages, one a hop."""
+        return self.passages[: len(self.steps)]
+
+    @property
     def distractors(self) -> tuple[Passage, ...]:
-        raise NotImplementedError
+        return self.passages[len(self.steps) :]
 
     @property
     def refused(self) -> tuple[str, ...]:
         """Texts that no further passage may hold."""
         return self.answers
 
+    @property
+    def source(self) -> dict[str, Any]:
+        """What a row says about where it comes from."""
+        return {"row_id": self.key, "hops": len(self.steps)}
+
     def gold(self) -> tuple[Alternatives, ...]:
         raise NotImplementedError
 
 
 Parse = Callable[[dict[str, Any], str], FileRow | str]
+LIMITED_OUT = "it asks for a relation other than the limited ones"
+UNWRITTEN = "the writer gave no text for it"
 
 
-def file_drafts_of(recipe: Recipe, style: Style, parse: Parse, draft: Callable[..., Draft]) -> Drafts:
-    """All usable rows of `recipe.source` in the recipe's split, in an order that the file's order does not change."""
+@dataclass(frozen=True)
+class FileRows:
+    """The usable rows of a source: those a recipe asks for, and a pool of passages that are nobody's evidence."""
+
+    dataset: str  # the source's name in rows
+    rows: list[FileRow]
+    pool: Pool
+    inputs: dict[str, str]
+    rejected: Counter[str]
+    written: dict[str, Written]  # a writer's texts by row key
+
+
+def read_file_rows(recipe: Recipe, dataset: str, parse: Parse, limited_to: Sequence[str]) -> FileRows:
+    """All usable rows of `recipe.source` in the recipe's split, in an order that the file's order does not change.
+
+    The pool holds no other split's evidence.
+    """
     assert recipe.source is not None
-    rows, rejected = sift(read_jsonl(recipe.source), parse)
-    distinct = {row.key: row for row in reversed(rows)}
-    if len(distinct) < len(rows):
-        rejected["the question stands in the file already"] = len(rows) - len(distinct)
-    further, inputs = read_pool(recipe.pool)
-    pool = Pool([*(passage for row in rows for passage in row.passages), *further], recipe.seed)
-    inputs[recipe.source] = file_digest(recipe.source)
-    asked = [row for row in distinct.values() if in_split(row.question, recipe.split, recipe.split_shares)]
+    opened = open_rows(recipe.source, recipe.split)
+    usable, rejected = sift(opened, parse)
+    distinct = {row.key: row for row in reversed(usable)}
+    if len(distinct) < len(usable):
+        rejected["the question stands in the file already"] = len(usable) - len(distinct)
+    asked = {key: row for key, row in distinct.items() if in_split(row.question, recipe.split, recipe.split_shares)}
+    further, inputs = read_pool(recipe.pool, recipe.split)
+    held_out = {passage.key for key, row in distinct.items() if key not in asked for passage in row.evidence}
+    passages = (passage for row in distinct.values() for passage in row.passages if passage.key not in held_out)
+    pool = Pool([*passages, *further], recipe.seed)
+    rows = sorted(asked.values(), key=lambda row: row.key)
     if recipe.setting == "real-limited":
-        asked = limited(asked, recipe.relations or LIMITED)
-    chosen = sorted(asked, key=lambda row: row.key)
-    return Drafts(lambda k: draft(recipe, chosen[k], pool), style, len(chosen), inputs, dict(rejected))
+        rows = limited(rows, recipe.relations or limited_to, rejected)
+    return FileRows(dataset, rows, pool, {**inputs, **opened.inputs}, rejected, {})
 
 
-def limited(rows: Sequence[FileRow], relations: Sequence[str]) -> list[FileRow]:
-    """Rows that ask for these relations alone."""
+def limited(rows: Sequence[FileRow], relations: Sequence[str], rejected: Counter[str]) -> list[FileRow]:
+    """Rows that ask for these relations alone; the others are counted."""
     kept = [row for row in rows if all(relation_of(question)[0] in relations for question, _ in row.steps)]
     if not kept:
         raise ConfigError(f"relations: no row of the source asks for {', '.join(relations)} alone")
+    if len(kept) < len(rows):
+        rejected[LIMITED_OUT] = len(rows) - len(kept)
     return kept
 
 
-def real_draft(recipe: Recipe, row: FileRow, pool: Pool, dataset: str) -> Draft:
-    """A row of a file in the recipe's setting: as it is, or its twin with an invented concept."""
-    source = {"dataset": dataset, "row_id": row.key[:20]}
-    if not recipe.setting.startswith("real"):
-        return synthetic_draft(recipe, row, pool, source)
+def with_written(recipe: Recipe, found: FileRows) -> FileRows:
+    """The rows that the recipe's writer gave usable texts for, where the setting takes a writer's; others counted."""
+    if recipe.written is None or AXES[recipe.setting][0] != "high":
+        return found
+    written, rejected, kept = read_written(recipe.written), Counter(found.rejected), []
+    for row in found.rows:
+        text = written.get(row.key)
+        fault = UNWRITTEN if text is None else text.fault_for(len(row.steps))
+        if fault is None:
+            kept.append(row)
+        else:
+            rejected[fault] += 1
+    texts = {row.key: written[row.key] for row in kept}
+    inputs = {**found.inputs, recipe.written: file_digest(recipe.written)}
+    return FileRows(found.dataset, kept, found.pool, inputs, rejected, texts)
+
+
+def file_drafts(recipe: Recipe, style: Style, found: FileRows, twin: Callable[..., Draft]) -> Drafts:
+    """Drafts of the rows: as they are in real settings, else their twins with an invented concept."""
+    found = with_written(recipe, found)
+
+    def draft(number: int) -> Draft:
+        row = found.rows[number]
+        return real_draft(recipe, row, found) if recipe.setting.startswith("real") else twin(recipe, row, found)
+
+    return Drafts(draft, style, len(found.rows), found.inputs, dict(found.rejected))
+
+
+def real_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:
+    """A row of a file as it is."""
     concept, context = AXES[recipe.setting]
     return Draft(
         question=row.question,
         answers=row.answers,
         gold=row.gold(),
         competitors=tuple((document_of(passage),) for passage in row.distractors),
-        further=partial(pool.documents, row.key, row.passages, row.refused),
-        closers=partial(pool.closers, row.key, row.passages, row.refused),
-        facts=[dataset, row.question],
+        further=partial(found.pool.documents, row.key, row.passages, row.refused),
+        closers=partial(found.pool.closers, row.key, row.passages, row.refused),
+        facts=[found.dataset, row.question],
         ranked=True,
         trim=True,
         concept=concept,
         context=context,
-        source={**source, "hops": len(row.steps)},
+        source={"dataset": found.dataset, **row.source},
     )
 
 
-def synthetic_draft(recipe: Recipe, row: FileRow, pool: Pool, source: dict[str, Any]) -> Draft:
-    """The row's twin: as many hops about invented entities, in the recipe's concept and context.
-
-    A varied context is the real row's: its own distractors, then passages of other questions; those that would give
-    the new answer away are refused.
-    """
-    draw: Draw = partial(keyed, recipe.seed, row.key)
-    concept, context = AXES[recipe.setting]
-    facts, stands_for = placeholder_chain(row.steps, template_relation, draw("placeholders"))
-    if concept == "high":  # the world's grammar is the writer where no language model is asked
-        facts, stands_for = World(recipe.split, recipe.seed).chain(draw("facts"), len(row.steps)), {}
-    wording = wording_of(concept, recipe.length, draw)
-    refused = [fact.object for fact in facts]
-    gold = row.passages[: len(row.steps)]
-    diverse = partial(pool.documents, row.key, row.passages, refused)
-    made = facts_draft(recipe, wording, facts, [], diverse, draw, source)
-    made = replace(
-        made,
-        facts=[source["dataset"], row.question],
-        provenance=(*made.provenance, {"kind": "placeholders", "stands_for": stands_for, "question": row.question}),
-    )
-    if context != "high":
-        return made
-    kept = [passage for passage in row.passages if passage not in gold and not gives_away(passage, refused)]
-    competitors = tuple((document_of(passage),) for passage in kept)
-    closers = partial(pool.closers, row.key, row.passages, refused)
-    return replace(made, competitors=competitors, least_competitors=0, closers=closers, ranked=True, trim=True)
-
-
-def gives_away(passage: Passage, refused: Sequence[str]) -> bool:
-    return holds(f"{passage.title} {passage.text}", refused)
+def asked_of(rows: Sequence[FileRow]) -> list[Asked]:
+    """What a writer is asked for to make these rows' twins."""
+    return [Asked(row.key, row.question, row.steps, tuple(p.text for p in row.evidence)) for row in rows]

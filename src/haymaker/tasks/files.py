@@ -58,8 +58,10 @@ def read_json(path: str | Path) -> Any:
         raise DataError(f"{path}: not JSON ({error})") from None
 
 
-def required(row: Mapping[str, Any], key: str, kind: type | tuple[type, ...], place: str) -> Any:
+def required(row: Any, key: str, kind: type | tuple[type, ...], place: str) -> Any:
     """row[key], checked to be of `kind`."""
+    if not isinstance(row, Mapping):
+        raise DataError(f"{place}: expected an object, found {type(row).__name__}")
     if key not in row:
         raise DataError(f"{place}: no {key!r} here; found {', '.join(sorted(row)) or 'nothing'}")
     if not isinstance(row[key], kind):
@@ -68,7 +70,7 @@ def required(row: Mapping[str, Any], key: str, kind: type | tuple[type, ...], pl
     return row[key]
 
 
-def texts_of(row: Mapping[str, Any], key: str, place: str) -> list[str]:
+def texts_of(row: Any, key: str, place: str) -> list[str]:
     """row[key], a list of texts."""
     values = required(row, key, list, place)
     wrong = [type(value).__name__ for value in values if not isinstance(value, str)]

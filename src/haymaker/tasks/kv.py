@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from haymaker.config import Recipe
-from haymaker.dataset import file_digest
 from haymaker.errors import ConfigError, DataError
 from haymaker.miniature.world import ANSWER, EVIDENCE, FILLER
 from haymaker.randomness import keyed
 from haymaker.records import Segment, digest
 from haymaker.tasks.base import Document, Draft, Drafts, Style, chosen_style
-from haymaker.tasks.files import read_jsonl, required, sift
+from haymaker.tasks.files import in_split, required, sift
+from haymaker.tasks.sources import open_rows
 
 METRICS = ("kv_accuracy",)
 OFFICIAL = Style(
@@ -35,10 +35,11 @@ def drafts(recipe: Recipe) -> Drafts:
     style = chosen_style(STYLES, recipe.prompt, "official")
     if recipe.source is None:
         return Drafts(partial(world_draft, recipe), style)
-    rows, rejected = sift(read_jsonl(recipe.source), parse_row)
+    opened = open_rows(recipe.source, recipe.split)
+    rows, rejected = sift(opened, parse_row)
+    rows = [row for row in rows if in_split(row[0][0], recipe.split, recipe.split_shares)]
     rows.sort(key=lambda row: digest(row[0][0]))
-    inputs = {recipe.source: file_digest(recipe.source)}
-    return Drafts(lambda k: draft_of(recipe, *rows[k]), style, len(rows), inputs, dict(rejected))
+    return Drafts(lambda k: draft_of(recipe, *rows[k]), style, len(rows), opened.inputs, dict(rejected))
 
 
 def world_draft(recipe: Recipe, row: int) -> Draft:

@@ -9,12 +9,13 @@ from typing import Any
 
 from haymaker.config import Recipe
 from haymaker.miniature.world import ANSWER, EVIDENCE
+from haymaker.realism.placeholders import LIMITED
 from haymaker.records import digest
 from haymaker.tasks.answers import answer_ranges, marked, occurrences
-from haymaker.tasks.base import Alternatives, Document, Draft, Drafts, Style
-from haymaker.tasks.file_rows import FileRow, file_drafts_of, real_draft
+from haymaker.tasks.base import Alternatives, Document
+from haymaker.tasks.file_rows import FileRow, FileRows, read_file_rows
 from haymaker.tasks.files import required, texts_of
-from haymaker.tasks.pool import Passage, Pool, passage_of
+from haymaker.tasks.pool import passage_of
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,10 @@ class MdqaRow(FileRow):
         segments = marked(passage.text, answer_ranges(passage.text, self.answers), ANSWER, (EVIDENCE,))
         return ((Document(passage.key, segments, "gold", passage.title),),)
 
-    @property
-    def distractors(self) -> tuple[Passage, ...]:
-        return self.passages[1:]
 
-
-def file_drafts(recipe: Recipe, style: Style) -> Drafts:
+def read(recipe: Recipe) -> FileRows:
     """All usable rows of `recipe.source`."""
-    return file_drafts_of(recipe, style, parse_row, draft)
-
-
-def draft(recipe: Recipe, row: FileRow, pool: Pool) -> Draft:
-    return real_draft(recipe, row, pool, "lost-in-the-middle")
+    return read_file_rows(recipe, "lost-in-the-middle", parse_row, LIMITED)
 
 
 def parse_row(row: dict[str, Any], place: str) -> MdqaRow | str:
@@ -50,7 +43,7 @@ def parse_row(row: dict[str, Any], place: str) -> MdqaRow | str:
     answers = [answer for answer in texts_of(row, "answers", place) if answer.strip()]
     contexts = required(row, "ctxs", list, place)
     passages = [passage_of(context, f"{place}, ctxs[{i}]") for i, context in enumerate(contexts)]
-    is_gold = [bool(context.get("isgold", False)) for context in contexts]
+    is_gold = [marked_gold(context, f"{place}, ctxs[{i}]") for i, context in enumerate(contexts)]
     if not question or not answers:
         return "the question or all answers are empty"
     if sum(is_gold) != 1:
@@ -62,3 +55,8 @@ def parse_row(row: dict[str, Any], place: str) -> MdqaRow | str:
     rest = [answer for answer in answers if answer not in found]
     others = [passage for passage, gold_one in zip(passages, is_gold, strict=True) if not gold_one]
     return MdqaRow(digest(question), question, (*found, *rest), (gold, *others))
+
+
+def marked_gold(context: dict[str, Any], place: str) -> bool:
+    """Whether a passage is marked gold; one without a mark is not."""
+    return context.get("isgold") is not None and bool(required(context, "isgold", (bool, int), place))

@@ -2,11 +2,13 @@
 
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
-from haymaker.miniature.world import World
+from haymaker.realism.written import Asked
 from haymaker.tasks.base import Draft, Drafts, Style, chosen_style
-from haymaker.tasks.facts import world_facts_draft
+from haymaker.tasks.facts import world_facts_draft, world_of
+from haymaker.tasks.file_rows import asked_of, file_drafts
 from haymaker.tasks.mdqa import DICTIONARIES, MINIATURE
-from haymaker.tasks.musique_files import file_drafts
+from haymaker.tasks.musique_files import read
+from haymaker.tasks.twins import twin_draft
 
 METRICS = ("musique_f1", "musique_em")
 PARAGRAPHS = Style(
@@ -25,10 +27,15 @@ def drafts(recipe: Recipe) -> Drafts:
         raise ConfigError(f"hops: MuSiQue's questions have 2 to 4, found {recipe.hops}")
     if recipe.source is not None:
         default = "dictionaries" if recipe.setting == "symbolic" else "paragraphs"
-        return file_drafts(recipe, chosen_style(STYLES, recipe.prompt, default))
-    world, hops = World(recipe.split, recipe.seed), recipe.hops or HOPS
+        return file_drafts(recipe, chosen_style(STYLES, recipe.prompt, default), read(recipe), twin_draft)
+    world, hops = world_of(recipe), recipe.hops or HOPS
 
     def draft(row: int) -> Draft:
         return world_facts_draft(recipe, world, row, hops[row % len(hops)])
 
     return Drafts(draft, chosen_style(STYLES, recipe.prompt, "miniature"))
+
+
+def asked(recipe: Recipe) -> list[Asked]:
+    """What a writer is asked for to make twins of the source's rows."""
+    return asked_of(read(recipe).rows)

@@ -10,12 +10,13 @@ from typing import Any
 from haymaker.config import Recipe
 from haymaker.errors import DataError
 from haymaker.miniature.world import ANSWER
+from haymaker.realism.placeholders import LIMITED_STEPS
 from haymaker.records import Label
 from haymaker.tasks.answers import answer_ranges, marked
-from haymaker.tasks.base import Alternatives, Document, Draft, Drafts, Style
-from haymaker.tasks.file_rows import FileRow, file_drafts_of, real_draft
+from haymaker.tasks.base import Alternatives, Document
+from haymaker.tasks.file_rows import FileRow, FileRows, read_file_rows
 from haymaker.tasks.files import required, texts_of
-from haymaker.tasks.pool import Passage, Pool, passage_of
+from haymaker.tasks.pool import Passage, passage_of
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,16 @@ class MusiqueRow(FileRow):
         return self.hops
 
     @property
-    def distractors(self) -> tuple[Passage, ...]:
-        return self.passages[len(self.hops) :]
-
-    @property
     def refused(self) -> tuple[str, ...]:
         return (*self.answers, *(answer for _, answer in self.hops))
 
+    @property
+    def source(self) -> dict[str, Any]:
+        """With the decomposition: question and answer of every hop, "#1" for the first one's answer."""
+        return {**super().source, "decomposition": [list(hop) for hop in self.hops]}
+
     def gold(self) -> tuple[Alternatives, ...]:
-        return tuple((self.document(hop, passage),) for hop, passage in enumerate(self.passages[: len(self.hops)]))
+        return tuple((self.document(hop, passage),) for hop, passage in enumerate(self.evidence))
 
     def document(self, hop: int, passage: Passage) -> Document:
         last = hop == len(self.hops) - 1
@@ -47,7 +49,7 @@ class MusiqueRow(FileRow):
         )
 
 
-def file_drafts(recipe: Recipe, style: Style) -> Drafts:
+def read(recipe: Recipe) -> FileRows:
     """All usable rows of `recipe.source`, those with the recipe's numbers of hops."""
     wanted = recipe.hops
 
@@ -57,11 +59,7 @@ def file_drafts(recipe: Recipe, style: Style) -> Drafts:
             return "another number of hops was asked for"
         return found
 
-    return file_drafts_of(recipe, style, parse, draft)
-
-
-def draft(recipe: Recipe, row: FileRow, pool: Pool) -> Draft:
-    return real_draft(recipe, row, pool, "musique")
+    return read_file_rows(recipe, "musique", parse, LIMITED_STEPS)
 
 
 def parse_row(row: dict[str, Any], place: str) -> MusiqueRow | str:

@@ -1,15 +1,17 @@
 """A needle in a haystack: one sentence gives somebody a number, other sentences give others theirs (Kamradt; RULER)."""
 
 from functools import partial
+from random import Random
 
 from haymaker.config import Recipe
+from haymaker.errors import ConfigError
 from haymaker.miniature.grammar import Relation
 from haymaker.miniature.world import Fact, World
 from haymaker.realism import AXES
 from haymaker.realism.concept import Draw, world_draw
 from haymaker.realism.context import passages
 from haymaker.tasks.base import Draft, Drafts, Style, chosen_style
-from haymaker.tasks.facts import Documents, facts_draft, wording_of
+from haymaker.tasks.facts import TRIES, Documents, facts_draft, no_name_holds_another, wording_of, world_of
 from haymaker.tasks.pool import Pool, read_pool
 
 METRICS = ("ruler_part", "ruler_all")
@@ -40,14 +42,14 @@ DIGITS = 7
 
 def drafts(recipe: Recipe) -> Drafts:
     """All rows: needles in passages of the world, or in those of `recipe.source` (title and text, or plain text)."""
-    world, inputs, pool = World(recipe.split, recipe.seed), {}, None
+    world, inputs, pool = world_of(recipe), {}, None
     if recipe.source is not None:
-        found, inputs = read_pool(recipe.source)
+        found, inputs = read_pool(recipe.source, recipe.split)
         pool = Pool(found, recipe.seed)
 
     def draft(row: int) -> Draft:
         draw = world_draw(world, row)
-        needles = [needle(world, draw, i) for i in range(1 + max(recipe.competitors, recipe.padding_competitors))]
+        needles = distinct_needles(world, draw, 1 + max(recipe.competitors, recipe.padding_competitors))
         diverse: Documents = partial(passages, world, draw("passages"))
         if pool is not None:
             diverse = partial(pool.documents, f"niah {row}", (), [needles[0].object])
@@ -58,6 +60,20 @@ def drafts(recipe: Recipe) -> Drafts:
     return Drafts(draft, chosen_style(STYLES, recipe.prompt, "haystack"), inputs=inputs)
 
 
-def needle(world: World, draw: Draw, which: int) -> Fact:
-    rng = draw("needle", which)
+def distinct_needles(world: World, draw: Draw, count: int) -> list[Fact]:
+    """Needles of which no name stands inside another and no number comes twice."""
+    found: list[Fact] = []
+    for which in range(count):
+        for attempt in range(TRIES):
+            drawn = needle(world, draw("needle", which, *([attempt] if attempt else [])))
+            names = [drawn.subject, *(one.subject for one in found)]
+            if no_name_holds_another(names) and drawn.object not in {one.object for one in found}:
+                found.append(drawn)
+                break
+        else:
+            raise ConfigError(f"competitors: the world gave only {len(found)} needles of {count}")
+    return found
+
+
+def needle(world: World, rng: Random) -> Fact:
     return Fact(NUMBER, world.name(rng), str(rng.randrange(10 ** (DIGITS - 1), 10**DIGITS)))

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import count, islice
+from pathlib import Path
 from typing import Any
 
-from haymaker.dataset import file_digest
 from haymaker.errors import DataError
 from haymaker.miniature.world import FILLER
 from haymaker.randomness import keyed, shuffle
@@ -14,6 +14,7 @@ from haymaker.records import Segment, digest
 from haymaker.tasks.answers import holds
 from haymaker.tasks.base import Document
 from haymaker.tasks.files import read_json, read_jsonl, read_text, required
+from haymaker.tasks.sources import HubRows, open_rows
 
 CLOSERS = 128  # passages of the pool that may close a row
 
@@ -70,18 +71,25 @@ def allowed(
             return
 
 
-def read_pool(path: str | None) -> tuple[list[Passage], dict[str, str]]:
-    """Passages of a pool file (a JSON list, or one object a line, of title and text), and the file's digest."""
+def read_pool(path: str | None, split: str) -> tuple[list[Passage], dict[str, str]]:
+    """Passages of a pool and its digest: a JSON list or one object a line, of title and text; a dataset of the hub of
+    such rows; or a text (.txt) with blank lines between passages."""
     if path is None:
         return [], {}
-    start = next(read_text(path), "").lstrip()
-    items: Iterable[tuple[str, Any]]
-    if start.startswith("["):
-        values = read_json(path)
-        items = ((f"{path}, item {i}", value) for i, value in enumerate(values))
-    else:
-        items = read_jsonl(path)
-    return [passage_of(value, place) for place, value in items], {path: file_digest(path)}
+    rows = open_rows(path, split)
+    if isinstance(rows, HubRows):
+        return [passage_of(value, place) for place, value in rows], rows.inputs
+    return [passage_of(value, place) for place, value in file_items(path)], rows.inputs
+
+
+def file_items(path: str) -> Iterable[tuple[str, Any]]:
+    """(place, object) of every passage of a file."""
+    if Path(path.removesuffix(".gz")).suffix == ".txt":
+        blocks = "".join(read_text(path)).split("\n\n")
+        return [(path, {"text": block.strip()}) for block in blocks if block.strip()]
+    if next(read_text(path), "").lstrip().startswith("["):
+        return [(f"{path}, item {i}", value) for i, value in enumerate(read_json(path))]
+    return read_jsonl(path)
 
 
 def passage_of(value: Any, place: str) -> Passage:

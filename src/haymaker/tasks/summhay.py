@@ -16,7 +16,9 @@ from haymaker.realism.concept import Draw, Symbols, digits_for, world_draw
 from haymaker.realism.context import padding_document, stock
 from haymaker.records import Example, Label, Segment
 from haymaker.tasks.base import Alternatives, Document, Draft, Drafts, Style, chosen_style
-from haymaker.tasks.summhay_files import file_drafts, lists_of
+from haymaker.tasks.facts import world_of
+from haymaker.tasks.summhay_rows import asked as asked
+from haymaker.tasks.summhay_rows import file_drafts, lists_of
 
 METRICS = ("citation_f1", "citation_f1_lenient")
 MINIATURE = Style(
@@ -44,7 +46,7 @@ def drafts(recipe: Recipe) -> Drafts:
     """All rows of the recipe: the miniature world's insights, or those of `recipe.source`, a topic's json."""
     if recipe.source is not None:
         return file_drafts(recipe, chosen_style(STYLES, recipe.prompt, "haystack"))
-    world = World(recipe.split, recipe.seed)
+    world = world_of(recipe)
     return Drafts(partial(world_draft, recipe, world), chosen_style(STYLES, recipe.prompt, "miniature"))
 
 

@@ -1,14 +1,12 @@
 """SummHay's topic json: documents (document_id, document_text, insights_included), subtopics with insights.
 
-Every insight that documents carry is a question. A row takes as many of its carriers as leave half of the length to
-other documents of the topic; which sentence of a carrier says it is found once, when the row is written.
+Every insight that documents carry is a question. A topic that is broken is a DataError naming file and place.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 from math import log
 from pathlib import Path
 from typing import Any
@@ -17,21 +15,14 @@ from haymaker.config import Recipe
 from haymaker.dataset import file_digest
 from haymaker.errors import DataError
 from haymaker.metrics import normalise
-from haymaker.miniature.world import FILLER
-from haymaker.randomness import keyed, shuffle
 from haymaker.realism import AXES
-from haymaker.realism.concept import Draw, Symbols, digits_for
-from haymaker.realism.context import filler_document, padding_document
-from haymaker.records import Label, Segment, digest
-from haymaker.tasks.base import Document, Draft, Drafts, Style
-from haymaker.tasks.files import in_split, read_json, required
-
-CHARACTERS_PER_TOKEN = 3.0  # low, so that carriers leave room; the fit itself counts tokens
-MOST_CARRIERS = 8
-EVIDENCE = Label("evidence", -1)
-SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?]+(?=\s|$)|\n|$)(?:[\"”’)]+)?")
-QUANTITY = re.compile(r"\d")  # real-limited: insights that state a quantity or a date
-FORMS = ("{} This was noted by several observers.", "According to reports, {}", "Much was made of one point: {}")
+from haymaker.realism.placeholders import QUANTITY
+from haymaker.realism.written import Written, read_written
+from haymaker.records import digest
+from haymaker.tasks.file_rows import LIMITED_OUT, UNWRITTEN
+from haymaker.tasks.files import in_split, read_json, required, texts_of
+from haymaker.tasks.pool import Passage, Pool, read_pool
+from haymaker.tasks.sources import HubRows, hub_name
 
 
 @dataclass(frozen=True)
@@ -42,11 +33,18 @@ class Topic:
     texts: Mapping[str, str]  # document id -> text
     insights: Mapping[str, str]  # insight id -> its wording
     carriers: Mapping[str, tuple[str, ...]]  # insight id -> ids of the documents that carry it
-    rarity: Mapping[str, float]  # word -> log of documents over documents that hold it
+
+    @cached_property
+    def rarity(self) -> dict[str, float]:
+        """Of every word, the log of documents over documents that hold it."""
+        held = Counter(word for text in self.texts.values() for word in set(normalise(text).split()))
+        return {word: log((1 + len(self.texts)) / count) for word, count in held.items()}
 
 
 @dataclass(frozen=True)
 class Question:
+    """One insight of a topic, to be cited."""
+
     topic: Topic
     insight: str
 
@@ -55,26 +53,81 @@ class Question:
         return self.topic.insights[self.insight]
 
     @property
+    def carriers(self) -> tuple[str, ...]:
+        return self.topic.carriers.get(self.insight, ())
+
+    @cached_property
     def key(self) -> str:
         return digest([self.topic.key, self.insight])
 
 
-def file_drafts(recipe: Recipe, style: Style) -> Drafts:
-    """All insights of `recipe.source` (a topic's json, or a folder of them) that documents carry."""
+@dataclass(frozen=True)
+class Haystacks:
+    """A source's questions that a recipe asks, and documents beyond a topic's own: other topics', then the pool's."""
+
+    questions: list[Question]
+    beyond: Pool
+    inputs: dict[str, str]
+    rejected: Counter[str]
+    written: dict[str, Written]  # a writer's texts by question key
+
+
+def read(recipe: Recipe) -> Haystacks:
+    """All insights of `recipe.source` (a topic's json, a folder of them, a dataset of the hub) that documents carry,
+    in an order that the files' order does not change."""
     assert recipe.source is not None
-    paths = topic_files(Path(recipe.source))
-    questions: list[Question] = []
+    values, inputs = topic_values(recipe.source, recipe.split)
+    topics = [read_topic(value, place) for place, value in values]
+    further, pool_inputs = read_pool(recipe.pool, recipe.split)
+    own = (Passage("", text) for topic in topics for text in topic.texts.values()) if len(topics) > 1 else ()
     rejected: Counter[str] = Counter()
-    for path in paths:
-        topic = read_topic(path)
-        questions += [Question(topic, insight) for insight in topic.insights if topic.carriers.get(insight)]
-        rejected["no document carries the insight"] += sum(not topic.carriers.get(i) for i in topic.insights)
-    chosen = [q for q in questions if in_split(q.text, recipe.split, recipe.split_shares)]
-    if recipe.setting == "real-limited":
-        chosen = [question for question in chosen if QUANTITY.search(question.text)]
-    chosen.sort(key=lambda question: question.key)
-    inputs = {str(path): file_digest(path) for path in paths}
-    return Drafts(lambda k: draft(recipe, chosen[k]), style, len(chosen), inputs, dict(+rejected))
+    questions = list(questions_of(recipe, topics, rejected))
+    questions.sort(key=lambda question: question.key)
+    return Haystacks(questions, Pool([*own, *further], recipe.seed), {**inputs, **pool_inputs}, rejected, {})
+
+
+def questions_of(recipe: Recipe, topics: list[Topic], rejected: Counter[str]) -> Iterator[Question]:
+    """The topics' insights that the recipe asks for; those that are of no use are counted."""
+    for topic in topics:
+        for insight, text in topic.insights.items():
+            question = Question(topic, insight)
+            if not text.strip():
+                rejected["the insight is empty"] += 1
+            elif not question.carriers:
+                rejected["no document carries the insight"] += 1
+            elif not in_split(text, recipe.split, recipe.split_shares):
+                continue
+            elif recipe.setting == "real-limited" and not QUANTITY.search(text):
+                rejected[LIMITED_OUT] += 1
+            else:
+                yield question
+
+
+def with_written(recipe: Recipe, found: Haystacks) -> Haystacks:
+    """The questions that the recipe's writer gave usable texts for, where the setting takes a writer's."""
+    if recipe.written is None or AXES[recipe.setting][0] != "high":
+        return found
+    written, rejected, kept = read_written(recipe.written), Counter(found.rejected), []
+    for question in found.questions:
+        text = written.get(question.key)
+        fault = UNWRITTEN if text is None else text.fault
+        if fault is None:
+            kept.append(question)
+        else:
+            rejected[fault] += 1
+    texts = {question.key: written[question.key] for question in kept}
+    inputs = {**found.inputs, recipe.written: file_digest(recipe.written)}
+    return replace(found, questions=kept, inputs=inputs, rejected=rejected, written=texts)
+
+
+def topic_values(source: str, split: str) -> tuple[list[tuple[str, Any]], dict[str, str]]:
+    """(place, topic) of everything a source holds, and its digests."""
+    name = hub_name(source, split)
+    if name is not None:
+        rows = HubRows(name)
+        return list(rows), rows.inputs
+    paths = topic_files(Path(source))
+    return [(str(path), read_json(path)) for path in paths], {str(path): file_digest(path) for path in paths}
 
 
 def topic_files(source: Path) -> list[Path]:
@@ -86,150 +139,25 @@ def topic_files(source: Path) -> list[Path]:
     return found
 
 
-def read_topic(path: Path) -> Topic:
-    """A topic's file, checked."""
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a topic (an object), found {type(value).__name__}")
-    insights = {}
-    for i, subtopic in enumerate(required(value, "subtopics", list, str(path))):
-        for j, insight in enumerate(required(subtopic, "insights", list, f"{path}, subtopics[{i}]")):
-            place = f"{path}, subtopics[{i}].insights[{j}]"
-            insights[required(insight, "insight_id", str, place)] = required(insight, "insight", str, place)
+def read_topic(value: Any, place: str) -> Topic:
+    """A topic, checked."""
+    insights: dict[str, str] = {}
+    for i, subtopic in enumerate(required(value, "subtopics", list, place)):
+        for j, insight in enumerate(required(subtopic, "insights", list, f"{place}, subtopics[{i}]")):
+            where = f"{place}, subtopics[{i}].insights[{j}]"
+            insights[required(insight, "insight_id", str, where)] = required(insight, "insight", str, where)
     texts: dict[str, str] = {}
     carriers: dict[str, list[str]] = {}
-    for i, document in enumerate(required(value, "documents", list, str(path))):
-        place = f"{path}, documents[{i}]"
-        key = required(document, "document_id", str, place)
-        texts[key] = required(document, "document_text", str, place).strip()
-        for insight in required(document, "insights_included", list, place):
+    for i, document in enumerate(required(value, "documents", list, place)):
+        where = f"{place}, documents[{i}]"
+        key = required(document, "document_id", str, where)
+        if key in texts:
+            raise DataError(f"{where}: document_id {key!r} stands in the topic already; expected one document each")
+        texts[key] = required(document, "document_text", str, where).strip()
+        for insight in dict.fromkeys(texts_of(document, "insights_included", where)):
             carriers.setdefault(insight, []).append(key)
     unknown = sorted(set(carriers) - set(insights))
     if unknown:
-        raise DataError(f"{path}: documents carry insights that no subtopic has: {', '.join(unknown[:3])}")
+        raise DataError(f"{place}: documents carry insights that no subtopic has: {', '.join(unknown[:3])}")
     key = str(value.get("topic_id") or digest(sorted(texts)))
-    return Topic(key, texts, insights, {i: tuple(sorted(found)) for i, found in carriers.items()}, rarity_of(texts))
-
-
-def rarity_of(texts: Mapping[str, str]) -> dict[str, float]:
-    held = Counter(word for text in texts.values() for word in set(normalise(text).split()))
-    return {word: log((1 + len(texts)) / count) for word, count in held.items()}
-
-
-def draft(recipe: Recipe, question: Question) -> Draft:
-    """One insight's row in the recipe's setting."""
-    draw: Draw = partial(keyed, recipe.seed, question.key)
-    topic, (concept, context) = question.topic, AXES[recipe.setting]
-    carriers = chosen_carriers(recipe, question, draw)
-    others = [key for key in topic.texts if key not in topic.carriers[question.insight]]
-    base = Draft(
-        question=question.text,
-        answers=(),
-        cites=True,
-        gold=(),
-        competitors=(),
-        further=partial(documents_of, topic, others, draw),
-        facts=[topic.key, question.insight],
-        trim=True,
-        concept=concept,
-        context=context,
-        source={"dataset": "summhay", "topic": topic.key, "row_id": question.insight, "carriers": len(carriers)},
-    )
-    if concept == "real":
-        found = [real_carrier(topic, key, question.text) for key in carriers]
-        similarity = [round(score, 3) for _, score in found]
-        provenance = ({"kind": "evidence_found", "similarity": similarity},)
-        return replace(base, gold=tuple((document,) for document, _ in found), provenance=provenance)
-    if concept == "symbolic":
-        return symbolic(recipe, base, len(carriers), draw)
-    return made(base, topic, others, len(carriers), draw)
-
-
-def chosen_carriers(recipe: Recipe, question: Question, draw: Draw) -> list[str]:
-    """Carriers in the row's own order, as many as take half of the length at most, one at least."""
-    carriers = question.topic.carriers[question.insight]
-    order = [carriers[i] for i in shuffle(len(carriers), draw("carriers"))]
-    room = 0.5 * recipe.length * CHARACTERS_PER_TOKEN
-    kept: list[str] = []
-    for key in order[:MOST_CARRIERS]:
-        room -= len(question.topic.texts[key])
-        if kept and room < 0:
-            break
-        kept.append(key)
-    return kept
-
-
-def documents_of(topic: Topic, keys: Sequence[str], draw: Draw) -> Iterator[Document]:
-    """Documents of the topic that do not carry the insight, in the row's own order."""
-    for i in shuffle(len(keys), draw("documents")):
-        yield filler_document(keys[i], topic.texts[keys[i]])
-
-
-def real_carrier(topic: Topic, key: str, insight: str) -> tuple[Document, float]:
-    """A carrier with the sentence that says the insight marked, and how sure that is (0 to 1)."""
-    text = topic.texts[key]
-    start, stop, score = closest_sentence(text, insight, topic.rarity)
-    pieces = (Segment(text[:start], (FILLER,)), Segment(text[start:stop], (EVIDENCE,)), Segment(text[stop:], (FILLER,)))
-    return Document(key, tuple(piece for piece in pieces if piece.text), "gold"), score
-
-
-def closest_sentence(text: str, insight: str, rarity: Mapping[str, float]) -> tuple[int, int, float]:
-    """The sentence that shares most of the insight's words, rare ones counting more; its share of them."""
-    words = set(normalise(insight).split())
-    whole = sum(rarity.get(word, 0.0) for word in words) or 1.0
-    best = (0, len(text), -1.0)
-    for match in SENTENCE.finditer(text):
-        sentence = match.group().strip()
-        if sentence:
-            shared = words & set(normalise(sentence).split())
-            score = sum(rarity.get(word, 0.0) for word in sorted(shared)) / whole
-            start = match.start() + match.group().index(sentence)
-            best = max(best, (start, start + len(sentence), score), key=lambda found: found[2])
-    return best
-
-
-def made(base: Draft, topic: Topic, others: Sequence[str], carriers: int, draw: Draw) -> Draft:
-    """The insight put into other documents as one sentence: in a writer's form (high) or as it is (low)."""
-    rng = draw("made")
-    hosts = rng.sample(list(others), min(carriers, len(others)))
-    hosts += [hosts[i % len(hosts)] if hosts else "" for i in range(carriers - len(hosts))]
-    gold = []
-    for i, host in enumerate(hosts):
-        form = rng.choice(FORMS) if base.concept == "high" else "{}"
-        text = padding_document(i % 5, 12).text if base.context == "low" else topic.texts.get(host, "")
-        ends = [match.end() for match in SENTENCE.finditer(text)]
-        at = rng.choice(ends) if ends else 0
-        said = form.format(base.question)
-        pieces = (Segment(text[:at].rstrip() + " ", (FILLER,)), Segment(said, (EVIDENCE,)))
-        after = text[at:].strip()
-        tail = (Segment(f" {after}", (FILLER,)),) if after else ()
-        gold.append((Document(f"made {i} in {host}", (*pieces, *tail), "gold"),))
-    free = [key for key in others if key not in hosts]
-    further = partial(long_padding, draw) if base.context == "low" else partial(documents_of, topic, free, draw)
-    provenance = ({"kind": "written", "by": "grammar" if base.concept == "high" else "template"},)
-    return replace(base, gold=tuple(gold), further=further, trim=base.context != "low", provenance=provenance)
-
-
-def long_padding(draw: Draw) -> Iterator[Document]:
-    rng = draw("padding")
-    while True:
-        yield padding_document(rng.randrange(5), rng.choice((24, 18, 12, 6, 3, 2, 1)))
-
-
-def symbolic(recipe: Recipe, base: Draft, carriers: int, draw: Draw) -> Draft:
-    """Lists of numbers; the insight is one of them."""
-    symbols, rng = Symbols(draw("symbols"), digits_for(recipe.length)), draw("lists")
-    number = symbols.of(base.question)
-    gold = []
-    for i in range(carriers):
-        start, stop = Segment(f"{{{symbols.fresh()}, "), Segment(f", {symbols.fresh()}}}")
-        gold.append((Document(f"list {i}", (start, Segment(number, (EVIDENCE,)), stop), "gold"),))
-    provenance = ({"kind": "symbol_map", "symbol_of": dict(symbols.number_of)},)
-    further = partial(lists_of, symbols, rng)
-    return replace(base, question=number, gold=tuple(gold), further=further, trim=False, provenance=provenance)
-
-
-def lists_of(symbols: Symbols, rng: Any) -> Iterator[Document]:
-    while True:
-        text = f"{{{', '.join(symbols.fresh() for _ in range(rng.choice((3, 4, 2, 5))))}}}"
-        yield filler_document(text, text)
+    return Topic(key, texts, insights, {i: tuple(sorted(found)) for i, found in carriers.items()})

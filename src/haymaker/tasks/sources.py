@@ -1,0 +1,113 @@
+"""Where real rows come from: a file, or a dataset of the Hugging Face hub, told apart by name.
+
+`org/name` that is no file here is a dataset of the hub; `:config`, `@revision` and `#split` may follow. Without a split
+the hub's train, validation or test stands for the recipe's train, dev or test.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from haymaker.dataset import file_digest
+from haymaker.errors import ConfigError, DataError
+from haymaker.tasks.files import read_jsonl
+
+HUB_NAME = re.compile(
+    r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(?::(?P<config>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?(?:#(?P<split>\w+))?"
+)
+FILE_ENDINGS = (".json", ".jsonl", ".gz", ".txt", ".zst", ".parquet")
+HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
+COMMIT = re.compile(r"@([0-9a-f]{40})(?:/|$)")
+
+
+@dataclass(frozen=True)
+class HubName:
+    """A dataset of the hub, as a recipe's `source` names it."""
+
+    name: str
+    config: str | None
+    revision: str | None
+    split: str
+
+    def __str__(self) -> str:
+        parts = ((":", self.config), ("@", self.revision), ("#", self.split))
+        return self.name + "".join(mark + part for mark, part in parts if part)
+
+
+def hub_name(source: str, split: str) -> HubName | None:
+    """The dataset of the hub that a source names; None for the path of a file."""
+    match = HUB_NAME.fullmatch(source)
+    if match is None or Path(source).exists() or source.endswith(FILE_ENDINGS):
+        return None
+    found = match.groupdict()
+    return HubName(found["name"], found["config"], found["revision"], found["split"] or HUB_SPLITS[split])
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """The rows of a jsonl file. Reading raises DataError naming file and line."""
+
+    path: str
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(place, row) of every line; `place` names file and line for messages."""
+        return read_jsonl(self.path)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The file and its sha256."""
+        return {self.path: file_digest(self.path)}
+
+
+class HubRows:
+    """The rows of a dataset of the hub. Raises DataError where it cannot be fetched."""
+
+    def __init__(self, name: HubName) -> None:
+        self.name, self.table = name, fetched(name)
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(place, row) of every row; `place` names dataset and row, from 0, for messages."""
+        for number, row in enumerate(self.table):
+            yield f"{self.name}, row {number}", dict(row)
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """The dataset, with the commit it was fetched at where the client knows it, and a sha256 of its rows."""
+        sums = getattr(self.table.info, "download_checksums", None) or {}
+        commits = {match.group(1) for match in map(COMMIT.search, sums) if match}
+        revision = commits.pop() if len(commits) == 1 else self.name.revision
+        known = HubName(self.name.name, self.name.config, revision, self.name.split)
+        whole = hashlib.sha256()
+        for _, row in self:
+            whole.update(f"{json.dumps(row, sort_keys=True, default=str)}\n".encode())
+        return {f"hub:{known}": whole.hexdigest()}
+
+
+def fetched(name: HubName) -> Any:
+    """One split of a dataset of the hub, as the `datasets` client loads it."""
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise ConfigError(
+            f"source: {name.name} is no file here, and a dataset of the hub needs the datasets package; "
+            "pip install datasets, or give the path of a file"
+        ) from None
+    try:
+        return load_dataset(name.name, name.config, revision=name.revision, split=name.split)
+    except (OSError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"source: {name.name} is no file here, and the hub did not give it as {name} ({said[:200]}); "
+            "give the path of a file, or a dataset's name with its :config, @revision or #split"
+        ) from None
+
+
+def open_rows(source: str, split: str) -> FileRows | HubRows:
+    """The rows of a jsonl file, or of a dataset of the hub."""
+    name = hub_name(source, split)
+    return FileRows(source) if name is None else HubRows(name)

@@ -1,0 +1,115 @@
+"""Twins of real rows: the same question's hops about invented entities, in a recipe's concept and context.
+
+high: a writer's texts where the recipe names them, else the miniature world's grammar. low: templates about
+placeholders ("The author of Work 417 is Person 288."). symbolic: dictionaries of three or four pairs of numbers (Xiong
+et al. 2024), a chain of look-ups where there are several hops.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain as chained
+from itertools import islice
+from typing import Any
+
+from haymaker.config import Recipe
+from haymaker.miniature.world import Fact, World
+from haymaker.randomness import keyed, shuffle
+from haymaker.realism import AXES
+from haymaker.realism.concept import Draw, Numbers, Prose, Symbols, Told, Wording
+from haymaker.realism.context import closing_dictionaries, dictionaries
+from haymaker.realism.placeholders import placeholder_chain, placeholder_rivals, template_relation
+from haymaker.realism.written import Written
+from haymaker.records import Segment
+from haymaker.tasks.answers import holds
+from haymaker.tasks.base import Alternatives, Document, Draft
+from haymaker.tasks.facts import facts_draft, world_rivals
+from haymaker.tasks.file_rows import FileRow, FileRows
+from haymaker.tasks.pool import Passage, document_of
+
+PAIRS = (3, 4)  # of a dictionary (Xiong et al. 2024)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The invented entities of one row: its chain of facts, rival facts, how they are worded, what they stand for."""
+
+    wording: Wording
+    chain: Sequence[Fact]
+    rivals: Sequence[Fact] = ()
+    told_rivals: tuple[Alternatives, ...] = ()  # those of a writer, worded already
+    stands_for: dict[str, str] = field(default_factory=dict)
+
+
+def twin_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:
+    """The row's twin in the recipe's concept and context.
+
+    A varied context is the real row's: its own distractors, then passages of other questions; those that would give
+    the new answer, or that of a hop, away are refused.
+    """
+    draw: Draw = partial(keyed, recipe.seed, row.key)
+    concept, context = AXES[recipe.setting]
+    count = recipe.padding_competitors if context == "low" else recipe.competitors
+    cast = cast_of(recipe, concept, row, found, count, draw)
+    refused = [fact.object for fact in cast.chain]
+    own = [passage for passage in row.distractors if not gives_away(passage, refused)]
+    pooled = partial(found.pool.documents, row.key, row.passages, refused)
+    source = {"dataset": found.dataset, **row.source}
+    diverse = lambda: chained(map(document_of, own), pooled())  # noqa: E731 - a stream to be opened anew
+    made = facts_draft(recipe, cast.wording, cast.chain, cast.rivals, diverse, draw, source)
+    made = replace(
+        made,
+        competitors=(*made.competitors, *cast.told_rivals),
+        facts=[found.dataset, row.question],
+        provenance=(*made.provenance, placeholders_record(row, cast)),
+    )
+    if isinstance(cast.wording, Numbers):
+        return with_dictionaries(made, cast.wording.symbols, draw)
+    if context == "low":
+        return made
+    return replace(made, closers=partial(found.pool.closers, row.key, row.passages, refused), trim=True)
+
+
+def with_dictionaries(draft: Draft, symbols: Symbols, draw: Draw) -> Draft:
+    """The draft among dictionaries that are the same each time they are asked for."""
+    closers = tuple(closing_dictionaries(symbols))
+    further = lambda: dictionaries(symbols.fork(draw("numbers")), draw("dictionaries"), PAIRS)  # noqa: E731 - a stream
+    return replace(draft, further=further, closers=lambda: iter(closers))
+
+
+def placeholders_record(row: FileRow, cast: Cast) -> dict[str, Any]:
+    """What a twin's names stand for in the real row, and the real question."""
+    return {"kind": "placeholders", "stands_for": cast.stands_for, "question": row.question}
+
+
+def cast_of(recipe: Recipe, concept: str, row: FileRow, found: FileRows, count: int, draw: Draw) -> Cast:
+    """Who stands in for the row's entities, with `count` rivals."""
+    written = found.written.get(row.key)
+    if concept == "high" and written is not None:
+        facts = [Fact(template_relation("written"), "", answer) for answer in written.step_answers]
+        return Cast(Told(written), facts, told_rivals=told_rivals(row, written, found, count, draw))
+    if concept == "high":  # the world's grammar is the writer where no language model was asked
+        world = World(recipe.split, recipe.seed)
+        facts = world.chain(draw("facts"), len(row.steps))
+        return Cast(Prose(concept, draw), facts, world_rivals(world, draw, facts, count))
+    facts, stands_for = placeholder_chain(row.steps, draw("placeholders"))
+    wording = Numbers(recipe.length, draw, PAIRS, PAIRS) if concept == "symbolic" else Prose(concept, draw)
+    rivals = placeholder_rivals(facts, count, draw("placeholder rivals"))
+    return Cast(wording, facts, rivals, stands_for=stands_for)
+
+
+def told_rivals(
+    row: FileRow, written: Written, found: FileRows, count: int, draw: Draw
+) -> tuple[tuple[Document, ...], ...]:
+    """Passages that the writer wrote for other rows, `count` of them where there are as many without this answer."""
+    others = sorted(key for key in found.written if key != row.key)
+    order = (found.written[others[i]] for i in shuffle(len(others), draw("told rivals")))
+    texts = ((text, other.title(i)) for other in order for i, text in enumerate(other.passages))
+    kept = ((text, title) for text, title in texts if not holds(f"{title} {text}", written.step_answers))
+    return tuple(
+        (Document(f"written: {text}", (Segment(text),), "competitor", title),) for text, title in islice(kept, count)
+    )
+
+
+def gives_away(passage: Passage, refused: Sequence[str]) -> bool:
+    return holds(f"{passage.title} {passage.text}", refused)
