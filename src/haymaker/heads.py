@@ -36,7 +36,7 @@ def detect_heads(
     needle: Sequence[str] | None = None,
     batch: int = 8,
     on_progress: Progress | None = None,
-    answer: Answer | None = None,
+    answer: str | None = None,
     new_tokens: int = 32,
 ) -> HeadScores:
     """Scores every head on every example with one pass each.
@@ -62,7 +62,7 @@ def detect_all(
     needle: Sequence[str] | None = None,
     batch: int = 8,
     on_progress: Progress | None = None,
-    answer: Answer | None = None,
+    answer: str | None = None,
     new_tokens: int = 32,
 ) -> dict[str, HeadScores]:
     """`detect_heads` for several metrics from the same pass, by name. All read the same answers."""
@@ -106,14 +106,16 @@ def known(metrics: Sequence[str]) -> dict[str, Detector]:
     return {metric: DETECTORS[metric] for metric in metrics}
 
 
-def answer_of(detectors: dict[str, Detector], answer: Answer | None) -> Answer:
+def answer_of(detectors: dict[str, Detector], answer: str | None) -> Answer:
     """Which answers to read, unless told: gold, but own where a detector is defined on those alone."""
-    if answer not in (None, "gold", "own"):
-        raise ConfigError(f"answer: expected gold or own, found {answer!r}")
     only = [name for name, detector in detectors.items() if detector.own_only]
-    if answer == "gold" and only:
+    if answer == "own" or (answer is None and only):
+        return "own"
+    if answer not in (None, "gold"):
+        raise ConfigError(f"answer: expected gold or own, found {answer!r}")
+    if only:
         raise ConfigError(f"{only[0]} is defined on the model's own answers: use answer='own', or the metric copy")
-    return answer or ("own" if only else "gold")
+    return "gold"
 
 
 def check_lengths(encoded: Sequence[Encoded], context: int) -> None:
