@@ -46,7 +46,7 @@ class Dataset(Sequence[Example]):
     def __getitem__(self, index: slice) -> "Dataset": ...
     def __getitem__(self, index: int | slice) -> "Example | Dataset":
         if isinstance(index, slice):
-            chosen = self.table.take(list(range(*index.indices(len(self)))))
+            chosen = self.table.take(pa.array(range(*index.indices(len(self))), pa.int64()))
             return Dataset(chosen, {**self.manifest, "rows": chosen.num_rows})
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of a dataset of {len(self)}")
