@@ -55,6 +55,10 @@ class Recipe(Frozen):
     chat_template: bool | None = Field(default=None, description="None uses the tokenizer's template if it has one")
     documents: int | None = Field(default=None, ge=1, description="that many documents, instead of filling the length")
     gold_position: int | None = Field(default=None, ge=0, description="documents before the gold one; None: by plan")
+    nested: tuple[int, ...] | None = Field(
+        default=None, description="lengths that share one plan: a longer row holds the documents of a shorter one"
+    )
+    matched: bool = Field(default=False, description="twins of all settings: same tokens in all, same evidence places")
     depth: float | None = Field(default=None, ge=0, le=1, description="share of the context before gold; None: by plan")
     failed_rows: Literal["stop", "skip"] = Field(default="stop", description="at a row that cannot be built")
 

@@ -1,88 +1,31 @@
 """Token counts and token places of pieces of a prompt, each piece tokenised once and in its place.
 
-A piece is tokenised between what stands before and after it in a prompt. Where no token crosses its ends it is closed,
-and the tokens of a prompt of closed pieces are those of its pieces, one after another: they add up exactly. A row with
-a piece that is not closed has to be tokenised whole.
+A prompt is cut into pieces at the same place between any two documents: where, the tokenizer decides (one that joins a
+full stop with the line break behind it is cut behind the break, one that joins the break with what follows before it).
+Where no token crosses a piece's ends it is closed, and the tokens of a prompt of closed pieces are those of its pieces,
+one after another: they add up exactly. A row with a piece that is not closed has to be tokenised whole.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.errors import DataError, ModelError
-from haymaker.records import Label, Segment
+from haymaker.pieces import Ending, Numbering, Offsets, Opening, Piece, Places, pieces_of
+from haymaker.records import Segment
 from haymaker.tasks.base import Document, Style
 from haymaker.tokens import answer_ids, apply_template
 
 BEFORE = "a."  # stands before a run of pieces; its tokens are not counted
 DUMMY = Document("dummy", (Segment("a"),), title="a")
+ENDINGS = ("a.", "a", "a)", "a.\u201d", 'a"', "a?", "1", "a: ", "a\n", "}")  # how documents end, to find a cut
 RUN_CHARACTERS = 16_384  # a tokenizer's time may grow with the square of its text, so runs are short
-KEPT_PIECES = 200_000
+KEPT_PIECES = 60_000  # of the younger half; documents that come again stay, others leave after a while
 ENDING_CHARACTERS = 24
 LABELS_AT_ONCE = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A document's tokens as number 1 of a prompt, with the separator before it. Places count from its first token."""
-
-    tokens: int
-    body: int  # where the body starts
-    end: int  # where the document ends; a separator may share its last token
-    marks: tuple[tuple[Label, int, int], ...]
-    closed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Numbering:
-    """What a document's number does to its tokens."""
-
-    extra: int  # tokens beyond those of number 1
-    lead: int  # tokens before the document's first one, of the separator
-    number: tuple[int, int]  # where the number itself stands
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What stands before the documents: special tokens, template, instruction."""
-
-    tokens: int  # such that the first document's piece starts here, as if its separator were there
-    first: int  # the first document's first token
-    instruction: tuple[int, int]
-    closed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """What stands after the documents: question, template, special tokens. Places count from the last piece's end."""
-
-    tokens: int
-    question: tuple[int, int]
-    closed: bool
-
-
-class Offsets:
-    """Character ranges of a text's tokens."""
-
-    def __init__(self, encoding) -> None:
-        flat = np.fromiter(chain.from_iterable(encoding.offsets), np.int64, 2 * len(encoding))
-        self.starts, self.stops = flat[::2], flat[1::2]
-
-    def holding(self, character: int) -> int:
-        """The first token that ends behind the character's start: the one that holds it."""
-        return int(self.stops.searchsorted(character, side="right"))
-
-    def before(self, character: int) -> int:
-        """How many tokens start before the character."""
-        return int(self.starts.searchsorted(character, side="left"))
-
-    def parted(self, character: int) -> bool:
-        """Whether no token stands on both sides of this place."""
-        return self.holding(character) == self.before(character)
 
 
 class Measure:
@@ -98,10 +41,14 @@ class Measure:
         self.use_template = bool(tokenizer.chat_template) if chat_template is None else chat_template
         self.special_before, self.special_after = special_tokens(tokenizer, self.use_template)
         self.prefix, self.suffix = self.frame()
-        self.kept: dict[tuple[str, str, tuple[Any, ...]], Piece] = {}
-        self.numbers: dict[int, Numbering] = {}
-        self.closings: dict[str, Closing] = {}
+        self.young: dict[Any, Piece] = {}
+        self.old: dict[Any, Piece] = {}
+        self.numbers: list[Numbering] = []
+        self.number_sums = [0]
+        self.endings: dict[tuple[str, int, str], Ending] = {}
+        self.answers: dict[tuple[str, str], int] = {}
         self.spent = 0  # tokens tokenised so far
+        self.cut = self.best_cut()
         self.dummy = self.measure([DUMMY])[0]
         self.opening = self.measure_opening()
 
@@ -132,19 +79,44 @@ class Measure:
             )
         return text
 
+    def best_cut(self) -> int:
+        """Characters of what stands between two documents that belong to the first one's piece.
+
+        Of all places between a document's end and its neighbour's number or title, the one that no token crosses after
+        most endings; the first of them where several do as well.
+        """
+        last = len(self.style.joiner) + len(self.style.document.partition("{")[0])
+        documents = [Document(ending, (Segment(ending),), title="a") for ending in ENDINGS]
+        text, places = self.draw(documents, cut=0)
+        offsets = self.offsets([text])[0]
+        ends = np.array([stop for _, _, stop, _ in places])
+        return max(range(last + 1), key=lambda cut: (offsets.parted(ends + cut).sum(), -cut))
+
     # ---- pieces
 
     def pieces(self, documents: Sequence[Document]) -> list[Piece]:
         """The documents' pieces; what was measured before is not measured again."""
         # A passage may be gold for several questions, with other marks each time.
-        keys = [(d.key, d.text, d.marks if d.role == "gold" else ()) for d in documents]
-        missing = {key: document for key, document in zip(keys, documents, strict=True) if key not in self.kept}
+        keys = [(d.key, d.text, d.marks) if d.role == "gold" else (d.key, d.text) for d in documents]
+        known = self.young
+        missing: dict[Any, Document] = {}
+        for key, document in zip(keys, documents, strict=True):
+            if key not in known:
+                piece = self.old.get(key)
+                if piece is None:
+                    missing[key] = document
+                else:
+                    known[key] = piece
         if missing:
-            if len(self.kept) > KEPT_PIECES:
-                self.kept.clear()
-                missing = dict(zip(keys, documents, strict=True))
-            self.kept |= zip(missing, self.measure(list(missing.values())), strict=True)
-        return [self.kept[key] for key in keys]
+            known.update(zip(missing, self.measure(list(missing.values())), strict=True))
+        found = [known[key] for key in keys]
+        if len(known) > KEPT_PIECES:
+            self.young, self.old = {}, known
+        return found
+
+    def costs(self, documents: Sequence[Document]) -> list[int]:
+        """Tokens of the documents as number 1."""
+        return [piece.tokens for piece in self.pieces(documents)]
 
     def measure(self, documents: Sequence[Document]) -> list[Piece]:
         """Pieces of documents that were not measured yet, tokenised in runs."""
@@ -157,64 +129,33 @@ class Measure:
             runs[-1].append(document)
             size += len(document.text)
         drawn = [self.draw(run) for run in runs]
-        measured = zip(runs, drawn, self.offsets([text for text, _ in drawn]), strict=True)
-        return [
-            self.piece(document, place, offsets)
-            for run, (_, places), offsets in measured
-            for document, place in zip(run, places, strict=True)
-        ]
+        joiner = len(self.style.joiner)
+        found: list[Piece] = []
+        for run, (_, places), offsets in zip(runs, drawn, self.offsets([text for text, _ in drawn]), strict=True):
+            found += pieces_of(run, places, joiner, offsets)
+        return found
 
-    def draw(self, documents: Sequence[Document], number: int = 1) -> tuple[str, list[tuple[int, int, int, int]]]:
+    def draw(self, documents: Sequence[Document], number: int = 1, cut: int | None = None) -> tuple[str, Places]:
         """The documents as neighbours in a prompt; of each, where its piece, its body, its text and its piece end."""
-        left, right = self.style.separator
+        joiner, cut = self.style.joiner, self.cut if cut is None else cut
         parts, places, at = [BEFORE], [], len(BEFORE)
         for document in documents:
             before, after = self.style.around(document.title, number)
-            body = at + len(right) + len(before)
+            body = at + len(joiner) + len(before)
             stop = body + len(document.text) + len(after)
-            parts += [right, before, document.text, after, left]
-            places.append((at, body, stop, stop + len(left)))
-            at = stop + len(left)
-        return "".join((*parts, right, self.style.around(DUMMY.title, 1)[0], DUMMY.text)), places
-
-    def piece(self, document: Document, place: tuple[int, int, int, int], offsets: Offsets) -> Piece:
-        start, body, stop, end = place
-        first = offsets.before(start)
-        marks = tuple(
-            (label, offsets.holding(body + span.start) - first, offsets.before(body + span.stop) - first)
-            for label, span in document.marks
-        )
-        return Piece(
-            tokens=offsets.before(end) - first,
-            body=offsets.holding(body) - first,
-            end=offsets.before(stop) - first,
-            marks=marks,
-            closed=offsets.parted(start) and offsets.parted(end),
-        )
-
-    def numbering(self, number: int) -> Numbering:
-        """What the number does to a document's tokens."""
-        if number not in self.numbers:
-            wanted = [n for n in range(number, number + LABELS_AT_ONCE) if n not in self.numbers]
-            drawn = [self.draw([DUMMY], n) for n in wanted]
-            for n, (_, places), offsets in zip(wanted, drawn, self.offsets([text for text, _ in drawn]), strict=True):
-                self.numbers[n] = self.numbered(n, places[0], offsets)
-        return self.numbers[number]
-
-    def numbered(self, number: int, place: tuple[int, int, int, int], offsets: Offsets) -> Numbering:
-        start, body, _, _ = place
-        first, label = offsets.before(start), start + len(self.style.separator[1])
-        at, length = self.style.number_place(number)
-        stands = (offsets.holding(label + at) - first, offsets.before(label + at + length) - first)
-        extra = offsets.holding(body) - first - self.dummy.body
-        return Numbering(extra, offsets.holding(label) - first, stands if length else (0, 0))
+            parts += [joiner, before, document.text, after]
+            places.append((at + cut, body, stop, stop + cut))
+            at = stop
+        return "".join((*parts, joiner, self.style.around(DUMMY.title, 1)[0], DUMMY.text)), places
 
     def first_words(self, document: Document, tokens: int) -> str:
         """The document's first words, about as many as its piece can hold within `tokens`."""
-        text, places = self.draw([document])
+        share = tokens / max(1, self.pieces([document])[0].tokens)
+        start = document.text[: max(0, int(1.25 * share * len(document.text))) + 4 * ENDING_CHARACTERS]
+        text, places = self.draw([replace(document, segments=(Segment(start),))])
         start, body, _, _ = places[0]
         offsets = self.offsets([text])[0]
-        last = min(offsets.before(start) + tokens, len(offsets.starts)) - 1
+        last = min(offsets.before(start) + tokens, len(offsets)) - 1
         if last < 0 or offsets.stops[last] <= body:
             return ""
         return document.text[: int(offsets.stops[last]) - body].rpartition(" ")[0]
@@ -224,6 +165,30 @@ class Measure:
         found = self.offsets([text])[0]
         return np.stack([found.starts, found.stops], axis=1)
 
+    # ---- numbers
+
+    def numbering(self, number: int) -> Numbering:
+        """What the number does to a document's tokens."""
+        while number >= len(self.numbers):
+            wanted = range(len(self.numbers), len(self.numbers) + LABELS_AT_ONCE)
+            drawn = [self.draw([DUMMY], n) for n in wanted]
+            for n, (_, places), offsets in zip(wanted, drawn, self.offsets([text for text, _ in drawn]), strict=True):
+                self.numbers.append(self.numbered(n, places[0], offsets))
+                self.number_sums.append(self.number_sums[-1] + self.numbers[-1].extra * (n > 0))
+        return self.numbers[number]
+
+    def numbers_cost(self, count: int, first: int = 1) -> int:
+        """Tokens that the numbers of `count` documents take beyond those of as many documents number 1."""
+        self.numbering(first + count)
+        return self.number_sums[first + count] - self.number_sums[first]
+
+    def numbered(self, number: int, place: tuple[int, int, int, int], offsets: Offsets) -> Numbering:
+        start, body, _, _ = place
+        first, label = int(offsets.before(start)), start - self.cut + len(self.style.joiner)
+        at, length = self.style.number_place(number)
+        stands = (int(offsets.holding(label + at)) - first, int(offsets.before(label + at + length)) - first)
+        return Numbering(int(offsets.holding(body)) - first - self.dummy.body, stands if length else (0, 0))
+
     # ---- the ends of a prompt
 
     def measure_opening(self) -> Opening:
@@ -232,49 +197,69 @@ class Measure:
         before, after = self.style.around(DUMMY.title, 1)
         text = self.prefix + self.style.head + before + DUMMY.text + after
         offsets = self.offsets([text])[0]
-        body = offsets.holding(start + len(before))
-        head = (offsets.holding(len(self.prefix)), offsets.before(start)) if self.style.head else (0, 0)
+        body, cut = int(offsets.holding(start + len(before))), start + max(0, self.cut - len(self.style.joiner))
+        head = (int(offsets.holding(len(self.prefix))), int(offsets.before(start))) if self.style.head else (0, 0)
         special = self.special_before
         return Opening(
             tokens=special + body - self.dummy.body,
-            first=special + offsets.holding(start),
+            first=special + int(offsets.holding(start)),
             instruction=(special + head[0], special + head[1]),
-            closed=offsets.parted(start) and self.dummy.closed,
+            closed=bool(offsets.parted(cut)) and self.dummy.closed,
         )
 
-    def closing(self, question: str) -> Closing:
-        """Question, template and special tokens, measured after a last document."""
-        if question not in self.closings:
-            self.closings = {question: self.measure_closing(question)}
-        return self.closings[question]
+    def ending(self, last: Document, question: str) -> Ending:
+        """What the question, template and special tokens add behind this last document."""
+        key = *self.window(last), question
+        if key not in self.endings:
+            if len(self.endings) > LABELS_AT_ONCE:
+                self.endings.clear()
+            self.endings[key] = self.measure_ending(*key)
+        return self.endings[key]
 
-    def measure_closing(self, question: str) -> Closing:
-        right = self.style.separator[1]
-        before, after = self.style.around(DUMMY.title, 1)
-        lead, tail = self.style.tail_around(question)
-        text = BEFORE + right + before + DUMMY.text + after
-        stop, asked = len(text), len(text) + len(lead)
-        offsets = self.offsets([text + lead + question + tail + self.suffix])[0]
-        first = offsets.before(len(BEFORE)) + self.dummy.tokens
-        place = (offsets.holding(asked) - first, offsets.before(asked + len(question)) - first)
-        tokens = len(offsets.starts) - first + self.special_after
-        closed = offsets.parted(len(BEFORE)) and (offsets.parted(stop) or bool(self.style.separator[0]))
-        return Closing(tokens, place, closed)
+    def window(self, last: Document) -> tuple[str, int]:
+        """The document's end, and where in it tokens part: enough to tell how its last token joins what follows."""
+        before, after = self.style.around(last.title, 1)
+        text = last.text + after
+        start = text.rfind(" ", 0, max(0, len(text) - ENDING_CHARACTERS))
+        return (text[start:], 0) if start >= 0 else (self.style.joiner + before + text, self.cut)
 
-    def closes(self, last: Document, question: str) -> bool:
-        """Whether no token joins this last document and what follows the documents."""
-        if self.style.separator[0]:  # what follows takes the place of a shared separator; `closing` has measured that
-            return True
-        ending = (last.text + self.style.around(last.title, 1)[1])[-ENDING_CHARACTERS:]
-        lead, _ = self.style.tail_around(question)
-        return self.offsets([ending + lead + question[:ENDING_CHARACTERS]])[0].parted(len(ending))
+    def measure_ending(self, window: str, parting: int, question: str) -> Ending:
+        stop, (lead, tail) = len(BEFORE) + len(window), self.style.tail_around(question)
+        asked = stop + len(lead)
+        another = self.style.joiner + self.style.around(DUMMY.title, 1)[0] + DUMMY.text
+        texts = (BEFORE + window + another, BEFORE + window + lead + question + tail + self.suffix)
+        going_on, ending = self.offsets(texts)
+        pieces, before = int(going_on.before(stop + self.cut)), int(going_on.before(stop))
+        alike = common_start(going_on.starts[:before], ending.starts[: ending.before(stop)])
+        sure = int(min([stop, *going_on.starts[alike:before][:1], *ending.starts[alike:][:1]]))
+        return Ending(
+            tokens=len(ending) - pieces + self.special_after,
+            end=int(ending.before(stop)) - before,
+            unsure=stop - sure,
+            question=(int(ending.holding(asked)) - pieces, int(ending.before(asked + len(question))) - pieces),
+            closed=bool(
+                sure > len(BEFORE) + parting
+                and ending.parted(len(BEFORE) + parting)
+                and going_on.parted(stop + self.cut)
+            ),
+        )
 
     def answer(self, question: str, answer: str) -> int:
         """Tokens of the answer that follows the prompt, end token included."""
-        lead, tail = self.style.tail_around(question)
-        ids = answer_ids(lead + question + tail + self.suffix, answer, self.tokenizer, self.use_template)
-        self.spent += 2 * len(ids)
-        return len(ids)
+        if (question, answer) not in self.answers:
+            lead, tail = self.style.tail_around(question)
+            ids = answer_ids(lead + question + tail + self.suffix, answer, self.tokenizer, self.use_template)
+            self.spent += 2 * len(ids)
+            if len(self.answers) > LABELS_AT_ONCE:
+                self.answers.clear()
+            self.answers[question, answer] = len(ids)
+        return self.answers[question, answer]
+
+
+def common_start(one: np.ndarray, other: np.ndarray) -> int:
+    """How many of their first numbers two arrays share."""
+    size = min(len(one), len(other))
+    return int(np.append(np.flatnonzero(one[:size] != other[:size]), size)[0])
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase, use_template: bool) -> tuple[int, int]:

@@ -1,0 +1,108 @@
+"""Documents of a stream with what they cost, read about as far as they are needed, and the choice of a last few."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from haymaker.errors import LengthError
+from haymaker.measure import Measure
+from haymaker.tasks.base import Document
+
+
+class Stream:
+    """Documents of a stream with their costs. What was read stays, so that a row can be planned again."""
+
+    def __init__(self, documents: Iterator[Document], measure: Measure) -> None:
+        self.source, self.measure = documents, measure
+        self.seen: list[Document] = []
+        self.costs: list[int] = []
+        self.at = 0
+        self.used: frozenset[int] = frozenset()  # of those ahead, the ones that an inner row holds
+
+    def read(self, stop: int) -> int:
+        """Have the documents before `stop` ready where the stream has them; how many there are."""
+        missing = stop - len(self.seen)
+        if missing > 0:
+            batch = [document for document, _ in zip(self.source, range(missing), strict=False)]
+            self.seen += batch
+            self.costs += self.measure.costs(batch)
+        return len(self.seen)
+
+    def next(self, room: int) -> tuple[Document, int]:
+        """The next document and its tokens; `room` says about how many more will be asked for."""
+        while self.at in self.used:
+            self.at += 1
+        if self.at >= len(self.seen):
+            mean = sum(self.costs) // len(self.costs) if self.costs else room // 2
+            if self.read(self.at + max(1, min(256, room // max(1, mean)))) <= self.at:
+                raise LengthError(
+                    f"length: all {len(self.seen)} further documents leave {room} tokens unfilled; "
+                    "give more rows, a pool of passages, or a smaller length"
+                )
+        self.at += 1
+        return self.seen[self.at - 1], self.costs[self.at - 1]
+
+    def back(self) -> None:
+        self.at -= 1
+
+    def ahead(self, count: int) -> list[int]:
+        """Places of the next documents, without taking them."""
+        found: list[int] = []
+        at = self.at
+        while len(found) < count and at < self.read(at + count - len(found)):
+            found += [at] * (at not in self.used)
+            at += 1
+        return found
+
+    def take(self, count: int) -> list[Document]:
+        found = self.ahead(count)
+        self.at = found[-1] + 1 if found else self.at
+        return [self.seen[at] for at in found]
+
+
+class Supply:
+    """Where a draft's further documents come from: a stream, and some to choose the last ones from."""
+
+    def __init__(self, stream: Stream, closers: list[Document] | None = None) -> None:
+        self.stream, self.closers = stream, closers  # None: the last ones are what comes next in the stream
+        self.used: frozenset[str] = frozenset()  # keys of closers that a row holds
+        self.places: list[int] = []  # of the choices given last, in the stream
+
+    @property
+    def state(self) -> tuple[int, frozenset[int], frozenset[str]]:
+        """What a plan has used up, to plan again from here."""
+        return self.stream.at, self.stream.used, self.used
+
+    @state.setter
+    def state(self, state: tuple[int, frozenset[int], frozenset[str]]) -> None:
+        self.stream.at, self.stream.used, self.used = state
+
+    def choices(self, count: int, taken: Iterable[Document]) -> list[Document]:
+        """Documents to choose the last ones from."""
+        if self.closers:
+            held = self.used | {document.key for document in taken}
+            return [document for document in self.closers if document.key not in held]
+        self.places = self.stream.ahead(count)
+        return [self.stream.seen[at] for at in self.places]
+
+    def use(self, choices: Sequence[Document], picked: Iterable[int]) -> None:
+        """Give those picked of the choices to no longer row again."""
+        if self.closers:
+            self.used |= {choices[i].key for i in picked}
+        else:
+            self.stream.used |= {self.places[i] for i in picked}
+
+
+def closest_sum(costs: Sequence[int], room: int) -> list[int]:
+    """Indices of costs whose sum comes closest to `room` from below, earlier ones first (subset sum over bit sets)."""
+    if room <= 0:
+        return []
+    mask = (1 << (room + 1)) - 1
+    reach = [1]
+    for cost in costs:
+        reach.append((reach[-1] | reach[-1] << cost) & mask)
+    total = reach[-1].bit_length() - 1
+    picked = []
+    for i in range(len(costs), 0, -1):
+        if not reach[i - 1] >> total & 1:
+            picked.append(i - 1)
+            total -= costs[i - 1]
+    return picked[::-1]
