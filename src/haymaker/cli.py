@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from haymaker import __version__
-from haymaker.commands import causal, data, data_folder, models, results, show, study
+from haymaker.commands import causal, data, data_folder, models, results, show, study, write
 from haymaker.console import note
 from haymaker.errors import ConfigError, HaymakerError, Interrupted
 
@@ -70,6 +70,7 @@ def options(
 
 data.register(app)
 show.register(app)
+write.register(app)
 app.add_typer(data_folder.app, name="data")
 models.register(app)
 causal.register(app)

@@ -1,14 +1,16 @@
 """Tasks: each a file that reads real rows, writes synthetic ones and names the metrics that judge an answer."""
 
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from haymaker.config import Recipe, TaskName
 from haymaker.errors import ConfigError
-from haymaker.realism.written import Asked
 from haymaker.records import Example
 from haymaker.tasks.base import Task
 from haymaker.tasks.base import judge as judge_by
+
+if TYPE_CHECKING:  # realism.written reads answers, of this package
+    from haymaker.realism.written import Asked
 
 NAMES: tuple[TaskName, ...] = ("mdqa", "musique", "summhay", "niah", "kv")
 
@@ -20,7 +22,7 @@ def task(name: str) -> Task:
     return cast(Task, import_module(f"haymaker.tasks.{name}"))
 
 
-def to_write(recipe: Recipe) -> list[Asked]:
+def to_write(recipe: Recipe) -> "list[Asked]":
     """The rows of the recipe's source and split that a writer may write twins of; its answers go to `Recipe.written`.
 
     Raises ConfigError where there is nothing to write.
