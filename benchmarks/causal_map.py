@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from haymaker.branches import Trunk, heads_of
 from haymaker.edits import Zero, edit
+from haymaker.interventions.branches import Trunk
 from haymaker.models.handshake import library_versions
 
 RESULTS = Path(__file__).parent / "results" / "causal_map.md"
@@ -55,12 +55,12 @@ class Task:
     def map(self) -> torch.Tensor:
         """log p of the answer [1 + head], unedited first, then without each head."""
         trunk = Trunk(self.model, self.prompt)
-        branches = [[], *([Zero([head])] for head in heads_of(trunk.architecture))]
+        branches = [[], *([Zero([head])] for head in trunk.architecture.heads)]
         return trunk.log_probabilities(branches, self.answer).sum(-1)
 
     def check(self, every: bool) -> tuple[float, float]:
         """The largest difference from edits one by one, and the largest effect. AssertionError beyond 1e-4."""
-        found, heads = self.map(), heads_of(Trunk(self.model, self.prompt).architecture)
+        found, heads = self.map(), Trunk(self.model, self.prompt).architecture.heads
         plain = self.plain().sum()
         chosen = range(len(heads)) if every else range(0, len(heads), 7)
         worst = float((found[0] - plain).abs())

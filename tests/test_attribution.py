@@ -11,12 +11,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from haymaker.build import build
 from haymaker.canary import check_architecture
-from haymaker.causal import causal_map
 from haymaker.config import Recipe
 from haymaker.edits import Patch, edit
 from haymaker.errors import ConfigError, LengthError, ModelError
 from haymaker.interventions import attribute
 from haymaker.interventions.attribution import effects
+from haymaker.interventions.causal import causal_map
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.recording import Recording, record
 from haymaker.records import Encoded, Example, Head, Message, Segment

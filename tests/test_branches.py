@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny_models import BUILDERS, logits, tiny_model, tokens
 
-from haymaker.branches import Branch, Trunk, heads_of
 from haymaker.edits import Knockout, Mean, Patch, Resample, Uniform, Zero, edit
 from haymaker.errors import ConfigError, ProbeError
+from haymaker.interventions.branches import Branch, Trunk
 from haymaker.recording import record
 from haymaker.records import Head, Span
 
@@ -35,7 +35,7 @@ def one_by_one(
 def test_every_head_zeroed_in_a_branch_of_its_own_equals_a_forward_of_its_own(name: str, scope: str) -> None:
     model, ids = tiny_model(name), tokens(1, LENGTH)
     trunk = Trunk(model, ids[0, :PROMPT].tolist(), rows_at_once=25)  # five branches at once: several forwards
-    branches: list[Branch] = [[], *([Zero([head])] for head in heads_of(trunk.architecture))]
+    branches: list[Branch] = [[], *([Zero([head])] for head in trunk.architecture.heads)]
     found = trunk.log_probabilities(branches, ids[0, PROMPT:].tolist(), scope)
     expected = one_by_one(model, ids, branches, ROWS[scope])
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)

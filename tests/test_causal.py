@@ -12,15 +12,15 @@ from tiny_models import BUILDERS, logits, tiny_model, tokens
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from typer.testing import CliRunner
 
-from haymaker.branch_answers import ablate_sets, patch_sets
 from haymaker.build import build
 from haymaker.canary import check_architecture
-from haymaker.causal import causal_map, relayed_effects, set_effects
 from haymaker.cli import app
 from haymaker.config import Recipe
 from haymaker.edits import Patch, Zero, edit
 from haymaker.errors import LengthError
 from haymaker.interventions import ablate
+from haymaker.interventions.branch_answers import ablate_sets, patch_sets
+from haymaker.interventions.causal import causal_map, relayed_effects, set_effects
 from haymaker.models.load import MINIATURES, LanguageModel, load_model
 from haymaker.predictions import answer_and_judge
 from haymaker.recording import record

@@ -9,11 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from haymaker.branch_answers import ablate_sets as ablate_sets
-    from haymaker.branch_answers import patch_sets as patch_sets
     from haymaker.build import build as build
-    from haymaker.causal import causal_map as causal_map
-    from haymaker.causal import set_effects as set_effects
     from haymaker.config import Extend as Extend
     from haymaker.config import Recipe as Recipe
     from haymaker.config import TrainConfig as TrainConfig
@@ -29,10 +25,14 @@ if TYPE_CHECKING:
     from haymaker.evaluate import evaluate as evaluate
     from haymaker.heads import detect_heads as detect_heads
     from haymaker.interventions import ablate as ablate
+    from haymaker.interventions import ablate_sets as ablate_sets
     from haymaker.interventions import ablation_curve as ablation_curve
     from haymaker.interventions import attribute as attribute
+    from haymaker.interventions import causal_map as causal_map
     from haymaker.interventions import patch as patch
     from haymaker.interventions import patch_many as patch_many
+    from haymaker.interventions import patch_sets as patch_sets
+    from haymaker.interventions import set_effects as set_effects
     from haymaker.models.load import LanguageModel as LanguageModel
     from haymaker.models.load import load_model as load_model
     from haymaker.probe import probe as probe
@@ -51,14 +51,22 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "build": ("build",),
-    "branch_answers": ("ablate_sets", "patch_sets"),
-    "causal": ("causal_map", "set_effects"),
     "config": ("Extend", "Recipe", "TrainConfig"),
     "dataset": ("Dataset", "load_dataset"),
     "edits": ("Knockout", "Mean", "Patch", "Resample", "Uniform", "Zero", "edit"),
     "evaluate": ("evaluate",),
     "heads": ("detect_heads",),
-    "interventions": ("ablate", "ablation_curve", "attribute", "patch", "patch_many"),
+    "interventions": (
+        "ablate",
+        "ablate_sets",
+        "ablation_curve",
+        "attribute",
+        "causal_map",
+        "patch",
+        "patch_many",
+        "patch_sets",
+        "set_effects",
+    ),
     "models.load": ("LanguageModel", "load_model"),
     "probe": ("probe",),
     "recording": ("record",),

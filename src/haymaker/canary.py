@@ -56,6 +56,11 @@ class Architecture:
     differences: dict[str, float]
 
     @property
+    def heads(self) -> list[Head]:
+        """Every query head, layer by layer."""
+        return [Head(layer, head) for layer, shape in sorted(self.layers.items()) for head in range(shape.heads)]
+
+    @property
     def site(self) -> Site:
         return "attention" if self.between == "nothing" else "o_proj"
 

@@ -39,7 +39,7 @@ def causal_map(
     with fresh_file(out, overwrite) as file:
         dataset, lm = open_data(data, rows), open_model(model, adapter, extend)
         lender = open_model(model, donor, extend) if donor else None
-        from haymaker.causal import causal_map as map_heads
+        from haymaker.interventions.causal import causal_map as map_heads
 
         with bar("examples", len(dataset)) as advance:
             scores = map_heads(lm, dataset, lender, scope, tokens_at_once, advance)

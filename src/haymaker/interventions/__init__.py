@@ -2,6 +2,8 @@
 
 from haymaker.interventions.ablation import ablate, ablation_curve
 from haymaker.interventions.attribution import attribute
+from haymaker.interventions.branch_answers import ablate_sets, patch_sets
+from haymaker.interventions.causal import causal_map, set_effects
 from haymaker.interventions.head_sets import HeadSet, ablation_sets, identity_sets, patching_sets, random_heads
 from haymaker.interventions.patching import Patched, patch, patch_many, patching_table
 
@@ -9,13 +11,17 @@ __all__ = [
     "HeadSet",
     "Patched",
     "ablate",
+    "ablate_sets",
     "ablation_curve",
     "ablation_sets",
     "attribute",
+    "causal_map",
     "identity_sets",
     "patch",
     "patch_many",
+    "patch_sets",
     "patching_sets",
     "patching_table",
     "random_heads",
+    "set_effects",
 ]

@@ -15,12 +15,12 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from haymaker.canary import Architecture, check_architecture
-from haymaker.errors import ConfigError, LengthError
-from haymaker.interventions.ready import check_pair, check_ready
+from haymaker.errors import ConfigError
+from haymaker.interventions.ready import check_fits, check_pair, check_ready
 from haymaker.memory import memory_of
 from haymaker.models.load import LanguageModel
 from haymaker.recording import Recording, record
-from haymaker.records import Encoded, Example, Head
+from haymaker.records import Encoded, Example
 from haymaker.scores import HeadScores
 from haymaker.tokens import encode_many
 
@@ -58,7 +58,7 @@ def attribute(
     encoded = encode_many(list(examples), lm.tokenizer)
     found = []
     for item in encoded:
-        refuse_long(item, lm.context)
+        check_fits(item, lm)
         with memory_of([item.example_id], "use scope='last+decode', build shorter rows, or use more memory"):
             found.append(effects(lm, item, donor, scope))
         if on_progress:
@@ -67,14 +67,6 @@ def attribute(
     metric = "attribution_zero" if donor is None else "attribution_patch"
     provenance = about if donor is None else about | {"donor": donor.name}
     return HeadScores(np.stack(found), tuple(item.example_id for item in encoded), metric, provenance)
-
-
-def refuse_long(item: Encoded, context: int) -> None:
-    if len(item) > context:
-        raise LengthError(
-            f"{item.example_id}: {len(item)} tokens, but the model's context is {context}; extend the model or build "
-            "shorter rows"
-        )
 
 
 def effects(
@@ -111,7 +103,7 @@ def slopes_of(
 ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """Head outputs [1, position, head, head_dim] by layer from position `first` on, and the slopes of the answer's
     log-probability along them."""
-    with record(lm.model, heads_of(architecture), gradients=True) as recording, torch.enable_grad():
+    with record(lm.model, architecture.heads, gradients=True) as recording, torch.enable_grad():
         logits = answer_logits(lm, item, first)
         wanted = torch.tensor(item.answer_ids, device=logits.device)
         total = logits.log_softmax(-1).gather(1, wanted[:, None]).sum()
@@ -123,7 +115,7 @@ def slopes_of(
 @torch.no_grad()
 def written(donor: LanguageModel, item: Encoded, first: int, architecture: Architecture) -> Recording:
     """What the donor's heads write from position `first` on."""
-    with record(donor.model, heads_of(architecture), rows=range(first, len(item) - 1)) as recording:
+    with record(donor.model, architecture.heads, rows=range(first, len(item) - 1)) as recording:
         answer_logits(donor, item, first)
     return recording
 
@@ -140,7 +132,3 @@ def answer_logits(lm: LanguageModel, item: Encoded, first: int) -> Float[Tensor,
             lm.model(input_ids=ids[:, :first], past_key_values=cache, logits_to_keep=1)
         logits = lm.model(input_ids=ids[:, first:], past_key_values=cache, logits_to_keep=count).logits
     return logits[0].float() if logits.dtype.itemsize < 4 else logits[0]
-
-
-def heads_of(architecture: Architecture) -> list[Head]:
-    return [Head(layer, head) for layer, shape in sorted(architecture.layers.items()) for head in range(shape.heads)]

@@ -1,7 +1,8 @@
 """What must hold before models are intervened on."""
 
-from haymaker.errors import ModelError
+from haymaker.errors import LengthError, ModelError
 from haymaker.models.load import LanguageModel
+from haymaker.records import Encoded
 
 
 def check_ready(*models: LanguageModel) -> None:
@@ -30,3 +31,12 @@ def shape_of(lm: LanguageModel) -> tuple[int, int, int, int]:
     config = lm.base.config
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return config.num_hidden_layers, config.num_attention_heads, width, config.vocab_size
+
+
+def check_fits(item: Encoded, lm: LanguageModel) -> None:
+    """Raise LengthError for a prompt and answer longer than the model's context."""
+    if len(item) > lm.context:
+        raise LengthError(
+            f"{item.example_id}: {len(item)} tokens, but the model's context is {lm.context}; extend the model or "
+            "build shorter rows"
+        )

@@ -20,7 +20,6 @@ from haymaker.calls import Call, Sees, Step
 from haymaker.canary import Architecture, check_architecture
 from haymaker.edits import Edit, Editing, Scope
 from haymaker.errors import ConfigError, ProbeError
-from haymaker.records import Head
 from haymaker.targets import Target, Where
 
 TREE_BACKENDS = ("sdpa", "eager")  # they take a mask of any form
@@ -248,8 +247,3 @@ class BranchEditing(Editing):
             return None
         by_slots = one.needs_call or self.donor == "slots"
         return Where(step.first if by_slots else position - place.start, slice(start, stop))
-
-
-def heads_of(architecture: Architecture) -> list[Head]:
-    """Every query head that the model has, layer by layer."""
-    return [Head(layer, head) for layer, shape in sorted(architecture.layers.items()) for head in range(shape.heads)]

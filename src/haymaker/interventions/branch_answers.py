@@ -6,10 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from haymaker.branches import Branch, Trunk
 from haymaker.edits import Patch, Zero
 from haymaker.errors import ConfigError
 from haymaker.generate import Generation, end_tokens, finish_reason, refuse_long, text_before
+from haymaker.interventions.branches import Branch, Trunk
+from haymaker.interventions.ready import check_pair, check_ready
+from haymaker.memory import memory_of
 from haymaker.models.load import LanguageModel
 from haymaker.predictions import HEADLINE, Evaluation, Progress, judge
 from haymaker.recording import Recording, record
@@ -60,6 +62,8 @@ def patch_sets(
     The donor grows the same branches in lockstep, so each set is patched on the tokens that it made the recipient
     write. Both models read the prompt unpatched; to patch there too, use `patch`.
     """
+    check_ready(donor)
+    check_pair(donor, recipient)
     chosen = [as_heads(heads) for heads in sets]
 
     def prepare(item: Encoded) -> Answer:
@@ -82,15 +86,18 @@ def judged_sets(
     """Answers of `count` branches to every example, as many branches at once as there is room for, judged."""
     if new_tokens > tokens_at_once:
         raise ConfigError(f"tokens_at_once: {tokens_at_once} rows cannot hold an answer of {new_tokens} tokens")
+    check_ready(lm)
     encoded = encode_many(rows, lm.tokenizer)
     refuse_long(encoded, lm.context)
     each = tokens_at_once // new_tokens
     found: list[list[Any]] = [[] for _ in range(count)]
     for example, item in zip(rows, encoded, strict=True):
-        answers, room = prepare(item), min(new_tokens, lm.context - item.prompt_length)
-        for start in range(0, count, each):
-            for place, generation in enumerate(answers(slice(start, start + each), room), start):
-                found[place].append(judge(example, item.prompt_length, generation, metrics))
+        room = min(new_tokens, lm.context - item.prompt_length)
+        with memory_of([item.example_id], "lower tokens_at_once, build shorter rows, or use more memory"):
+            answers = prepare(item)
+            done = [one for start in range(0, count, each) for one in answers(slice(start, start + each), room)]
+        for place, generation in zip(found, done, strict=True):
+            place.append(judge(example, item.prompt_length, generation, metrics))
         if progress:
             progress(1)
     return [Evaluation(tuple(predictions)) for predictions in found]

@@ -13,20 +13,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from haymaker.branches import SCOPES, Branch, Trunk, heads_of
 from haymaker.canary import check_architecture
 from haymaker.edits import Patch, Zero
-from haymaker.errors import LengthError
+from haymaker.interventions.branches import SCOPES, Branch, Trunk
+from haymaker.interventions.ready import check_fits, check_pair, check_ready
+from haymaker.interventions.relayed import Relay
+from haymaker.memory import memory_of
 from haymaker.models.load import LanguageModel
 from haymaker.recording import record
 from haymaker.records import Encoded, Example, Head
-from haymaker.relayed import Relay
 from haymaker.scores import HeadScores
 from haymaker.targets import HeadLike, as_heads
 from haymaker.tokens import encode_many
 
 Progress = Callable[[int], Any]  # told how many examples were finished since it was last called
 DEFAULT_SCOPE = "last+decode"
+ADVICE = "lower tokens_at_once, build shorter rows, or use more memory"
 
 
 def causal_map(
@@ -47,14 +49,19 @@ def causal_map(
         after it; "last+decode" and both alone share one prefill among all heads. "prompt", "all" and their sums run
         every head by itself, reusing the layers below it. `tokens_at_once` bounds the rows of a forward.
     Returns values [example, layer, head]; NaN in layers without attention. Raises LengthError for examples longer than
-    the model's context, ProbeError where the architecture cannot be branched (linear attention) or read.
+    the model's context, ModelError for a donor of another shape or a model in train mode, ProbeError where the
+    architecture cannot be branched (linear attention) or read, OutOfMemory; never skips an example.
     """
+    check_ready(*([lm] if donor is None else [lm, donor]))
+    if donor is not None:
+        check_pair(donor, lm)
     encoded = encode_many(list(examples), lm.tokenizer)
-    refuse_over_context(encoded, lm)
     effects = branched_effects if scope in SCOPES else relayed_effects
     found = []
     for item in encoded:
-        found.append(effects(lm, item, donor, scope, tokens_at_once))
+        check_fits(item, lm)
+        with memory_of([item.example_id], ADVICE):
+            found.append(effects(lm, item, donor, scope, tokens_at_once))
         if progress:
             progress(1)
     about = {"model": lm.name, "answer": "gold", "scope": scope, "unit": "nats"}
@@ -71,24 +78,17 @@ def set_effects(
     tokens_at_once: int = 1024,
 ) -> Float[np.ndarray, "example set"]:
     """What the gold answer's log-probability (nats) loses without each set of heads; one prefill per example."""
+    check_ready(lm)
     encoded = encode_many(list(examples), lm.tokenizer)
-    refuse_over_context(encoded, lm)
     branches: list[Branch] = [[], *([Zero(heads)] for heads in map(as_heads, sets))]
     rows = []
     for item in encoded:
-        trunk = Trunk(lm.model, item.prompt_ids, tokens_at_once)
-        total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1).cpu()
+        check_fits(item, lm)
+        with memory_of([item.example_id], ADVICE):
+            trunk = Trunk(lm.model, item.prompt_ids, tokens_at_once)
+            total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1).cpu()
         rows.append((total[0] - total[1:]).numpy())
     return np.stack(rows)
-
-
-def refuse_over_context(encoded: Sequence[Encoded], lm: LanguageModel) -> None:
-    for item in encoded:
-        if len(item) > lm.context:
-            raise LengthError(
-                f"{item.example_id}: {len(item)} tokens, but the model's context is {lm.context}; "
-                "extend the model or build shorter rows"
-            )
 
 
 # ---- one example
@@ -99,7 +99,7 @@ def branched_effects(
 ) -> Float[np.ndarray, "layer head"]:
     """Effects of all heads from one prefill (two with a donor)."""
     trunk = Trunk(lm.model, item.prompt_ids, tokens_at_once)
-    heads = heads_of(trunk.architecture)
+    heads = trunk.architecture.heads
     if donor is None:
         branches: list[Branch] = [[], *([Zero([head])] for head in heads)]
         total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1)
@@ -121,7 +121,7 @@ def relayed_effects(
     found: dict[Head, Tensor] = {}
     plain = relay.plain()
     for layer in relay.upwards():
-        heads = [head for head in heads_of(architecture) if head.layer == layer]
+        heads = [head for head in architecture.heads if head.layer == layer]
         edits: list[Branch] = [[Zero([head])] for head in heads]
         if donor is not None and heads:
             outputs = recorded(donor, item, heads)
