@@ -17,9 +17,10 @@ from haymaker.canary import check_architecture
 from haymaker.cli import app
 from haymaker.config import Recipe
 from haymaker.edits import Patch, Zero, edit
-from haymaker.errors import LengthError
+from haymaker.errors import LengthError, ModelError, OutOfMemory
 from haymaker.interventions import ablate
 from haymaker.interventions.branch_answers import ablate_sets, patch_sets
+from haymaker.interventions.branches import Trunk
 from haymaker.interventions.causal import causal_map, relayed_effects, set_effects
 from haymaker.models.load import MINIATURES, LanguageModel, load_model
 from haymaker.predictions import answer_and_judge
@@ -161,6 +162,37 @@ def test_a_longer_example_than_the_context_is_refused(lm: LanguageModel) -> None
     long = replace(examples(1)[0], messages=(Message("user", (Segment("Kalo lives in Tami. " * 40),)),))
     with pytest.raises(LengthError, match="e0: .* context is 64"):
         causal_map(lm, [long])
+
+
+def test_models_that_cannot_be_compared_are_refused(
+    lm: LanguageModel, new_model: Callable[..., PreTrainedModel], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    deeper = LanguageModel(new_model(layers=4).requires_grad_(False), tokenizer, "deeper")
+    for act in (
+        lambda: causal_map(lm, examples(), donor=deeper),
+        lambda: patch_sets(deeper, lm, examples(), [HEADS]),
+    ):
+        with pytest.raises(ModelError, match="one shape"):
+            act()
+    lm.model.train()
+    for act in (
+        lambda: causal_map(lm, examples()),
+        lambda: set_effects(lm, examples(), [HEADS]),
+        lambda: ablate_sets(lm, examples(), [HEADS]),
+    ):
+        with pytest.raises(ModelError, match="train mode"):
+            act()
+
+
+def test_memory_that_runs_out_is_an_error_that_names_the_example(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(Trunk, "forced", exhausted)
+    with pytest.raises(OutOfMemory, match="e0.*lower tokens_at_once"):
+        causal_map(lm, examples())
 
 
 # ---- the command
