@@ -62,6 +62,16 @@ class Recipe(Frozen):
     depth: float | None = Field(default=None, ge=0, le=1, description="share of the context before gold; None: by plan")
     failed_rows: Literal["stop", "skip"] = Field(default="stop", description="at a row that cannot be built")
 
+    @property
+    def shortest(self) -> int:
+        """The shortest of nested lengths (tokens), whose documents all of them hold."""
+        return min((self.length, *(self.nested or ())))
+
+    @property
+    def longest(self) -> int:
+        """The longest of nested lengths (tokens)."""
+        return max((self.length, *(self.nested or ())))
+
 
 class Extend(Frozen):
     """Extension of a model's context to `length` tokens by a larger RoPE base and without a sliding window.

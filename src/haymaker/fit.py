@@ -29,9 +29,12 @@ class Fitter:
 
     def __init__(self, recipe: Recipe, measure: Measure) -> None:
         self.recipe, self.measure = recipe, measure
-        self.lengths = [length for length in sorted({*(recipe.nested or ()), recipe.length}) if length <= recipe.length]
+        lengths = sorted(set(recipe.nested or (recipe.length,)))
+        if recipe.length not in lengths:
+            raise ConfigError(f"nested: {recipe.length} is none of the lengths {lengths} that share a plan; add it")
         if recipe.nested and recipe.documents:
             raise ConfigError("nested: lengths cannot be nested where `documents` fixes their number; give one of them")
+        self.lengths = [length for length in lengths if length <= recipe.length]
 
     def fit(self, draft: Draft, number: int) -> Page:
         """The draft written as full as its pieces allow, never over the recipe's length."""

@@ -25,7 +25,7 @@ def world_facts_draft(recipe: Recipe, world: World, row: int, hops: int) -> Draf
     chain = world_chain(recipe, world, draw, hops)
     rivals = world_rivals(world, draw, chain, max(recipe.competitors, recipe.padding_competitors))
     concept, _ = AXES[recipe.setting]
-    wording = wording_of(concept, recipe.length, draw)
+    wording = wording_of(concept, recipe.longest, draw)
     source = {"dataset": "miniature", "world_seed": recipe.seed, "relations": [fact.relation.name for fact in chain]}
     further = partial(passages, world, draw("passages"))
     return facts_draft(recipe, wording, chain, rivals, further, draw, source)

@@ -54,7 +54,7 @@ def drafts(recipe: Recipe) -> Drafts:
         if pool is not None:
             diverse = partial(pool.documents, f"niah {row}", (), [needles[0].object])
         source = {"dataset": "niah", "world_seed": recipe.seed}
-        wording = wording_of(AXES[recipe.setting][0], recipe.length, draw)
+        wording = wording_of(AXES[recipe.setting][0], recipe.longest, draw)
         return facts_draft(recipe, wording, needles[:1], needles[1:], diverse, draw, source)
 
     return Drafts(draft, chosen_style(STYLES, recipe.prompt, "haystack"), inputs=inputs)

@@ -62,7 +62,7 @@ def world_draft(recipe: Recipe, world: World, row: int) -> Draft:
     topics = (recipe.relations or LIMITED) if recipe.setting == "real-limited" else None
     asked, *others = distinct_insights(world, draw, 1 + max(recipe.competitors, recipe.padding_competitors), topics)
     carriers = CARRIERS[row % len(CARRIERS)]
-    lists = Lists(recipe.length, draw) if concept == "symbolic" else None
+    lists = Lists(recipe.longest, draw) if concept == "symbolic" else None
     gold = tuple(carrier(asked, world, concept, context, draw("gold", i), i, lists) for i in range(carriers))
     return Draft(
         question=lists.number(asked) if lists else asked.statement,

@@ -176,7 +176,7 @@ class Maker:
 
     def symbolic(self, base: Draft) -> Draft:
         """Lists of numbers, of which one is the insight's; rival numbers stand in as many lists as it does."""
-        symbols, rng = Symbols(self.draw("symbols"), digits_for(self.recipe.length)), self.draw("lists")
+        symbols, rng = Symbols(self.draw("symbols"), digits_for(self.recipe.longest)), self.draw("lists")
         number, carriers = symbols.of(self.question.text), len(self.carriers)
         gold = tuple(list_of(symbols, rng, number, f"list {i}", "gold") for i in range(carriers))
         rivals = [symbols.fresh() for _ in range(-(-self.recipe.competitors // carriers))]
@@ -193,7 +193,7 @@ def chosen_carriers(recipe: Recipe, question: Question, draw: Draw) -> list[str]
     """Carriers in the row's own order, as many as take half of the length at most, one at least."""
     carriers = question.carriers
     order = [carriers[i] for i in shuffle(len(carriers), draw("carriers"))]
-    room = 0.5 * recipe.length * CHARACTERS_PER_TOKEN
+    room = 0.5 * recipe.shortest * CHARACTERS_PER_TOKEN
     kept: list[str] = []
     for key in order[:MOST_CARRIERS]:
         room -= len(question.topic.texts[key])

@@ -93,7 +93,7 @@ def cast_of(recipe: Recipe, concept: str, row: FileRow, found: FileRows, count: 
         facts = world.chain(draw("facts"), len(row.steps))
         return Cast(Prose(concept, draw), facts, world_rivals(world, draw, facts, count))
     facts, stands_for = placeholder_chain(row.steps, draw("placeholders"))
-    wording = Numbers(recipe.length, draw, PAIRS, PAIRS) if concept == "symbolic" else Prose(concept, draw)
+    wording = Numbers(recipe.longest, draw, PAIRS, PAIRS) if concept == "symbolic" else Prose(concept, draw)
     rivals = placeholder_rivals(facts, count, draw("placeholder rivals"))
     return Cast(wording, facts, rivals, stands_for=stands_for)
 
