@@ -102,7 +102,6 @@ def at_projection(
 
     before: what `act` returns goes into the projection; otherwise it only sees what went in, edits included.
     """
-
     with ExitStack() as hooks:
         for layer in layers:
             shape = architecture.layers[layer]
@@ -185,8 +184,8 @@ class _Canary(Tool):
         attentions = {int(cast(int, m.layer_idx)): m for m in self.decoder.modules() if _has_projection(m)}
         with ExitStack() as hooks:
             for layer, attention in attentions.items():
-                hook = output_projection(attention).register_forward_pre_hook(partial(self._keep, layer))
-                hooks.callback(hook.remove)
+                keep = partial(self._keep, layer)
+                hooks.callback(output_projection(attention).register_forward_pre_hook(keep).remove)
             yield
 
     def _keep(self, layer: int, _: nn.Module, args: tuple) -> None:
@@ -229,8 +228,7 @@ def _check(decoder: PreTrainedModel, backend: str) -> Architecture:
 
 def _refuse(architecture: str, differences: dict[str, float], hidden: Tensor) -> None:
     tolerance = 1e-4 if torch.finfo(hidden.dtype).eps < 1e-6 else 5e-2
-    wrong = {name: value for name, value in differences.items() if value > tolerance}
-    if wrong:
+    if wrong := {name: value for name, value in differences.items() if value > tolerance}:
         raise ProbeError(
             f"{architecture}: expected differences up to {tolerance}, found {wrong} on {TOKENS} tokens; "
             "Haymaker cannot read this architecture right, try attn_implementation='eager'"
