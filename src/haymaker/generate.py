@@ -14,6 +14,7 @@ from haymaker.memory import memory_of
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded
 
+TOKENS_AT_ONCE = 16_384  # prompt tokens of a batch
 MEMORY_ADVICE = "lower tokens_at_once, build shorter rows, or use a machine with more memory"
 MAX_PADDED_SHARE = 1 / 16  # a prompt joins longer ones only if at most this share of it is padding
 
@@ -80,7 +81,7 @@ def generate(
     rows: Sequence[Encoded],
     max_new_tokens: int = 32,
     stop: str | None = "\n",
-    tokens_at_once: int = 16_384,
+    tokens_at_once: int = TOKENS_AT_ONCE,
     beyond_context: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[Generation]:

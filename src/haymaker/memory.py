@@ -19,8 +19,7 @@ def memory_of(examples: Sequence[str], advice: str) -> Iterator[None]:
             raise
         named = ", ".join(examples[:5]) + (f" and {len(examples) - 5} more" if examples[5:] else "")
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        # the frames of the failed forward hold its tensors: let them go
-        raise OutOfMemory(f"memory ran out at {named} ({reason}); {advice}") from error.with_traceback(None)
+        raise OutOfMemory(f"memory ran out at {named} ({reason}); {advice}") from error
 
 
 def ran_out(error: Exception) -> bool:

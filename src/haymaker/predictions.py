@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from haymaker.errors import DataError
-from haymaker.generate import Generation, generate
+from haymaker.generate import TOKENS_AT_ONCE, Generation, generate
 from haymaker.metrics import row_metric
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example, Prediction
@@ -28,11 +28,13 @@ def answer_and_judge(
     metrics: Sequence[str] = HEADLINE,
     beyond_context: bool = False,
     progress: Progress | None = None,
+    tokens_at_once: int = TOKENS_AT_ONCE,
 ) -> "Evaluation":
     """Greedy answers to all examples, scored under every metric (fractions 0 to 1)."""
     rows = list(examples)
     encoded = encode_many(rows, lm.tokenizer)
-    written = generate(lm, encoded, new_tokens, beyond_context=beyond_context, progress=progress)
+    options = {"tokens_at_once": tokens_at_once, "beyond_context": beyond_context, "progress": progress}
+    written = generate(lm, encoded, new_tokens, **options)
     judged = zip(rows, encoded, written, strict=True)
     return Evaluation(tuple(judge(example, item.prompt_length, answer, metrics) for example, item, answer in judged))
 

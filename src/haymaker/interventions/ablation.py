@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from haymaker.edits import Zero, edit
+from haymaker.generate import TOKENS_AT_ONCE
 from haymaker.interventions.head_sets import ablation_sets
 from haymaker.interventions.ready import check_ready
 from haymaker.interventions.tables import row_of
@@ -22,17 +23,18 @@ def ablate(
     metrics: Sequence[str] = HEADLINE,
     progress: Progress | None = None,
     scope: str = "all",
+    tokens_at_once: int = TOKENS_AT_ONCE,
 ) -> Evaluation:
     """Evaluation with the outputs of `heads` set to zero in `scope`: "all" positions, "prompt", "last" (the prompt's
     last token), "decode" (what comes after it), or several joined by +.
 
-    No heads is the plain model. Raises ProbeError for a head that the model lacks, ModelError for a model in train
-    mode, OutOfMemory, and never skips an example.
+    No heads is the plain model. `tokens_at_once` bounds the prompt tokens of a batch. Raises ProbeError for a head that
+    the model lacks, ModelError for a model in train mode, OutOfMemory, and never skips an example.
     """
     check_ready(lm)
     chosen = as_heads(heads)
     with edit(lm.model, *([Zero(chosen)] if chosen else []), scope=scope):
-        return answer_and_judge(lm, examples, new_tokens, metrics, progress=progress)
+        return answer_and_judge(lm, examples, new_tokens, metrics, progress=progress, tokens_at_once=tokens_at_once)
 
 
 def ablation_curve(

@@ -29,13 +29,19 @@ _NAMES: ContextVar[tuple[str, ...] | None] = ContextVar("haymaker_adapter_names"
 _NUMBERS = count()  # so that two threads may lend to one model
 
 
-@dataclass(frozen=True)
+@dataclass
 class Shared:
     """One model that is both donor and recipient, and PEFT's name of each; no names where it has no adapters."""
 
     model: Any
     donor: str | None
     recipient: str | None
+    ended: bool = False  # the block that lent the adapter
+
+    def check_open(self) -> None:
+        """Raises ModelError after the end of the block that lent the donor's adapter."""
+        if self.ended:
+            raise ModelError("the block that lent the donor's adapter has ended: run the model inside it")
 
     def names(self, recipients: int, donors: int) -> tuple[str, ...] | None:
         """The adapter of every batch row, recipients first."""
@@ -111,7 +117,10 @@ def one_model(donor: LanguageModel | Path, recipient: LanguageModel) -> Iterator
             name = donor.model.active_adapters[0]
             weights = get_peft_model_state_dict(donor.model, adapter_name=name, save_embedding_layers=False)
             shared = stack.enter_context(lent(recipient.model, donor.model.peft_config[name], weights))
-        yield shared
+        try:
+            yield shared
+        finally:
+            shared.ended = True
 
 
 def active_adapter(model: Any) -> str | None:

@@ -76,6 +76,7 @@ class OneBatch(nn.Module):
         position_ids: Tensor | None = None,
         **options: Any,
     ) -> Any:
+        self.shared.check_open()
         first, recipients = is_first(past_key_values), len(input_ids)
         if first:  # without a cache every forward is the first, and rows of different sets may differ in it
             self._begin(one_for_all=past_key_values is not None)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from haymaker.errors import ModelError
-from haymaker.generate import MEMORY_ADVICE, decode_group, groups, refuse_long
+from haymaker.generate import MEMORY_ADVICE, TOKENS_AT_ONCE, decode_group, groups, refuse_long
 from haymaker.interventions.adapters import Shared, one_model
 from haymaker.interventions.head_sets import identity_sets, patching_sets
 from haymaker.interventions.lockstep import OneBatch, TwoModels
@@ -47,7 +47,7 @@ def patch(
     progress: Progress | None = None,
     scope: str = "all",
     mode: str | None = None,
-    tokens_at_once: int = 16_384,
+    tokens_at_once: int = TOKENS_AT_ONCE,
 ) -> Patched:
     """Evaluation of `recipient` with the donor's outputs of `heads` in place of its own (cross-model activation
     patching, Prakash et al. 2024).
@@ -79,7 +79,7 @@ def patch_many(
     progress: Progress | None = None,
     scope: str = "all",
     mode: str | None = None,
-    tokens_at_once: int = 16_384,
+    tokens_at_once: int = TOKENS_AT_ONCE,
 ) -> dict[str, Patched]:
     """`patch` for several head sets by name; in one batch, they share it: the plain recipient (no heads), the patched
     and the randomly patched one answer side by side, and the donor reads the prompt once for all.
@@ -88,19 +88,20 @@ def patch_many(
     """
     chosen = {name: as_heads(heads) for name, heads in sets.items()}
     rows = list(examples)
-    found = chosen_mode(donor, recipient, mode)
-    if found == "two models":
+    if chosen_mode(donor, recipient, mode) == "two models":
         assert isinstance(donor, LanguageModel)
-        run = {
-            name: two_models(donor, recipient, rows, heads, new_tokens, metrics, progress if last else None, scope)
-            for name, heads, last in [(name, heads, name == list(chosen)[-1]) for name, heads in chosen.items()]
-        }
-        return {name: Patched(evaluation.predictions, found) for name, evaluation in run.items()}
+        run = {}
+        for name, heads in chosen.items():
+            told = progress if len(run) == len(chosen) - 1 else None
+            lm = in_turns(donor, recipient, heads, scope)
+            found = answer_and_judge(lm, rows, new_tokens, metrics, progress=told, tokens_at_once=tokens_at_once)
+            run[name] = Patched(found.predictions, "two models")
+        return run
     donor = Path(donor) if isinstance(donor, str) else donor
     with one_model(donor, recipient) as shared:
         together = Together(recipient, shared, tuple(chosen.values()), new_tokens, scope, tokens_at_once)
         answers = together.answer(rows, metrics, progress)
-    return {name: Patched(predictions, found) for name, predictions in zip(chosen, answers, strict=True)}
+    return {name: Patched(predictions, "one batch") for name, predictions in zip(chosen, answers, strict=True)}
 
 
 def chosen_mode(donor: Donor, recipient: LanguageModel, wanted: str | None) -> Mode:
@@ -122,13 +123,9 @@ def chosen_mode(donor: Donor, recipient: LanguageModel, wanted: str | None) -> M
     return "two models" if reason else "one batch"
 
 
-def two_models(
-    donor: LanguageModel, recipient: LanguageModel, rows: list[Example], heads: tuple[Head, ...],
-    new_tokens: int, metrics: Sequence[str], progress: Progress | None, scope: str,
-) -> Evaluation:  # fmt: skip
-    """One head set, donor and recipient in turns."""
-    model = TwoModels(donor.model, recipient.model, heads, scope) if heads else recipient.model
-    return answer_and_judge(replace(recipient, model=model), rows, new_tokens, metrics, progress=progress)
+def in_turns(donor: LanguageModel, recipient: LanguageModel, heads: tuple[Head, ...], scope: str) -> LanguageModel:
+    """The recipient that calls its donor; as it is where no head is patched."""
+    return replace(recipient, model=TwoModels(donor.model, recipient.model, heads, scope)) if heads else recipient
 
 
 @dataclass(frozen=True)
@@ -146,9 +143,9 @@ class Together:
         """Predictions of every set, in the rows' order."""
         encoded = encode_many(rows, self.recipient.tokenizer)
         refuse_long(encoded, self.recipient.context)
-        copies = len(self.sets) + sum(bool(heads) for heads in self.sets)
+        copies = max(1, len(self.sets) + sum(bool(heads) for heads in self.sets))
         found: dict[tuple[int, int], Any] = {}
-        for group in groups(encoded, max(1, self.tokens_at_once // copies)):
+        for group in groups(encoded, self.tokens_at_once // copies):
             with memory_of([rows[i].id for i in group], f"use fewer head sets at once, or {MEMORY_ADVICE}"):
                 done = self._decode([encoded[i] for i in group])
             places = [(place, i) for place in range(len(self.sets)) for i in group]
