@@ -8,8 +8,9 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from haymaker.edits import Zero, edit
 from haymaker.errors import ConfigError, ModelError, ProbeError
-from haymaker.interventions import ablate, ablation_sets, patch, patching_sets, random_heads
+from haymaker.interventions import ablate, ablation_curve, ablation_sets, patch, patching_sets, random_heads
 from haymaker.models.load import LanguageModel
 from haymaker.predictions import Evaluation
 from haymaker.records import Example, Head, Message, Segment
@@ -55,6 +56,24 @@ def test_ablation_equals_zeroed_columns_of_the_output_projection(lm: LanguageMod
             columns = slice(head.head * width, (head.head + 1) * width)
             lm.model.model.layers[head.layer].self_attn.o_proj.weight[:, columns] = 0
     assert texts(ablate(lm, examples(), [], new_tokens=6)) == found
+
+
+@pytest.mark.parametrize("scope", ["prompt", "last", "decode", "last+decode"])
+def test_ablation_in_a_scope_is_the_edit_step_by_step(lm: LanguageModel, scope: str) -> None:
+    """Against one forward per token without a cache, where the scope is the positions themselves."""
+    heads, example = [Head(0, 1), Head(2, 3)], examples(1)[0]
+    found = ablate(lm, [example], heads, new_tokens=5, scope=scope).predictions[0]
+    ids: list[int] = lm.tokenizer(example.text)["input_ids"]  # type: ignore[assignment]
+    length, written = len(ids), []
+    parts = {"prompt": range(length), "last": [length - 1], "decode": range(length, length + 5)}
+    wanted = {position for part in scope.split("+") for position in parts[part]}
+    for _ in range(found.generated_tokens):
+        tokens = torch.tensor([ids + written])
+        rows = sorted(wanted & set(range(tokens.shape[1])))
+        with torch.no_grad(), edit(lm.model, *([Zero(heads)] if rows else []), scope=rows or "all"):
+            written.append(int(lm.model(tokens).logits[0, -1].argmax()))
+    assert lm.tokenizer.decode(written, skip_special_tokens=True).partition("\n")[0].strip() == found.text
+    assert found.text != texts(ablate(lm, [example], [], new_tokens=5))[0]
 
 
 def test_patching_a_model_into_itself_changes_nothing(lm: LanguageModel) -> None:
@@ -152,6 +171,30 @@ def test_ablation_sets_by_hand() -> None:
     assert all(not set(item.heads) & {Head(0, 1), Head(1, 2)} for item in found if item.kind == "random")
 
 
+def test_random_heads_come_from_layers_above_too_where_the_model_has_them() -> None:
+    found = random_heads([Head(0, i) for i in range(4)], HEADS, [Head(0, 0)], "draw", 0, layers=2)
+    assert sorted(head.layer for head in found) == [0, 0, 0, 1]  # three are free below, the fourth is above
+    scores_of_one_layer = scores([[0.9, 0.8, 0.7, 0.6], [0.0] * 4])
+    random = list(ablation_sets(scores_of_one_layer, counts=(4,), draws=1))[-1]
+    assert {head.layer for head in random.heads} == {1}
+
+
+def test_an_ablation_curve_is_its_sets_as_rows(lm: LanguageModel) -> None:
+    found = scores([[0.1, 0.9, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0], [0.0] * 4])
+    counts: list[int] = []
+    rows = ablation_curve(lm, examples(3), found, (1, 2), 2, new_tokens=3, scope="decode", progress=counts.append)
+    sets = list(ablation_sets(found, (1, 2), 2))
+    assert [{key: row[key] for key in ("heads", "k", "draw", "head_list")} for row in rows] == [
+        chosen.columns() for chosen in sets
+    ]
+    assert sum(counts) == 3 * len(sets)
+    alone = ablate(lm, examples(3), sets[4].heads, new_tokens=3, scope="decode")
+    assert {key: rows[4][key] for key in alone.row()} == alone.row()
+    assert rows[4]["delta"] == pytest.approx(alone.f1 - rows[0]["f1"])
+    assert (rows[0]["delta"], rows[0]["head_list"], rows[0]["scope"]) == (0.0, "", "decode")
+    assert rows[1]["head_list"] == "0-1"
+
+
 def test_patching_sets_by_hand() -> None:
     donor = scores([[0.9, 0.8, 0.7, 0.0, 0.0, 0.0], [0.6, 0.0, 0.0, 0.0, 0.0, 0.0]])
     recipient = scores([[0.5, 0.0, 0.0, 0.0, 0.0, 0.0], [0.9, 0.3, 0.0, 0.0, 0.0, 0.0]])
@@ -161,6 +204,21 @@ def test_patching_sets_by_hand() -> None:
     assert sets["complement"] == (Head(0, 1), Head(0, 2))
     assert len(sets["random"]) == 2
     assert not set(sets["random"]) & {Head(0, 0), Head(0, 1), Head(0, 2), Head(1, 0), Head(1, 1)}
+
+
+def test_the_union_is_ranked_by_the_larger_mean() -> None:
+    donor = scores([[0.9, 0.2, 0.0, 0.0], [0.0, 0.0, 0.4, 0.0]])
+    recipient = scores([[0.1, 0.0, 0.7, 0.0], [0.0, 0.0, 0.0, 0.3]])
+    found = {item.kind: item for item in patching_sets(donor, recipient, 5, 0.05, 1, kinds=("union", "intersection"))}
+    # In both: 0-0 alone, so every set has one head; the union starts 0-0 (0.9), 0-2 (0.7), 1-2 (0.4).
+    assert {kind: item.heads for kind, item in found.items() if kind in ("union", "intersection")} == {
+        "union": (Head(0, 0),),
+        "intersection": (Head(0, 0),),
+    }
+    apart = scores([[0.0, 0.0, 0.7, 0.6], [0.0] * 4])
+    union = next(item for item in patching_sets(donor, apart, 3, 0.05, 0, kinds=["union"]) if item.kind == "union")
+    # Nothing in both; in the donor alone 0-0, 1-2, 0-1; so three heads, the best of either: 0.9, 0.7, 0.6.
+    assert union.heads == (Head(0, 0), Head(0, 2), Head(0, 3))
 
 
 def test_a_lockstep_leaves_the_language_model_alone(lm: LanguageModel, other: LanguageModel) -> None:
