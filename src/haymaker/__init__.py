@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from haymaker.edits import Zero as Zero
     from haymaker.edits import edit as edit
     from haymaker.evaluate import evaluate as evaluate
+    from haymaker.heads import detect_all as detect_all
     from haymaker.heads import detect_heads as detect_heads
     from haymaker.interventions import ablate as ablate
     from haymaker.interventions import ablate_sets as ablate_sets
@@ -45,7 +46,10 @@ if TYPE_CHECKING:
     from haymaker.records import Prediction as Prediction
     from haymaker.records import Segment as Segment
     from haymaker.records import Span as Span
+    from haymaker.score_files import read_scores as read_scores
+    from haymaker.score_files import write_scores as write_scores
     from haymaker.scores import HeadScores as HeadScores
+    from haymaker.scores import agreement as agreement
     from haymaker.tokens import encode as encode
     from haymaker.train import train as train
 
@@ -55,7 +59,7 @@ _HOMES = {
     "dataset": ("Dataset", "load_dataset"),
     "edits": ("Knockout", "Mean", "Patch", "Resample", "Uniform", "Zero", "edit"),
     "evaluate": ("evaluate",),
-    "heads": ("detect_heads",),
+    "heads": ("detect_all", "detect_heads"),
     "interventions": (
         "ablate",
         "ablate_sets",
@@ -71,7 +75,8 @@ _HOMES = {
     "probe": ("probe",),
     "recording": ("record",),
     "records": ("Encoded", "Example", "Head", "Label", "Message", "Prediction", "Segment", "Span"),
-    "scores": ("HeadScores",),
+    "score_files": ("read_scores", "write_scores"),
+    "scores": ("HeadScores", "agreement"),
     "tokens": ("encode",),
     "train": ("train",),
 }

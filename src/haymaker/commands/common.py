@@ -26,6 +26,7 @@ ExtendTo = Annotated[
     int | None, typer.Option("--extend", metavar="LENGTH", help="Extend the context to LENGTH tokens.")
 ]
 Data = Annotated[Path, typer.Option("--data", help="A dataset folder, as `haymaker build` writes it.")]
+KVRule = Annotated[str, typer.Option("--kv-rule", help="How query heads make a KV head's score: max or mean.")]
 Rows = Annotated[int | None, typer.Option("--rows", min=1, help="Use the first rows only.")]
 
 

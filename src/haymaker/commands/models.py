@@ -1,4 +1,4 @@
-"""haymaker train | eval | score | heads | compare | ablate | patch: thin calls of the library."""
+"""haymaker train | eval | score | heads | ablate | patch: thin calls of the library."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,7 @@ from haymaker.commands.common import (
     Data,
     ExtendTo,
     Json,
+    KVRule,
     Model,
     Overwrite,
     Rows,
@@ -30,6 +31,8 @@ from haymaker.errors import ConfigError
 if TYPE_CHECKING:
     from haymaker.dataset import Dataset
     from haymaker.models.load import LanguageModel
+    from haymaker.score_files import Rule
+    from haymaker.scores import HeadScores
 
 TRAINING_FILES = ("training.json", "state.safetensors", "metrics.jsonl")  # what a run that can go on has left
 
@@ -46,7 +49,6 @@ def register(app: typer.Typer) -> None:
     app.command("eval")(evaluate)
     app.command("score")(score)
     app.command("heads")(heads)
-    app.command("compare")(compare)
     app.command("ablate")(ablate)
     app.command("patch")(patch)
 
@@ -124,51 +126,76 @@ def heads(
     model: Model,
     data: Data,
     out: OutFile,
-    metric: Annotated[str, typer.Option(help="copy, copy_anywhere or mass.")] = "copy",
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            help="copy, copy_source, copy_previous, copy_anywhere, copy_wu2024, insight, mass, mass_calibrated or "
+            "write; may be repeated: one pass serves all, and each gets a file.  [default: copy]",
+        ),
+    ] = None,
+    answer: Annotated[
+        str | None,
+        typer.Option(
+            help="gold: teacher-forced; own: the model's greedy answer.  [default: gold; own for copy_wu2024]"
+        ),
+    ] = None,
+    file_format: Annotated[
+        str, typer.Option("--format", help="haymaker (safetensors), wu (JSON), qrhead (YAML) or duo (TSV).")
+    ] = "haymaker",
+    kv_rule: KVRule = "max",
+    new_tokens: NewTokens = 32,
     adapter: Adapter = None,
     extend: ExtendTo = None,
     rows: Rows = None,
-    top: Annotated[int, typer.Option(min=1, help="How many heads to print.")] = 10,
+    top: Annotated[int, typer.Option(min=1, help="How many heads to print, and to list in a YAML file.")] = 10,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Score every head of a model for retrieval on a dataset."""
-    if out.suffix == ".json":
+    from haymaker.score_files import check_format, rule_of
+
+    chosen, rule = tuple(metrics or ("copy",)), rule_of(kv_rule)
+    check_format(file_format)
+    files = {name: out if len(chosen) == 1 else out.with_name(f"{out.stem}.{name}{out.suffix}") for name in chosen}
+    if file_format == "haymaker" and out.suffix == ".json":
         raise ConfigError(f"--out {out}: a summary in .json is written beside the scores; give a name in .safetensors")
+    for path in files.values():
+        refuse_existing(path, overwrite)
     with fresh_file(out, overwrite) as file:
         dataset, lm = open_data(data, rows), open_model(model, adapter, extend)
-        from haymaker.heads import detect_heads
+        from haymaker.heads import detect_all
 
         with bar("heads", len(dataset)) as advance:
-            scores = detect_heads(lm, dataset, metric=metric, on_progress=advance)
-        scores.save(file)
-    best = {str(head): float(scores.mean[head]) for head in scores.top(top)}
-    if json:
-        print_json({"out": str(out), "metric": metric, "n": len(scores.values), "top": best})
+            found = detect_all(lm, dataset, chosen, on_progress=advance, answer=answer, new_tokens=new_tokens)
+        for name, scores in found.items():
+            save_scores(scores, file.with_name(files[name].name), file_format, top, lm, rule)
+    show_heads({str(files[name]): scores for name, scores in found.items()}, top, json)
+
+
+def save_scores(scores: "HeadScores", path: Path, file_format: str, k: int, lm: "LanguageModel", rule: "Rule") -> None:
+    from haymaker.score_files import write_scores
+
+    if file_format == "haymaker":
+        scores.save(path)
     else:
-        show({f"head {name}": value for name, value in best.items()} | {"out": str(out)}, False)
+        kv_heads = getattr(lm.base.config, "num_key_value_heads", None) or lm.base.config.num_attention_heads
+        write_scores(scores, path, file_format, k, kv_heads, rule)
 
 
-def compare(
-    first: Annotated[Path, typer.Argument(help="Head scores.")],
-    reference: Annotated[Path, typer.Argument(help="Head scores to compare with.")],
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="A head is active if its mean exceeds this.")] = 0.0,
-    k: Annotated[int, typer.Option(min=1, help="Top heads whose overlap is counted.")] = 10,
-    json: Json = False,
-) -> None:
-    """Compare two files of head scores: cosine, recall, subset and overlap."""
-    from haymaker.scores import HeadScores
-
-    own, other = HeadScores.load(first), HeadScores.load(reference)
-    values = {
-        "cosine": own.cosine(other),
-        "recall": own.recall(other, threshold),
-        "subset": own.subset(other, threshold),
-        "overlap": own.overlap(other, k),
-        "active": len(own.active(threshold)),
-        "active_reference": len(other.active(threshold)),
-    }
-    show(values, json)
+def show_heads(found: "dict[str, HeadScores]", top: int, json: bool) -> None:
+    """The best heads of each file. Raises DataError for scores of no example, once the others are told."""
+    told = []
+    for path, scores in found.items():
+        best = {str(head): float(scores.mean[head]) for head in (scores.top(top) if scores.counted.any() else ())}
+        about = {"out": path, "metric": scores.metric, "n": len(scores.values), "counted": int(scores.counted.sum())}
+        told.append(about | {"top": best})
+        if not json:
+            show({f"head {name}": value for name, value in best.items()} | about, False)
+    if json:
+        print_json(told[0] if len(told) == 1 else told)
+    for scores in found.values():
+        scores.top(1)
 
 
 def ablate(
