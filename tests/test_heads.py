@@ -21,7 +21,7 @@ from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.null_query import null_example
 from haymaker.passes import read_gold, read_own
-from haymaker.records import Example, Label, Message, Segment
+from haymaker.records import Example, Head, Label, Message, Segment
 from haymaker.sights import Subject, Wants
 from haymaker.tokens import encode
 
@@ -181,6 +181,32 @@ def test_uniform_attention_has_the_base_rate(lm: LanguageModel) -> None:
     wanted = {*ids.input_ids[ids.spans["answer"][0].slice]}
     hit = ids.input_ids[0] in ids.answer_ids[:-1] and ids.spans["answer"][0].start == 0
     assert np.allclose(detect_heads(lm, [first]).values, hit / len(wanted))
+
+
+def test_a_planted_copying_head_is_found(lm: LanguageModel) -> None:
+    """Head 0-2 is made to look, from each token, for the one that follows it in prompt end and answer."""
+    one = Example("planted", "mdqa", (Message("user", (Segment("In "), Segment("Modini", (Label("answer"),)),
+                  Segment(".\nWho?\nAnswer:"))),), "", ("Modini",))  # fmt: skip
+    encoded, base = encode(one, lm.tokenizer), lm.base
+    said = encoded.input_ids[encoded.prompt_length - 1 : -1]  # the last token of the prompt, and the answer
+    kinds = sorted(set(encoded.input_ids))
+    assert len(set(said)) == len(said) > 2
+    assert len(kinds) <= base.config.hidden_size, "else their embeddings cannot be told apart"
+    base.model.rotary_emb.inv_freq.zero_()  # no rotation: keys of a token are the same everywhere
+    attention, dim = base.model.layers[0].self_attn, base.config.head_dim
+    inputs = base.model.layers[0].input_layernorm(base.model.embed_tokens(torch.tensor(kinds)))
+    codes = torch.nn.functional.normalize(torch.randn(len(kinds), dim, generator=torch.Generator().manual_seed(0)))
+    wanted = torch.zeros_like(codes)
+    for token, following in zip(said, said[1:], strict=False):
+        wanted[kinds.index(token)] = 10 * codes[kinds.index(following)]
+    attention.k_proj.weight[dim : 2 * dim] = (torch.linalg.pinv(inputs) @ codes).T  # KV head 1 serves heads 2 and 3
+    attention.q_proj.weight[2 * dim : 3 * dim] = (torch.linalg.pinv(inputs) @ wanted).T
+    found = detect_all(lm, [one], ("copy", "copy_source", "copy_anywhere", "copy_previous", "mass"))
+    for name in ("copy", "copy_source", "copy_anywhere"):
+        assert found[name].top(1) == [Head(0, 2)]
+        assert found[name].mean[0, 2] == 1
+    assert found["mass"].top(1) == [Head(0, 2)]
+    assert found["copy_previous"].mean[0, 2] == 0
 
 
 # --- laws -----------------------------------------------------------------------------------------------------------

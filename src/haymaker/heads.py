@@ -1,7 +1,6 @@
 """Which heads retrieve: detectors over one pass per example, teacher-forced gold or the model's own greedy answer."""
 
 import hashlib
-import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Literal
@@ -26,7 +25,7 @@ from haymaker.tokens import encode_many
 Answer = Literal["gold", "own"]
 Progress = Callable[[int], Any]
 LIBRARIES = ("torch", "transformers", "peft", "numpy")
-TOKENS_AT_ONCE = 16_384  # prompt tokens of a batch that is decoded
+TOKENS_AT_ONCE = 16_384  # of a batch, padding included
 
 
 def detect_heads(
@@ -46,7 +45,7 @@ def detect_heads(
         for most the answer inside the evidence.
     answer: "gold" reads the target answer, teacher-forced in one forward; "own" reads the model's greedy answer, of
         at most `new_tokens` tokens, while it is generated. None: gold, but own for copy_wu2024.
-    batch: most examples at once (mass_calibrated takes them one by one).
+    batch: most examples at once; fewer where they are long, and mass_calibrated takes them one by one.
 
     Scores are NaN where a head cannot see the needle, or the example does not count; means leave them out. Raises
     ConfigError for an unknown metric or answer, DataError for an example without a needle, LengthError for one longer
@@ -133,12 +132,14 @@ def read(
 ) -> Iterator[tuple[list[int], list[Reading]]]:
     """Indices and readings of batches of subjects of about equal length."""
     size = 1 if wants.null else batch  # a cache is cut back for one example at a time
-    order = sorted(range(len(subjects)), key=lambda i: len(subjects[i].encoded))
+    reader = read_gold if mode == "gold" else read_own
+    order = sorted(range(len(subjects)), key=lambda i: -len(subjects[i].encoded))
     grouped = [order] if mode == "gold" else groups([subject.encoded for subject in subjects], TOKENS_AT_ONCE)
     for group in grouped:
-        for start in range(0, len(group), size):
-            chosen = group[start : start + size]
-            reader = read_gold if mode == "gold" else read_own
+        left = list(group)
+        while left:  # longest first, so the first one's length is what the others are padded to
+            most = max(1, min(size, TOKENS_AT_ONCE // len(subjects[left[0]].encoded)))
+            chosen, left = left[:most], left[most:]
             yield chosen, reader(lm, [subjects[i] for i in chosen], wants)
 
 
@@ -167,8 +168,7 @@ def provenance(lm: LanguageModel, encoded: Sequence[Encoded], answer: Answer, ne
         "new_tokens": new_tokens if answer == "own" else None,
         "dataset": dataset_digest(encoded),
         "seed": None,
-        "versions": {"haymaker": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in LIBRARIES},
+        "versions": {"haymaker": __version__} | {name: version(name) for name in LIBRARIES},
     }
 
 
