@@ -1,5 +1,6 @@
 """Donor and recipient as rows of one batch: the same as two models in turns, as recomputing, and as a recording."""
 
+import json
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -13,16 +14,19 @@ from conftest import random_rows
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from typer.testing import CliRunner
 
-from haymaker.config import TrainConfig
+from haymaker.build import build
+from haymaker.cli import app
+from haymaker.config import Extend, Recipe, TrainConfig
 from haymaker.edits import Patch, Zero, edit
 from haymaker.errors import ExtensionError, ModelError
 from haymaker.generate import Decoder
-from haymaker.interventions import ablate, lockstep, patch, patch_many, patching_table
+from haymaker.interventions import ablate, ablation_curve, attribute, lockstep, patch, patch_many, patching_table
 from haymaker.interventions.adapters import one_model, rows_as
 from haymaker.interventions.lockstep import OneBatch, TwoModels
 from haymaker.interventions.obstacles import obstacle
-from haymaker.models.load import LanguageModel
+from haymaker.models.load import LanguageModel, load_model
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.predictions import Evaluation
 from haymaker.recording import record
@@ -365,3 +369,43 @@ def test_both_directions_and_the_identity_as_rows(donor: LanguageModel, recipien
     assert {row["mode"] for row in into} == {"one batch"}
     same = patching_table(donor, donor, examples(2), one, one, identity=True, new_tokens=3)
     assert [(row["heads"], row["k"], row["delta"]) for row in same] == [("none", 0, 0.0), ("identity", 12, 0.0)]
+
+
+def test_the_commands_write_what_the_library_says(tmp_path: Path, model_folder: Path) -> None:
+    """Two trained adapters, their scores from a causal estimate, then both directions over one base model."""
+    model, data = str(model_folder), str(tmp_path / "data")
+    lm = load_model(model, extend=Extend(length=128))
+    dataset = build(Recipe(task="mdqa", setting="low-low", length=96, rows=2, seed=1), lm.tokenizer)
+    dataset.save(data)
+    for name, seed in (("one", 1), ("two", 2)):
+        config = TrainConfig(steps=1, batch=2, rate=0.05, rank=2, alpha=4.0, seed=seed)
+        train(load_model(model, extend=Extend(length=128)), dataset, config, tmp_path / name, callback=lambda _: None)
+        arguments = ["--adapter", str(tmp_path / name), "--out", str(tmp_path / f"{name}.safetensors")]
+        result = CliRunner().invoke(app, ["attribute", "--model", model, "--data", data, *arguments])
+        assert result.exit_code == 0, result.output
+    one, two = (load_model(model, adapter=tmp_path / name) for name in ("one", "two"))
+    maps = [HeadScores.load(tmp_path / f"{name}.safetensors") for name in ("one", "two")]
+    np.testing.assert_allclose(maps[0].values, attribute(one, dataset).values, rtol=1e-4, atol=1e-5)
+
+    arguments = ["--model", model, "--data", data, "--heads", str(tmp_path / "two.safetensors"), "--new-tokens", "3"]
+    more = ["--adapter", str(tmp_path / "two"), "--k", "2", "--draws", "1", "--scope", "decode", "--json"]
+    result = CliRunner().invoke(app, ["ablate", *arguments, *more, "--out", str(tmp_path / "ablated")])
+    assert result.exit_code == 0, result.output
+    expected = ablation_curve(two, dataset, maps[1], [2], 1, new_tokens=3, scope="decode")
+    assert json.loads(result.stdout) == expected == read_rows(tmp_path / "ablated" / "tables" / "ablation.json")
+
+    pair = ["--donor", str(tmp_path / "one"), "--recipient", str(tmp_path / "two"), "--both"]
+    more = ["--donor-heads", str(tmp_path / "one.safetensors"), "--k", "2", "--draws", "1", *pair]
+    result = CliRunner().invoke(app, ["patch", *arguments, *more, "--out", str(tmp_path / "patched")])
+    assert result.exit_code == 0, result.output
+    options: dict[str, Any] = {"k": 2, "draws": 1, "new_tokens": 3}
+    into = patching_table(one, two, dataset, *maps, **options)
+    back = patching_table(two, one, dataset, maps[1], maps[0], **options)
+    rows = read_rows(tmp_path / "patched" / "tables" / "patching.json")
+    assert [row | {"donor": "one", "recipient": "two"} for row in into] == rows[: len(into)]
+    assert [row | {"donor": "two", "recipient": "one"} for row in back] == rows[len(into) :]
+    assert "complement" in result.stdout or "intersection" in result.stdout
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text())

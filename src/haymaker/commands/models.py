@@ -1,6 +1,5 @@
-"""haymaker train | eval | score | heads | ablate | patch: thin calls of the library."""
+"""haymaker train | eval | score | heads: thin calls of the library."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +20,6 @@ from haymaker.commands.common import (
     print_json,
     refuse_existing,
     show,
-    table,
     write_json,
 )
 from haymaker.config import Extend, TrainConfig, load_config, set_dotted
@@ -49,8 +47,6 @@ def register(app: typer.Typer) -> None:
     app.command("eval")(evaluate)
     app.command("score")(score)
     app.command("heads")(heads)
-    app.command("ablate")(ablate)
-    app.command("patch")(patch)
 
 
 def train(
@@ -198,74 +194,6 @@ def show_heads(found: "dict[str, HeadScores]", top: int, json: bool) -> None:
         scores.top(1)
 
 
-def ablate(
-    model: Model,
-    data: Data,
-    heads: HeadFile,
-    out: OutFolder,
-    k: Annotated[list[int] | None, typer.Option("--k", min=1, help="Heads to mask; may be repeated.")] = None,
-    draws: Draws = 3,
-    adapter: Adapter = None,
-    extend: ExtendTo = None,
-    rows: Rows = None,
-    new_tokens: NewTokens = 32,
-    seed: Seed = 0,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Mask the top-k heads of a score file, and k other heads drawn at random, while the model answers."""
-    from haymaker.study.stages import AblateParams, ablate_heads
-
-    chosen = {"k": tuple(k)} if k else {}
-    extension = Extend(length=extend) if extend else None
-    params = AblateParams(extend=extension, draws=draws, rows=rows, new_tokens=new_tokens, seed=seed, **chosen)
-    inputs = {"model": Path(model), "data": data, "heads": heads}
-    run_stage(ablate_heads, params, inputs | ({"adapter": adapter} if adapter else {}), out, overwrite, json)
-
-
-def patch(
-    model: Model,
-    data: Data,
-    heads: HeadFile,
-    out: OutFolder,
-    donor: Annotated[Path, typer.Option("--donor", help="The adapter whose head outputs are lent.")],
-    recipient: Annotated[Path, typer.Option("--recipient", help="The adapter that answers with them.")],
-    donor_heads: Annotated[Path, typer.Option("--donor-heads", help="Head scores of the donor.")],
-    k: Annotated[int, typer.Option("--k", min=1, help="Most heads of a set.")] = 10,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="A head is active if its mean exceeds this.")] = 0.0,
-    draws: Draws = 3,
-    rows: Rows = None,
-    new_tokens: NewTokens = 32,
-    seed: Seed = 0,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Write a donor's heads into a recipient while it answers: those both use, the donor's own, random ones."""
-    from haymaker.study.stages import PatchParams, patch_heads
-
-    options = {"draws": draws, "rows": rows, "new_tokens": new_tokens, "seed": seed}
-    identity = donor.resolve() == recipient.resolve()
-    params = PatchParams(k=k, threshold=threshold, identity=identity, **options)
-    inputs = {"model": Path(model), "data": data, "heads": heads, "donor_heads": donor_heads}
-    run_stage(patch_heads, params, inputs | {"donor": donor, "recipient": recipient}, out, overwrite, json)
-
-
-def run_stage(
-    stage: Callable[..., None], params: Any, inputs: dict[str, Path], out: Path, overwrite: bool, json: bool
-) -> None:
-    """Call a study's stage on folders given by hand; its rows are the result."""
-    for name, path in inputs.items():
-        if name != "model" and not path.exists():
-            raise ConfigError(f"--{name.replace('_', '-')} {path}: no such file or folder")
-    with fresh_folder(out, overwrite) as folder:
-        stage(params, inputs, folder)
-    rows = [row for path in sorted((out / "tables").glob("*.json")) for row in read_json_rows(path)]
-    if json:
-        print_json(rows)
-    else:
-        table(rows, {key: key for key in ("heads", "k", "draw", "f1", "f1_low", "f1_high", "n", "head_list")})
-
-
 def open_data(folder: Path, rows: int | None = None) -> "Dataset":
     from haymaker.dataset import load_dataset
 
@@ -287,9 +215,3 @@ def train_config(path: Path | None, overrides: list[str] | None) -> TrainConfig:
     for override in overrides or []:
         set_dotted(values, override)
     return TrainConfig(**values)
-
-
-def read_json_rows(path: Path) -> list[dict[str, Any]]:
-    from json import loads
-
-    return loads(path.read_text())
