@@ -80,7 +80,7 @@ def read_file_rows(recipe: Recipe, dataset: str, parse: Parse, limited_to: Seque
     assert recipe.source is not None
     opened = open_rows(recipe.source, recipe.split)
     usable, rejected = sift(opened, parse)
-    distinct = {row.key: row for row in reversed(usable)}
+    distinct = {row.key: row for row in sorted(usable, key=contents_of)}  # of equal keys not the one that stands first
     if len(distinct) < len(usable):
         rejected["the question stands in the file already"] = len(usable) - len(distinct)
     asked = {key: row for key, row in distinct.items() if in_split(row.question, recipe.split, recipe.split_shares)}
@@ -92,6 +92,11 @@ def read_file_rows(recipe: Recipe, dataset: str, parse: Parse, limited_to: Seque
     if recipe.setting == "real-limited":
         rows = limited(rows, recipe.relations or limited_to, rejected)
     return FileRows(dataset, rows, pool, {**inputs, **opened.inputs}, rejected, {})
+
+
+def contents_of(row: FileRow) -> tuple[Any, ...]:
+    """What tells rows of one key apart, wherever they stand in the file."""
+    return row.question, row.answers, [passage.key for passage in row.passages]
 
 
 def limited(rows: Sequence[FileRow], relations: Sequence[str], rejected: Counter[str]) -> list[FileRow]:

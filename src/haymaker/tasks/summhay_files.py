@@ -160,4 +160,4 @@ def read_topic(value: Any, place: str) -> Topic:
     if unknown:
         raise DataError(f"{place}: documents carry insights that no subtopic has: {', '.join(unknown[:3])}")
     key = str(value.get("topic_id") or digest(sorted(texts)))
-    return Topic(key, texts, insights, {i: tuple(sorted(found)) for i, found in carriers.items()})
+    return Topic(key, dict(sorted(texts.items())), insights, {i: tuple(sorted(found)) for i, found in carriers.items()})
