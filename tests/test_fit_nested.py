@@ -70,8 +70,9 @@ def test_a_longer_row_holds_the_shorter_one_in_its_order(
             if role == "gold" or not draft.ranked:
                 kinds = [[d.text for d in page.documents if d.role == role] for page in (short, middle, long)]
                 assert kinds[0] == kinds[1] == kinds[2]
+        least = 0.6 if task == "kv" else 0.95  # a record takes a third of the shortest row
         for page, length in zip((short, middle, long), LENGTHS, strict=True):
-            assert 0.95 * length <= page.tokens <= length
+            assert least * length <= page.tokens <= length
 
 
 @pytest.mark.parametrize("source", ["mdqa", "musique", "summhay"])

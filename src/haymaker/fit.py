@@ -16,7 +16,7 @@ from haymaker.page import Page, cited, write
 from haymaker.place import merged, parts_around, planned_depths, shared_out, slot_at, spread
 from haymaker.randomness import keyed
 from haymaker.records import Segment
-from haymaker.stream import Stream, Supply, closest_sum
+from haymaker.stream import Stream, Supply, closest_sum, reserve_of
 from haymaker.tasks.base import Alternatives, Document, Draft
 
 LAST_CHOICES = 24  # documents among which the last ones are chosen to fill the length exactly
@@ -138,11 +138,11 @@ class Level:
             return stream.take(max(0, self.recipe.documents - len(chosen)))
         room -= sum(measure.costs(chosen)) + measure.numbers_cost(len(chosen))
         sizes = measure.costs(self.supply.closers or [stream.seen[at] for at in stream.ahead(LAST_CHOICES)])
-        reserve = min(4 * sum(sizes) // max(1, len(sizes)), sum(sizes) // 2)
+        reserve = reserve_of(sizes)
         taken: list[Document] = []
         number = len(chosen)
         while room > reserve:
-            document, cost = stream.next(room)
+            document, cost = stream.next(room - reserve)
             cost += measure.numbers_cost(1, number + 1)
             if cost > room:
                 stream.back()

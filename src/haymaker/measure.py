@@ -22,7 +22,7 @@ from haymaker.tokens import answer_ids, apply_template
 BEFORE = "a."  # stands before a run of pieces; its tokens are not counted
 DUMMY = Document("dummy", (Segment("a"),), title="a")
 ENDINGS = ("a.", "a", "a)", "a.\u201d", 'a"', "a?", "1", "a: ", "a\n", "}")  # how documents end, to find a cut
-RUN_CHARACTERS = 16_384  # a tokenizer's time may grow with the square of its text, so runs are short
+RUN_CHARACTERS = 4_096  # short, for a tokenizer may take time with the square of its text
 KEPT_PIECES = 60_000  # of the younger half; documents that come again stay, others leave after a while
 ENDING_CHARACTERS = 24
 LABELS_AT_ONCE = 32

@@ -1,6 +1,7 @@
 """Documents of a stream with what they cost, read about as far as they are needed, and the choice of a last few."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from haymaker.errors import LengthError
 from haymaker.measure import Measure
@@ -21,7 +22,7 @@ class Stream:
         """Have the documents before `stop` ready where the stream has them; how many there are."""
         missing = stop - len(self.seen)
         if missing > 0:
-            batch = [document for document, _ in zip(self.source, range(missing), strict=False)]
+            batch = list(islice(self.source, missing))  # zip would take one more and drop it
             self.seen += batch
             self.costs += self.measure.costs(batch)
         return len(self.seen)
@@ -32,7 +33,7 @@ class Stream:
             self.at += 1
         if self.at >= len(self.seen):
             mean = sum(self.costs) // len(self.costs) if self.costs else room // 2
-            if self.read(self.at + max(1, min(256, room // max(1, mean)))) <= self.at:
+            if self.read(self.at + max(1, min(256, room // (mean + 1)))) <= self.at:
                 raise LengthError(
                     f"length: all {len(self.seen)} further documents leave {room} tokens unfilled; "
                     "give more rows, a pool of passages, or a smaller length"
@@ -89,6 +90,17 @@ class Supply:
             self.used |= {choices[i].key for i in picked}
         else:
             self.stream.used |= {self.places[i] for i in picked}
+
+
+def reserve_of(sizes: Sequence[int]) -> int:
+    """Room to leave for the last documents: for four of them, or for as many more as documents of much the same size
+    need until their sums reach every length."""
+    if not sizes:
+        return 0
+    ordered, mean, count = sorted(sizes), sum(sizes) / len(sizes), 4
+    while 2 * count < len(sizes) and sum(ordered[-count:]) - sum(ordered[:count]) < mean:
+        count += 1
+    return min(count * sum(sizes) // len(sizes), sum(sizes) // 2)
 
 
 def closest_sum(costs: Sequence[int], room: int) -> list[int]:

@@ -76,7 +76,8 @@ def placeholder_chain(steps: Sequence[tuple[str, str]], rng: Random) -> tuple[li
 def placeholder_rivals(chain: Sequence[Fact], count: int, rng: Random) -> list[Fact]:
     """`count` facts of the chain's relations about other placeholders, linked in chains of the same length."""
     names = [chain[0].subject, *(fact.object for fact in chain)]
-    free = [number for number in NUMBERS if str(number) not in {name.split()[-1] for name in names}]
+    taken = {name.split()[-1] for name in names}
+    free = [number for number in NUMBERS if str(number) not in taken]
     chains = -(-count // len(chain))
     if chains * len(names) > len(free):
         most = len(free) // len(names) * len(chain)

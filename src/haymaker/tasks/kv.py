@@ -1,7 +1,7 @@
 """Key-value retrieval in a JSON object (Liu et al. 2024): the plainest probe, symbolic by nature."""
 
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,7 @@ from uuid import UUID
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError, DataError
 from haymaker.miniature.world import ANSWER, EVIDENCE, FILLER
-from haymaker.randomness import keyed
+from haymaker.randomness import keyed, shuffle
 from haymaker.records import Segment, digest
 from haymaker.tasks.base import Document, Draft, Drafts, Style, chosen_style
 from haymaker.tasks.files import in_split, required, sift
@@ -25,6 +25,8 @@ OFFICIAL = Style(
     tail='}\n\nKey: "{question}"\nCorresponding value:',
 )
 STYLES = {"official": OFFICIAL}
+CLOSERS = 128  # records that may close a row
+DIGITS = str.maketrans("abcdef", "012345")
 Records = tuple[tuple[str, str], ...]
 
 
@@ -56,6 +58,7 @@ def draft_of(recipe: Recipe, gold: tuple[str, str], others: Records) -> Draft:
         gold=((record(key, value, gold=True),),),
         competitors=tuple((record(*pair),) for pair in others),
         further=partial(records, keyed(recipe.seed, "records", key)),
+        closers=partial(closing_records, recipe.seed, key),
         facts=[key, value],
         ranked=True,
         concept="symbolic",
@@ -67,6 +70,22 @@ def draft_of(recipe: Recipe, gold: tuple[str, str], others: Records) -> Draft:
 def records(rng: Random) -> Iterator[Document]:
     while True:
         yield record(unique(rng), unique(rng))
+
+
+def closing_records(seed: int, row: str) -> Iterator[Document]:
+    """Records to choose a row's last ones from: of a few that all rows share, so that few are measured for it.
+
+    Values of every other one are of digits alone and take fewer tokens, so that sums of records reach every length.
+    """
+    found = closing_records_of(seed)
+    return (found[i] for i in shuffle(CLOSERS, keyed(seed, row, "closers")))
+
+
+@lru_cache(maxsize=8)
+def closing_records_of(seed: int) -> tuple[Document, ...]:
+    rng = keyed(seed, "closing records")
+    pairs = [(unique(rng), unique(rng)) for _ in range(CLOSERS)]
+    return tuple(record(key, value.translate(DIGITS) if i % 2 else value) for i, (key, value) in enumerate(pairs))
 
 
 def record(key: str, value: str, gold: bool = False) -> Document:

@@ -18,7 +18,7 @@ from haymaker.records import Example, Label, Segment
 from haymaker.tasks.base import Alternatives, Document, Draft, Drafts, Style, chosen_style
 from haymaker.tasks.facts import world_of
 from haymaker.tasks.summhay_rows import asked as asked
-from haymaker.tasks.summhay_rows import file_drafts, lists_of
+from haymaker.tasks.summhay_rows import closing_lists, file_drafts, lists_of
 
 METRICS = ("citation_f1", "citation_f1_lenient")
 MINIATURE = Style(
@@ -74,6 +74,7 @@ def world_draft(recipe: Recipe, world: World, row: int) -> Draft:
             for i, other in enumerate(others[:rivals])
         ),
         further=lists.further if lists else partial(haystack, world, context, draw("passages")),
+        closers=lists.closers if lists else None,
         facts=[asked.topic, asked.statement],
         concept=concept,
         context=context,
@@ -116,6 +117,9 @@ class Lists:
 
     def further(self) -> Iterator[Document]:
         return lists_of(self.symbols, self.rng)
+
+    def closers(self) -> Iterator[Document]:
+        return iter(closing_lists(self.symbols))
 
     def provenance(self) -> tuple[dict, ...]:
         return ({"kind": "symbol_map", "symbol_of": dict(self.symbols.number_of)},)

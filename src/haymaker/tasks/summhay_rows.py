@@ -186,7 +186,9 @@ class Maker:
         )
         record = {"kind": "symbol_map", "symbol_of": dict(symbols.number_of)}
         made = replace(base, question=number, gold=gold, competitors=competitors, trim=False, provenance=(record,))
-        return replace(made, further=lambda: lists_of(symbols.fork(self.draw("numbers")), self.draw("further lists")))
+        closers = closing_lists(symbols)
+        further = lambda: lists_of(symbols.fork(self.draw("numbers")), self.draw("further lists"))  # noqa: E731 - a stream
+        return replace(made, further=further, closers=lambda: iter(closers))
 
 
 def chosen_carriers(recipe: Recipe, question: Question, draw: Draw) -> list[str]:
@@ -234,6 +236,12 @@ def list_of(symbols: Symbols, rng: Random, number: str, key: str, role: Document
     said = Segment(number, (EVIDENCE,) if role == "gold" else ())
     full = Document(key, (Segment("{" + start), said, Segment(stop + "}")), role)
     return full, Document(f"{key} alone", (Segment("{"), said, Segment("}")), role)
+
+
+def closing_lists(symbols: Symbols) -> tuple[Document, ...]:
+    """A few lists of one to five numbers, to fill a length to the last."""
+    texts = [f"{{{', '.join(symbols.fresh() for _ in range(size))}}}" for size in (1, 2, 3, 4, 5)]
+    return tuple(filler_document(text, text) for text in texts)
 
 
 def lists_of(symbols: Symbols, rng: Random) -> Iterator[Document]:
