@@ -16,9 +16,7 @@ from haymaker.study.rows import write_rows
 
 if TYPE_CHECKING:
     from haymaker.dataset import Dataset
-    from haymaker.interventions import HeadSet
     from haymaker.models.load import LanguageModel
-    from haymaker.predictions import Evaluation
 
 Inputs = Mapping[str, Path]
 COMPUTE = ("torch", "transformers", "peft", "numpy")
@@ -166,47 +164,25 @@ def scores_file(path: Path) -> Path:
 
 def ablate_heads(params: AblateParams, inputs: Inputs, output: Path) -> None:
     """dataset, adapter, head scores -> F1 without the top k heads, and without k others of the same layers."""
-    from haymaker.interventions import ablate, ablation_sets
+    from haymaker.interventions import ablation_curve
     from haymaker.scores import HeadScores
 
     lm, rows = model_of(inputs, params.extend), rows_of(inputs, params.rows)
     scores = HeadScores.load(scores_file(inputs["heads"]))
-    found = []
-    for chosen in ablation_sets(scores, params.k, params.draws, params.seed):
-        found.append((chosen, ablate(lm, rows, chosen.heads, new_tokens=params.new_tokens).row()))
-    write_rows(output, "ablation", [about_heads(chosen) | row for chosen, row in found])
-
-
-def about_heads(chosen: "HeadSet") -> dict[str, Any]:
-    """The columns that tell head sets apart."""
-    names = " ".join(map(str, chosen.heads))
-    return {"heads": chosen.kind, "k": chosen.k, "draw": chosen.draw, "head_list": names}
+    found = ablation_curve(lm, rows, scores, params.k, params.draws, params.seed, params.new_tokens)
+    write_rows(output, "ablation", found)
 
 
 def patch_heads(params: PatchParams, inputs: Inputs, output: Path) -> None:
     """dataset, two adapters, their head scores -> F1 of the recipient with heads of the donor in place of its own."""
-    from haymaker.interventions import identity_sets, patch, patching_sets
+    from haymaker.interventions import patching_table
     from haymaker.scores import HeadScores
 
     rows = rows_of(inputs, params.rows)
     donor, recipient = (model_of(inputs, role=role) for role in ("donor", "recipient"))
-    scores = [HeadScores.load(scores_file(inputs[name])) for name in ("donor_heads", "heads")]
-    if params.identity:
-        sets = identity_sets(scores[0])
-    else:
-        sets = patching_sets(scores[0], scores[1], params.k, params.threshold, params.draws, params.seed)
-    found = [(chosen, patch(donor, recipient, rows, chosen.heads, new_tokens=params.new_tokens)) for chosen in sets]
-    plain = found[0][1]
-    write_rows(output, "patching", [about_heads(chosen) | change_of(patched, plain) for chosen, patched in found])
-
-
-def change_of(patched: "Evaluation", plain: "Evaluation") -> dict[str, Any]:
-    """F1 of the patched recipient and its change, with a 95 % bootstrap interval over the same questions."""
-    from haymaker.stats import bootstrap_mean
-
-    change = bootstrap_mean(patched.values("squad_f1") - plain.values("squad_f1"))
-    changes = {"delta": change.mean, "delta_low": change.low, "delta_high": change.high}
-    return patched.row() | {"f1_original": plain.f1} | changes
+    lent, own = (HeadScores.load(scores_file(inputs[name])) for name in ("donor_heads", "heads"))
+    options = params.model_dump(exclude={"rows"})
+    write_rows(output, "patching", patching_table(donor, recipient, rows, lent, own, **options))
 
 
 DATA = Stage(
