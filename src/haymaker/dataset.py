@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from haymaker.config import Recipe
 from haymaker.folder import Folder, Shards, appearing
-from haymaker.folder import file_digest as file_digest
 from haymaker.records import Example
 from haymaker.schema import SCHEMA, Row, example_of, table_of
 from haymaker.summary import SUMMED, summary

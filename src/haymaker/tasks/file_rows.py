@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from haymaker.config import Recipe
-from haymaker.dataset import file_digest
 from haymaker.errors import ConfigError
+from haymaker.folder import file_digest
 from haymaker.realism import AXES
 from haymaker.realism.placeholders import relation_of
 from haymaker.realism.written import Asked, Written, read_written

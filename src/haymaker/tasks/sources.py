@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from haymaker.dataset import file_digest
 from haymaker.errors import ConfigError, DataError
+from haymaker.folder import file_digest
 from haymaker.tasks.files import read_jsonl
 
 HUB_NAME = re.compile(

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from haymaker.config import Recipe
-from haymaker.dataset import file_digest
 from haymaker.errors import DataError
+from haymaker.folder import file_digest
 from haymaker.metrics import normalise
 from haymaker.realism import AXES
 from haymaker.realism.placeholders import QUANTITY
