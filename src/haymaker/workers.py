@@ -1,4 +1,4 @@
-"""A pool of processes that ends when its parent does, and leaves Ctrl-C to it."""
+"""A pool of processes that end at once when their parent dies or gives up, and leave Ctrl-C to it."""
 
 import multiprocessing
 import os
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from typing import Any
 
 ONE_THREAD = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
@@ -16,16 +17,29 @@ ONE_THREAD = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 def worker_pool(
     workers: int, initialise: Callable[..., None], arguments: tuple[Any, ...]
 ) -> Iterator[ProcessPoolExecutor]:
-    """Processes with one thread each; work that has not begun is dropped when the block ends."""
+    """Processes with one thread each. An exception in the block ends them in the middle of what they do."""
     # Spawned, not forked: a tokenizer's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
+    line, ours = context.Pipe(duplex=False)  # nothing is sent: that it breaks is the message
+    with one_thread():
+        pool = ProcessPoolExecutor(workers, context, begin, (line, initialise, arguments))
+        try:
+            yield pool
+            pool.shutdown()
+        finally:
+            ours.close()
+            pool.shutdown(cancel_futures=True)
+            line.close()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Processes that are started in the block use one thread each."""
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
-    pool = ProcessPoolExecutor(workers, context, begin, (initialise, arguments))
     try:
-        yield pool
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -33,16 +47,16 @@ def worker_pool(
                 os.environ[name] = value
 
 
-def begin(initialise: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def begin(line: Connection, initialise: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """What a worker does first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the work
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, args=(line,), daemon=True).start()
     initialise(*arguments)
 
 
-def leave_with_parent() -> None:
-    """End this process when its parent has died: a killed parent cannot say so."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+def leave_with_parent(line: Connection) -> None:
+    """End this process when the line to its parent breaks: a killed parent cannot say so."""
+    try:
+        line.recv()
+    except (EOFError, OSError):
+        os._exit(1)
