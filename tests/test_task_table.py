@@ -2,7 +2,7 @@
 
 import json
 from functools import cache
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from real_rows import mdqa_row, musique_row, topic, write_jsonl
@@ -18,7 +18,7 @@ from haymaker.tasks import NAMES, judge
 
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
 KV_SETTINGS: tuple[Setting, ...] = ("real", "symbolic")
-TABLE = [
+TABLE: list[tuple[str, Setting, str]] = [
     (task, setting, source)
     for task in NAMES
     for setting in (KV_SETTINGS if task == "kv" else SETTINGS)
@@ -50,10 +50,10 @@ def world_tokenizer() -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(MINIATURES / "llama")
 
 
-def built(task: str, setting: Setting, source: str, files: dict[str, str], **changes: object) -> hm.Dataset:
+def built(task: str, setting: Setting, source: str, files: dict[str, str], **changes: Any) -> hm.Dataset:
     place = files[task] if source == "file" else None
     relations = RELATIONS.get(task) if source == "file" and setting == "real-limited" else None
-    values = {"task": task, "setting": setting, "length": LENGTHS[source], "rows": 2, "source": place}
+    values: dict[str, Any] = {"task": task, "setting": setting, "length": LENGTHS[source], "rows": 2, "source": place}
     values |= {"relations": relations, "padding_competitors": 2, **changes}
     return hm.build(hm.Recipe(**values), world_tokenizer())
 
@@ -71,13 +71,13 @@ def test_rows_keep_their_spans_their_budget_and_their_answers(
         both = zip(sorted(example.labelled_spans), sorted(encoded.labelled_spans), strict=True)
         for (label, characters), (same, tokens) in both:
             assert label == same
-            assert example.text[characters.slice].strip() in tokenizer.decode(encoded.input_ids[tokens.slice])
+            assert example.text[characters.slice].strip() in tokenizer.decode(list(encoded.input_ids[tokens.slice]))
 
 
 @pytest.mark.parametrize("source", LENGTHS)
 @pytest.mark.parametrize("task", NAMES)
 def test_rows_of_one_pair_are_twins(task: str, source: str, files: dict[str, str]) -> None:
-    settings = KV_SETTINGS if task == "kv" else SETTINGS
+    settings: tuple[Setting, ...] = KV_SETTINGS if task == "kv" else SETTINGS
     pairs = {setting: [row.pair_id for row in built(task, setting, source, files)] for setting in settings}
     shared = [setting for setting in settings if setting != "real-limited"]  # it may leave rows out
     assert all(pairs[setting] == pairs["real"] for setting in shared)
