@@ -211,6 +211,17 @@ def test_data_diff(data: Path, tmp_path: Path) -> None:
     assert json.loads(run("data", "diff", data, other, "--json").stdout)["columns"] == {"question": 1}
 
 
+def test_data_overlap_is_recorded(data: Path, tmp_path: Path) -> None:
+    copied = hm.load_dataset(data).save(tmp_path / "test")
+    identity = Folder(copied).manifest["identity"]
+    found = json.loads(passes("data", "overlap", copied, data, "--json"))
+    assert found == {"rows_sharing_question": 4, "rows_sharing_pair": 4, "rows_sharing_evidence": 4}
+    assert Folder(copied).manifest["overlap"] == {"data": found}
+    assert Folder(copied).manifest["identity"] == identity
+    assert f"## Rows shared with other datasets\n- data: {found}" in (copied / "README.md").read_text()
+    passes("data", "verify", copied)
+
+
 def test_data_pool_and_unpool(data: Path, tmp_path: Path) -> None:
     pooled, again = tmp_path / "pooled", tmp_path / "again"
     assert passes("data", "pool", data, pooled) == f"{pooled}\n"

@@ -40,6 +40,7 @@ def sections(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "Source rows rejected": manifest["rejected"],
         "Rows that could not be built": failed | more,
         "Checks": manifest["checks"],
+        "Rows shared with other datasets": manifest.get("overlap", {}),
         "Versions": manifest["versions"],
     }
 

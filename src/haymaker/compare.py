@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 
 from haymaker.dataset import Dataset
 from haymaker.errors import DataError
-from haymaker.folder import Folder, file_digest
+from haymaker.folder import Folder, file_digest, write_manifest
 from haymaker.records import digest
 from haymaker.schema import Row
 from haymaker.summary import SUMMED, Summary
@@ -56,6 +56,15 @@ def overlap(one: Dataset | Folder, other: Dataset | Folder) -> dict[str, int]:
         shared["rows_sharing_pair"] += row["pair_id"] in known["pair_id"]
         shared["rows_sharing_evidence"] += not known["evidence"].isdisjoint(json.loads(row["checks"])["evidence"])
     return dict(shared)
+
+
+def record_overlap(folder: str | Path, other: str | Path) -> dict[str, int]:
+    """`overlap`, written into the manifest and the card of the first dataset, by the name of the other's folder."""
+    stored, beside = Folder(folder), Folder(other)
+    found = overlap(stored, beside)
+    told = {**stored.manifest.get("overlap", {}), Path(other).resolve().name: found}
+    write_manifest(stored.path, {**stored.manifest, "overlap": told})
+    return found
 
 
 # ---- the files

@@ -46,7 +46,8 @@ class Dataset(Sequence[Example]):
     def __getitem__(self, index: int | slice) -> "Example | Dataset":
         if isinstance(index, slice):
             chosen = self.table.take(pa.array(range(*index.indices(len(self))), pa.int64()))
-            return Dataset(chosen, {**self.manifest, "rows": chosen.num_rows})
+            about = {key: value for key, value in self.manifest.items() if key != "overlap"}
+            return Dataset(chosen, {**about, "rows": chosen.num_rows})
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of a dataset of {len(self)}")
         return example_of(self.table.slice(index % len(self), 1).to_pylist()[0])

@@ -111,7 +111,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """manifest.json of a dataset's folder."""
     path = folder / "manifest.json"
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise DataError(f"{folder}: no dataset here (manifest.json is missing); `haymaker build` writes one") from None
     except ValueError as error:
@@ -174,9 +174,16 @@ class Shards:
         rows = sum(shard["rows"] for shard in self.shards)
         taken = {"format", "rows", "shards", *(() if self.layout == POOLED_FORMAT else ("documents",))}
         about = {key: value for key, value in manifest.items() if key not in taken}
-        manifest = {"format": self.layout, "rows": rows, **about, "shards": self.shards}
-        (self.folder / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-        (self.folder / "README.md").write_text(card(manifest))
+        write_manifest(self.folder, {"format": self.layout, "rows": rows, **about, "shards": self.shards})
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """manifest.json and the card drawn from it; each appears whole or not at all."""
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    for name, content in (("manifest.json", text), ("README.md", card(manifest))):
+        temporary = folder / f".{name}.{os.getpid()}.tmp"
+        temporary.write_text(content, encoding="utf-8")
+        os.replace(temporary, folder / name)
 
 
 def publish(work: Path, folder: Path, aside: Path) -> None:

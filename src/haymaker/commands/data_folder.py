@@ -1,4 +1,4 @@
-"""haymaker data verify | diff | pool | unpool: a dataset's files."""
+"""haymaker data verify | diff | overlap | pool | unpool: a dataset's files."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,10 +7,13 @@ from typing import Annotated
 import typer
 
 from haymaker.commands.common import Json, Overwrite, print_json, refuse_existing
+from haymaker.commands.common import show as show_values
 from haymaker.commands.data import DataFolder, report_problems
 from haymaker.console import note
 
-app = typer.Typer(help="A dataset's files: verify, diff, pool, unpool.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="A dataset's files: verify, diff, overlap, pool, unpool.", no_args_is_help=True, rich_markup_mode=None
+)
 
 OutFolder = Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")]
 MOST_SHOWN = 20
@@ -47,6 +50,18 @@ def diff(
                 typer.echo(f"  {name}")
     if found.changed or found.only_first or found.only_second:
         raise typer.Exit(1)
+
+
+@app.command()
+def overlap(
+    folder: DataFolder,
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="The dataset it must not share with: training, say.")],
+    json: Json = False,
+) -> None:
+    """Count rows whose question or evidence stands in another dataset too, and record that in the card."""
+    from haymaker.compare import record_overlap
+
+    show_values(record_overlap(folder, other), json)
 
 
 @app.command()
