@@ -156,7 +156,8 @@ def letters() -> PreTrainedTokenizerBase:
 
 
 @pytest.mark.parametrize(
-    ("written", "over"), [([65], False), ([65, 10], True), ([144], True), ([10, 65], False), ([65] * 50, True)]
+    ("written", "over"),
+    [([65], False), ([65, 10], True), ([144], True), ([10, 65], False), ([65] * 49, False), ([65] * 50, True)],
 )
 def test_where_the_script_stops(written: list[int], over: bool) -> None:
     assert script_ends(letters(), written) is over

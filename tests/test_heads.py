@@ -20,7 +20,7 @@ from haymaker.heads import detect_all, detect_heads
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.null_query import null_example
-from haymaker.passes import read_gold, read_own
+from haymaker.passes import read_gold, read_own, told
 from haymaker.records import Example, Head, Label, Message, Segment
 from haymaker.sights import Subject, Wants
 from haymaker.tokens import encode
@@ -253,6 +253,15 @@ def test_decoding_reads_what_a_forward_over_the_same_answer_reads(lm: LanguageMo
         assert torch.allclose(decoded.masses[kinds][..., :count], gold.masses[kinds][..., :count], atol=1e-6)
         for one, other in zip(decoded.written[kinds], gold.written[kinds], strict=True):
             assert torch.allclose(one[..., :count], other[..., :count], atol=1e-5)
+
+
+def test_an_own_answer_is_its_text_without_what_ended_it(lm: LanguageModel) -> None:
+    (answer,) = lm.tokenizer([" Port Modini"], add_special_tokens=False)["input_ids"]
+    (newline,) = lm.tokenizer(["\n"], add_special_tokens=False)["input_ids"]
+    assert told(lm, answer) == len(answer)  # cut off: every token is text
+    assert told(lm, [*answer, lm.tokenizer.eos_token_id]) == len(answer)
+    assert told(lm, [*answer, *newline]) == len(answer)
+    assert told(lm, [lm.tokenizer.eos_token_id]) == 0
 
 
 def test_a_merged_adapter_scores_as_an_unmerged_one(

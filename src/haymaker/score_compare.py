@@ -24,8 +24,7 @@ def comparable(
     Raises ConfigError for a list beside KV heads without `query_heads`, the query heads of a layer.
     """
     if isinstance(first, KVScores) or isinstance(second, KVScores):
-        both = (first, second) if isinstance(first, KVScores) else (second, first)
-        kv = next(scores for scores in both if isinstance(scores, KVScores))
+        kv = next(scores for scores in (first, second) if isinstance(scores, KVScores))
         a, b = (as_kv(scores, kv.values.shape, rule, query_heads) for scores in (first, second))
         return a, b, "kv head"
     shapes = [scores.shape if isinstance(scores, HeadList) else scores.mean.shape for scores in (first, second)]
