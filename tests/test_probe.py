@@ -332,6 +332,63 @@ def test_lora_reads_as_merged() -> None:
     assert_same(unmerged, after)
 
 
+class Int8Linear(torch.nn.Module):
+    """A weight kept as eight-bit integers and a scale per output, without a float parameter to find."""
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        super().__init__()
+        scale = linear.weight.abs().amax(1, keepdim=True) / 127
+        self.register_buffer("scale", scale)
+        self.register_buffer("integers", (linear.weight / scale).round().to(torch.int8))
+
+    def weight(self) -> Tensor:
+        return self.integers.float() * self.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.linear(x, self.weight())
+
+
+@pytest.mark.parametrize("name", ["llama", "phi3", "qwen3_next"])
+def test_quantised_weights_read_as_their_dequantised_twins(name: str) -> None:
+    model, twin, ids = tiny_model(name), tiny_model(name), tokens(2)
+    for layer, its in zip(model.model.layers, twin.model.layers, strict=True):
+        for part in ("self_attn", "mlp"):
+            kinds = getattr(layer, part, torch.nn.Identity()).named_children()
+            for key, linear in [(key, one) for key, one in kinds if type(one) is torch.nn.Linear]:
+                quantised = Int8Linear(linear)
+                setattr(getattr(layer, part), key, quantised)
+                getattr(getattr(its, part), key).weight.copy_(quantised.weight())
+    readings = []
+    for one in (model, twin):
+        with probe(one, ROWS, SPANS, values=True) as seen:
+            one(input_ids=ids)
+        readings.append(seen)
+    assert_same(*readings)
+    assert type(model.model.layers[1].self_attn.o_proj) is Int8Linear
+    with probe(fresh := tiny_model(name), ROWS) as full:
+        fresh(input_ids=ids)
+    assert not torch.allclose(full.lse, readings[0].lse, atol=1e-3, equal_nan=True)  # eight bits are not 32
+
+
+def test_rows_in_any_order_over_and_over_keep_their_last_reading() -> None:
+    model, rows = tiny_model("llama"), [[23, 5, 9, 5], [3, 21, 4, 20]]
+    with probe(model, rows, SPANS) as seen:
+        for seed in range(4):
+            cache, ids = DynamicCache(config=model.config), tokens(2, seed=seed)
+            for chunk in ids.split((4, 1, 1, 4, 10, 1, 1, 2), dim=1):
+                model(input_ids=chunk, past_key_values=cache)
+            if seed == 1:
+                assert seen.reached.all()
+                assert seen.lse.shape == (3, 2, 4, 4)
+    with probe(model, rows, SPANS) as once:
+        model(input_ids=tokens(2, seed=3))
+    assert_same(seen, once)
+    with probe(model, [5, 9]):
+        model(input_ids=tokens(2, 6))
+        with pytest.raises(ProbeError, match="batch of 2 as before, found 1"):
+            model(input_ids=tokens(1, 6))
+
+
 def test_crop_and_rerun_reads_as_a_fresh_prefill() -> None:
     model, prefix, question = tiny_model("llama"), tokens(1, 16), tokens(1, 4, seed=5)
     cache = DynamicCache(config=model.config)

@@ -231,12 +231,14 @@ def top_positions(
 
     Ties go to the lowest index, as torch.max promises and topk does not.
     """
+    if count == 1:
+        value, index = highest(scores)
+        return torch.where(value > -torch.inf, index, -1)
     found: list[tuple[Tensor, Tensor]] = []
     for _ in range(count):
         value, index = highest(scores)
         found.append((value, index))
-        if count > 1:
-            scores.scatter_(-1, index, -torch.inf)
-    for value, index in reversed(found if count > 1 else []):
+        scores.scatter_(-1, index, -torch.inf)
+    for value, index in reversed(found):
         scores.scatter_(-1, index, value)  # as they were
     return torch.cat([torch.where(value > -torch.inf, index, -1) for value, index in found], dim=-1)

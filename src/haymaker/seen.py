@@ -1,5 +1,7 @@
 """What a probe saw: the rows it read, indexed [layer, batch, head, row]."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -13,6 +15,15 @@ Parts = list[Part]  # of one span name: one for the whole batch, or one for each
 FILL = {"top_position": -1, "visible": False}  # what a layer without attention holds; NaN otherwise
 
 
+@dataclass(eq=False)
+class Piece:
+    """What one forward gave of a layer's rows, [batch, head, some, ...] by name."""
+
+    columns: list[int]
+    reached: Bool[Tensor, "#batch some"]
+    found: dict[str, Tensor]
+
+
 class Seen:
     """What a probe saw. Tensors are on the CPU in float32 and indexed [layer, batch, head, row], by all layers of the
     model; layers without attention (see `layers`) hold NaN, -1 or False. Reading raises ProbeError if a row was never
@@ -23,7 +34,9 @@ class Seen:
         self.architecture = architecture
         self.length = 0  # slots that forwards covered
         self.spans, self._depth = spans, depth
-        self._tables: dict[int, dict[str, Tensor]] = {}
+        self._merged: dict[int, dict[str, Tensor]] = {}
+        self._pieces: dict[int, list[Piece]] = {}  # what forwards left since results were last read
+        self._batches: dict[int, int] = {}
         self._reached: dict[int, Tensor] = {}
         self._frozen: dict[str, Tensor] | None = None
 
@@ -76,14 +89,14 @@ class Seen:
     def reached(self) -> Bool[Tensor, "#batch row"]:
         """Which rows every seen layer has reached so far; reading this never raises."""
         none = torch.zeros_like(self.rows, dtype=torch.bool)
-        return torch.stack(list(self._reached.values())).all(0) if self._reached else none
+        return torch.stack([self._reached[layer] for layer in self._tables]).all(0) if self._tables else none
 
     def reached_only(self) -> "Seen":
         """The same without the rows that some batch row never reached, as when generation stopped early."""
         kept = self.reached.all(0)
         part = Seen(self.rows[:, kept], self.spans, self.architecture, self._depth)
         part.length = self.length
-        part._tables = {i: {k: t[:, :, kept] for k, t in table.items()} for i, table in self._tables.items()}
+        part._merged = {i: {k: t[:, :, kept] for k, t in table.items()} for i, table in self._tables.items()}
         part._reached = {layer: reached[:, kept] for layer, reached in self._reached.items()}
         part.freeze()
         return part
@@ -99,29 +112,48 @@ class Seen:
         self, layer: int, columns: list[int], reached: Bool[Tensor, "#batch some"], found: dict[str, Tensor]
     ) -> None:
         """Keeps `found` [batch, head, some, ...] as the results of a layer's rows at `columns`."""
-        table = self._tables.setdefault(layer, {})
+        pieces, batch = self._pieces.setdefault(layer, []), len(found["lse"])
+        if len(columns) == self.rows.shape[1] and bool(reached.all()):
+            pieces.clear()  # everything is overwritten
+            self._merged.pop(layer, None)
+        elif batch != (before := self._batches.get(layer, batch)):
+            raise ProbeError(f"expected a batch of {before} as before, found {batch}: one probe per batch")
+        self._batches[layer] = batch
+        pieces.append(Piece(columns, reached, found))
+        if len(pieces) > self.rows.shape[1]:  # rows are computed over and over
+            self._merge(layer)
+
+    @property
+    def _tables(self) -> dict[int, dict[str, Tensor]]:
+        """Results [batch, head, row, ...] by layer and name."""
+        for layer in list(self._pieces):
+            self._merge(layer)
+        return self._merged
+
+    def _merge(self, layer: int) -> None:
+        """Puts what forwards left into the layer's tables; in decoding a piece is one row, and there are many."""
+        table = self._merged.setdefault(layer, {})
         done = self._reached.setdefault(layer, torch.zeros_like(self.rows, dtype=torch.bool))
-        done[:, columns] |= reached
-        everything = bool(reached.all())
-        for name, piece in found.items():
-            if everything and len(columns) == done.shape[1]:
-                table[name] = piece
-                continue
-            if name not in table:
-                shape = (*piece.shape[:2], done.shape[1], *piece.shape[3:])
-                table[name] = piece.new_full(shape, FILL.get(name, torch.nan))
-            if len(piece) != len(table[name]):
-                raise ProbeError(
-                    f"expected a batch of {len(table[name])} as before, found {len(piece)}: one probe per batch"
-                )
-            where = reached.to(piece.device).view(len(reached), 1, -1, *[1] * (piece.ndim - 3))
-            table[name][:, :, columns] = piece if everything else torch.where(where, piece, table[name][:, :, columns])
+        for piece in _joined(self._pieces.pop(layer)):
+            done[:, piece.columns] |= piece.reached
+            for name, part in piece.found.items():
+                table[name] = self._written(table.get(name), name, piece, part)
+
+    def _written(self, table: Tensor | None, name: str, piece: "Piece", part: Tensor) -> Tensor:
+        count, everything = self.rows.shape[1], bool(piece.reached.all())
+        if everything and piece.columns == list(range(count)):
+            return part
+        if table is None:
+            table = part.new_full((*part.shape[:2], count, *part.shape[3:]), FILL.get(name, torch.nan))
+        where = piece.reached.to(part.device).view(len(piece.reached), 1, -1, *[1] * (part.ndim - 3))
+        table[:, :, piece.columns] = part if everything else torch.where(where, part, table[:, :, piece.columns])
+        return table
 
     def freeze(self) -> None:
         """Moves the results to the CPU; done on exit."""
         names = next(iter(self._tables.values()), {})
         self._frozen = {name: self._stack(name) for name in names}
-        self._tables = {
+        self._merged = {
             layer: {name: self._frozen[name][layer] for name in table} for layer, table in self._tables.items()
         }
 
@@ -161,3 +193,22 @@ class Seen:
         for name, parts in self.spans.items():
             if (stop := max(part[-1][1] for part in parts)) > self.length:
                 raise ProbeError(f"span {name!r} ends at {stop}, beyond the sequence of {self.length} positions")
+
+
+def _joined(pieces: list[Piece]) -> list[Piece]:
+    """Neighbours of different rows as one piece; a row that comes again begins another, which is written later."""
+    groups: list[list[Piece]] = []
+    taken: set[int] = set()
+    for piece in pieces:
+        if not groups or taken & set(piece.columns):
+            groups.append([])
+            taken = set()
+        groups[-1].append(piece)
+        taken |= set(piece.columns)
+    return [group[0] if len(group) == 1 else _one_of(group) for group in groups]
+
+
+def _one_of(group: list[Piece]) -> Piece:
+    columns = [column for piece in group for column in piece.columns]
+    found = {name: torch.cat([piece.found[name] for piece in group], dim=2) for name in group[0].found}
+    return Piece(columns, torch.cat([piece.reached for piece in group], dim=1), found)
