@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -72,6 +74,29 @@ def test_the_exact_source_continues_what_was_said() -> None:
     # k = {5, 7, 8}; the first head copies 8 and 5, the second, by the exact rule, 8 alone.
     assert score("copy_source", found) == [[pytest.approx(2 / 3), pytest.approx(1 / 3)]]
     assert score("copy", found) == [[pytest.approx(2 / 3)] * 2]
+
+
+@st.composite
+def sights(draw: st.DrawFn) -> Sight:
+    """Any prompt of few kinds of tokens, any needle, any answer, any attended positions."""
+    prompt = draw(st.lists(st.integers(0, 5), min_size=2, max_size=8))
+    answer = draw(st.lists(st.integers(0, 5), min_size=1, max_size=6))
+    start = draw(st.integers(0, len(prompt) - 1))
+    needle = Span(start, draw(st.integers(start + 1, len(prompt))))
+    top = [draw(st.integers(-1, len(prompt) + row - 1)) for row in range(len(answer))]
+    encoded = Encoded("any", (*prompt, *answer), len(prompt))
+    return Sight(encoded, [needle], torch.tensor([[top]]), torch.zeros(1, 1, len(top)), "same", "same")
+
+
+@settings(max_examples=150, deadline=None)
+@given(sights())
+def test_laws_of_copying(seen: Sight) -> None:
+    copied, source, counted = (DETECTORS[name](seen).item() for name in ("copy", "copy_source", "copy_wu2024"))
+    kinds, size = len(set(seen.ids[seen.needle[0].slice].tolist())), len(seen.needle[0])
+    assert 0 <= source <= copied <= 1
+    assert copied * kinds <= counted * size + 1e-5  # a set holds each hit once at most
+    if len(set(seen.produced.tolist())) == len(seen.produced):  # no token can be copied twice
+        assert copied * kinds == pytest.approx(counted * size, abs=1e-5)
 
 
 def test_a_planted_head_is_ranked_first() -> None:
