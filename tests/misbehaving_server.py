@@ -78,14 +78,12 @@ class Handler(BaseHTTPRequestHandler):
             server.keys.add(self.headers.get("authorization", ""))
             server.flying += 1
             server.most_flying = max(server.most_flying, server.flying)
-        try:
-            server.stopped.wait(server.delay_seconds)
-            getattr(self, f"do_{behaviour.split()[0]}")(json.loads(body), *behaviour.split()[1:])
-            with server.lock:
-                server.served[content] += behaviour == "ok"
-        finally:
-            with server.lock:
-                server.flying -= 1
+        server.stopped.wait(server.delay_seconds)
+        with server.lock:
+            server.flying -= 1  # before the answer is sent: whoever has it may send the next request at once
+        getattr(self, f"do_{behaviour.split()[0]}")(json.loads(body), *behaviour.split()[1:])
+        with server.lock:
+            server.served[content] += behaviour == "ok"
 
     def send(self, status: int, text: str, kind: str = "application/json", **headers: str) -> None:
         data = text.encode()
@@ -102,6 +100,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_ok(self, body: dict[str, Any]) -> None:
         self.send(200, json.dumps(completion(written(body["messages"][0]["content"]))))
+
+    def do_last(self, body: dict[str, Any], reset: str) -> None:
+        """A good answer that says it was the last one for now."""
+        left = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset}
+        self.send(200, json.dumps(completion(written(body["messages"][0]["content"]))), **left)
 
     def do_429(self, body: dict[str, Any], after: str = "") -> None:
         error = {"error": {"message": "ERROR: slow down", "code": "rate_limit_exceeded"}}

@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 from haymaker.cli import app
 from haymaker.models.load import MINIATURES
 from haymaker.realism.written import read_written
+from haymaker.writing import limits
 from haymaker.writing.cache import Cache
 
 KEY = "sk-another-secret"
@@ -29,7 +30,9 @@ ROWS = 6
 
 
 @pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key in the environment, and waits of milliseconds."""
+    monkeypatch.setattr(limits, "BASE_SECONDS", 0.002)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for name in ("OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -65,7 +68,7 @@ def running(*words: str) -> Iterator[subprocess.Popen]:
 
 
 def wait_until_served(server: Server, requests: int) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while server.served.total() < requests and time.monotonic() < deadline:
         time.sleep(0.002)
     assert server.served.total() >= requests
@@ -162,7 +165,7 @@ def test_ctrl_c_lets_requests_under_way_end_and_keeps_their_answers(source: str,
             wait_until_served(server, 3)
             time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=10)
+            _, said = process.communicate(timeout=60)
         assert process.returncode == 130
         assert f"of {ROWS} rows are done, and the cache keeps every answer" in said
         with Cache(tmp_path / "written.sqlite", "read-only") as cache:

@@ -69,7 +69,7 @@ def write(
     job = job_of(settings_of(config, overrides), recipe, flags, rows)
     kept = cache or (out.with_suffix(".sqlite") if out else None)
     if dry_run:
-        print_estimate(job, kept, json)
+        print_estimate(job, None if mode == "refresh" else kept, json)
         return
     assert out is not None
     assert kept is not None
@@ -126,15 +126,12 @@ def run(job: Job, cache: Path, mode: Any) -> "tuple[Results, Client]":
     from haymaker.writing.endpoint import Endpoint
 
     async def go() -> "tuple[Results, Client]":
+        at_hand = nullcontext() if mode == "offline" else Endpoint(job.settings)
         with Cache(cache, mode) as answers, bar("rows written", len(job.wanted)) as advance:
-            endpoint = None if mode == "offline" else Endpoint(job.settings)
-            client = Client(job.settings, answers, endpoint)
-            writer = Writer(job.settings, client, job.everything, job.split)
-            try:
+            async with at_hand as endpoint:
+                client = Client(job.settings, answers, endpoint)
+                writer = Writer(job.settings, client, job.everything, job.split)
                 return await write_rows(job.wanted, writer, client, advance), client
-            finally:
-                if endpoint is not None:
-                    await endpoint.close()
 
     return asyncio.run(go())
 

@@ -72,7 +72,7 @@ class Cache:
         return None if found is None else Entry(*found)
 
     def put(self, entry: Entry) -> None:
-        """Keep an answer, on disk when this returns; one of the same key is replaced."""
+        """Keep an answer, safe from a kill when this returns; one of the same key is replaced."""
         if not self.writable:
             return
         marks = ", ".join("?" * len(COLUMNS))
@@ -151,7 +151,7 @@ def connect(path: str, writable: bool) -> sqlite3.Connection:
             raise DataError(f"{path}: not a cache of answers of format {FORMAT} (found {version}); give another path")
         if writable:
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")  # an answer that was paid for outlives a power cut
+            connection.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut may lose the last
             connection.execute(TABLE)
             connection.execute(f"PRAGMA user_version={FORMAT}")
             connection.commit()

@@ -42,7 +42,10 @@ class Endpoint:
         self.key = os.environ.get(config.key_variable) or NO_KEY
         self.client = AsyncOpenAI(base_url=address, api_key=self.key, max_retries=0, timeout=config.timeout_seconds)
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> "Endpoint":
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
         await self.client.close()
 
     async def send(self, request: Request, idempotent: bool = True) -> Reply:
