@@ -294,12 +294,18 @@ def test_threads_do_not_mix_adapters(pair: tuple[LanguageModel, LanguageModel]) 
 
         runs = [patched, ablated, lambda: stepped(recipient.model), patched]
         expected = [run() for run in runs]
-        together, wrong = threading.Barrier(len(runs)), []
+        together = threading.Barrier(len(runs))
+        wrong: list[Any] = []
 
         def work(index: int) -> None:
             for _ in range(4):
-                together.wait()
-                if not torch.equal(runs[index](), expected[index]):
+                together.wait(timeout=60)
+                try:
+                    same = torch.equal(runs[index](), expected[index])
+                except Exception as error:  # as a row's adapters in a batch of another size
+                    same = False
+                    wrong.append(error)
+                if not same:
                     wrong.append(index)
 
         threads = [threading.Thread(target=work, args=(index,)) for index in range(len(runs))]

@@ -47,8 +47,8 @@ NewModel = Callable[..., PreTrainedModel]
 def adapted(new_model: NewModel, tokenizer: PreTrainedTokenizerBase) -> Callable[..., LanguageModel]:
     """A model with a random adapter: its base the same for all, with weights of its own."""
 
-    def build(seed: int, projections: str = "qkvo", base: int = 0) -> LanguageModel:
-        model = add_lora(new_model(seed=base).requires_grad_(False), rank=2, alpha=4.0, seed=seed)
+    def build(seed: int, projections: str = "qkvo", base: int = 0, kind: str = "llama") -> LanguageModel:
+        model = add_lora(new_model(kind, seed=base).requires_grad_(False), rank=2, alpha=4.0, seed=seed)
         torch.manual_seed(seed)
         for name, weight in lora_parameters(model).items():
             if "lora_B" in name and any(f"{letter}_proj" in name for letter in projections):
@@ -230,6 +230,20 @@ def test_logits_of_many_sets_are_those_of_each(
         stepped(models[0], prompts(), step_tokens),
         stepped(recipient.model, prompts(), step_tokens),
         stepped(models[1], prompts(), other),
+    ]
+    torch.testing.assert_close(found, torch.cat(each, dim=1), atol=1e-4, rtol=1e-4)
+
+
+def test_sliding_windows_part_too(adapted: Callable[..., LanguageModel], step_tokens: Tensor) -> None:
+    """Prompts longer than the window of 16: the cache that the sets' donors share has slid."""
+    donor, recipient = (adapted(seed, kind="mistral") for seed in (1, 2))
+    tokens = torch.cat([step_tokens, step_tokens.flip(0)], dim=1)
+    long = [row.prompt_ids for row in random_rows(3, longest=30)]
+    with one_model(donor, recipient) as shared, closing(OneBatch(shared, [SOME, EVERY], 3)) as model:
+        found = stepped(model, long * 2, tokens)
+    each = [
+        stepped(TwoModels(donor.model, recipient.model, heads), long, fed)
+        for heads, fed in ((SOME, step_tokens), (EVERY, step_tokens.flip(0)))
     ]
     torch.testing.assert_close(found, torch.cat(each, dim=1), atol=1e-4, rtol=1e-4)
 
