@@ -22,13 +22,15 @@ Difference = Callable[[str], float | None]
 @dataclass(frozen=True)
 class Law:
     """A difference that must stay at or under `bound`; with `apart` one that must stay above it, for what is not the
-    same and is taken for the same. The difference is None where an architecture has nothing to compare."""
+    same and is taken for the same. The difference is None where an architecture has nothing to compare; `once` marks
+    one that is of no architecture."""
 
     number: str  # of heads.md, section 7
     says: str
     bound: float
     difference: Difference
     apart: bool = False
+    once: bool = False
 
     def holds(self, found: float) -> bool:
         return found > self.bound if self.apart else found <= self.bound
@@ -37,11 +39,13 @@ class Law:
 LAWS: list[Law] = []
 
 
-def law(number: str, says: str, bound: float = 0.0, *, apart: bool = False) -> Callable[[Difference], Difference]:
+def law(
+    number: str, says: str, bound: float = 0.0, *, apart: bool = False, once: bool = False
+) -> Callable[[Difference], Difference]:
     """Enters a function of an architecture's name into the table."""
 
     def enter(difference: Difference) -> Difference:
-        LAWS.append(Law(number, says, bound, difference, apart))
+        LAWS.append(Law(number, says, bound, difference, apart, once))
         return difference
 
     return enter

@@ -69,6 +69,17 @@ def logits_eager(name: str) -> float:
         return furthest(logits(model, ids), plain)
 
 
+@law("1", "logits: flex_attention, uncompiled, padded")
+def logits_flex(name: str) -> float | None:
+    if name not in ("llama", "mistral", "phi3"):
+        return None  # run where it needs nothing of the model that a CPU lacks
+    with torch.compiler.set_stance("force_eager"):  # compiling takes minutes on a CPU
+        model, ids = tiny_model(name, "flex_attention"), tokens(2)
+        plain = logits(model, ids, attention_mask=padding(ids))
+        with probe(model, ROWS):
+            return furthest(logits(model, ids, attention_mask=padding(ids)), plain)
+
+
 @law("1", "generated tokens that differ, of 16")
 def tokens_generated(name: str) -> float:
     model, ids = tiny_model(name), tokens(2, 12)
