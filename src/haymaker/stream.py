@@ -118,3 +118,24 @@ def closest_sum(costs: Sequence[int], room: int) -> list[int]:
             picked.append(i - 1)
             total -= costs[i - 1]
     return picked[::-1]
+
+
+def exact_sum(costs: Sequence[int], wanted: Sequence[int]) -> list[int] | None:
+    """Indices of costs of which, for some number of them n, the sum is wanted[n]; the fewest; None if there are none.
+
+    Subset sums over bit sets, one for each number of documents.
+    """
+    mask = (1 << (max(0, *wanted) + 1)) - 1
+    steps = [[1] + [0] * (len(wanted) - 1)]
+    for cost in costs:
+        last = steps[-1]
+        steps.append([last[0], *((last[n] | last[n - 1] << cost) & mask for n in range(1, len(wanted)))])
+    number = next((n for n, total in enumerate(wanted) if total >= 0 and steps[-1][n] >> total & 1), None)
+    if number is None:
+        return None
+    total, picked = wanted[number], []
+    for i in range(len(costs), 0, -1):
+        if not steps[i - 1][number] >> total & 1:
+            picked.append(i - 1)
+            total, number = total - costs[i - 1], number - 1
+    return picked[::-1]

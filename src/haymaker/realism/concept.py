@@ -168,6 +168,14 @@ class Symbols:
                 self.used.add(number)
                 return number
 
+    def longer(self, digits: int) -> str:
+        """A fresh number of so many digits more than the row's others, with no name's number in it."""
+        while True:
+            number = self.fresh() + str(self.rng.randrange(10 ** (digits - 1), 10**digits))
+            if number not in self.used and not any(named in number for named in self.number_of.values()):
+                self.used.add(number)
+                return number
+
     def fork(self, rng: Random) -> "Symbols":
         """Symbols that go on from here with randomness of their own, and leave these as they are."""
         other = Symbols(rng, 1)

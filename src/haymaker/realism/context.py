@@ -62,6 +62,13 @@ def closing_dictionaries(symbols: Symbols) -> Iterator[Document]:
     return (dictionary(symbols, size) for size in (1, 2, 3, 4))
 
 
+def fine_dictionaries(symbols: Symbols) -> Iterator[Document]:
+    """A few dictionaries of one pair with more digits than others', and so a token or two more, to match twins."""
+    for more in (*range(1, 8), *range(1, 8)):
+        text = dictionary_text([(symbols.longer(1), symbols.longer(more))])
+        yield filler_document(text, text)
+
+
 def dictionary(symbols: Symbols, size: int) -> Document:
     text = dictionary_text([symbols.pair() for _ in range(size)])
     return filler_document(text, text)

@@ -48,6 +48,7 @@ class Draft:
     further: Callable[[], Iterator[Document]]
     facts: Any
     closers: Callable[[], Iterator[Document]] | None = None  # to choose the last ones from; None: what comes next
+    fine: Callable[[], Iterator[Document]] | None = None  # a few in sizes between the others', to fill to the token
     least_competitors: int = 0
     ranked: bool = False  # competitors are further documents too: the first ones, in this order
     trim: bool = False  # the last further document may be cut at a word to fill the length

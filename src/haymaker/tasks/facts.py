@@ -10,7 +10,7 @@ from haymaker.miniature.grammar import RELATIONS
 from haymaker.miniature.world import BY_NAME, Fact, World
 from haymaker.realism import AXES
 from haymaker.realism.concept import Draw, Numbers, Prose, Wording, world_draw
-from haymaker.realism.context import closing_dictionaries, dictionaries, padding, passages
+from haymaker.realism.context import closing_dictionaries, dictionaries, fine_dictionaries, padding, passages
 from haymaker.realism.placeholders import template_relation as template_relation
 from haymaker.tasks.base import Document, Draft
 
@@ -45,7 +45,7 @@ def facts_draft(
     count = recipe.padding_competitors if context == "low" else recipe.competitors
     gold = wording.gold(chain)
     question, answer = wording.question(chain)
-    further, closers = context_of(context, wording, diverse, draw)
+    further, closers, fine = context_of(context, wording, diverse, draw)
     competitors = tuple(wording.rival(fact, place) for place, fact in enumerate(rivals[:count]))
     return Draft(
         question=question,
@@ -55,6 +55,7 @@ def facts_draft(
         least_competitors=min(1, len(competitors)),  # a row without one would answer itself
         further=further,
         closers=closers,
+        fine=fine,
         facts=[[fact.relation.name, fact.subject, fact.object] for fact in chain],
         concept=concept,
         context=context,
@@ -67,12 +68,15 @@ def wording_of(concept: str, length: int, draw: Draw) -> Wording:
     return Numbers(length, draw) if concept == "symbolic" else Prose(concept, draw)
 
 
-def context_of(context: str, wording: Wording, diverse: Documents, draw: Draw) -> tuple[Documents, Documents | None]:
-    """Streams of further documents, and those to choose the last ones from."""
+def context_of(
+    context: str, wording: Wording, diverse: Documents, draw: Draw
+) -> tuple[Documents, Documents | None, Documents | None]:
+    """Streams of further documents, of those to choose the last ones from, and of a few in fine sizes."""
     if isinstance(wording, Numbers):
-        further = partial(dictionaries, wording.symbols, draw("dictionaries"), wording.other_sizes)
-        return further, partial(closing_dictionaries, wording.symbols)
-    return (padding, None) if context == "low" else (diverse, None)
+        symbols = wording.symbols
+        further = partial(dictionaries, symbols, draw("dictionaries"), wording.other_sizes)
+        return further, partial(closing_dictionaries, symbols), lambda: fine_dictionaries(symbols.fork(draw("fine")))
+    return (padding if context == "low" else diverse), None, None
 
 
 # ---- the world's facts

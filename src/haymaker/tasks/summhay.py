@@ -18,7 +18,7 @@ from haymaker.records import Example, Label, Segment
 from haymaker.tasks.base import Alternatives, Document, Draft, Drafts, Style, chosen_style
 from haymaker.tasks.facts import world_of
 from haymaker.tasks.summhay_rows import asked as asked
-from haymaker.tasks.summhay_rows import closing_lists, file_drafts, lists_of
+from haymaker.tasks.summhay_rows import closing_lists, file_drafts, fine_lists, lists_of
 
 METRICS = ("citation_f1", "citation_f1_lenient")
 MINIATURE = Style(
@@ -75,6 +75,7 @@ def world_draft(recipe: Recipe, world: World, row: int) -> Draft:
         ),
         further=lists.further if lists else partial(haystack, world, context, draw("passages")),
         closers=lists.closers if lists else None,
+        fine=lists.fine if lists else None,
         facts=[asked.topic, asked.statement],
         concept=concept,
         context=context,
@@ -110,7 +111,7 @@ class Lists:
     """Insights as numbers and documents as lists of them: the symbolic form of one row."""
 
     def __init__(self, length: int, draw: Draw) -> None:
-        self.symbols, self.rng = Symbols(draw("symbols"), digits_for(length)), draw("lists")
+        self.symbols, self.rng, self.draw = Symbols(draw("symbols"), digits_for(length)), draw("lists"), draw
 
     def number(self, insight: Insight) -> str:
         return self.symbols.of(insight.statement)
@@ -120,6 +121,9 @@ class Lists:
 
     def closers(self) -> Iterator[Document]:
         return iter(closing_lists(self.symbols))
+
+    def fine(self) -> Iterator[Document]:
+        return fine_lists(self.symbols.fork(self.draw("fine")))
 
     def provenance(self) -> tuple[dict, ...]:
         return ({"kind": "symbol_map", "symbol_of": dict(self.symbols.number_of)},)

@@ -188,7 +188,8 @@ class Maker:
         made = replace(base, question=number, gold=gold, competitors=competitors, trim=False, provenance=(record,))
         closers = closing_lists(symbols)
         further = lambda: lists_of(symbols.fork(self.draw("numbers")), self.draw("further lists"))  # noqa: E731 - a stream
-        return replace(made, further=further, closers=lambda: iter(closers))
+        fine = lambda: fine_lists(symbols.fork(self.draw("fine")))  # noqa: E731 - a stream
+        return replace(made, further=further, closers=lambda: iter(closers), fine=fine)
 
 
 def chosen_carriers(recipe: Recipe, question: Question, draw: Draw) -> list[str]:
@@ -242,6 +243,13 @@ def closing_lists(symbols: Symbols) -> tuple[Document, ...]:
     """A few lists of one to five numbers, to fill a length to the last."""
     texts = [f"{{{', '.join(symbols.fresh() for _ in range(size))}}}" for size in (1, 2, 3, 4, 5)]
     return tuple(filler_document(text, text) for text in texts)
+
+
+def fine_lists(symbols: Symbols) -> Iterator[Document]:
+    """A few lists of a number with more digits than others, and so a token or two more, to match twins."""
+    for more in (*range(1, 8), *range(1, 8)):
+        text = f"{{{symbols.longer(1)}, {symbols.longer(more)}}}"
+        yield filler_document(text, text)
 
 
 def lists_of(symbols: Symbols, rng: Random) -> Iterator[Document]:

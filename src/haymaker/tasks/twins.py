@@ -17,13 +17,13 @@ from haymaker.miniature.world import Fact, World
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism import AXES
 from haymaker.realism.concept import Draw, Numbers, Prose, Symbols, Told, Wording
-from haymaker.realism.context import closing_dictionaries, dictionaries
+from haymaker.realism.context import closing_dictionaries, dictionaries, fine_dictionaries
 from haymaker.realism.placeholders import placeholder_chain, placeholder_rivals, template_relation
 from haymaker.realism.written import Written
 from haymaker.records import Segment
 from haymaker.tasks.answers import holds
 from haymaker.tasks.base import Alternatives, Document, Draft
-from haymaker.tasks.facts import facts_draft, world_rivals
+from haymaker.tasks.facts import facts_draft, world_chain, world_rivals
 from haymaker.tasks.file_rows import FileRow, FileRows
 from haymaker.tasks.pool import Passage, document_of
 
@@ -74,7 +74,8 @@ def with_dictionaries(draft: Draft, symbols: Symbols, draw: Draw) -> Draft:
     """The draft among dictionaries that are the same each time they are asked for."""
     closers = tuple(closing_dictionaries(symbols))
     further = lambda: dictionaries(symbols.fork(draw("numbers")), draw("dictionaries"), PAIRS)  # noqa: E731 - a stream
-    return replace(draft, further=further, closers=lambda: iter(closers))
+    fine = lambda: fine_dictionaries(symbols.fork(draw("fine")))  # noqa: E731 - a stream
+    return replace(draft, further=further, closers=lambda: iter(closers), fine=fine)
 
 
 def placeholders_record(row: FileRow, cast: Cast) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def cast_of(recipe: Recipe, concept: str, row: FileRow, found: FileRows, count: 
         return Cast(Told(written), facts, told_rivals=told_rivals(row, written, found, count, draw))
     if concept == "high":  # the world's grammar is the writer where no language model was asked
         world = World(recipe.split, recipe.seed)
-        facts = world.chain(draw("facts"), len(row.steps))
+        facts = world_chain(recipe, world, draw, len(row.steps))
         return Cast(Prose(concept, draw), facts, world_rivals(world, draw, facts, count))
     facts, stands_for = placeholder_chain(row.steps, draw("placeholders"))
     wording = Numbers(recipe.longest, draw, PAIRS, PAIRS) if concept == "symbolic" else Prose(concept, draw)
