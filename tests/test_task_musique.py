@@ -13,8 +13,10 @@ from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
 from haymaker.errors import ConfigError, DataError
+from haymaker.miniature.world import World
+from haymaker.randomness import keyed
 from haymaker.realism.written import Written, save_written
-from haymaker.tasks import to_write
+from haymaker.tasks import task, to_write
 from haymaker.tasks.answers import holds
 
 REAL = SHARED / "musique" / "musique_ans_dev_200.jsonl.gz"
@@ -212,3 +214,22 @@ def test_a_writers_chain_keeps_its_bridges(tokenizer: PreTrainedTokenizerBase, t
 
 def texts_of(number: str) -> list[str]:
     return [f"The mill of Kor {number} belongs to Ude Vin {number}.", f"Ude Vin {number} lives in Port Sel {number}."]
+
+
+def test_names_of_a_grammars_chain_are_apart(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    """A name inside another would be right under a metric that looks for substrings, and leave no rival apart."""
+    source = write_jsonl(tmp_path / "rows.jsonl", [row for row in rows if row["id"] == "4hop__2"])
+    seed = next(seed for seed in range(10_000) if not apart(names_drawn_first(seed, "4hop__2")))
+    draft = task("musique").drafts(recipe(source, setting="high-low", seed=seed)).draft(0)
+    titles = [alternatives[0].title for alternatives in (*draft.gold, *draft.competitors)]
+    assert apart([*titles, draft.answers[0]])
+
+
+def names_drawn_first(seed: int, key: str) -> list[str]:
+    chain = World("train", seed).chain(keyed(seed, key, "facts", 0), 4)
+    return [chain[0].subject, *(fact.object for fact in chain)]
+
+
+def apart(entities: list[str]) -> bool:
+    names = [entity.split()[-1].lower() for entity in entities]
+    return not any(i != j and one in other for i, one in enumerate(names) for j, other in enumerate(names))
