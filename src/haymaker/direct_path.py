@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -27,34 +27,73 @@ NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
 
 
 class Scales:
-    """What the norms on the direct path multiply with at the probe's rows: output over input [batch, row, width]."""
+    """What stands on the direct path at the probe's rows, [batch, row, width].
+
+    found: what a norm multiplies with, its output over its input. entered: what enters a layer's output projection,
+    where a gate has changed the heads' outputs.
+    """
 
     def __init__(self, rows: Int[Tensor, "#batch row"]) -> None:
         self.rows = rows
         self.found: dict[int, Tensor] = {}
+        self.entered: dict[int, Tensor] = {}
         self.dtype = torch.float32  # that of activations
 
+    def only(self, kept: Bool[Tensor, " row"]) -> "Scales":
+        """The same at some of the rows."""
+        part = Scales(self.rows[:, kept])
+        part.found = {layer: table[:, kept] for layer, table in self.found.items()}
+        part.entered = {layer: table[:, kept] for layer, table in self.entered.items()}
+        part.dtype = self.dtype
+        return part
+
     def keep(self, decoder: PreTrainedModel, layer: int, _: nn.Module, args: tuple, output: Tensor) -> None:
+        """A norm's hook."""
+        self.dtype = args[0].dtype
+        before, after = (self.at_rows(decoder, tensor) for tensor in (args[0], output))
+        if before is not None and after is not None:
+            self.store(decoder, self.found, layer, quotient(after, before))
+
+    def keep_entry(self, decoder: PreTrainedModel, layer: int, _: nn.Module, args: tuple, output: Tensor) -> None:
+        """An output projection's hook."""
+        if (entered := self.at_rows(decoder, args[0])) is not None:
+            self.store(decoder, self.entered, layer, entered)
+
+    def at_rows(self, decoder: PreTrainedModel, tensor: Tensor) -> Float[Tensor, "batch some width"] | None:
+        """The rows that this forward computes, of a tensor over its positions; None without any."""
         step = current_step(decoder)
         plan = reach(self.rows, step) if step is not None else None
         if step is None or plan is None:
-            return
-        self.dtype = args[0].dtype
-        local = (plan.slots - step.first).expand(step.batch, -1)[..., None].to(output.device)
-        before, after = (x.gather(1, local.expand(-1, -1, x.shape[-1])).float().cpu() for x in (args[0], output))
-        scale = torch.where(before == 0, 0.0, after / before)
-        table = self.found.setdefault(layer, torch.full((step.batch, self.rows.shape[1], scale.shape[-1]), torch.nan))
-        table[:, plan.columns] = torch.where(plan.reached[..., None], scale, table[:, plan.columns])
+            return None
+        local = (plan.slots - step.first).expand(step.batch, -1)[..., None].to(tensor.device)
+        return tensor.gather(1, local.expand(-1, -1, tensor.shape[-1])).float().cpu()
+
+    def store(self, decoder: PreTrainedModel, tables: dict[int, Tensor], layer: int, values: Tensor) -> None:
+        step = current_step(decoder)
+        plan = reach(self.rows, step) if step is not None else None
+        assert plan is not None  # else there were no values
+        shape = (len(values), self.rows.shape[1], values.shape[-1])
+        table = tables.setdefault(layer, torch.full(shape, torch.nan))
+        table[:, plan.columns] = torch.where(plan.reached[..., None], values, table[:, plan.columns])
+
+
+def quotient(after: Tensor, before: Tensor) -> Tensor:
+    """What `before` was multiplied with, number by number; 0 where it was 0."""
+    return torch.where(before == 0, 0.0, after / before)
 
 
 @contextmanager
 def watch_scales(model: Any, rows: Int[Tensor, "#batch row"]) -> Iterator[Scales]:
     """Keeps the norms' scales of forwards inside the block, at the rows of a probe that is open around it."""
-    decoder = decoder_of(model)
+    decoder, architecture = decoder_of(model), check_direct_path(model)
     scales = Scales(rows)
     with ExitStack() as hooks:
         for layer, norm in path_norms(decoder).items():
             hook = norm.register_forward_hook(partial(scales.keep, decoder, layer))
+            hooks.callback(hook.remove)
+        for layer, shape in architecture.layers.items() if architecture.between == "gate" else ():
+            projection = output_projection(decoder.get_submodule(shape.name))
+            hook = projection.register_forward_hook(partial(scales.keep_entry, decoder, layer))
             hooks.callback(hook.remove)
         yield scales
 
@@ -82,10 +121,10 @@ def check_direct_path(model: Any) -> Architecture:
     """Raises ProbeError for a model whose heads have no linear path of their own to the logits."""
     architecture = check_architecture(model)
     path_norms(decoder_of(model))
-    if architecture.between != "nothing":
+    if architecture.between == "mixing":
         raise ProbeError(
-            f"{architecture.name}: expected head outputs to enter the output projection as they are, found a "
-            f"{architecture.between} between; contributions to logits cannot be read, use another metric than write"
+            f"{architecture.name}: expected head outputs to enter the output projection apart from each other, found "
+            "that they are mixed before it; contributions to logits cannot be read, use another metric than write"
         )
     return architecture
 
@@ -95,8 +134,8 @@ def contributions(
 ) -> tuple[dict[str, Float[Tensor, "layer batch head row"]], Float[Tensor, "layer batch head row"]]:
     """Logits that each named span, and that the whole head, adds to the token produced at a row.
 
-    With the model's own scales of norms folded in; before a softcap or factor on the logits. Layers without attention
-    are NaN.
+    The model's own scales of norms and gates on head outputs are folded in; logits are those before a softcap or a
+    factor. Layers without attention are NaN.
     """
     decoder = decoder_of(model)
     width = seen.output.shape[-1]
@@ -110,7 +149,10 @@ def contributions(
         projection = output_projection(decoder.get_submodule(shape.name))
         pulled = pulled_back(projection, direction, shape.heads * shape.head_dim, scales.dtype)
         each = pulled.unflatten(-1, (shape.heads, width)).transpose(1, 2)  # [batch, head, row, dim]
-        whole[layer, :, : shape.heads] = (seen.output[layer, :, : shape.heads] * each).sum(-1)
+        output = seen.output[layer, :, : shape.heads]
+        if (entered := scales.entered.get(layer)) is not None:
+            each = each * quotient(entered.unflatten(-1, (shape.heads, width)).transpose(1, 2), output)
+        whole[layer, :, : shape.heads] = (output * each).sum(-1)
         for name, value in seen.value.items():
             parts[name][layer, :, : shape.heads] = (value[layer, :, : shape.heads] * each).sum(-1)
     return parts, whole

@@ -207,12 +207,11 @@ class Watch:
         """By needle, the logits [layer, batch, head, row] that needle and whole head add to the token produced."""
         if self.scales is None:
             return {}
-        self.scales.found = {key: table[:, self.rows_reached] for key, table in self.scales.found.items()}
         produced = torch.zeros(len(encoded), self.seen.rows.shape[1], dtype=torch.long)
         for i, item in enumerate(encoded):
             ids = torch.tensor(item.answer_ids[: produced.shape[1]])
             produced[i, : len(ids)] = ids
-        parts, whole = contributions(self.lm.base, self.seen, self.scales, produced)
+        parts, whole = contributions(self.lm.base, self.seen, self.scales.only(self.rows_reached), produced)
         return {kinds: (parts[name_of(kinds)], whole) for kinds in self.wants.kinds}
 
 
