@@ -181,7 +181,8 @@ def written(prompt: str) -> str:
         (fact,) = FACT.findall(prompt.replace('about "', 'of "').replace('", the answer is', '" is'))
         return f'It is said that the thing of "{fact[0]}" is "{fact[1]}". ' + (FILLING * 5).strip()
     if prompt.startswith("Write one paragraph"):
-        return (FILLING * 5).strip()
+        number = re.findall(r"Report number (\d+)", prompt)[0]
+        return f"A voice was heard on day {number} of it. " + (FILLING * 5).strip()
     if prompt.startswith("Here "):
         subject = re.findall(r'the question about "([^"]+)"', prompt)[0]
         return f"What is the last thing of {subject}?"

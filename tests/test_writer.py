@@ -54,6 +54,9 @@ ROWS = [one_hop(number) for number in range(4)] + [two_hops(number) for number i
 REQUESTS = 4 * 4 + 2 * 5  # a passage a hop, a question, a reading and a blind one
 
 
+INSIGHT = Asked("point", "Pay fell by 3 percent.", (("Pay fell by 3 percent.", ""),), ("A.", "B.", "C."))
+
+
 def run(
     url: str | None, cache: Path | str = ":memory:", mode: Mode = "normal", rows: list[Asked] = ROWS, **values: object
 ) -> tuple[Results, Client]:
@@ -365,16 +368,19 @@ def test_a_rehearsal_counts_the_requests_of_a_run_and_sends_none(tmp_path: Path)
 
     def rehearse(cache: Cache | None) -> Rehearsal:
         rehearsal = Rehearsal(config, cache)
-        writer = Writer(config, rehearsal, ROWS)
-        assert all(isinstance(asyncio.run(writer.write(asked)), Written) for asked in ROWS)
+        writer = Writer(config, rehearsal, rows)
+        assert all(isinstance(asyncio.run(writer.write(asked)), Written) for asked in rows)
         return rehearsal
 
+    rows, requests = [*ROWS, INSIGHT], REQUESTS + 3 * 2  # three texts, each read again
+
     estimate = rehearse(None).estimate()
-    assert (estimate.requests, estimate.cached) == (REQUESTS, 0)
+    assert (estimate.requests, estimate.cached) == (requests, 0)
     assert estimate.input_tokens > 10 * 100  # every passage is shown again in the question's and the reading's prompt
-    assert 0 < estimate.dollars < estimate.longest_dollars == pytest.approx(REQUESTS * 512 * 10 / 1e6)
+    assert 0 < estimate.dollars < estimate.longest_dollars == pytest.approx(requests * 512 * 10 / 1e6)
     with serving() as server:
-        run(server.url, tmp_path / "cache.sqlite", rows=ROWS)
+        run(server.url, tmp_path / "cache.sqlite", rows=rows)
+        assert server.asked.total() == requests
     with Cache(tmp_path / "cache.sqlite", "read-only") as cache:
         assert rehearse(cache).estimate().requests == 0
 

@@ -123,21 +123,23 @@ class Writer:
     async def carriers(self, desk: Desk) -> Written:
         """Texts that make one point, each in its own words: as many as the row has carriers."""
         insight = desk.asked.question
-        passages = []
+        passages: list[str] = []
         for number in range(len(desk.asked.passages)):
-            passages.append(await self.carrier(desk, insight, number))
+            passages.append(await self.carrier(desk, insight, number, passages))
         return Written(tuple(passages), insight, "", desk.provenance([]))
 
-    async def carrier(self, desk: Desk, insight: str, number: int) -> str:
-        """One text that says the insight, by the model's own reading."""
+    async def carrier(self, desk: Desk, insight: str, number: int, before: Sequence[str]) -> str:
+        """One text that says the insight, by the model's own reading, and is none of those before it."""
         words = self.config.words
 
         def fault(text: str) -> str | None:
-            return "repeats the point word for word" if insight in text else form_fault(text, words)
+            if insight in text or text in before:
+                return "repeats the point word for word" if insight in text else "repeats another carrier"
+            return form_fault(text, words)
 
         for _ in range(self.config.attempts):
             prompt = carrier_prompt(insight, number + 1, words)
-            text = await desk.text(f"carrier {number}", prompt, "lorem " * words, fault)
+            text = await desk.text(f"carrier {number}", prompt, f"{number}" + " lorem" * (words - 1), fault)
             said = await desk.text(f"agreement {number}", agreement_prompt(text, insight), "YES", reading_fault)
             if said.strip(" .*\"'").upper() == "YES":
                 return text

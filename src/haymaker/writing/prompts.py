@@ -29,7 +29,8 @@ Here {is_are} about invented things:
 Write the question about "{subject}" whose one answer is "{answer}"{through}. Model its wording on this question about \
 something real: {model}
 
-Name "{subject}" in it exactly so, and do not name {hidden}. Reply with the question alone, in one line."""
+Name "{subject}" in it exactly so, and do not name {hidden}. Reply with the question alone, in one line that ends with \
+a question mark."""
 
 READING = """\
 {passages}
