@@ -24,6 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from haymaker.attention import attach, decoder_of
 from haymaker.calls import Call, Tool
+from haymaker.canary import check_architecture
 from haymaker.probe import _Probe, probe
 from haymaker.records import Span
 from haymaker.seen import Seen
@@ -235,7 +236,9 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     if chosen.only:
         way, tokens, layers = chosen.only
-        before, most = peak_mib_of(getattr(Ways(Case(int(tokens), int(layers), 1)), way))
+        ways = Ways(Case(int(tokens), int(layers), 1))
+        check_architecture(ways.model)  # once per model, not part of a forward
+        before, most = peak_mib_of(getattr(ways, way))
         print(json.dumps({"before_mib": before, "peak_mib": most}))
         return
     one = [Case(chosen.tokens, chosen.layers, chosen.repeats, eager=True)] if chosen.tokens else []
