@@ -139,6 +139,8 @@ def lent(model: PeftModel, config: Any, weights: dict[str, Tensor]) -> Iterator[
         refuse_partial(found, name)
         for key, weight in model.named_parameters():
             weight.requires_grad_(trained.get(key, False))
+            if f".{name}." in key:  # PEFT rounds them to the base model's precision
+                weight.data = weights[key.replace(f".{name}.", ".")].to(weight.device)
         model.eval()
         with mixed(model):
             yield Shared(model, name, own)
@@ -170,6 +172,7 @@ def lent_from_folder(folder: Path, recipient: LanguageModel) -> Iterator[Shared]
         return
     check_base(record, folder, recipient)
     config = PeftConfig.from_pretrained(str(folder))
-    with lent(recipient.model, config, load_file(folder / ADAPTER_FILES[1])) as shared:
+    weights = {name: weight.float() for name, weight in load_file(folder / ADAPTER_FILES[1]).items()}
+    with lent(recipient.model, config, weights) as shared:
         check_probe(record, folder, replace(recipient, model=Voice(shared.model, shared.donor)))
         yield shared

@@ -25,8 +25,8 @@ class TwoModels(nn.Module):
 
     def __init__(self, donor: Any, recipient: Any, heads: Sequence[Head], scope: str = "all") -> None:
         super().__init__()
-        self.donor, self.recipient, self.heads, self.scope = donor, recipient, heads, scope
-        self.config = recipient.config
+        self.recipient, self.donor = recipient, donor  # in this order: callers ask for the first weight's device
+        self.heads, self.scope, self.config = heads, scope, recipient.config
         self._cache: DynamicCache | None = None
 
     def get_base_model(self) -> PreTrainedModel:
@@ -37,8 +37,10 @@ class TwoModels(nn.Module):
     def forward(self, input_ids: Tensor, past_key_values: Any = None, **options: Any) -> Any:
         if is_first(past_key_values):
             self._cache = DynamicCache(config=self.donor.config)
+        place = next(self.donor.parameters()).device
+        given = {name: value.to(place) if isinstance(value, Tensor) else value for name, value in options.items()}
         with record(self.donor, self.heads) as recording:
-            self.donor(input_ids=input_ids, past_key_values=self._cache, **options)
+            self.donor(input_ids=input_ids.to(place), past_key_values=self._cache, **given)
         with edit(self.recipient, Patch(self.heads, recording), scope=self.scope):
             return self.recipient(input_ids=input_ids, past_key_values=past_key_values, **options)
 

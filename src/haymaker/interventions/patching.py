@@ -58,7 +58,8 @@ def patch(
     donor: a model, or the folder of an adapter for the recipient's base model.
     mode: "one batch" runs both as rows of one batch over one copy of the base model, and stores nothing; "two models"
         runs them in turns. By default the first where it gives the same (LoRA adapters, or none, on equal base
-        models), else the second; the result's `mode` says which. `tokens_at_once` bounds the prompt tokens of a batch.
+        models), else the second; the result's `mode` says which. In half precision the two differ by PEFT's rounding
+        of the adapters' parts. `tokens_at_once` bounds the prompt tokens of a batch.
 
     Raises ModelError for models of two shapes or vocabularies, in train mode, or that cannot be one batch where that is
     asked for; ProbeError for a head that they lack; OutOfMemory, and never skips an example.
