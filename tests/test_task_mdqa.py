@@ -11,7 +11,7 @@ from real_rows import SHARED, mdqa_row, needs_real_rows, write_jsonl
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
-from haymaker.errors import ConfigError, DataError
+from haymaker.errors import ConfigError, DataError, LengthError
 from haymaker.realism.written import Written, save_written
 from haymaker.tasks import to_write
 from haymaker.tasks.answers import holds
@@ -95,6 +95,21 @@ def test_distractors_keep_their_rank_and_then_come_other_questions_passages(
         assert len(shown) > len(row["ctxs"])
         gold = next(i for i, text in enumerate(shown) if text.endswith(row["ctxs"][0]["text"]))
         assert not any(holds(text, row["answers"]) for i, text in enumerate(shown) if i != gold)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"documents": 9}, "documents: 9 were asked for.* 1 of evidence and the source gives 6 others"),
+        ({"documents": 5, "gold_position": 5}, "gold_position: 5 documents were to stand before.* 4 others"),
+    ],
+)
+def test_what_a_row_cannot_have_is_refused(
+    asked: dict[str, int], message: str, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    source = write_jsonl(tmp_path / "rows.jsonl", [mdqa_row(0)])  # seven passages, and no other question's
+    with pytest.raises(LengthError, match=message):
+        hm.build(recipe(source, rows=1, **asked), tokenizer)
 
 
 def test_no_row_shows_another_splits_evidence(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:

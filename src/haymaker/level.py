@@ -62,8 +62,23 @@ class Level:
         room = self.length - self.measure.opening.tokens - ending.tokens - answer_tokens - correction
         chosen = self.inner.documents if self.inner else self.choose(room)
         others = self.fill(chosen, room)
+        self.refuse_other_than_asked(len(chosen) + len(others))
         documents = self.widen(chosen, others) if self.inner else self.order(chosen, others)
         return write(self.draft, documents, self.measure)
+
+    def refuse_other_than_asked(self, count: int) -> None:
+        """Raise LengthError where the row cannot have the recipe's number of documents or position of gold."""
+        asked, before, gold = self.recipe.documents, self.recipe.gold_position, len(self.draft.gold)
+        if asked is not None and count != asked:
+            raise LengthError(
+                f"documents: {asked} were asked for, {self.draft.question!r} has {gold} of evidence and the source "
+                f"gives {count - gold} others; ask for another number, or give more rows or a pool of passages"
+            )
+        if before is not None and before > count - gold:
+            raise LengthError(
+                f"gold_position: {before} documents were to stand before the gold one, {self.draft.question!r} has "
+                f"{count - gold} others; ask for a smaller position, more documents or a greater length"
+            )
 
     def too_short(self, needed: int) -> LengthError:
         return LengthError(

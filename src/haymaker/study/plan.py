@@ -141,7 +141,11 @@ class TaskPlan:
         return self.config.extension() if variant.setting == "extended" else None
 
     def data(self, rest: str, recipe: Recipe) -> Cell:
-        files = {key: Outside("file", str(getattr(recipe, key))) for key in ("source", "pool") if getattr(recipe, key)}
+        files = {
+            key: Outside("file", str(getattr(recipe, key)))
+            for key in ("source", "pool", "written")
+            if getattr(recipe, key)
+        }
         outside = {"tokenizer": Outside("tokenizer", self.config.model), **files}
         # Where a file lies does not change rows; its contents do, and count as an input.
         unplaced = recipe.changed(**dict.fromkeys(files))

@@ -90,7 +90,7 @@ def build_data(params: Recipe, inputs: Inputs, output: Path) -> None:
     from haymaker.models.load import read_tokenizer
     from haymaker.study.outside import model_folder
 
-    files = {key: str(inputs[key]) for key in ("source", "pool") if key in inputs}
+    files = {key: str(inputs[key]) for key in ("source", "pool", "written") if key in inputs}
     name = str(inputs["tokenizer"])
     build(params.changed(**files), read_tokenizer(name, str(model_folder(name)))).save(output, overwrite=True)
 
