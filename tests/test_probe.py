@@ -370,12 +370,16 @@ def test_quantised_weights_read_as_their_dequantised_twins(name: str) -> None:
     assert not torch.allclose(full.lse, readings[0].lse, atol=1e-3, equal_nan=True)  # eight bits are not 32
 
 
-def test_rows_in_any_order_over_and_over_keep_their_last_reading() -> None:
-    model, rows = tiny_model("llama"), [[23, 5, 9, 5], [3, 21, 4, 20]]
+@pytest.mark.parametrize(
+    ("rows", "chunks"),
+    [([[23, 5, 9, 5], [3, 21, 4, 20]], (4, 1, 1, 4, 10, 1, 1, 2)), ([[23, 3, 9, 22], [4, 20, 21, 8]], (10, 14))],
+)
+def test_rows_in_any_order_over_and_over_keep_their_last_reading(rows: list[list[int]], chunks: tuple) -> None:
+    model = tiny_model("llama")
     with probe(model, rows, SPANS) as seen:
         for seed in range(4):
             cache, ids = DynamicCache(config=model.config), tokens(2, seed=seed)
-            for chunk in ids.split((4, 1, 1, 4, 10, 1, 1, 2), dim=1):
+            for chunk in ids.split(chunks, dim=1):
                 model(input_ids=chunk, past_key_values=cache)
             if seed == 1:
                 assert seen.reached.all()
