@@ -104,7 +104,7 @@ def test_sums_by_hand() -> None:
         return {"question": f"{tokens}?", "gold_depths": [depth], "n_prompt_tokens": tokens - 5, "n_target_tokens": 5,
                 "max_tokens": 200, "checks": json.dumps(checks)}  # fmt: skip
 
-    found = summary([row(200, 0.0, "name", []), row(198, 0.31, "date", [2]), row(100, 1.0, "name", [])])
+    found = summary([row(200, 0.0, "name", []), row(198, 0.38, "date", [2]), row(100, 1.0, "name", [])])
     assert (found["tokens"], found["tokens_least"], found["tokens_most"]) == (498, 100, 200)
     # Fill: 1, 0.99 and 0.5; two of three rows have 0.99 or more.
     assert found["fill_mean"] == pytest.approx((1 + 0.99 + 0.5) / 3)
