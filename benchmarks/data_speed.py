@@ -1,0 +1,165 @@
+"""Tokens a second and core that a build emits, beside the tokenizer's own speed on the same text in the same run.
+
+    python benchmarks/data_speed.py [--rows 500] [--lengths 4096,32768,131072] [--tasks mdqa,kv] [--data FOLDER]
+
+Speed is of CPU time in one thread, drafts, plans, spans, checks and table included, reading the source not; the
+tokenizer's is `encode_batch` in one thread on the same rows, cut at lines. Then the wall time of whole builds with one
+worker and with two, and the peak memory of fresh processes that build 100 rows and 1,000. A byte-level BPE of 32,768 is
+trained on the real passages. Writes benchmarks/results/data_speed.md. For comparison, RULER's published method tokenises 2.8
+to 3.4 tokens for each it emits and takes 4.8 s for a row of 131K (reference/data.md).
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread, before the tokenizer is made
+
+from data_common import DEFAULT_DATA, SETTINGS, TASKS, recipe_of, require_data, settings_of, tokenizer_of
+from transformers import PreTrainedTokenizerBase
+
+from haymaker.build import Builder
+from haymaker.errors import LengthError
+from haymaker.parts import build_folder
+from haymaker.schema import table_of
+
+RESULTS = Path(__file__).resolve().parent / "results" / "data_speed.md"
+TEXT_CHARACTERS = 16_384  # of one text for the tokenizer's own speed
+ROWS_AT_ONCE = 50
+HEADER = "| task | setting | length | rows | build, M tokens/s | tokenizer, M tokens/s | share | tokenised / emitted |"
+
+
+@dataclass
+class Speed:
+    """Seconds of CPU and tokens of one cell."""
+
+    rows: int = 0
+    emitted: int = 0
+    seconds: float = 0.0
+    own_tokens: int = 0
+    own_seconds: float = 0.0
+
+
+def pieces(text: str) -> Iterator[str]:
+    """The text cut at lines, for no tokenizer is given megabytes at once."""
+    start = 0
+    while start < len(text):
+        stop = text.find("\n", start + TEXT_CHARACTERS)
+        stop = len(text) if stop < 0 else stop
+        yield text[start:stop]
+        start = stop
+
+
+def measured(builder: Builder, tokenizer: PreTrainedTokenizerBase, rows: int) -> Speed:
+    """Rows built and tokenised in turns, so that both see the machine in the same state."""
+    found = Speed()
+    rows = min(rows, builder.drafts.count or rows)
+    for start in range(0, rows, ROWS_AT_ONCE):
+        before = time.process_time()
+        built = [builder.row(number) for number in range(start, min(rows, start + ROWS_AT_ONCE))]
+        table_of(built)
+        between = time.process_time()
+        texts = [text for row in built for text in pieces(row["messages"][0]["content"])]
+        ready = time.process_time()
+        encodings = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)  # type: ignore[attr-defined]
+        found.own_seconds += time.process_time() - ready
+        found.own_tokens += sum(map(len, encodings))
+        found.seconds += between - before
+        found.rows += len(built)
+        found.emitted += sum(row["n_prompt_tokens"] + row["n_target_tokens"] for row in built)
+    return found
+
+
+def line_of(task: str, setting: str, length: int, rows: int, data: Path, tokenizer: PreTrainedTokenizerBase) -> str:
+    """One line of the table."""
+    builder = Builder(recipe_of(task, setting, data, length=length), tokenizer)
+    try:
+        found = measured(builder, tokenizer, rows)
+    except LengthError as error:
+        reason = "too few passages" if "unfilled" in str(error) else "too short for its evidence"
+        return f"| {task} | {setting} | {length} | {reason} | - | - | - | - |"
+    build, own = found.emitted / found.seconds / 1e6, found.own_tokens / found.own_seconds / 1e6
+    again = builder.measure.spent / found.emitted
+    return (
+        f"| {task} | {setting} | {length} | {found.rows} | {build:.2f} | {own:.2f} | {build / own:.2f} | {again:.3f} |"
+    )
+
+
+def scaling(asked: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, length: int) -> str:
+    """Wall seconds of whole builds with one worker and with two."""
+    walls = {}
+    recipe = recipe_of("niah", "low-high", asked.data, length=length, rows=asked.scaling_rows)
+    with tempfile.TemporaryDirectory() as folder:
+        for workers in (1, 2):
+            start = time.perf_counter()
+            build_folder(recipe, tokenizer, Path(folder) / str(workers), workers=workers)
+            walls[workers] = time.perf_counter() - start
+    return (
+        f"{recipe.rows} rows of {length} tokens into a folder: {walls[1]:.1f} s with one worker, {walls[2]:.1f} s with "
+        f"two, {walls[1] / walls[2]:.2f} times as fast (starting a worker takes seconds of its own)."
+    )
+
+
+def peak_memory(asked: argparse.Namespace, rows: int, length: int) -> float:
+    """Peak resident memory, in MB, of a process that builds so many rows into a folder."""
+    words = ["--peak-of", str(rows), "--lengths", str(length), "--data", asked.data, "--tokenizers", asked.tokenizers]
+    code = subprocess.run([sys.executable, __file__, *map(str, words)], check=True, capture_output=True, text=True)
+    return float(code.stdout.split()[-1])
+
+
+def print_peak(asked: argparse.Namespace, length: int) -> None:
+    tokenizer = tokenizer_of("bytes", asked.data, asked.tokenizers)
+    recipe = recipe_of("niah", "high-high", asked.data, length=length, rows=asked.peak_of)
+    with tempfile.TemporaryDirectory() as folder:
+        build_folder(recipe, tokenizer, Path(folder) / "data")
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)  # Linux counts kilobytes
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--lengths", default="4096,32768,131072")
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--settings", default=",".join(SETTINGS))
+    parser.add_argument("--scaling-rows", type=int, default=512)
+    parser.add_argument("--memory-rows", default="100,1000")
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    parser.add_argument("--tokenizers", type=Path, default=Path(tempfile.gettempdir()) / "haymaker-tokenizers")
+    parser.add_argument("--peak-of", type=int, default=0, help="build so many rows and print the peak of memory (MB)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Prints and writes the table, then scaling and memory at the shortest length."""
+    asked = arguments()
+    require_data(asked.data)
+    lengths = [int(length) for length in asked.lengths.split(",")]
+    if asked.peak_of:
+        print_peak(asked, lengths[0])
+        return 0
+    tokenizer = tokenizer_of("bytes", asked.data, asked.tokenizers)
+    lines = [HEADER, "|---" * HEADER.count(" | ") + "|---|"]
+    for task in asked.tasks.split(","):
+        for setting in [found for found in settings_of(task) if found in asked.settings.split(",")]:
+            for length in lengths:
+                lines.append(line_of(task, setting, length, asked.rows, asked.data, tokenizer))
+                print(lines[-1], flush=True)
+    notes = [scaling(asked, tokenizer, lengths[0])] if asked.scaling_rows else []
+    peaks = {
+        rows: peak_memory(asked, rows, lengths[0]) for rows in map(int, filter(None, asked.memory_rows.split(",")))
+    }
+    notes += [f"{rows} rows of {lengths[0]} tokens: peak memory {peak:.0f} MB." for rows, peak in peaks.items()]
+    print("\n".join(notes))
+    RESULTS.write_text("\n".join(["# Speed of building data", "", *lines, "", *(f"- {note}" for note in notes)]) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
