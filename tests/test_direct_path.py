@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import tiny_model, tokens
+from tiny_models import SHAPE, tiny_model, tokens
 from torch import Tensor
+from transformers import GraniteConfig, GraniteForCausalLM, Olmo2Config, Olmo2ForCausalLM, PreTrainedModel
 
 from haymaker.direct_path import FINAL, contributions, unembedding, watch_scales
 from haymaker.errors import ProbeError
@@ -13,6 +14,15 @@ from haymaker.probe import probe
 from haymaker.records import Span
 
 ROWS = torch.tensor([[9, 15, 20]])
+
+
+def built(name: str) -> PreTrainedModel:
+    torch.manual_seed(0)
+    if name == "granite":  # a factor on what attention adds
+        return GraniteForCausalLM(GraniteConfig(**SHAPE, residual_multiplier=0.3, attention_multiplier=0.4)).eval()
+    if name == "olmo2":  # norms behind attention and MLP, none before them
+        return Olmo2ForCausalLM(Olmo2Config(**SHAPE)).eval()
+    return tiny_model(name)
 
 
 def attention_layers(model: Any) -> list[tuple[int, Any]]:
@@ -30,9 +40,11 @@ def attention_writes(model: Any) -> tuple[dict[int, Tensor], list[Any]]:
     return kept, hooks
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral", "qwen3", "gemma2", "gpt_oss", "phi3", "qwen3_next"])
+@pytest.mark.parametrize(
+    "name", ["llama", "mistral", "qwen3", "gemma2", "gpt_oss", "phi3", "qwen3_next", "granite", "olmo2"]
+)
 def test_heads_add_up_to_what_attention_adds(name: str) -> None:
-    model, ids = tiny_model(name), tokens(batch=2, length=22)
+    model, ids = built(name), tokens(batch=2, length=22)
     produced = ids[:, ROWS[0] + 1]
     spans = {"early": Span(0, 12), "all": Span(0, 22)}
     with (
@@ -48,7 +60,7 @@ def test_heads_add_up_to_what_attention_adds(name: str) -> None:
     direction = unembedding(model, produced, scales)
     for i, layer in attention_layers(model):
         bias = getattr(layer.self_attn.o_proj, "bias", None)
-        written = kept[i][:, ROWS[0]] - (0 if bias is None else bias)
+        written = getattr(layer, "residual_multiplier", 1) * kept[i][:, ROWS[0]] - (0 if bias is None else bias)
         assert torch.allclose(whole[i].sum(1), (written * direction).sum(-1), atol=1e-4)
     assert torch.allclose(parts["all"], whole, atol=1e-5, equal_nan=True)  # a span of everything is the whole head
     assert not torch.allclose(parts["early"][-1], whole[-1], atol=1e-2)
@@ -72,5 +84,7 @@ def test_decoding_keeps_the_scales_of_each_row() -> None:
 def test_a_layer_norm_before_the_unembedding_is_refused() -> None:
     model = tiny_model("llama")
     model.model.norm = torch.nn.LayerNorm(32)
-    with pytest.raises(ProbeError, match="expected an RMS norm before the unembedding, found LayerNorm"):
+    with pytest.raises(
+        ProbeError, match=r"expected norms that only scale \(RMS\) on the way to the logits, found LayerNorm"
+    ):
         watch_scales(model, ROWS).__enter__()

@@ -100,17 +100,27 @@ def watch_scales(model: Any, rows: Int[Tensor, "#batch row"]) -> Iterator[Scales
 
 def path_norms(decoder: PreTrainedModel) -> dict[int, nn.Module]:
     """The last norm, and for each layer the norm between its attention and the residual stream, if it has one."""
-    final = next((getattr(decoder, name) for name in NORM_NAMES if hasattr(decoder, name)), None)
-    if final is None or isinstance(final, nn.LayerNorm):
-        raise ProbeError(
-            f"{type(decoder).__name__}: expected an RMS norm before the unembedding, found "
-            f"{type(final).__name__ if final is not None else 'none'}; contributions to logits cannot be read, "
-            "use another metric than write"
-        )
+    final: Any = next((getattr(decoder, name) for name in NORM_NAMES if hasattr(decoder, name)), None)
     layers: Any = decoder.layers
     # Where a layer has a norm behind its MLP too (Gemma 2, OLMo 2), this name is of the one behind its attention.
     inner = {i: layer.post_attention_layernorm for i, layer in enumerate(layers) if behind_attention(layer)}
+    for norm in (final, *inner.values()):
+        if norm is None or not only_scales(norm, decoder):
+            raise ProbeError(
+                f"{type(decoder).__name__}: expected norms that only scale (RMS) on the way to the logits, found "
+                f"{type(norm).__name__ if norm is not None else 'no last norm'}; contributions to logits cannot be "
+                "read, use another metric than write"
+            )
     return {FINAL: final, **inner}
+
+
+@torch.no_grad()
+def only_scales(norm: nn.Module, decoder: PreTrainedModel) -> bool:
+    """Whether each number of a norm's output is a multiple of the same number of its input: no mean is taken off."""
+    embedding = next(decoder.get_input_embeddings().parameters())
+    single = torch.zeros(1, 1, decoder.config.hidden_size, dtype=decoder.dtype, device=embedding.device)
+    single[..., 0] = 1
+    return not norm(single)[..., 1:].any()
 
 
 def behind_attention(layer: nn.Module) -> bool:
