@@ -215,8 +215,10 @@ def test_many_sets_are_each_alone(donor: LanguageModel, recipient: LanguageModel
         assert texts(together[name]) == texts(patch(donor, recipient, examples(), heads, 8, mode="two models")), name
     assert texts(together["none"]) == texts(ablate(recipient, examples(), [], 8))
     assert len({tuple(texts(found)) for found in together.values()}) == 4  # else the law says little
-    small = patch_many(donor, recipient, examples(), sets, 8, tokens_at_once=1)
-    assert {name: texts(found) for name, found in small.items()} == {n: texts(f) for n, f in together.items()}
+    for tokens in (1, 2 * 2 * 40):  # one set at a time; two of these prompts of some 30 tokens
+        small = patch_many(donor, recipient, examples(), sets, 8, tokens_at_once=tokens)
+        assert {name: texts(found) for name, found in small.items()} == {n: texts(f) for n, f in together.items()}
+    assert patch_many(donor, recipient, examples(), {}, 8) == {}
 
 
 def test_logits_of_many_sets_are_those_of_each(
@@ -250,12 +252,12 @@ def test_sliding_windows_part_too(adapted: Callable[..., LanguageModel], step_to
     torch.testing.assert_close(found, torch.cat(each, dim=1), atol=1e-4, rtol=1e-4)
 
 
-def test_progress_counts_every_example_once(donor: LanguageModel, recipient: LanguageModel) -> None:
+def test_progress_counts_every_example_of_every_set(donor: LanguageModel, recipient: LanguageModel) -> None:
     for mode in ("one batch", "two models"):
         counts: list[int] = []
         sets = {"none": (), "some": SOME}
         patch_many(donor, recipient, examples(), sets, 2, progress=counts.append, mode=mode)
-        assert sum(counts) == 3
+        assert sum(counts) == 6
 
 
 # ---- which way, and what it leaves behind

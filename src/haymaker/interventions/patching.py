@@ -85,7 +85,8 @@ def patch_many(
     """`patch` for several head sets by name; in one batch, they share it: the plain recipient (no heads), the patched
     and the randomly patched one answer side by side, and the donor reads the prompt once for all.
 
-    Progress counts each example once. Memory grows with the sets: up to two rows of a batch for each.
+    Sets are two rows of a batch each; those that do not fit `tokens_at_once` together take turns. Progress is told the
+    examples answered, once per set.
     """
     chosen = {name: as_heads(heads) for name, heads in sets.items()}
     rows = list(examples)
@@ -93,15 +94,18 @@ def patch_many(
         assert isinstance(donor, LanguageModel)
         run = {}
         for name, heads in chosen.items():
-            told = progress if len(run) == len(chosen) - 1 else None
             lm = in_turns(donor, recipient, heads, scope)
-            found = answer_and_judge(lm, rows, new_tokens, metrics, progress=told, tokens_at_once=tokens_at_once)
+            found = answer_and_judge(lm, rows, new_tokens, metrics, progress=progress, tokens_at_once=tokens_at_once)
             run[name] = Patched(found.predictions, "two models")
         return run
-    donor = Path(donor) if isinstance(donor, str) else donor
-    with one_model(donor, recipient) as shared:
-        together = Together(recipient, shared, tuple(chosen.values()), new_tokens, scope, tokens_at_once)
-        answers = together.answer(rows, metrics, progress)
+    encoded = encode_many(rows, recipient.tokenizer)
+    refuse_long(encoded, recipient.context)
+    at_once = max(1, tokens_at_once // (2 * max((item.prompt_length for item in encoded), default=1)))
+    listed, answers = list(chosen.values()), []
+    with one_model(Path(donor) if isinstance(donor, str) else donor, recipient) as shared:
+        for start in range(0, len(listed), at_once):
+            together = Together(recipient, shared, listed[start : start + at_once], new_tokens, scope, tokens_at_once)
+            answers += together.answer(rows, encoded, metrics, progress)
     return {name: Patched(predictions, "one batch") for name, predictions in zip(chosen, answers, strict=True)}
 
 
@@ -135,16 +139,16 @@ class Together:
 
     recipient: LanguageModel
     shared: Shared
-    sets: tuple[tuple[Head, ...], ...]
+    sets: Sequence[tuple[Head, ...]]
     new_tokens: int
     scope: str
     tokens_at_once: int
 
-    def answer(self, rows: list[Example], metrics: Sequence[str], progress: Progress | None) -> list[tuple[Any, ...]]:
+    def answer(
+        self, rows: list[Example], encoded: list[Encoded], metrics: Sequence[str], progress: Progress | None
+    ) -> list[tuple[Any, ...]]:
         """Predictions of every set, in the rows' order."""
-        encoded = encode_many(rows, self.recipient.tokenizer)
-        refuse_long(encoded, self.recipient.context)
-        copies = max(1, len(self.sets) + sum(bool(heads) for heads in self.sets))
+        copies = len(self.sets) + sum(bool(heads) for heads in self.sets)
         found: dict[tuple[int, int], Any] = {}
         for group in groups(encoded, self.tokens_at_once // copies):
             with memory_of([rows[i].id for i in group], f"use fewer head sets at once, or {MEMORY_ADVICE}"):
@@ -153,7 +157,7 @@ class Together:
             for (place, i), written in zip(places, done, strict=True):
                 found[place, i] = judge(rows[i], encoded[i].prompt_length, written, metrics)
             if progress:
-                progress(len(group))
+                progress(len(group) * len(self.sets))
         return [tuple(found[place, i] for i in range(len(rows))) for place in range(len(self.sets))]
 
     def _decode(self, rows: Sequence[Encoded]) -> list[Any]:
@@ -185,14 +189,10 @@ def patching_table(
 ) -> list[dict[str, Any]]:
     """A row per head set of `patching_sets` (of `identity_sets` where asked): scores, and their change from the plain
     recipient's. For the other direction, call it with the two models and their scores exchanged."""
-    rows = list(examples)
     if identity:
-        sets = identity_sets(donor_scores)
+        sets = list(identity_sets(donor_scores))
     else:
-        sets = patching_sets(donor_scores, recipient_scores, k, threshold, draws, seed)
-    found = [
-        (chosen, patch(donor, recipient, rows, chosen.heads, new_tokens, HEADLINE, progress, scope, mode))
-        for chosen in sets
-    ]
-    plain = found[0][1]
-    return [row_of(chosen, patched, plain) for chosen, patched in found]
+        sets = list(patching_sets(donor_scores, recipient_scores, k, threshold, draws, seed))
+    heads = {str(place): chosen.heads for place, chosen in enumerate(sets)}
+    found = patch_many(donor, recipient, examples, heads, new_tokens, HEADLINE, progress, scope, mode)
+    return [row_of(chosen, patched, found["0"]) for chosen, patched in zip(sets, found.values(), strict=True)]
