@@ -10,7 +10,8 @@ GPU (benchmarks/gpu.py). Exits with 1 where a law does not hold.
 import sys
 import warnings
 
-import equivalences_detectors  # noqa: F401  (each of the three enters its laws)
+import equivalences_branches  # noqa: F401  (each of the four enters its laws)
+import equivalences_detectors  # noqa: F401
 import equivalences_edits  # noqa: F401
 import equivalences_reading  # noqa: F401
 import torch
