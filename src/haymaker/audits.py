@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from haymaker.fit import Page
 from haymaker.records import digest
 from haymaker.tasks.answers import holds
-from haymaker.tasks.base import Draft
+from haymaker.tasks.base import Document, Draft
 
 MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
 ANSWER_TYPES = (
@@ -28,21 +29,27 @@ def check_page(draft: Draft, page: Page) -> dict[str, Any]:
     """
     golds = () if draft.cites else page.answers
     gold = [document for document in page.documents if document.role == "gold"]
-    others = [(n, document) for n, document in enumerate(page.documents, 1) if document.role != "gold"]
-    leaks = [n for n, document in others if holds(document.text, golds)]
-    titled = [n for n, document in others if document.title and holds(f"{document.title} {document.text}", golds)]
+    leaks, titled = leaks_of(page.documents, golds)
     texts = Counter(document.text for document in page.documents)
     return {
         "answer_in_gold": draft.cites or any(holds(document.text, golds) for document in gold),
         "answer_in_question": holds(draft.question, golds),
         "leaks": leaks,
-        "title_leaks": sorted(set(titled) - set(leaks)),
+        "title_leaks": titled,
         "repeats": 0 if draft.context == "low" else sum(texts.values()) - len(texts),
-        "cut": [n for n, document in others if document.key.endswith(" words)")],
+        "cut": [n for n, document in enumerate(page.documents, 1) if document.key.endswith(" words)")],
         "counted": page.exact,
         "answer_type": "citation" if draft.cites else answer_type(page.answers[0]),
         "evidence": [digest([document.title, document.text])[:16] for document in gold],
     }
+
+
+def leaks_of(documents: Sequence[Document], golds: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Numbers of documents that are not gold and hold an answer: in their text, and only with their title before it."""
+    others = [(n, document) for n, document in enumerate(documents, 1) if document.role != "gold"]
+    leaks = [n for n, document in others if holds(document.text, golds)]
+    titled = [n for n, document in others if document.title and holds(f"{document.title} {document.text}", golds)]
+    return leaks, sorted(set(titled) - set(leaks))
 
 
 def answer_type(answer: str) -> str:
