@@ -98,7 +98,7 @@ def trained(kind: str, data: Path) -> Tokenizer:
         tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL[4]))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        tokenizer.decoder = decoders.WordPiece()
+        tokenizer.decoder = decoders.WordPiece(cleanup=False)  # else "do not" comes back as "don't"
         trainer = trainers.WordPieceTrainer(vocab_size=30_000, special_tokens=SPECIAL, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     frame(tokenizer, kind)

@@ -40,9 +40,9 @@ class Tally:
 
 
 def folded(text: str) -> str:
-    """Text without blanks, letter case and accents: what every kind of tokenizer keeps."""
+    """Text without blanks, letter case, accents and invisible characters: what every kind of tokenizer keeps."""
     parts = unicodedata.normalize("NFKD", text.lower())
-    return "".join(letter for letter in parts if not letter.isspace() and not unicodedata.combining(letter))
+    return "".join(letter for letter in parts if unicodedata.category(letter)[0] not in "CMZ")
 
 
 def holds(row: dict[str, Any], text: str, encoding: Any, tokenizer: PreTrainedTokenizerBase) -> bool:

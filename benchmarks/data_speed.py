@@ -5,8 +5,8 @@
 Speed is of CPU time in one thread, drafts, plans, spans, checks and table included, reading the source not; the
 tokenizer's is `encode_batch` in one thread on the same rows, cut at lines. Then the wall time of whole builds with one
 worker and with two, and the peak memory of fresh processes that build 100 rows and 1,000. A byte-level BPE of 32,768 is
-trained on the real passages. Writes benchmarks/results/data_speed.md. For comparison, RULER's published method tokenises 2.8
-to 3.4 tokens for each it emits and takes 4.8 s for a row of 131K (reference/data.md).
+trained on the real passages. Writes benchmarks/results/data_speed.md. For comparison, RULER's published method
+tokenises 2.8 to 3.4 tokens for each it emits and takes 4.8 s for a row of 131K (reference/data.md).
 """
 
 import argparse

@@ -32,8 +32,10 @@ class Stream:
         while self.at in self.used:
             self.at += 1
         if self.at >= len(self.seen):
-            mean = sum(self.costs) // len(self.costs) if self.costs else room // 2
-            if self.read(self.at + max(1, min(256, room // (mean + 1)))) <= self.at:
+            # A little less than all that seem to be missing, and few at first: what is read too much is lost.
+            mean = sum(self.costs) // len(self.costs) if self.costs else room // 8
+            batch = min(256, 4 * len(self.costs) + 8, 15 * room // (16 * (mean + 1)))
+            if self.read(self.at + max(1, batch)) <= self.at:
                 raise LengthError(
                     f"length: all {len(self.seen)} further documents leave {room} tokens unfilled; "
                     "give more rows, a pool of passages, or a smaller length"

@@ -25,11 +25,13 @@ class Document:
 
     @cached_property
     def text(self) -> str:
-        return "".join(segment.text for segment in self.segments)
+        return self.segments[0].text if len(self.segments) == 1 else "".join(piece.text for piece in self.segments)
 
     @cached_property
     def marks(self) -> tuple[tuple[Label, Span], ...]:
         """Labels of the text and where in it they stand (characters). Index -1 stands for the document's number."""
+        if len(self.segments) == 1:  # most documents by far
+            return tuple((label, Span(0, len(self.text))) for label in self.segments[0].labels)
         return tuple(label_runs(self.segments))
 
 
