@@ -5,7 +5,7 @@ import re
 
 from haymaker.records import Example
 
-TEMPLATE = re.compile(r"The ((?:(?!The )[^.])+?) is ([^.]+)\.(?=\s|$)")
+TEMPLATE = re.compile(r"The ((?:(?!The )[^.\n])+?) is ([^.\n]+)\.(?=\s|$)")
 PAIR = re.compile(r"(\d+): (\d+)")
 LIST = re.compile(r"\[(\d+)\]\s\{([\d, ]+)\}")
 DOCUMENT = re.compile(r"^(?:Document )?\[(\d+)\]\s", re.MULTILINE)
