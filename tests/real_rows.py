@@ -90,3 +90,8 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> str:
     else:
         path.write_text(text)
     return str(path)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, byte for byte."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

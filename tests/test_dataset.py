@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from real_rows import mdqa_row, musique_row, write_jsonl
+from real_rows import contents, mdqa_row, musique_row, write_jsonl
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
@@ -22,10 +22,6 @@ from haymaker.schema import SCHEMA, table_of
 
 def recipe(**changes: Any) -> Recipe:
     return Recipe(**({"task": "mdqa", "setting": "real", "length": 512, "rows": 6} | changes))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
