@@ -66,7 +66,6 @@ class Style:
     """How documents and question become a prompt.
 
     `document` holds {text}, and {number} and {title} before it where the prompt shows them; `tail` holds {question}.
-    The first `shared` characters of the joiner hang on the document before it (a comma, say).
     """
 
     name: str
@@ -74,13 +73,7 @@ class Style:
     tail: str
     head: str = ""
     joiner: str = "\n"
-    shared: int = 0
     number_kinds: tuple[Kind, ...] = ()  # labels of a gold document's number
-
-    @property
-    def separator(self) -> tuple[str, str]:
-        """The joiner's part that hangs on the document before it, and the part that opens the next."""
-        return self.joiner[: self.shared], self.joiner[self.shared :]
 
     def around(self, title: str, number: int) -> tuple[str, str]:
         """What stands before and after a document's text."""

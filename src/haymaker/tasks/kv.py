@@ -21,7 +21,6 @@ OFFICIAL = Style(
     head="Extract the value corresponding to the specified key in the JSON object below.\n\nJSON data:\n{",
     document="{text}",
     joiner=",\n ",
-    shared=1,
     tail='}\n\nKey: "{question}"\nCorresponding value:',
 )
 STYLES = {"official": OFFICIAL}
