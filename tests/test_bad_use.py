@@ -18,6 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from haymaker.edits import Knockout, Patch, Zero, edit
 from haymaker.errors import ConfigError, ModelError, OutOfMemory, ProbeError
 from haymaker.generate import Decoder
+from haymaker.heads import detect_heads
 from haymaker.interventions import ablate, ablation_curve, attribute, patch, patch_many, patching_sets
 from haymaker.interventions.adapters import one_model
 from haymaker.interventions.lockstep import OneBatch, TwoModels
@@ -25,7 +26,7 @@ from haymaker.memory import memory_of
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.recording import record
-from haymaker.records import Example, Head, Message, Segment, Span
+from haymaker.records import Example, Head, Label, Message, Segment, Span
 from haymaker.scores import HeadScores
 
 SOME = (Head(0, 1), Head(1, 2))
@@ -318,3 +319,14 @@ def test_threads_do_not_mix_adapters(pair: tuple[LanguageModel, LanguageModel]) 
     turns = stepped(TwoModels(donor.model, recipient.model, SOME))
     torch.testing.assert_close(expected[0], turns, atol=1e-4, rtol=1e-4)
     assert all(map(is_as_it_was, pair))
+
+
+def test_memory_that_runs_out_while_heads_are_read(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError(GPU)
+
+    monkeypatch.setattr("haymaker.heads.read_gold", fail)
+    segment = Segment("Kalo lives in Tami", (Label("evidence"),))
+    example = Example("e0", "mdqa", (Message("user", (segment, Segment("\nWhere?"))),), "Where?", ("Tami",))
+    with pytest.raises(OutOfMemory, match="e0 .*lower batch"):
+        detect_heads(lm, [example])

@@ -13,6 +13,7 @@ from haymaker.detectors import DETECTORS, Detector
 from haymaker.direct_path import check_direct_path
 from haymaker.errors import ConfigError, DataError, LengthError
 from haymaker.generate import groups, refuse_long
+from haymaker.memory import memory_of
 from haymaker.models.handshake import tokenizer_digest, weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import lora_parameters
@@ -49,7 +50,7 @@ def detect_heads(
 
     Scores are NaN where a head cannot see the needle, or the example does not count; means leave them out. Raises
     ConfigError for an unknown metric or answer, DataError for an example without a needle, LengthError for one longer
-    than the model's context, ProbeError for a model that `write` cannot read.
+    than the model's context, ProbeError for a model that `write` cannot read, OutOfMemory; never skips an example.
     """
     return detect_all(lm, examples, (metric,), needle, batch, on_progress, answer, new_tokens)[metric]
 
@@ -140,7 +141,9 @@ def read(
         while left:  # longest first, so the first one's length is what the others are padded to
             most = max(1, min(size, TOKENS_AT_ONCE // len(subjects[left[0]].encoded)))
             chosen, left = left[:most], left[most:]
-            yield chosen, reader(lm, [subjects[i] for i in chosen], wants)
+            with memory_of([subjects[i].encoded.example_id for i in chosen], "lower batch, or build shorter rows"):
+                readings = reader(lm, [subjects[i] for i in chosen], wants)
+            yield chosen, readings
 
 
 def score(reading: Reading, detector: Detector, needle: Sequence[str] | None, lm: LanguageModel) -> np.ndarray:
