@@ -169,7 +169,8 @@ def test_a_donor_that_is_the_recipient_changes_nothing_at_all(
             monkeypatch.setattr(lockstep, "Patch", kind)
             with one_model(twin, recipient) as shared, closing(OneBatch(shared, [EVERY], 3)) as model:
                 found.append(stepped(model, prompts(), step_tokens))
-        assert torch.equal(found[0], found[1])
+        # Bit for bit with one thread; with more, matrix products round rows of a batch by where they stand in it.
+        torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
     monkeypatch.undo()
     assert texts(patch(recipient, recipient, examples(), EVERY, 6)) == texts(ablate(recipient, examples(), [], 6))
 

@@ -53,7 +53,8 @@ def patch(
     patching, Prakash et al. 2024).
 
     The donor runs in lockstep on the recipient's own tokens, those it has just generated included, and its outputs
-    are written in `scope` (see `edit`). Patching a model into itself changes nothing.
+    are written in `scope` (see `edit`). Patching a model into itself changes nothing (up to the rounding of a batch's
+    rows, where several threads share a matrix product).
 
     donor: a model, or the folder of an adapter for the recipient's base model.
     mode: "one batch" runs both as rows of one batch over one copy of the base model, and stores nothing; "two models"
