@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import WORLD, fails, passes, run
 from real_rows import mdqa_row, write_jsonl
-from typer.testing import CliRunner, Result
 
 import haymaker as hm
 from haymaker.cli import app
@@ -19,25 +19,6 @@ from haymaker.config import Recipe
 from haymaker.dataset import Dataset
 from haymaker.folder import Folder
 from haymaker.schema import SCHEMA
-
-WORLD = ("--task", "mdqa", "--length", 128, "--rows", 4)
-
-
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def passes(*words: object) -> str:
-    result = run(*words)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fails(code: int, message: str, *words: object) -> None:
-    result = run(*words)
-    assert result.exit_code == code, result.output
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
 
 
 @pytest.fixture(scope="module")

@@ -5,34 +5,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from command_line import WORLD, fails, passes, run
 from rich.console import Console
 from transformers import PreTrainedTokenizerBase
-from typer.testing import CliRunner, Result
 
 import haymaker as hm
-from haymaker.cli import app
 from haymaker.commands import common
 from haymaker.folder import Folder
 from haymaker.row_page import LEGEND, marks_of, render
-
-WORLD = ("--task", "mdqa", "--length", 128, "--rows", 4)
-
-
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def passes(*words: object) -> str:
-    result = run(*words)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fails(code: int, message: str, *words: object) -> None:
-    result = run(*words)
-    assert result.exit_code == code, result.output
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from haymaker import __version__
-from haymaker.commands import causal, data, data_folder, interventions, models, results, show, study, write
+from haymaker.commands import data, data_folder, interventions, models, results, show, study, write
 from haymaker.console import note
 from haymaker.errors import ConfigError, HaymakerError, Interrupted
 
@@ -74,7 +74,6 @@ write.register(app)
 app.add_typer(data_folder.app, name="data")
 models.register(app)
 interventions.register(app)
-causal.register(app)
 app.add_typer(study.app, name="study")
 results.register(app)
 

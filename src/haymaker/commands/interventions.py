@@ -1,5 +1,6 @@
-"""haymaker ablate | patch | attribute: what a model answers without some heads, or with another model's."""
+"""haymaker ablate | patch | attribute | causal-map: answers without some heads, or with another model's."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,8 @@ from haymaker.console import bar
 from haymaker.errors import ConfigError
 
 if TYPE_CHECKING:
+    from haymaker.dataset import Dataset
+    from haymaker.models.load import LanguageModel
     from haymaker.scores import HeadScores
 
 SIZES = (1, 2, 5, 10)
@@ -31,11 +34,17 @@ COLUMNS = ("donor", "recipient", "heads", "k", "draw", "f1", "f1_low", "f1_high"
 
 Scope = Annotated[str, typer.Option(help="Positions that are edited: all, prompt, last, decode; joined by +.")]
 
+Lender = Annotated[
+    Path | None, typer.Option("--donor", help="An adapter whose head outputs are written in, instead of zeros.")
+]
+Top = Annotated[int, typer.Option(min=1, help="How many heads to print.")]
+
 
 def register(app: typer.Typer) -> None:
     app.command("ablate")(ablate)
     app.command("patch")(patch)
     app.command("attribute")(attribute)
+    app.command("causal-map")(causal_map)
 
 
 def ablate(
@@ -128,25 +137,69 @@ def attribute(
     out: OutFile,
     adapter: Adapter = None,
     extend: ExtendTo = None,
-    donor: Annotated[
-        Path | None, typer.Option("--donor", help="An adapter whose head outputs are written in, instead of zeros.")
-    ] = None,
+    donor: Lender = None,
     scope: Scope = "last+decode",
     rows: Rows = None,
-    top: Annotated[int, typer.Option(min=1, help="How many heads to print.")] = 10,
+    top: Top = 10,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Estimate every head's effect on the gold answer's log-probability from one forward and one backward pass."""
+
+    def effects(lm: "LanguageModel", dataset: "Dataset", lender: "LanguageModel | None") -> "HeadScores":
+        from haymaker.interventions import attribute as attribute_effects
+
+        with bar("examples", len(dataset)) as advance:
+            return attribute_effects(lm, dataset, lender, scope, advance)
+
+    write_effects(effects, model, data, out, adapter, extend, donor, rows, top, overwrite, json)
+
+
+def causal_map(
+    model: Model,
+    data: Data,
+    out: OutFile,
+    adapter: Adapter = None,
+    extend: ExtendTo = None,
+    donor: Lender = None,
+    scope: Scope = "last+decode",
+    tokens_at_once: Annotated[int, typer.Option("--tokens-at-once", min=1, help="Rows of one forward.")] = 1024,
+    rows: Rows = None,
+    top: Top = 10,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Measure what the gold answer's log-probability loses without each single head (or gains by a donor's)."""
+
+    def effects(lm: "LanguageModel", dataset: "Dataset", lender: "LanguageModel | None") -> "HeadScores":
+        from haymaker.interventions import causal_map as map_heads
+
+        with bar("examples", len(dataset)) as advance:
+            return map_heads(lm, dataset, lender, scope, tokens_at_once, advance)
+
+    write_effects(effects, model, data, out, adapter, extend, donor, rows, top, overwrite, json)
+
+
+def write_effects(
+    effects: Callable[..., "HeadScores"],
+    model: str,
+    data: Path,
+    out: Path,
+    adapter: Path | None,
+    extend: int | None,
+    donor: Path | None,
+    rows: int | None,
+    top: int,
+    overwrite: bool,
+    json: bool,
+) -> None:
+    """Write what effects(model, dataset, donor or None) finds, and print the first heads."""
     if out.suffix == ".json":
         raise ConfigError(f"--out {out}: a summary in .json is written beside the scores; give a name in .safetensors")
     with fresh_file(out, overwrite) as file:
         dataset, lm = open_data(data, rows), open_model(model, adapter, extend)
-        lender = open_model(model, donor) if donor else None
-        from haymaker.interventions import attribute as attribute_effects
-
-        with bar("examples", len(dataset)) as advance:
-            scores = attribute_effects(lm, dataset, lender, scope, advance)
+        lender = open_model(model, donor) if donor is not None else None
+        scores = effects(lm, dataset, lender)
         scores.save(file)
     best = {str(head): float(scores.mean[head]) for head in scores.top(top)}
     if json:

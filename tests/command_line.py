@@ -1,0 +1,24 @@
+"""Running commands in tests."""
+
+from typer.testing import CliRunner, Result
+
+from haymaker.cli import app
+
+WORLD = ("--task", "mdqa", "--length", 128, "--rows", 4)
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def passes(*words: object) -> str:
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fails(code: int, message: str, *words: object) -> None:
+    result = run(*words)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
