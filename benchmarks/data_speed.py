@@ -27,9 +27,9 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.build import Builder
+from haymaker.building.parts import build_folder
 from haymaker.errors import LengthError
-from haymaker.parts import build_folder
-from haymaker.schema import table_of
+from haymaker.folders.schema import table_of
 
 RESULTS = Path(__file__).resolve().parent / "results" / "data_speed.md"
 TEXT_CHARACTERS = 4_096  # of one text for the tokenizer's own speed; it is slower on longer ones

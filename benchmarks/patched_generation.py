@@ -2,7 +2,8 @@
 
 A random Llama with two random LoRA adapters on q, k, v, o; one prompt, greedy answers over a cache. Before anything is
 timed, the patched logits of every step must be those of two separate models in turns (1e-4 of the largest), and a model
-patched into itself must be itself, bit for bit. Then the ways take turns. Peak memory is that of a process of its own.
+patched into itself must be itself (1e-5, the rounding of threads). Then the ways take turns. Peak memory is that of a
+process of its own.
 
     python benchmarks/patched_generation.py            # 8 layers, 1,024 tokens; writes results/patched_generation.md
     python benchmarks/patched_generation.py --smoke    # small; prints, writes nothing
@@ -131,11 +132,12 @@ class Task:
         largest = float(expected.abs().max())
         found = {
             "from two models": float((self.some() - expected).abs().max()) / largest,
-            "of the plain recipient from itself patched": self.identity(),
+            "of the plain recipient from itself patched": self.identity() / largest,
             "effect": float((expected[0] - plain[0]).abs().max()) / largest,
         }
         assert found["from two models"] < 1e-4, found
-        assert found["of the plain recipient from itself patched"] == 0, found
+        # With several threads a matrix product rounds equal rows by their place, so not quite zero.
+        assert found["of the plain recipient from itself patched"] < 1e-5, found
         assert found["effect"] > 1e-2, found
         return found
 
@@ -192,7 +194,7 @@ def page(chosen: argparse.Namespace, checked: dict[str, float], taken: dict[str,
         table(header, rows), "",
         f"Checked first: patched logits of every step differ from two models' by {checked['from two models']:.1e} of "
         f"the largest (bound 1e-4; the patch's own effect is {checked['effect']:.2f}); the recipient patched into "
-        f"itself, all heads, differs by {checked['of the plain recipient from itself patched']}.", "",
+        f"itself, all heads, differs by {checked['of the plain recipient from itself patched']:.1e} (bound 1e-5).", "",
     ])  # fmt: skip
 
 

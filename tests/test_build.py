@@ -11,13 +11,13 @@ from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
 from haymaker.build import Builder
+from haymaker.building.measure import Measure
+from haymaker.building.place import slot_at, spread
+from haymaker.building.stream import closest_sum
 from haymaker.config import Recipe, Setting
 from haymaker.errors import ConfigError, DataError, LengthError
-from haymaker.measure import Measure
-from haymaker.place import slot_at, spread
+from haymaker.folders.schema import example_of, table_of, token_spans_of
 from haymaker.randomness import keyed, shuffle
-from haymaker.schema import example_of, table_of, token_spans_of
-from haymaker.stream import closest_sum
 from haymaker.tasks import judge
 from haymaker.tasks.mdqa import MINIATURE, OFFICIAL
 from haymaker.tokens import encode

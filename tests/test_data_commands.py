@@ -17,8 +17,8 @@ import haymaker as hm
 from haymaker.cli import app
 from haymaker.config import Recipe
 from haymaker.dataset import Dataset
-from haymaker.folder import Folder
-from haymaker.schema import SCHEMA
+from haymaker.folders.folder import Folder
+from haymaker.folders.schema import SCHEMA
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def run_alone(words: list[str], said: Path) -> None:
 
 def test_ctrl_c_gives_one_sentence_and_the_same_command_goes_on(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["haymaker.parts"])
+    context.set_forkserver_preload(["haymaker.building.parts"])
     out, said = tmp_path / "data", tmp_path / "said"
     words = ["build", "--task", "mdqa", "--length", "512", "--rows", "4000", "--out", str(out)]
     process = context.Process(target=run_alone, args=(words, said))

@@ -14,10 +14,10 @@ import haymaker as hm
 from haymaker.build import Builder
 from haymaker.config import Recipe
 from haymaker.errors import DataError
-from haymaker.folder import Folder, file_digest, rows_per_group
-from haymaker.layouts import pool, unpool
-from haymaker.pooled import TextPool, restored
-from haymaker.schema import SCHEMA, table_of
+from haymaker.folders.folder import Folder, file_digest, rows_per_group
+from haymaker.folders.layouts import pool, unpool
+from haymaker.folders.pooled import TextPool, restored
+from haymaker.folders.schema import SCHEMA, table_of
 
 
 def recipe(**changes: Any) -> Recipe:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from haymaker.detectors import DETECTORS, Sight, copy_wu2024, rouge1_recall
-from haymaker.passes import script_ends
+from haymaker.detection.detectors import DETECTORS, Sight, copy_wu2024, rouge1_recall
+from haymaker.detection.passes import script_ends
+from haymaker.detection.sights import cited_numbers
 from haymaker.records import Encoded, Label, Span
-from haymaker.sights import cited_numbers
 
 NAN = float("nan")
 # Prompt tokens 10 11 12 13 11; the needle is tokens 1 and 2 (ids 11, 12); the answer is 11 12.

@@ -8,7 +8,7 @@ from tiny_models import SHAPE, tiny_model, tokens
 from torch import Tensor
 from transformers import GraniteConfig, GraniteForCausalLM, Olmo2Config, Olmo2ForCausalLM, PreTrainedModel
 
-from haymaker.direct_path import FINAL, contributions, unembedding, watch_scales
+from haymaker.detection.direct_path import FINAL, contributions, unembedding, watch_scales
 from haymaker.errors import ProbeError
 from haymaker.probe import probe
 from haymaker.records import Span

@@ -12,15 +12,15 @@ from tokenizers import AddedToken, Regex, Tokenizer, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from haymaker.build import Builder
+from haymaker.building.matched import matched_starts
+from haymaker.building.measure import Measure
+from haymaker.building.place import STRATA, merged, parts_around, planned_depths, shared_out
+from haymaker.building.stream import Stream, closest_sum, exact_sum, reserve_of
 from haymaker.config import Recipe, Setting
 from haymaker.errors import ConfigError, LengthError
-from haymaker.matched import matched_starts
-from haymaker.measure import Measure
-from haymaker.place import STRATA, merged, parts_around, planned_depths, shared_out
+from haymaker.folders.schema import example_of, table_of, token_spans_of
 from haymaker.randomness import keyed
 from haymaker.records import Label, Segment
-from haymaker.schema import example_of, table_of, token_spans_of
-from haymaker.stream import Stream, closest_sum, exact_sum, reserve_of
 from haymaker.tasks.base import Document
 from haymaker.tasks.mdqa import MINIATURE, OFFICIAL
 from haymaker.tokens import encode
@@ -90,7 +90,7 @@ def test_an_ending_counts_what_follows_the_last_document(kind: str, last: str) -
 def test_a_document_is_measured_once_and_forgotten_last(
     tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("haymaker.measure.KEPT_PIECES", 3)
+    monkeypatch.setattr("haymaker.building.measure.KEPT_PIECES", 3)
     measure = Measure(tokenizer, MINIATURE, None)
     documents = [Document(str(n), (Segment(f"It is {n}."),)) for n in range(8)]
     measure.costs(documents[:1])

@@ -10,10 +10,10 @@ from tiny_tokenizers import TEMPLATE, tiny_tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.build import Builder
+from haymaker.building.fit import Fitter
+from haymaker.building.page import Page
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
-from haymaker.fit import Fitter
-from haymaker.page import Page
 from haymaker.tasks.base import Draft
 
 LENGTHS = (300, 700, 1500)

@@ -14,15 +14,15 @@ from tiny_models import tiny_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from haymaker.detectors import DETECTORS
+from haymaker.detection.detectors import DETECTORS
+from haymaker.detection.null_query import null_example
+from haymaker.detection.passes import read_gold, read_own, told
+from haymaker.detection.sights import Subject, Wants
 from haymaker.errors import ConfigError, DataError, LengthError, ProbeError
 from haymaker.heads import detect_all, detect_heads
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters
-from haymaker.null_query import null_example
-from haymaker.passes import read_gold, read_own, told
 from haymaker.records import Example, Head, Label, Message, Segment
-from haymaker.sights import Subject, Wants
 from haymaker.tokens import encode
 
 GOLD = [name for name, detector in DETECTORS.items() if not detector.own_only]

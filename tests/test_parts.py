@@ -10,12 +10,12 @@ from real_rows import contents, mdqa_row, musique_row, topic, write_jsonl
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
-from haymaker import folder as folders
-from haymaker import parts
+from haymaker.building import parts
+from haymaker.building.parts import build_folder
 from haymaker.config import Recipe
 from haymaker.errors import DataError, LengthError
-from haymaker.folder import Folder
-from haymaker.parts import build_folder
+from haymaker.folders import folder as folders
+from haymaker.folders.folder import Folder
 
 ROWS = 70  # three parts
 

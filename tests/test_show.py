@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
 from haymaker.commands import common
-from haymaker.folder import Folder
-from haymaker.row_page import LEGEND, marks_of, render
+from haymaker.folders.folder import Folder
+from haymaker.folders.row_page import LEGEND, marks_of, render
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from real_rows import contents
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
+from haymaker.building.parts import build_folder
 from haymaker.config import Recipe
 from haymaker.errors import DataError, Interrupted
-from haymaker.folder import Folder
-from haymaker.parts import build_folder
+from haymaker.folders.folder import Folder
 
 ROWS = 70  # three parts
 
@@ -117,7 +117,7 @@ def kill_everywhere(chosen: Recipe, tokenizer: PreTrainedTokenizerBase, home: Pa
 def processes() -> multiprocessing.context.ForkServerContext:
     """Forks processes of a server that has imported all and started no thread."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["haymaker.parts"])
+    context.set_forkserver_preload(["haymaker.building.parts"])
     return context
 
 

@@ -10,14 +10,14 @@ from tiny_tokenizers import STRIPPING, TEMPLATE, tiny_tokenizer
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
-from haymaker import validate as validation
-from haymaker.compare import diff, overlap, stats, verify
 from haymaker.config import Recipe
 from haymaker.dataset import Dataset
 from haymaker.errors import ConfigError, DataError
-from haymaker.folder import Folder
-from haymaker.schema import SCHEMA
-from haymaker.validate import validate
+from haymaker.folders import validate as validation
+from haymaker.folders.compare import diff, overlap, stats, verify
+from haymaker.folders.folder import Folder
+from haymaker.folders.schema import SCHEMA
+from haymaker.folders.validate import validate
 
 
 def recipe(**changes: Any) -> Recipe:

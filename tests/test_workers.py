@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from haymaker.workers import ONE_THREAD, worker_pool
+from haymaker.building.workers import ONE_THREAD, worker_pool
 
 
 def nothing() -> None:

@@ -1,22 +1,24 @@
 """Task x setting x length x rows -> Dataset. Row k depends on the recipe and k alone."""
 
+import gc
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from haymaker.audits import check_page
+from haymaker.building.fit import Fitter, Page
+from haymaker.building.measure import Measure
 from haymaker.config import Recipe
 from haymaker.dataset import Dataset
 from haymaker.errors import ConfigError, DataError
-from haymaker.fit import Fitter, Page
-from haymaker.measure import Measure
+from haymaker.folders.audits import check_page
+from haymaker.folders.schema import Row, table_of
+from haymaker.folders.summary import SUMMED, summary
 from haymaker.records import canonical_json, digest
-from haymaker.schema import Row, table_of
-from haymaker.summary import SUMMED, summary
 from haymaker.tasks import task
 from haymaker.tasks.base import Draft, Drafts
 
@@ -70,9 +72,10 @@ class Builder:
 
     def row(self, number: int) -> Row:
         """Row `number` as the dataset's table holds it."""
-        draft = self.drafts.draft(number)
-        page = self.fitter.fit(draft, number)
-        return self.named(draft, page, number) | self.written(draft, page)
+        with without_collection():
+            draft = self.drafts.draft(number)
+            page = self.fitter.fit(draft, number)
+            return self.named(draft, page, number) | self.written(draft, page)
 
     def named(self, draft: Draft, page: Page, number: int) -> Row:
         """The row's names and where it comes from.
@@ -143,6 +146,18 @@ class Builder:
                 **{name: version(name) for name in LIBRARIES},
             },
         }
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """No search for cycles in the block: a row is tens of thousands of small tuples, and none of them is in one."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def nothing_built(failures: Iterable[Failure]) -> DataError:

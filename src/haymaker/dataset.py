@@ -7,10 +7,10 @@ from typing import Any, overload
 import pyarrow as pa
 
 from haymaker.config import Recipe
-from haymaker.folder import Folder, Shards, appearing
+from haymaker.folders.folder import Folder, Shards, appearing
+from haymaker.folders.schema import SCHEMA, Row, example_of, table_of
+from haymaker.folders.summary import SUMMED, summary
 from haymaker.records import Example
-from haymaker.schema import SCHEMA, Row, example_of, table_of
-from haymaker.summary import SUMMED, summary
 
 
 class Dataset(Sequence[Example]):

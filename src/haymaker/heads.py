@@ -9,18 +9,18 @@ import numpy as np
 
 from haymaker import __version__
 from haymaker.attention import backend_of, decoder_of
-from haymaker.detectors import DETECTORS, Detector
-from haymaker.direct_path import check_direct_path
+from haymaker.detection.detectors import DETECTORS, Detector
+from haymaker.detection.direct_path import check_direct_path
+from haymaker.detection.passes import read_gold, read_own
+from haymaker.detection.sights import Reading, Subject, Wants
 from haymaker.errors import ConfigError, DataError, LengthError
 from haymaker.generate import groups, refuse_long
 from haymaker.memory import memory_of
 from haymaker.models.handshake import tokenizer_digest, weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import lora_parameters
-from haymaker.passes import read_gold, read_own
 from haymaker.records import Encoded, Example
 from haymaker.scores import HeadScores
-from haymaker.sights import Reading, Subject, Wants
 from haymaker.tokens import encode_many
 
 Answer = Literal["gold", "own"]

@@ -11,9 +11,9 @@ from haymaker.commands.data import DataFolder
 from haymaker.errors import ConfigError
 
 if TYPE_CHECKING:
-    from haymaker.folder import Folder
+    from haymaker.folders.folder import Folder
+    from haymaker.folders.schema import Row
     from haymaker.records import Example
-    from haymaker.schema import Row
 
 COLOURS = {
     "evidence": "yellow",
@@ -37,8 +37,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Print one row with its spans in colour: evidence, answer, question."""
-    from haymaker.folder import Folder
-    from haymaker.schema import example_of
+    from haymaker.folders.folder import Folder
+    from haymaker.folders.schema import example_of
 
     stored = Folder(folder)
     chosen = row_numbered(stored, row) if id is None else row_named(stored, id)
@@ -68,7 +68,7 @@ def row_named(stored: "Folder", start: str) -> "Row":
 
 
 def write_page(row: "Row", path: Path, overwrite: bool) -> None:
-    from haymaker.row_page import render
+    from haymaker.folders.row_page import render
 
     with fresh_file(path, overwrite) as file:
         file.write_text(render(row), encoding="utf-8")

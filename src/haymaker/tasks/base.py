@@ -75,9 +75,14 @@ class Style:
     joiner: str = "\n"
     number_kinds: tuple[Kind, ...] = ()  # labels of a gold document's number
 
+    @cached_property
+    def around_text(self) -> tuple[str, str]:
+        before, after = self.document.split("{text}")
+        return before, after
+
     def around(self, title: str, number: int) -> tuple[str, str]:
         """What stands before and after a document's text."""
-        before, after = self.document.split("{text}")
+        before, after = self.around_text
         return before.replace("{number}", str(number)).replace("{title}", title), after
 
     def number_place(self, number: int) -> tuple[int, int]:

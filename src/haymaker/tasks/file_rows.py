@@ -8,7 +8,7 @@ from typing import Any
 
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
-from haymaker.folder import file_digest
+from haymaker.folders.folder import file_digest
 from haymaker.realism import AXES
 from haymaker.realism.placeholders import relation_of
 from haymaker.realism.written import Asked, Written, read_written

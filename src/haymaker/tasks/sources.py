@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from haymaker.errors import ConfigError, DataError
-from haymaker.folder import file_digest
+from haymaker.folders.folder import file_digest
 from haymaker.tasks.files import read_jsonl
 
 HUB_NAME = re.compile(

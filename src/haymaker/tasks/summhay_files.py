@@ -13,7 +13,7 @@ from typing import Any
 
 from haymaker.config import Recipe
 from haymaker.errors import DataError
-from haymaker.folder import file_digest
+from haymaker.folders.folder import file_digest
 from haymaker.metrics import normalise
 from haymaker.realism import AXES
 from haymaker.realism.placeholders import QUANTITY

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from haymaker.building.measure import DUMMY, Measure
+from haymaker.building.page import Page, cited, write
+from haymaker.building.place import merged, parts_around, planned_depths, shared_out, slot_at, spread
+from haymaker.building.stream import Supply, closest_sum, reserve_of
 from haymaker.config import Recipe
 from haymaker.errors import LengthError
-from haymaker.measure import DUMMY, Measure
-from haymaker.page import Page, cited, write
-from haymaker.place import merged, parts_around, planned_depths, shared_out, slot_at, spread
 from haymaker.randomness import keyed
 from haymaker.records import Segment
-from haymaker.stream import Supply, closest_sum, reserve_of
 from haymaker.tasks.base import Alternatives, Document, Draft
 
 LAST_CHOICES = 24  # documents among which the last ones are chosen to fill the length exactly

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from haymaker.folders.schema import Row, example_of
 from haymaker.records import Kind, Label, Message
-from haymaker.schema import Row, example_of
 
 LEGEND: dict[Kind, str] = {
     "instruction": "what the model is told to do",

@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.build import Builder, Failure, nothing_built
+from haymaker.building.workers import worker_pool
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError, DataError, HaymakerError, Interrupted
-from haymaker.folder import Folder, Shards, check_replaceable, publish, stands
-from haymaker.schema import table_of
-from haymaker.summary import SUMMED, Summary
-from haymaker.workers import worker_pool
+from haymaker.folders.folder import Folder, Shards, check_replaceable, publish, stands
+from haymaker.folders.schema import table_of
+from haymaker.folders.summary import SUMMED, Summary
 
 MOST_ROWS_PER_PART = 32
 TOKENS_PER_PART = 2**20  # about a second of work

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from haymaker.build import Builder, nothing_built
 from haymaker.config import Recipe
-from haymaker.schema import table_of
+from haymaker.folders.schema import table_of
 
 SAMPLE_ROWS = 8
 

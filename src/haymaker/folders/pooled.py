@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from haymaker.folders.schema import MESSAGE, SCHEMA, Row, segments_of
 from haymaker.records import Segment
-from haymaker.schema import MESSAGE, SCHEMA, Row, segments_of
 
 LEAST_CHARACTERS = 24  # a shorter piece costs less than its reference
 DOCUMENTS = pa.schema([("id", pa.string()), ("text", pa.string())])

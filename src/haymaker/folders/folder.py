@@ -12,12 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from haymaker.card import card
 from haymaker.config import Recipe
 from haymaker.errors import DataError
-from haymaker.pooled import POOLED, restored
+from haymaker.folders.card import card
+from haymaker.folders.pooled import POOLED, restored
+from haymaker.folders.schema import SCHEMA, Row, example_of
 from haymaker.records import Example
-from haymaker.schema import SCHEMA, Row, example_of
 
 FORMAT = "haymaker-dataset/2"
 POOLED_FORMAT = "haymaker-pooled/1"

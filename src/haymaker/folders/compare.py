@@ -10,10 +10,10 @@ from scipy.stats import chisquare
 
 from haymaker.dataset import Dataset
 from haymaker.errors import DataError
-from haymaker.folder import Folder, file_digest, write_manifest
+from haymaker.folders.folder import Folder, file_digest, write_manifest
+from haymaker.folders.schema import Row
+from haymaker.folders.summary import SUMMED, Summary
 from haymaker.records import digest
-from haymaker.schema import Row
-from haymaker.summary import SUMMED, Summary
 
 Marks = dict[str, str]  # column -> its value, or a digest of it
 CONTENTS = ("id", "pair_id", "question", "checks")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from haymaker.errors import DataError
-from haymaker.folder import DOCUMENT_FILE, FORMAT, POOLED_FORMAT, Folder, Shards, appearing, file_digest
-from haymaker.pooled import DOCUMENTS, TextPool
+from haymaker.folders.folder import DOCUMENT_FILE, FORMAT, POOLED_FORMAT, Folder, Shards, appearing, file_digest
+from haymaker.folders.pooled import DOCUMENTS, TextPool
 
 
 def pool(folder: str | Path, out: str | Path, overwrite: bool = False) -> Folder:

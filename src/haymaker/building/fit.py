@@ -7,13 +7,13 @@ from the shortest length on: every longer row holds the documents of the shorter
 
 from itertools import chain, islice
 
+from haymaker.building.level import LAST_CHOICES, Level
+from haymaker.building.matched import Matched, check_matched
+from haymaker.building.measure import Measure
+from haymaker.building.page import Page
+from haymaker.building.stream import Stream, Supply
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
-from haymaker.level import LAST_CHOICES, Level
-from haymaker.matched import Matched, check_matched
-from haymaker.measure import Measure
-from haymaker.page import Page
-from haymaker.stream import Stream, Supply
 from haymaker.tasks.base import Draft
 
 

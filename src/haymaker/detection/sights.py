@@ -13,12 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
-from haymaker.detectors import Detector, Ending, Sight
-from haymaker.direct_path import Scales, contributions, watch_scales
+from haymaker.detection.detectors import Detector, Ending, Sight
+from haymaker.detection.direct_path import Scales, contributions, watch_scales
+from haymaker.detection.null_query import asked_rows, null_masses
 from haymaker.errors import DataError
 from haymaker.generate import decoded
 from haymaker.models.load import LanguageModel
-from haymaker.null_query import asked_rows, null_masses
 from haymaker.probe import Seen, probe
 from haymaker.records import Encoded, Example, Span
 

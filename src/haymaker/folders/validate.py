@@ -10,10 +10,10 @@ from transformers import PreTrainedTokenizerBase
 from haymaker.build import Builder, digest_of_tokenizer
 from haymaker.dataset import Dataset
 from haymaker.errors import ConfigError, HaymakerError
-from haymaker.folder import Folder
+from haymaker.folders.folder import Folder
+from haymaker.folders.schema import Row, example_of, table_of, token_spans_of
+from haymaker.folders.summary import Summary
 from haymaker.records import Example
-from haymaker.schema import Row, example_of, table_of, token_spans_of
-from haymaker.summary import Summary
 from haymaker.tokens import encode
 
 MOST_PROBLEMS = 20

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from haymaker.fit import Page
+from haymaker.building.fit import Page
 from haymaker.records import digest
-from haymaker.tasks.answers import holds
+from haymaker.tasks.answers import holds, may_hold, normalised_gold
 from haymaker.tasks.base import Document, Draft
 
 MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
@@ -47,6 +47,10 @@ def check_page(draft: Draft, page: Page) -> dict[str, Any]:
 def leaks_of(documents: Sequence[Document], golds: Sequence[str]) -> tuple[list[int], list[int]]:
     """Numbers of documents that are not gold and hold an answer: in their text, and only with their title before it."""
     others = [(n, document) for n, document in enumerate(documents, 1) if document.role != "gold"]
+    texts = [text for _, document in others for text in (document.title, document.text)]
+    golds = [
+        gold for gold in golds if may_hold(texts, normalised_gold(gold))
+    ]  # seldom any, so none is looked for twice
     leaks = [n for n, document in others if holds(document.text, golds)]
     titled = [n for n, document in others if document.title and holds(f"{document.title} {document.text}", golds)]
     return leaks, sorted(set(titled) - set(leaks))

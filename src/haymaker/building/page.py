@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from haymaker.measure import Measure
-from haymaker.pieces import Ending, Piece
+from haymaker.building.measure import Measure
+from haymaker.building.pieces import Ending, Piece
 from haymaker.records import Label, Span
 from haymaker.tasks.base import Document, Draft
 from haymaker.tokens import align

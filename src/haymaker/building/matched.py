@@ -7,14 +7,14 @@ that no choice of documents fills, is a LengthError.
 
 from collections.abc import Sequence
 
+from haymaker.building.level import LAST_CHOICES, Level
+from haymaker.building.page import Page, cited, write
+from haymaker.building.place import STRATA, planned_depths, spread
+from haymaker.building.stream import closest_sum, exact_sum, reserve_of
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError, LengthError
-from haymaker.level import LAST_CHOICES, Level
-from haymaker.page import Page, cited, write
-from haymaker.place import STRATA, planned_depths, spread
 from haymaker.randomness import keyed
 from haymaker.records import digest
-from haymaker.stream import closest_sum, exact_sum, reserve_of
 from haymaker.tasks.base import Document
 
 FRONT_TOKENS, BACK_TOKENS = 128, 400  # kept free of evidence in short rows; in long ones an eighth of the length

@@ -6,11 +6,11 @@ from dataclasses import replace
 import torch
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
-from haymaker.detectors import Ending
+from haymaker.detection.detectors import Ending
+from haymaker.detection.sights import Reading, Subject, Wants, Watch
 from haymaker.generate import Decoder, decoded, end_tokens, finish_reason, text_before
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded
-from haymaker.sights import Reading, Subject, Wants, Watch
 
 SCRIPT_TOKENS = 50  # the published script's limit
 SCRIPT_END_TOKEN, SCRIPT_END_ID = "<0x0A>", 144  # what it stops at, whatever the tokenizer

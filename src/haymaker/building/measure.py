@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from haymaker.building.pieces import Ending, Numbering, Offsets, Opening, Piece, Places, pieces_of
 from haymaker.errors import DataError, ModelError
-from haymaker.pieces import Ending, Numbering, Offsets, Opening, Piece, Places, pieces_of
 from haymaker.records import Segment
 from haymaker.tasks.base import Document, Style
 from haymaker.tokens import answer_ids, apply_template

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from haymaker.building.measure import Measure
 from haymaker.errors import LengthError
-from haymaker.measure import Measure
 from haymaker.tasks.base import Document
 
 

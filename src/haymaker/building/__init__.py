@@ -1,0 +1,1 @@
+"""Length fitting and building in parts: what build.py rests on."""

@@ -1,0 +1,1 @@
+"""Datasets on disk: folder, layouts, audits, validation, numbers about them."""
