@@ -1,6 +1,6 @@
 """Tokens a second and core that a build emits, beside the tokenizer's own speed on the same text in the same run.
 
-    python benchmarks/data_speed.py [--rows 500] [--lengths 4096,32768,131072] [--tasks mdqa,kv] [--data FOLDER]
+    python benchmarks/data_speed.py [--rows 500] [--tokens 2000000] [--lengths 4096,32768,131072] [--tasks mdqa,kv]
 
 Speed is of CPU time in one thread, drafts, plans, spans, checks and table included, reading the source not; the
 tokenizer's is `encode_batch` in one thread on the same rows, cut at lines. Then the wall time of whole builds with one
@@ -23,6 +23,7 @@ from pathlib import Path
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread, before the tokenizer is made
 
 from data_common import DEFAULT_DATA, SETTINGS, TASKS, recipe_of, require_data, settings_of, tokenizer_of
+from tables import machine, write_page
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
@@ -66,6 +67,7 @@ def measured(builder: Builder, tokenizer: PreTrainedTokenizerBase, rows: int) ->
     found = Speed()
     yardstick = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
     rows = min(rows, builder.drafts.count or rows)
+    table_of([builder.row(0)])  # what is loaded once for a process is not counted
     for start in range(0, rows, ROWS_AT_ONCE):
         before = time.process_time()
         built = [builder.row(number) for number in range(start, min(rows, start + ROWS_AT_ONCE))]
@@ -130,6 +132,7 @@ def print_peak(asked: argparse.Namespace, length: int) -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--tokens", type=int, default=10**9, help="of a cell, about: fewer rows where they are long")
     parser.add_argument("--lengths", default="4096,32768,131072")
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--settings", default=",".join(SETTINGS))
@@ -154,7 +157,8 @@ def main() -> int:
     for task in asked.tasks.split(","):
         for setting in [found for found in settings_of(task) if found in asked.settings.split(",")]:
             for length in lengths:
-                lines.append(line_of(task, setting, length, asked.rows, asked.data, tokenizer))
+                rows = min(asked.rows, -(-asked.tokens // length))
+                lines.append(line_of(task, setting, length, rows, asked.data, tokenizer))
                 print(lines[-1], flush=True)
     notes = [scaling(asked, tokenizer, lengths[0])] if asked.scaling_rows else []
     peaks = {
@@ -162,7 +166,16 @@ def main() -> int:
     }
     notes += [f"{rows} rows of {lengths[0]} tokens: peak memory {peak:.0f} MB." for rows, peak in peaks.items()]
     print("\n".join(notes))
-    RESULTS.write_text("\n".join(["# Speed of building data", "", *lines, "", *(f"- {note}" for note in notes)]) + "\n")
+    page = [
+        "# Speed of building data",
+        "",
+        machine(["tokenizers", "pyarrow"]),
+        "",
+        *lines,
+        "",
+        *(f"- {note}" for note in notes),
+    ]
+    write_page(RESULTS, "\n".join(page) + "\n")
     return 0
 
 
