@@ -5,7 +5,7 @@ through its eager attention. Differences raise ProbeError: a model that cannot b
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, cast
@@ -41,8 +41,8 @@ class LayerShape:
 class Architecture:
     """What the canary found.
 
-    between: what stands between attention and the output projection: nothing; a gate, which keeps heads apart; or a
-        mixing of heads (BitNet's sub-norm), where editing before and after it are different interventions.
+    between: what stands between attention and the output projection: nothing; a gate, which keeps heads apart; or
+        mixing (BitNet's sub-norm), where an edit before it and one after it are different interventions.
     site: where edits act unless told otherwise: `attention` if nothing stands between, else `o_proj`.
     differences: the largest seen (see `difference`): `logits` (hidden states with and without our function), `rows`
         (probe against eager weights), `outputs` (probe weights times values against the backend's output) and
@@ -199,12 +199,9 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 
 
 def _has_projection(module: nn.Module) -> bool:
-    if not isinstance(getattr(module, "layer_idx", None), int):
-        return False
-    try:
-        return bool(output_projection(module))
-    except ProbeError:
-        return False
+    with suppress(ProbeError):
+        return isinstance(getattr(module, "layer_idx", None), int) and bool(output_projection(module))
+    return False
 
 
 def _check(decoder: PreTrainedModel, backend: str) -> Architecture:

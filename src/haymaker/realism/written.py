@@ -6,15 +6,27 @@ A writer is asked for `Asked`, answers with `Written`, and its answers stand in 
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from haymaker.errors import DataError
 from haymaker.tasks.answers import Range, answer_ranges
 from haymaker.tasks.files import read_jsonl, required, texts_of
+
+UNWRITTEN = "the writer gave no text for it"
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    @property
+    def key(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=Keyed)
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,21 @@ def read_written(path: str | Path) -> dict[str, Written]:
             titles=tuple(texts_of(row, "titles", place)) if "titles" in row else (),
         )
     return found
+
+
+def with_texts(
+    path: str, rows: Iterable[Item], fault_of: Callable[[Item, Written], str | None]
+) -> tuple[list[Item], dict[str, Written], Counter[str]]:
+    """Those of the rows for which the file has a text without fault, the texts by key, and the others by reason."""
+    written, kept, faults = read_written(path), [], Counter()
+    for row in rows:
+        text = written.get(row.key)
+        fault = UNWRITTEN if text is None else fault_of(row, text)
+        if fault is None:
+            kept.append(row)
+        else:
+            faults[fault] += 1
+    return kept, {row.key: written[row.key] for row in kept}, faults
 
 
 def save_written(path: str | Path, rows: Mapping[str, Written] | Iterable[tuple[str, Written]]) -> Path:

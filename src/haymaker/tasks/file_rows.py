@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from haymaker.errors import ConfigError
 from haymaker.folders.folder import file_digest
 from haymaker.realism import AXES
 from haymaker.realism.placeholders import relation_of
-from haymaker.realism.written import Asked, Written, read_written
+from haymaker.realism.written import Asked, Written, with_texts
 from haymaker.tasks.base import Alternatives, Draft, Drafts, Style
 from haymaker.tasks.files import in_split, sift
 from haymaker.tasks.pool import Passage, Pool, document_of, read_pool
@@ -57,7 +57,6 @@ class FileRow:
 
 Parse = Callable[[dict[str, Any], str], FileRow | str]
 LIMITED_OUT = "it asks for a relation other than the limited ones"
-UNWRITTEN = "the writer gave no text for it"
 
 
 @dataclass(frozen=True)
@@ -113,17 +112,10 @@ def with_written(recipe: Recipe, found: FileRows) -> FileRows:
     """The rows that the recipe's writer gave usable texts for, where the setting takes a writer's; others counted."""
     if recipe.written is None or AXES[recipe.setting][0] != "high":
         return found
-    written, rejected, kept = read_written(recipe.written), Counter(found.rejected), []
-    for row in found.rows:
-        text = written.get(row.key)
-        fault = UNWRITTEN if text is None else text.fault_for(len(row.steps))
-        if fault is None:
-            kept.append(row)
-        else:
-            rejected[fault] += 1
-    texts = {row.key: written[row.key] for row in kept}
-    inputs = {**found.inputs, recipe.written: file_digest(recipe.written)}
-    return FileRows(found.dataset, kept, found.pool, inputs, rejected, texts)
+    path = recipe.written
+    rows, texts, faults = with_texts(path, found.rows, lambda row, text: text.fault_for(len(row.steps)))
+    inputs = {**found.inputs, path: file_digest(path)}
+    return replace(found, rows=rows, inputs=inputs, rejected=found.rejected + faults, written=texts)
 
 
 def file_drafts(recipe: Recipe, style: Style, found: FileRows, twin: Callable[..., Draft]) -> Drafts:

@@ -17,9 +17,9 @@ from haymaker.folders.folder import file_digest
 from haymaker.metrics import normalise
 from haymaker.realism import AXES
 from haymaker.realism.placeholders import QUANTITY
-from haymaker.realism.written import Written, read_written
+from haymaker.realism.written import Written, with_texts
 from haymaker.records import digest
-from haymaker.tasks.file_rows import LIMITED_OUT, UNWRITTEN
+from haymaker.tasks.file_rows import LIMITED_OUT
 from haymaker.tasks.files import in_split, read_json, required, texts_of
 from haymaker.tasks.pool import Passage, Pool, read_pool
 from haymaker.tasks.sources import HubRows, hub_name
@@ -56,7 +56,7 @@ class Question:
     def carriers(self) -> tuple[str, ...]:
         return self.topic.carriers.get(self.insight, ())
 
-    @cached_property
+    @property
     def key(self) -> str:
         return digest([self.topic.key, self.insight])
 
@@ -107,17 +107,10 @@ def with_written(recipe: Recipe, found: Haystacks) -> Haystacks:
     """The questions that the recipe's writer gave usable texts for, where the setting takes a writer's."""
     if recipe.written is None or AXES[recipe.setting][0] != "high":
         return found
-    written, rejected, kept = read_written(recipe.written), Counter(found.rejected), []
-    for question in found.questions:
-        text = written.get(question.key)
-        fault = UNWRITTEN if text is None else text.fault
-        if fault is None:
-            kept.append(question)
-        else:
-            rejected[fault] += 1
-    texts = {question.key: written[question.key] for question in kept}
-    inputs = {**found.inputs, recipe.written: file_digest(recipe.written)}
-    return replace(found, questions=kept, inputs=inputs, rejected=rejected, written=texts)
+    path = recipe.written
+    questions, texts, faults = with_texts(path, found.questions, lambda _, text: text.fault)
+    inputs = {**found.inputs, path: file_digest(path)}
+    return replace(found, questions=questions, inputs=inputs, rejected=found.rejected + faults, written=texts)
 
 
 def topic_values(source: str, split: str) -> tuple[list[tuple[str, Any]], dict[str, str]]:
