@@ -48,9 +48,8 @@ def leaks_of(documents: Sequence[Document], golds: Sequence[str]) -> tuple[list[
     """Numbers of documents that are not gold and hold an answer: in their text, and only with their title before it."""
     others = [(n, document) for n, document in enumerate(documents, 1) if document.role != "gold"]
     texts = [text for _, document in others for text in (document.title, document.text)]
-    golds = [
-        gold for gold in golds if may_hold(texts, normalised_gold(gold))
-    ]  # seldom any, so none is looked for twice
+    # Seldom is any left, and then no document is looked through.
+    golds = [gold for gold in golds if may_hold(texts, normalised_gold(gold))]
     leaks = [n for n, document in others if holds(document.text, golds)]
     titled = [n for n, document in others if document.title and holds(f"{document.title} {document.text}", golds)]
     return leaks, sorted(set(titled) - set(leaks))
