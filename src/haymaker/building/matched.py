@@ -97,7 +97,7 @@ class Matched(Level):
     def evidence_at(self, document: Document) -> int:
         """Tokens of the document before its evidence, as number 1."""
         marks = self.measure.pieces([document])[0].marks
-        found = [begin for label, begin, _ in marks if label.kind == "evidence"]
+        found = [begin for label, _, _, begin, _ in marks if label.kind == "evidence"]
         if not found:
             raise self.unmatched("a gold document holds no evidence")
         return min(found)

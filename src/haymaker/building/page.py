@@ -48,7 +48,7 @@ def ends_surely(last: Document, ending: Ending) -> bool:
     """Whether none of the last document's labels starts or ends where its tokens depend on what follows it."""
     size = len(last.text)
     sure = size - ending.unsure
-    cuts = [cut for _, span in last.marks for cut in (span.start, span.stop) if cut != size]
+    cuts = [cut for _, *places in last.marks for cut in places if cut != size]
     return ending.closed and (not ending.unsure or all(cut < sure for cut in cuts))
 
 
@@ -101,9 +101,9 @@ class Writer:
         self.places.append((Label("document", number), start, stop, self.first, shift + piece.end))
         if document.role == "gold" and style.number_kinds:
             self.add_number(start, numbering.number)
-        for (label, begin, end), (_, span) in zip(piece.marks, document.marks, strict=True):
+        for label, first, last, begin, end in piece.marks:
             label = Label(label.kind, number) if label.index < 0 else label
-            self.places.append((label, body + span.start, body + span.stop, shift + begin, shift + end))
+            self.places.append((label, body + first, body + last, shift + begin, shift + end))
         self.parts += (joiner, before, document.text, after)
         self.at, self.token, self.first = stop, shift + piece.tokens, shift + piece.following
 

@@ -13,6 +13,9 @@ from haymaker.tasks.base import Document
 Places = list[tuple[int, int, int, int]]
 """Of each document of a run, in characters: where its piece, its body, its text and its piece end."""
 
+Marks = tuple[tuple[Label, int, int, int, int], ...]
+"""Labels of a document's text: where each starts and stops, in characters of the text and in tokens of its piece."""
+
 
 class Piece(NamedTuple):
     """A document's tokens as number 1 of a prompt, from cut to cut. Places count from its first token."""
@@ -21,7 +24,7 @@ class Piece(NamedTuple):
     body: int  # where the body starts
     end: int  # where the document ends; what joins it to the next may share its last token
     following: int  # where the next document starts; in the next piece if that is not less than `tokens`
-    marks: tuple[tuple[Label, int, int], ...]
+    marks: Marks
     closed: bool
 
 
@@ -89,15 +92,13 @@ def pieces_of(run: Sequence[Document], places: Places, joiner: int, offsets: Off
     return [Piece(*row) for row in rows]
 
 
-def marks_of(
-    run: Sequence[Document], bodies: np.ndarray, first: np.ndarray, offsets: Offsets
-) -> list[tuple[tuple[Label, int, int], ...]]:
-    """Token places of the documents' labels, from each piece's first token on."""
+def marks_of(run: Sequence[Document], bodies: np.ndarray, first: np.ndarray, offsets: Offsets) -> list[Marks]:
+    """The documents' labels and where they stand: characters of the text, tokens from each piece's first one on."""
     labels = [document.marks for document in run]
     counts = [len(found) for found in labels]
-    spans = np.array([(span.start, span.stop) for found in labels for _, span in found], np.int64).reshape(-1, 2)
+    places = np.array([place[1:] for found in labels for place in found], np.int64).reshape(-1, 2)
     origin, shift = np.repeat(bodies, counts), np.repeat(first, counts)
-    begins = (offsets.holding(origin + spans[:, 0]) - shift).tolist()
-    ends = (offsets.before(origin + spans[:, 1]) - shift).tolist()
+    begins = (offsets.holding(origin + places[:, 0]) - shift).tolist()
+    ends = (offsets.before(origin + places[:, 1]) - shift).tolist()
     flat = iter(zip(begins, ends, strict=True))
-    return [tuple((label, *next(flat)) for label, _ in found) for found in labels]
+    return [tuple((*place, *next(flat)) for place in found) for found in labels]

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
 from haymaker.metrics import row_metric
-from haymaker.records import Kind, Label, Segment, Span, label_runs
+from haymaker.records import Kind, Label, Segment, label_runs
 
 DocumentRole = Literal["gold", "competitor", "passage"]
 Alternatives = tuple["Document", ...]  # one document in several wordings, the preferred one first
@@ -22,17 +22,18 @@ class Document:
     segments: tuple[Segment, ...]
     role: DocumentRole = "passage"
     title: str = ""
+    text: str = field(init=False, repr=False, compare=False)
 
-    @cached_property
-    def text(self) -> str:
-        return self.segments[0].text if len(self.segments) == 1 else "".join(piece.text for piece in self.segments)
+    def __post_init__(self) -> None:
+        text = self.segments[0].text if len(self.segments) == 1 else "".join(piece.text for piece in self.segments)
+        object.__setattr__(self, "text", text)
 
-    @cached_property
-    def marks(self) -> tuple[tuple[Label, Span], ...]:
+    @property
+    def marks(self) -> tuple[tuple[Label, int, int], ...]:
         """Labels of the text and where in it they stand (characters). Index -1 stands for the document's number."""
         if len(self.segments) == 1:  # most documents by far
-            return tuple((label, Span(0, len(self.text))) for label in self.segments[0].labels)
-        return tuple(label_runs(self.segments))
+            return tuple((label, 0, len(self.text)) for label in self.segments[0].labels)
+        return tuple((label, span.start, span.stop) for label, span in label_runs(self.segments))
 
 
 @dataclass(frozen=True)
