@@ -49,6 +49,7 @@ class Measure:
         self.going_on: dict[str, Offsets] = {}
         self.answers: dict[tuple[str, str], int] = {}
         self.spent = 0  # tokens tokenised so far
+        self.usual_cost = 0  # tokens of a document of the streams read last; how much to read at once, no more
         self.cut = self.best_cut()
         self.dummy = self.measure([DUMMY])[0]
         self.opening = self.measure_opening()

@@ -25,6 +25,8 @@ class Stream:
             batch = list(islice(self.source, missing))  # zip would take one more and drop it
             self.seen += batch
             self.costs += self.measure.costs(batch)
+            if self.costs:
+                self.measure.usual_cost = sum(self.costs) // len(self.costs)
         return len(self.seen)
 
     def next(self, room: int) -> tuple[Document, int]:
@@ -32,9 +34,12 @@ class Stream:
         while self.at in self.used:
             self.at += 1
         if self.at >= len(self.seen):
-            # A little less than all that seem to be missing, and few at first: what is read too much is lost.
-            mean = sum(self.costs) // len(self.costs) if self.costs else room // 8
-            batch = min(256, 4 * len(self.costs) + 8, 15 * room // (16 * (mean + 1)))
+            # A little less than all that seem to be missing, and few at first: what is read too much is lost. As many
+            # at once as can be, since a tokenizer is up to twice as fast on many texts as on one at a time.
+            usual = self.measure.usual_cost
+            mean = sum(self.costs) // len(self.costs) if self.costs else usual or room // 8
+            most = 256 if usual else 4 * len(self.costs) + 8
+            batch = min(most, 15 * room // (16 * (mean + 1)))
             if self.read(self.at + max(1, batch)) <= self.at:
                 raise LengthError(
                     f"length: all {len(self.seen)} further documents leave {room} tokens unfilled; "
