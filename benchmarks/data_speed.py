@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread, before the tokenizer is made
@@ -35,6 +36,7 @@ from haymaker.folders.schema import table_of
 RESULTS = Path(__file__).resolve().parent / "results" / "data_speed.md"
 TEXT_CHARACTERS = 4_096  # of one text for the tokenizer's own speed; it is slower on longer ones
 ROWS_AT_ONCE = 50
+SCALING_LENGTH = 16_384
 HEADER = "| task | setting | length | rows | build, M tokens/s | tokenizer, M tokens/s | share | tokenised / emitted |"
 
 
@@ -99,18 +101,23 @@ def line_of(task: str, setting: str, length: int, rows: int, data: Path, tokeniz
     )
 
 
-def scaling(asked: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, length: int) -> str:
-    """Wall seconds of whole builds with one worker and with two."""
+def scaling(asked: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Wall seconds of whole builds of two sizes, with one worker and with two: what the further rows cost counts."""
+    few, many = asked.scaling_rows // 5, asked.scaling_rows
     walls = {}
-    recipe = recipe_of("niah", "low-high", asked.data, length=length, rows=asked.scaling_rows)
     with tempfile.TemporaryDirectory() as folder:
-        for workers in (1, 2):
+        for rows, workers in product((few, many), (1, 2)):
+            recipe = recipe_of("niah", "low-high", asked.data, length=SCALING_LENGTH, rows=rows)
             start = time.perf_counter()
-            build_folder(recipe, tokenizer, Path(folder) / str(workers), workers=workers)
-            walls[workers] = time.perf_counter() - start
+            build_folder(recipe, tokenizer, Path(folder) / f"{rows}-{workers}", workers=workers)
+            walls[rows, workers] = time.perf_counter() - start
+    further = {workers: walls[many, workers] - walls[few, workers] for workers in (1, 2)}
+    tokens = (many - few) * SCALING_LENGTH / 1e6
     return (
-        f"{recipe.rows} rows of {length} tokens into a folder: {walls[1]:.1f} s with one worker, {walls[2]:.1f} s with "
-        f"two, {walls[1] / walls[2]:.2f} times as fast (starting a worker takes seconds of its own)."
+        f"{few} and {many} rows of {SCALING_LENGTH} tokens (niah, low-high) into a folder: {walls[few, 1]:.1f} and "
+        f"{walls[many, 1]:.1f} s with one worker, {walls[few, 2]:.1f} and {walls[many, 2]:.1f} s with two, of which "
+        f"starting them takes some seconds. The further rows: {tokens / further[1]:.2f} M tokens/s with one, "
+        f"{tokens / further[2]:.2f} with two, {further[1] / further[2]:.2f} times as fast."
     )
 
 
@@ -136,7 +143,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lengths", default="4096,32768,131072")
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--settings", default=",".join(SETTINGS))
-    parser.add_argument("--scaling-rows", type=int, default=512)
+    parser.add_argument("--scaling-rows", type=int, default=1_500)
     parser.add_argument("--memory-rows", default="100,1000")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--tokenizers", type=Path, default=Path(tempfile.gettempdir()) / "haymaker-tokenizers")
@@ -160,7 +167,7 @@ def main() -> int:
                 rows = min(asked.rows, -(-asked.tokens // length))
                 lines.append(line_of(task, setting, length, rows, asked.data, tokenizer))
                 print(lines[-1], flush=True)
-    notes = [scaling(asked, tokenizer, lengths[0])] if asked.scaling_rows else []
+    notes = [scaling(asked, tokenizer)] if asked.scaling_rows else []
     peaks = {
         rows: peak_memory(asked, rows, lengths[0]) for rows in map(int, filter(None, asked.memory_rows.split(",")))
     }
