@@ -1,5 +1,6 @@
 """Laws of building: rows are functions of their recipe, fill their length, and stand where their spans say."""
 
+import gc
 import json
 from typing import Any, get_args
 
@@ -164,6 +165,14 @@ def test_evidence_that_does_not_fit_is_a_length_error(
         hm.build(recipe(length=32), tokenizer)
     with pytest.raises(LengthError, match="raise the length"):
         hm.build(recipe(length=64, source=sources["mdqa"]), tokenizer)
+
+
+def test_the_search_for_cycles_goes_on_after_a_row_and_after_an_error(tokenizer: PreTrainedTokenizerBase) -> None:
+    hm.build(Recipe(task="mdqa", setting="low-low", length=1024, rows=1), tokenizer)
+    assert gc.isenabled()
+    with pytest.raises(LengthError):
+        hm.build(Recipe(task="mdqa", setting="low-low", length=16, rows=1), tokenizer)
+    assert gc.isenabled()
 
 
 def test_a_number_of_documents_instead_of_a_length(tokenizer: PreTrainedTokenizerBase, sources: dict[str, str]) -> None:

@@ -36,10 +36,8 @@ class Stream:
         if self.at >= len(self.seen):
             # A little less than all that seem to be missing, and few at first: what is read too much is lost. As many
             # at once as can be, since a tokenizer is up to twice as fast on many texts as on one at a time.
-            usual = self.measure.usual_cost
-            mean = sum(self.costs) // len(self.costs) if self.costs else usual or room // 8
-            most = 256 if usual else 4 * len(self.costs) + 8
-            batch = min(most, 15 * room // (16 * (mean + 1)))
+            mean = sum(self.costs) // len(self.costs) if self.costs else self.measure.usual_cost
+            batch = min(256, 15 * room // (16 * (mean + 1))) if mean else 8
             if self.read(self.at + max(1, batch)) <= self.at:
                 raise LengthError(
                     f"length: all {len(self.seen)} further documents leave {room} tokens unfilled; "
