@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from haymaker.building.numerals import Numerals
 from haymaker.building.pieces import Ending, Numbering, Offsets, Opening, Piece, Places, pieces_of
 from haymaker.errors import DataError, ModelError
 from haymaker.records import Segment
@@ -52,6 +53,7 @@ class Measure:
         self.usual_cost = 0  # tokens of a document of the streams read last; how much to read at once, no more
         self.cut = self.best_cut()
         self.dummy = self.measure([DUMMY])[0]
+        self.numerals = Numerals(self)
         self.opening = self.measure_opening()
 
     # ---- the tokenizer
@@ -102,15 +104,18 @@ class Measure:
         keys = [(d.key, d.text, d.marks) if d.role == "gold" else (d.key, d.text) for d in documents]
         known = self.young
         missing: dict[Any, Document] = {}
+        numerals: dict[Any, Document] = {}
         for key, document in zip(keys, documents, strict=True):
             if key not in known:
                 piece = self.old.get(key)
                 if piece is None:
-                    missing[key] = document
+                    (numerals if document.numbers else missing)[key] = document
                 else:
                     known[key] = piece
         if missing:
             known.update(zip(missing, self.measure(list(missing.values())), strict=True))
+        if numerals:
+            known.update(zip(numerals, self.numerals.pieces(list(numerals.values())), strict=True))
         found = [known[key] for key in keys]
         if len(known) > KEPT_PIECES:
             self.young, self.old = {}, known

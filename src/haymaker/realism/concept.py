@@ -160,13 +160,20 @@ class Symbols:
 
     def fresh(self) -> str:
         """A number that this row has not used; one more digit where most are used up."""
-        if len(self.used) - self.outgrown > MOST_USED * self.count:
-            self.outgrown, self.first, self.count = len(self.used), 10 * self.first, 10 * self.count
-        while True:
-            number = str(self.first + int(self.rng.random() * self.count))
-            if number not in self.used:
-                self.used.add(number)
-                return number
+        return self.some(1)[0]
+
+    def some(self, count: int) -> tuple[str, ...]:
+        """So many fresh numbers, one after another."""
+        used, random = self.used, self.rng.random
+        found = []
+        while len(found) < count:
+            if len(used) - self.outgrown > MOST_USED * self.count:
+                self.outgrown, self.first, self.count = len(used), 10 * self.first, 10 * self.count
+            number = str(self.first + int(random() * self.count))
+            if number not in used:
+                used.add(number)
+                found.append(number)
+        return tuple(found)
 
     def longer(self, digits: int) -> str:
         """A fresh number of so many digits more than the row's others, with no name's number in it."""
@@ -184,7 +191,8 @@ class Symbols:
         return other
 
     def pair(self) -> tuple[str, str]:
-        return self.fresh(), self.fresh()
+        key, value = self.some(2)
+        return key, value
 
     def of(self, name: str) -> str:
         """The name's number, always the same in this row."""
@@ -215,7 +223,3 @@ def pair_document(
     stop = "".join(f", {a}: {b}" for a, b in after) + "}"
     segments = (Segment(start), Segment(f"{key}: ", of_key), Segment(value, of_value), Segment(stop))
     return Document(f"{key} > {value}", segments, role)
-
-
-def dictionary_text(pairs: Iterable[tuple[str, str]]) -> str:
-    return "{" + ", ".join(f"{key}: {value}" for key, value in pairs) + "}"

@@ -8,16 +8,17 @@ from random import Random
 from haymaker.miniature.grammar import PADDING
 from haymaker.miniature.world import FILLER, World
 from haymaker.randomness import shuffle
-from haymaker.realism.concept import Symbols, dictionary_text
+from haymaker.realism.concept import Symbols
 from haymaker.records import Segment
 from haymaker.tasks.base import Document
 
 PASSAGES = 8_192  # distinct passages of one world; about 200,000 tokens
+DICTIONARIES = {2 * size: "{" + ", ".join(["%s: %s"] * size) + "}" for size in range(1, 9)}  # by how many numbers
 PADDING_SENTENCES = (4, 5, 6, 3, 5, 4, 2, 5, 6, 1)  # of the documents in turn, so that sums reach any length
 
 
-def filler_document(key: str, text: str, title: str = "") -> Document:
-    return Document(key, (Segment(text, (FILLER,)),), "passage", title)
+def filler_document(key: str, text: str, title: str = "", numbers: tuple[str, ...] = ()) -> Document:
+    return Document(key, (Segment(text, (FILLER,)),), "passage", title, numbers)
 
 
 @lru_cache(maxsize=8)
@@ -65,10 +66,14 @@ def closing_dictionaries(symbols: Symbols) -> Iterator[Document]:
 def fine_dictionaries(symbols: Symbols) -> Iterator[Document]:
     """A few dictionaries of one pair with more digits than others', and so a token or two more, to match twins."""
     for more in (*range(1, 8), *range(1, 8)):
-        text = dictionary_text([(symbols.longer(1), symbols.longer(more))])
-        yield filler_document(text, text)
+        yield dictionary_of((symbols.longer(1), symbols.longer(more)))
 
 
 def dictionary(symbols: Symbols, size: int) -> Document:
-    text = dictionary_text([symbols.pair() for _ in range(size)])
-    return filler_document(text, text)
+    return dictionary_of(symbols.some(2 * size))
+
+
+def dictionary_of(numbers: tuple[str, ...]) -> Document:
+    """A dictionary of keys and values in turn."""
+    text = DICTIONARIES[len(numbers)] % numbers
+    return filler_document(text, text, numbers=numbers)

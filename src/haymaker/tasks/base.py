@@ -22,6 +22,7 @@ class Document:
     segments: tuple[Segment, ...]
     role: DocumentRole = "passage"
     title: str = ""
+    numbers: tuple[str, ...] = ()  # of "{1: 23, 4: 56}" or "{1, 23, 4}", and of no other text: all that it holds
     text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

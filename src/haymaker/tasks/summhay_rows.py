@@ -241,19 +241,21 @@ def list_of(symbols: Symbols, rng: Random, number: str, key: str, role: Document
 
 def closing_lists(symbols: Symbols) -> tuple[Document, ...]:
     """A few lists of one to five numbers, to fill a length to the last."""
-    texts = [f"{{{', '.join(symbols.fresh() for _ in range(size))}}}" for size in (1, 2, 3, 4, 5)]
-    return tuple(filler_document(text, text) for text in texts)
+    return tuple(list_document(symbols.some(size)) for size in (1, 2, 3, 4, 5))
 
 
 def fine_lists(symbols: Symbols) -> Iterator[Document]:
     """A few lists of a number with more digits than others, and so a token or two more, to match twins."""
     for more in (*range(1, 8), *range(1, 8)):
-        text = f"{{{symbols.longer(1)}, {symbols.longer(more)}}}"
-        yield filler_document(text, text)
+        yield list_document((symbols.longer(1), symbols.longer(more)))
 
 
 def lists_of(symbols: Symbols, rng: Random) -> Iterator[Document]:
     """Lists of numbers that stand in one list each, without end."""
     while True:
-        text = f"{{{', '.join(symbols.fresh() for _ in range(rng.choice((3, 4, 2, 5))))}}}"
-        yield filler_document(text, text)
+        yield list_document(symbols.some(rng.choice((3, 4, 2, 5))))
+
+
+def list_document(numbers: tuple[str, ...]) -> Document:
+    text = f"{{{', '.join(numbers)}}}"
+    return filler_document(text, text, numbers=numbers)
