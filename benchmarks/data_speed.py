@@ -29,13 +29,12 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.build import Builder
-from haymaker.building.parts import build_folder
+from haymaker.building.parts import build_folder, rows_per_part
 from haymaker.errors import LengthError
 from haymaker.folders.schema import table_of
 
 RESULTS = Path(__file__).resolve().parent / "results" / "data_speed.md"
 TEXT_CHARACTERS = 4_096  # of one text for the tokenizer's own speed; it is slower on longer ones
-ROWS_AT_ONCE = 50
 SCALING_LENGTH = 16_384
 HEADER = "| task | setting | length | rows | build, M tokens/s | tokenizer, M tokens/s | share | tokenised / emitted |"
 
@@ -70,9 +69,10 @@ def measured(builder: Builder, tokenizer: PreTrainedTokenizerBase, rows: int) ->
     yardstick = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
     rows = min(rows, builder.drafts.count or rows)
     table_of([builder.row(0)])  # what is loaded once for a process is not counted
-    for start in range(0, rows, ROWS_AT_ONCE):
+    at_once = rows_per_part(builder.recipe)
+    for start in range(0, rows, at_once):
         before = time.process_time()
-        built = [builder.row(number) for number in range(start, min(rows, start + ROWS_AT_ONCE))]
+        built, _ = builder.rows(range(start, min(rows, start + at_once)))
         table_of(built)
         between = time.process_time()
         texts = [text for row in built for text in pieces(row["messages"][0]["content"])]

@@ -11,7 +11,7 @@ from tiny_tokenizers import KINDS, STRIPPING, TEMPLATE, tiny_tokenizer
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
-from haymaker.build import Builder
+from haymaker.build import Builder, without_collection
 from haymaker.building.measure import Measure
 from haymaker.building.place import slot_at, spread
 from haymaker.building.stream import closest_sum
@@ -167,7 +167,19 @@ def test_evidence_that_does_not_fit_is_a_length_error(
         hm.build(recipe(length=64, source=sources["mdqa"]), tokenizer)
 
 
-def test_the_search_for_cycles_goes_on_after_a_row_and_after_an_error(tokenizer: PreTrainedTokenizerBase) -> None:
+@pytest.mark.parametrize(("task", "setting"), [("mdqa", "real"), ("summhay", "high-high"), ("musique", "symbolic")])
+def test_rows_make_no_cycles_so_none_is_looked_for(
+    task: str, setting: Setting, tokenizer: PreTrainedTokenizerBase, sources: dict[str, str]
+) -> None:
+    builder = Builder(recipe(task=task, setting=setting, source=sources[task], length=2048), tokenizer)
+    builder.row(0)
+    gc.collect()
+    with without_collection():
+        builder.row(1)
+        assert gc.collect() == 0
+
+
+def test_the_search_for_cycles_goes_on_after_rows_and_after_an_error(tokenizer: PreTrainedTokenizerBase) -> None:
     hm.build(Recipe(task="mdqa", setting="low-low", length=1024, rows=1), tokenizer)
     assert gc.isenabled()
     with pytest.raises(LengthError):

@@ -61,21 +61,21 @@ class Builder:
     def rows(self, numbers: Iterable[int]) -> tuple[list[Row], list[Failure]]:
         """Rows of these numbers, and those that failed where the recipe says to skip them."""
         rows, failures = [], []
-        for number in numbers:
-            try:
-                rows.append(self.row(number))
-            except DataError as error:
-                if self.recipe.failed_rows == "stop":
-                    raise
-                failures.append(Failure(number, str(error)))
+        with without_collection():
+            for number in numbers:
+                try:
+                    rows.append(self.row(number))
+                except DataError as error:
+                    if self.recipe.failed_rows == "stop":
+                        raise
+                    failures.append(Failure(number, str(error)))
         return rows, failures
 
     def row(self, number: int) -> Row:
         """Row `number` as the dataset's table holds it."""
-        with without_collection():
-            draft = self.drafts.draft(number)
-            page = self.fitter.fit(draft, number)
-            return self.named(draft, page, number) | self.written(draft, page)
+        draft = self.drafts.draft(number)
+        page = self.fitter.fit(draft, number)
+        return self.named(draft, page, number) | self.written(draft, page)
 
     def named(self, draft: Draft, page: Page, number: int) -> Row:
         """The row's names and where it comes from.
@@ -150,7 +150,7 @@ class Builder:
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """No search for cycles in the block: a row is tens of thousands of small tuples, and none of them is in one."""
+    """No search for cycles in the block: rows are tens of thousands of small tuples each, and none is in a cycle."""
     before = gc.isenabled()
     gc.disable()
     try:

@@ -43,11 +43,12 @@ class Level:
         correction = 0
         for _ in range(REPAIRS):
             self.supply.state = start
-            page = self.page(self.measure.answer(self.draft.question, answers[0]), correction)
+            answer_tokens = self.measure.answer(self.draft.question, answers[0])
+            page = self.page(answer_tokens, correction)
             over = page.tokens - self.length
             if over <= 0 and (best is None or page.tokens > best.tokens):
                 best, found = page, self.supply.state
-            if over <= 0 and (page.exact or -over <= self.slack) and page.answers == answers:
+            if over <= 0 and (page.exact or -over <= self.slack) and page.target_tokens == answer_tokens:
                 break
             correction += max(over, 0)
             answers = page.answers

@@ -9,8 +9,10 @@ whole.
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import chain
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from haymaker.building.pieces import Piece
 from haymaker.tasks.base import Document
@@ -69,7 +71,7 @@ def learn(known: dict[str, int], numbers: Iterable[str], before: str, after: str
     texts = ["".join(f"{before}{number}{after}" for number in group) + ":" for group in groups]
     lead, around = len(before.rstrip()), len(before) + len(after)
     for group, offsets in zip(groups, measure.offsets(texts), strict=True):
-        ends = list(accumulate((len(number) + around for number in group), initial=0))
-        starts = [end + lead for end in ends[:-1]]
-        stops = [end - len(after) for end in ends[1:]]
+        sizes = np.fromiter(map(len, group), np.int64, len(group))
+        stops = (sizes + around).cumsum() - len(after)
+        starts = stops - sizes - (len(before) - lead)
         known.update(zip(group, (offsets.before(stops) - offsets.before(starts)).tolist(), strict=True))

@@ -35,6 +35,10 @@ class Topic:
     carriers: Mapping[str, tuple[str, ...]]  # insight id -> ids of the documents that carry it
 
     @cached_property
+    def passages(self) -> tuple[Passage, ...]:
+        return tuple(Passage("", text) for text in self.texts.values())
+
+    @cached_property
     def rarity(self) -> dict[str, float]:
         """Of every word, the log of documents over documents that hold it."""
         held = Counter(word for text in self.texts.values() for word in set(normalise(text).split()))
@@ -79,7 +83,7 @@ def read(recipe: Recipe) -> Haystacks:
     values, inputs = topic_values(recipe.source, recipe.split)
     topics = [read_topic(value, place) for place, value in values]
     further, pool_inputs = read_pool(recipe.pool, recipe.split)
-    own = (Passage("", text) for topic in topics for text in topic.texts.values()) if len(topics) > 1 else ()
+    own = (passage for topic in topics for passage in topic.passages) if len(topics) > 1 else ()
     rejected: Counter[str] = Counter()
     questions = list(questions_of(recipe, topics, rejected))
     questions.sort(key=lambda question: question.key)

@@ -21,7 +21,6 @@ from haymaker.realism.context import filler_document, padding_document
 from haymaker.realism.written import Asked, Written
 from haymaker.records import Label, Segment
 from haymaker.tasks.base import Alternatives, Document, DocumentRole, Draft, Drafts, Style
-from haymaker.tasks.pool import Passage
 from haymaker.tasks.summhay_files import Haystacks, Question, Topic, read, with_written
 
 CHARACTERS_PER_TOKEN = 3.0  # low, so that carriers leave room; the fit itself counts tokens
@@ -94,8 +93,7 @@ class Maker:
     def documents(self, keys: Sequence[str]) -> Iterator[Document]:
         """Documents of the topic in the row's own order, then those beyond it."""
         own = (filler_document(keys[i], self.topic.texts[keys[i]]) for i in shuffle(len(keys), self.draw("documents")))
-        passages = [Passage("", text) for text in self.topic.texts.values()]
-        return chain(own, self.found.beyond.documents(self.question.key, passages, [self.question.text]))
+        return chain(own, self.found.beyond.documents(self.question.key, self.topic.passages, [self.question.text]))
 
     # ---- twins in prose
 
