@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from haymaker.building.hosts import Hosts
 from haymaker.building.numerals import Numerals
 from haymaker.building.pieces import Ending, Numbering, Offsets, Opening, Piece, Places, pieces_of
 from haymaker.errors import DataError, ModelError
@@ -53,7 +54,7 @@ class Measure:
         self.usual_cost = 0  # tokens of a document of the streams read last; how much to read at once, no more
         self.cut = self.best_cut()
         self.dummy = self.measure([DUMMY])[0]
-        self.numerals = Numerals(self)
+        self.numerals, self.hosts = Numerals(self), Hosts(self)
         self.opening = self.measure_opening()
 
     # ---- the tokenizer
@@ -61,7 +62,7 @@ class Measure:
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
         encodings = self.tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)  # type: ignore[attr-defined]
         self.spent += sum(map(len, encodings))
-        return [Offsets(encoding) for encoding in encodings]
+        return [Offsets.of(encoding) for encoding in encodings]
 
     def frame(self) -> tuple[str, str]:
         """What the chat template writes before and after a user's message."""
@@ -105,17 +106,20 @@ class Measure:
         known = self.young
         missing: dict[Any, Document] = {}
         numerals: dict[Any, Document] = {}
+        inserted: dict[Any, Document] = {}
         for key, document in zip(keys, documents, strict=True):
             if key not in known:
                 piece = self.old.get(key)
                 if piece is None:
-                    (numerals if document.numbers else missing)[key] = document
+                    (numerals if document.numbers else inserted if document.host else missing)[key] = document
                 else:
                     known[key] = piece
         if missing:
             known.update(zip(missing, self.measure(list(missing.values())), strict=True))
         if numerals:
             known.update(zip(numerals, self.numerals.pieces(list(numerals.values())), strict=True))
+        if inserted:
+            known.update(zip(inserted, self.hosts.pieces(list(inserted.values())), strict=True))
         found = [known[key] for key in keys]
         if len(known) > KEPT_PIECES:
             self.young, self.old = {}, known

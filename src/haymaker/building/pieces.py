@@ -60,12 +60,19 @@ class Ending:
 class Offsets:
     """Character ranges of a text's tokens. Places may be numbers or arrays of them."""
 
-    def __init__(self, encoding: Any) -> None:
+    def __init__(self, starts: np.ndarray, stops: np.ndarray) -> None:
+        self.starts, self.stops = starts, stops
+
+    @classmethod
+    def of(cls, encoding: Any) -> "Offsets":
         flat = np.fromiter(chain.from_iterable(encoding.offsets), np.int64, 2 * len(encoding))
-        self.starts, self.stops = flat[::2].copy(), flat[1::2].copy()
+        return cls(flat[::2].copy(), flat[1::2].copy())
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def moved(self, characters: int) -> "Offsets":
+        return Offsets(self.starts + characters, self.stops + characters)
 
     def holding(self, character: Any) -> Any:
         """The first token that ends behind the character's start: the one that holds it."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
@@ -12,6 +12,14 @@ from haymaker.records import Kind, Label, Segment, label_runs
 
 DocumentRole = Literal["gold", "competitor", "passage"]
 Alternatives = tuple["Document", ...]  # one document in several wordings, the preferred one first
+
+
+class Host(NamedTuple):
+    """What a document was made from: that text, and how many characters of its start and its end the document has."""
+
+    text: str
+    before: int
+    after: int
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,7 @@ class Document:
     role: DocumentRole = "passage"
     title: str = ""
     numbers: tuple[str, ...] = ()  # of "{1: 23, 4: 56}" or "{1, 23, 4}", and of no other text: all that it holds
+    host: Host | None = None  # where several documents are the same text, as it is or with something put into it
     text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ insight is found once, when the row is written; in twins the insight is put into
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from random import Random
 
@@ -20,7 +20,7 @@ from haymaker.realism.concept import Draw, Symbols, digits_for
 from haymaker.realism.context import filler_document, padding_document
 from haymaker.realism.written import Asked, Written
 from haymaker.records import Label, Segment
-from haymaker.tasks.base import Alternatives, Document, DocumentRole, Draft, Drafts, Style
+from haymaker.tasks.base import Alternatives, Document, DocumentRole, Draft, Drafts, Host, Style
 from haymaker.tasks.summhay_files import Haystacks, Question, Topic, read, with_written
 
 CHARACTERS_PER_TOKEN = 3.0  # low, so that carriers leave room; the fit itself counts tokens
@@ -92,7 +92,8 @@ class Maker:
 
     def documents(self, keys: Sequence[str]) -> Iterator[Document]:
         """Documents of the topic in the row's own order, then those beyond it."""
-        own = (filler_document(keys[i], self.topic.texts[keys[i]]) for i in shuffle(len(keys), self.draw("documents")))
+        texts = ((keys[i], self.topic.texts[keys[i]]) for i in shuffle(len(keys), self.draw("documents")))
+        own = (Document(key, (Segment(text, (FILLER,)),), host=whole(text)) for key, text in texts)
         return chain(own, self.found.beyond.documents(self.question.key, self.topic.passages, [self.question.text]))
 
     # ---- twins in prose
@@ -152,7 +153,7 @@ class Maker:
         """A host with a sentence put into it; the sentence alone where the length is tight."""
         padded = padding_document(which % 5, PADDING_SENTENCES).text
         text = padded if self.context == "low" else self.topic.texts.get(host, "")
-        ends = [match.end() for match in SENTENCE.finditer(text)]
+        ends = sentence_ends(text)
         at = rng.choice(ends) if ends else 0
         before, after = text[:at].rstrip(), text[at:].strip()
         evidence = Segment(said, (EVIDENCE,) if role == "gold" else ())
@@ -162,7 +163,9 @@ class Maker:
             Segment(" " * bool(after) + after, (FILLER,)),
         )
         key = f"{role} {which} in {host}: {said}"
-        full = Document(key, tuple(piece for piece in pieces if piece.text), role)
+        full = Document(
+            key, tuple(piece for piece in pieces if piece.text), role, host=Host(text, len(before), len(after))
+        )
         return full, Document(f"{key} alone", (evidence,), role)
 
     def padding(self) -> Iterator[Document]:
@@ -209,7 +212,12 @@ def real_carrier(topic: Topic, key: str, insight: str) -> tuple[Document, float]
     text = topic.texts[key]
     start, stop, score = closest_sentence(text, insight, topic.rarity)
     pieces = (Segment(text[:start], (FILLER,)), Segment(text[start:stop], (EVIDENCE,)), Segment(text[stop:], (FILLER,)))
-    return Document(key, tuple(piece for piece in pieces if piece.text), "gold"), score
+    return Document(key, tuple(piece for piece in pieces if piece.text), "gold", host=whole(text)), score
+
+
+def whole(text: str) -> Host:
+    """A document of the topic as its own host: as such it is tokenised once for all that is made from it."""
+    return Host(text, len(text), 0)
 
 
 def closest_sentence(text: str, insight: str, rarity: Mapping[str, float]) -> tuple[int, int, float]:
@@ -225,6 +233,11 @@ def closest_sentence(text: str, insight: str, rarity: Mapping[str, float]) -> tu
             start = match.start() + match.group().index(sentence)
             best = max(best, (start, start + len(sentence), score), key=lambda found: found[2])
     return best
+
+
+@lru_cache(maxsize=1_024)
+def sentence_ends(text: str) -> tuple[int, ...]:
+    return tuple(match.end() for match in SENTENCE.finditer(text))
 
 
 def list_of(symbols: Symbols, rng: Random, number: str, key: str, role: DocumentRole) -> Alternatives:
