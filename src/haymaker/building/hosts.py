@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from haymaker.building.pieces import Offsets, Piece, pieces_of
+from haymaker.building.pieces import BEFORE, Offsets, Piece, pieces_of
 from haymaker.records import Segment
 from haymaker.tasks.base import Document, Host
 
 if TYPE_CHECKING:
     from haymaker.building.measure import Measure
 
-BEFORE = "a."  # stands before what is tokenised; its tokens are not counted
 MARGIN_CHARACTERS = 24  # between the place and the blanks
 KEPT_HOSTS = 1_024
 

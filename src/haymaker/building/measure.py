@@ -6,7 +6,8 @@ Where no token crosses a piece's ends it is closed, and the tokens of a prompt o
 one after another: they add up exactly. A row with a piece that is not closed has to be tokenised whole.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,19 +16,19 @@ from transformers import PreTrainedTokenizerBase
 
 from haymaker.building.hosts import Hosts
 from haymaker.building.numerals import Numerals
-from haymaker.building.pieces import Ending, Numbering, Offsets, Opening, Piece, Places, pieces_of
+from haymaker.building.pieces import BEFORE, Ending, Numbering, Offsets, Opening, Piece, Places, pieces_of
 from haymaker.errors import DataError, ModelError
 from haymaker.records import Segment
 from haymaker.tasks.base import Document, Style
 from haymaker.tokens import answer_ids, apply_template
 
-BEFORE = "a."  # stands before a run of pieces; its tokens are not counted
 DUMMY = Document("dummy", (Segment("a"),), title="a")
 ENDINGS = ("a.", "a", "a)", "a.\u201d", 'a"', "a?", "1", "a: ", "a\n", "}")  # how documents end, to find a cut
 RUN_CHARACTERS = 2_048  # a byte-level BPE is twice as fast on short texts as on long ones
 KEPT_PIECES = 60_000  # of the younger half; documents that come again stay, others leave after a while
 ENDING_CHARACTERS = 24
 LABELS_AT_ONCE = 32
+NO_NUMBER = Numbering(0, (0, 0))
 
 
 class Measure:
@@ -105,21 +106,15 @@ class Measure:
         keys = [(d.key, d.text, d.marks) if d.role == "gold" else (d.key, d.text) for d in documents]
         known = self.young
         missing: dict[Any, Document] = {}
-        numerals: dict[Any, Document] = {}
-        inserted: dict[Any, Document] = {}
         for key, document in zip(keys, documents, strict=True):
             if key not in known:
                 piece = self.old.get(key)
                 if piece is None:
-                    (numerals if document.numbers else inserted if document.host else missing)[key] = document
+                    missing[key] = document
                 else:
                     known[key] = piece
         if missing:
-            known.update(zip(missing, self.measure(list(missing.values())), strict=True))
-        if numerals:
-            known.update(zip(numerals, self.numerals.pieces(list(numerals.values())), strict=True))
-        if inserted:
-            known.update(zip(inserted, self.hosts.pieces(list(inserted.values())), strict=True))
+            known.update(self.measured(missing))
         found = [known[key] for key in keys]
         if len(known) > KEPT_PIECES:
             self.young, self.old = {}, known
@@ -128,6 +123,15 @@ class Measure:
     def costs(self, documents: Sequence[Document]) -> list[int]:
         """Tokens of the documents as number 1."""
         return [piece.tokens for piece in self.pieces(documents)]
+
+    def measured(self, missing: dict[Any, Document]) -> Iterator[tuple[Any, Piece]]:
+        """Pieces that were not measured yet, each in the way that tokenises least."""
+        ways: dict[Callable[[list[Document]], list[Piece]], dict[Any, Document]] = defaultdict(dict)
+        for key, document in missing.items():
+            way = self.numerals.pieces if document.numbers else self.hosts.pieces if document.host else self.measure
+            ways[way][key] = document
+        for way, some in ways.items():
+            yield from zip(some, way(list(some.values())), strict=True)
 
     def measure(self, documents: Sequence[Document]) -> list[Piece]:
         """Pieces of documents that were not measured yet, tokenised in runs."""
@@ -180,6 +184,8 @@ class Measure:
 
     def numbering(self, number: int) -> Numbering:
         """What the number does to a document's tokens."""
+        if not self.style.shows_numbers:
+            return NO_NUMBER
         while number >= len(self.numbers):
             wanted = range(len(self.numbers), len(self.numbers) + LABELS_AT_ONCE)
             drawn = [self.draw([DUMMY], n) for n in wanted]
@@ -190,6 +196,8 @@ class Measure:
 
     def numbers_cost(self, count: int, first: int = 1) -> int:
         """Tokens that the numbers of `count` documents take beyond those of as many documents number 1."""
+        if not self.style.shows_numbers:
+            return 0
         self.numbering(first + count)
         return self.number_sums[first + count] - self.number_sums[first]
 

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from haymaker.building.pieces import Piece
+from haymaker.building.pieces import BEFORE, Piece
 from haymaker.tasks.base import Document
 
 if TYPE_CHECKING:
     from haymaker.building.measure import Measure
 
-CROSSING = re.compile(r"[0-9][:,}]|[{:,][0-9]|[:,][ \u0120\u2581]")  # a blank may be spelt Ġ or ▁ in a vocabulary
-KEPT_NUMBERS = 400_000
+# A blank may be spelt \u0120 or \u2581 in a vocabulary.
+CROSSING = re.compile(r"[0-9][{:,} \u0120\u2581]|[{:,][0-9]|[:,][ \u0120\u2581]")
+KEPT_NUMBERS = 200_000
 NUMBERS_AT_ONCE = 256  # of one text to tokenise
 
 
@@ -32,7 +33,7 @@ class Numerals:
         self.measure = measure
         self.first: dict[str, int] = {}  # tokens behind a brace
         self.later: dict[str, int] = {}  # tokens behind a blank, blank included
-        self.frames: dict[int, Piece] = {}  # by how many numbers: a document's piece with those of its numbers left out
+        self.frames: dict[tuple[int, int], Piece] = {}  # by count of numbers and of colons, without theirs
 
     @cached_property
     def add_up(self) -> bool:
@@ -47,31 +48,32 @@ class Numerals:
         if len(self.later) > KEPT_NUMBERS:
             self.first.clear()
             self.later.clear()
-        learn(self.first, (document.numbers[0] for document in documents), "{", ":", self.measure)
-        learn(self.later, chain.from_iterable(document.numbers[1:] for document in documents), ": ", "", self.measure)
+        learn(self.first, (document.numbers[0] for document in documents), "{", self.measure)
+        learn(self.later, chain.from_iterable(document.numbers[1:] for document in documents), " ", self.measure)
         return [self.piece(document) for document in documents]
 
     def piece(self, document: Document) -> Piece:
         numbers = document.numbers
         cost = self.first[numbers[0]] + sum(map(self.later.__getitem__, numbers[1:]))
-        frame = self.frames.get(len(numbers))
+        shape = len(numbers), document.text.count(":")
+        frame = self.frames.get(shape)
         if frame is None:
             whole = self.measure.measure([document])[0]
             frame = whole._replace(tokens=whole.tokens - cost, end=whole.end - cost, following=whole.following - cost)
-            self.frames[len(numbers)] = frame
+            self.frames[shape] = frame
         end = frame.end + cost
-        marks = tuple((label, start, stop, frame.body, end) for label, start, stop in document.marks)
+        labels, size = document.segments[0].labels, len(document.text)
+        marks = tuple([(label, 0, size, frame.body, end) for label in labels])
         return Piece(frame.tokens + cost, frame.body, end, frame.following + cost, marks, frame.closed)
 
 
-def learn(known: dict[str, int], numbers: Iterable[str], before: str, after: str, measure: "Measure") -> None:
-    """Have the tokens of these numbers as they stand between `before` and `after`; a blank before them is theirs."""
+def learn(known: dict[str, int], numbers: Iterable[str], sign: str, measure: "Measure") -> None:
+    """Have the tokens of these numbers as they stand behind the sign; a blank is theirs, a brace is not."""
     missing = [number for number in dict.fromkeys(numbers) if number not in known]
     groups = [missing[i : i + NUMBERS_AT_ONCE] for i in range(0, len(missing), NUMBERS_AT_ONCE)]
-    texts = ["".join(f"{before}{number}{after}" for number in group) + ":" for group in groups]
-    lead, around = len(before.rstrip()), len(before) + len(after)
+    texts = [f"{BEFORE}{sign}{sign.join(group)}{sign}" for group in groups]
     for group, offsets in zip(groups, measure.offsets(texts), strict=True):
         sizes = np.fromiter(map(len, group), np.int64, len(group))
-        stops = (sizes + around).cumsum() - len(after)
-        starts = stops - sizes - (len(before) - lead)
-        known.update(zip(group, (offsets.before(stops) - offsets.before(starts)).tolist(), strict=True))
+        stops = len(BEFORE) + (sizes + 1).cumsum()
+        tokens = offsets.before(stops) - offsets.before(stops - sizes - (sign == " "))
+        known.update(zip(group, tokens.tolist(), strict=True))

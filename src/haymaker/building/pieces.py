@@ -10,6 +10,8 @@ import numpy as np
 from haymaker.records import Label
 from haymaker.tasks.base import Document
 
+BEFORE = "a."  # stands before what is tokenised alone; its tokens are not counted
+
 Places = list[tuple[int, int, int, int]]
 """Of each document of a run, in characters: where its piece, its body, its text and its piece end."""
 

@@ -164,12 +164,14 @@ class Symbols:
 
     def some(self, count: int) -> tuple[str, ...]:
         """So many fresh numbers, one after another."""
-        used, random = self.used, self.rng.random
+        used, random, first, size = self.used, self.rng.random, self.first, self.count
+        full = self.outgrown + MOST_USED * size
         found = []
         while len(found) < count:
-            if len(used) - self.outgrown > MOST_USED * self.count:
-                self.outgrown, self.first, self.count = len(used), 10 * self.first, 10 * self.count
-            number = str(self.first + int(random() * self.count))
+            if len(used) > full:
+                self.outgrown, self.first, self.count = len(used), 10 * first, 10 * size
+                return (*found, *self.some(count - len(found)))
+            number = str(first + int(random() * size))
             if number not in used:
                 used.add(number)
                 found.append(number)

@@ -91,6 +91,10 @@ class Style:
         before, after = self.document.split("{text}")
         return before, after
 
+    @cached_property
+    def shows_numbers(self) -> bool:
+        return "{number}" in self.document
+
     def around(self, title: str, number: int) -> tuple[str, str]:
         """What stands before and after a document's text."""
         before, after = self.around_text
