@@ -22,7 +22,7 @@ from haymaker.records import canonical_json, digest
 from haymaker.tasks import task
 from haymaker.tasks.base import Draft, Drafts
 
-VERSION = 4  # of the rows that a recipe gives; counts up when they change
+VERSION = 5  # of the rows that a recipe gives; counts up when they change
 FILES = ("source", "pool", "written")  # keys of a recipe that name files: what counts is what these hold
 LIBRARIES = ("haymaker", "transformers", "tokenizers", "pyarrow")
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from haymaker.building.measure import DUMMY, Measure
+from haymaker.building.measure import Measure
 from haymaker.building.page import Page, cited, write
 from haymaker.building.place import merged, parts_around, planned_depths, shared_out, slot_at, spread
 from haymaker.building.stream import Supply, closest_sum, reserve_of
@@ -59,7 +59,7 @@ class Level:
 
     def page(self, answer_tokens: int, correction: int) -> Page:
         """The draft written to a room that is `correction` tokens smaller than the counts say."""
-        ending = self.measure.ending(DUMMY, self.draft.question)
+        ending = self.measure.ending(self.measure.usual_last, self.draft.question)
         room = self.length - self.measure.opening.tokens - ending.tokens - answer_tokens - correction
         chosen = self.inner.documents if self.inner else self.choose(room)
         others = self.fill(chosen, room)
@@ -147,16 +147,23 @@ class Level:
         choices = self.supply.choices(LAST_CHOICES, (*chosen, *taken))
         number = len(chosen) + len(taken)
         label = self.measure.numbers_cost(1, number + 1)
-        costs = [cost + label for cost in self.measure.costs(choices)]
-        picked = closest_sum(costs, room)
+        picked, gap = self.pick(choices, room, label)
+        if gap > self.slack and self.draft.fine and self.supply.closers:
+            choices += self.supply.unused(self.draft.fine(), (*chosen, *taken))
+            picked, gap = self.pick(choices, room, label)
         self.supply.use(choices, picked)
         documents = [*taken, *(choices[i] for i in picked)]
-        gap = room - sum(costs[i] for i in picked)
         if not self.draft.trim or gap <= self.slack:
             return documents
         unused = [i for i in range(len(choices)) if i not in picked][:2]
         self.supply.use(choices, unused)
         return self.trim(documents, gap, [choices[i] for i in unused], number)
+
+    def pick(self, choices: Sequence[Document], room: int, label: int) -> tuple[list[int], int]:
+        """Which of the choices fill the room best, `label` tokens more for each; the tokens that they leave."""
+        costs = [cost + label for cost in self.measure.costs(choices)]
+        picked = closest_sum(costs, room)
+        return picked, room - sum(costs[i] for i in picked)
 
     def trim(self, documents: list[Document], gap: int, unused: list[Document], number: int) -> list[Document]:
         """The documents with one more that is cut to the gap, or with two cut ones in the place of the last.

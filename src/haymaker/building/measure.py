@@ -53,6 +53,7 @@ class Measure:
         self.answers: dict[tuple[str, str], int] = {}
         self.spent = 0  # tokens tokenised so far
         self.usual_cost = 0  # tokens of a document of the streams read last; how much to read at once, no more
+        self.usual_last = Document("usual", (Segment(style.usual_end),), title=DUMMY.title)
         self.cut = self.best_cut()
         self.dummy = self.measure([DUMMY])[0]
         self.numerals, self.hosts = Numerals(self), Hosts(self)
@@ -249,7 +250,7 @@ class Measure:
         if going_on is None:
             another = self.style.joiner + self.style.around(DUMMY.title, 1)[0] + DUMMY.text
             going_on = self.offsets([BEFORE + window + another])[0]
-            if window == self.window(DUMMY)[0]:  # each row's plan asks for it
+            if window == self.window(self.usual_last)[0]:  # each row's plan asks for it
                 self.going_on[window] = going_on
         ending = self.offsets([BEFORE + window + lead + question + tail + self.suffix])[0]
         pieces, before = int(going_on.before(stop + self.cut)), int(going_on.before(stop))

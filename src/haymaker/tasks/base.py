@@ -85,6 +85,7 @@ class Style:
     head: str = ""
     joiner: str = "\n"
     number_kinds: tuple[Kind, ...] = ()  # labels of a gold document's number
+    usual_end: str = "a"  # how a document ends, to plan a row by; what the last one costs is counted when it is known
 
     @cached_property
     def around_text(self) -> tuple[str, str]:

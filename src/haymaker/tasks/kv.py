@@ -21,6 +21,7 @@ OFFICIAL = Style(
     head="Extract the value corresponding to the specified key in the JSON object below.\n\nJSON data:\n{",
     document="{text}",
     joiner=",\n ",
+    usual_end='0"',
     tail='}\n\nKey: "{question}"\nCorresponding value:',
 )
 STYLES = {"official": OFFICIAL}
@@ -74,7 +75,8 @@ def records(rng: Random) -> Iterator[Document]:
 def closing_records(seed: int, row: str) -> Iterator[Document]:
     """Records to choose a row's last ones from: of a few that all rows share, so that few are measured for it.
 
-    Values of every other one are of digits alone and take fewer tokens, so that sums of records reach every length.
+    Of every three, one has a value of digits alone and one a key too: these take fewer tokens, so that sums of records
+    reach every length.
     """
     found = closing_records_of(seed)
     return (found[i] for i in shuffle(CLOSERS, keyed(seed, row, "closers")))
@@ -83,8 +85,11 @@ def closing_records(seed: int, row: str) -> Iterator[Document]:
 @lru_cache(maxsize=8)
 def closing_records_of(seed: int) -> tuple[Document, ...]:
     rng = keyed(seed, "closing records")
-    pairs = [(unique(rng), unique(rng)) for _ in range(CLOSERS)]
-    return tuple(record(key, value.translate(DIGITS) if i % 2 else value) for i, (key, value) in enumerate(pairs))
+    found = []
+    for i in range(CLOSERS):
+        key, value = unique(rng), unique(rng)
+        found.append(record(key.translate(DIGITS) if i % 3 == 2 else key, value.translate(DIGITS) if i % 3 else value))
+    return tuple(found)
 
 
 def record(key: str, value: str, gold: bool = False) -> Document:
