@@ -23,6 +23,7 @@ from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread, before the tokenizer is made
 
+import pyarrow.compute as pc
 from data_common import DEFAULT_DATA, SETTINGS, TASKS, recipe_of, require_data, settings_of, tokenizer_of
 from tables import machine, write_page
 from tokenizers import Tokenizer
@@ -31,7 +32,6 @@ from transformers import PreTrainedTokenizerBase
 from haymaker.build import Builder
 from haymaker.building.parts import build_folder, rows_per_part
 from haymaker.errors import LengthError
-from haymaker.folders.schema import table_of
 
 RESULTS = Path(__file__).resolve().parent / "results" / "data_speed.md"
 TEXT_CHARACTERS = 4_096  # of one text for the tokenizer's own speed; it is slower on longer ones
@@ -69,23 +69,23 @@ def measured(builder: Builder, tokenizer: PreTrainedTokenizerBase, rows: int) ->
     found = Speed()
     yardstick = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
     rows = min(rows, builder.drafts.count or rows)
-    table_of([builder.row(0)])  # what is loaded once for a process is not counted
+    builder.table([0])  # what is loaded once for a process is not counted
     at_once = rows_per_part(builder.recipe)
     every = max(1, rows * builder.recipe.length // YARDSTICK_TOKENS)
     for start in range(0, rows, at_once):
         before = time.process_time()
-        built, _ = builder.rows(range(start, min(rows, start + at_once)))
-        table_of(built)
+        table, _ = builder.table(range(start, min(rows, start + at_once)))
         between = time.process_time()
         found.seconds += between - before
         if start // at_once % every == 0:
-            texts = [text for row in built for text in pieces(row["messages"][0]["content"])]
+            contents = (messages[0]["content"] for messages in table["messages"].to_pylist())
+            texts = [text for content in contents for text in pieces(content)]
             ready = time.process_time()
             encodings = yardstick.encode_batch(texts, add_special_tokens=False)
             found.own_seconds += time.process_time() - ready
             found.own_tokens += sum(map(len, encodings))
-        found.rows += len(built)
-        found.emitted += sum(row["n_prompt_tokens"] + row["n_target_tokens"] for row in built)
+        found.rows += table.num_rows
+        found.emitted += sum(pc.sum(table[name]).as_py() for name in ("n_prompt_tokens", "n_target_tokens"))
     return found
 
 

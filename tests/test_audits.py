@@ -172,7 +172,7 @@ def test_the_leaks_of_real_rows_are_told_by_the_rows(tokenizer: PreTrainedTokeni
     drafts = [builder.drafts.draft(number) for number in range(40)]
     own = [[wordings[0] for wordings in (*draft.gold, *draft.competitors)] for draft in drafts]
     expected = sum(bool(leaks_of(documents, draft.answers)[0]) for documents, draft in zip(own, drafts, strict=True))
-    assert summary(builder.rows(range(40))[0])["rows_with_leaks"] == expected > 0
+    assert summary(builder.table(range(40))[0].to_pylist())["rows_with_leaks"] == expected > 0
 
 
 @needs_real_rows

@@ -2,6 +2,7 @@
 
 import gc
 import json
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -12,7 +13,9 @@ from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
 from haymaker.build import Builder, without_collection
+from haymaker.building.ends import Ends
 from haymaker.building.measure import Measure
+from haymaker.building.pieces import Opening
 from haymaker.building.place import slot_at, spread
 from haymaker.building.stream import closest_sum
 from haymaker.config import Recipe, Setting
@@ -74,9 +77,39 @@ def test_counted_tokens_are_those_of_the_whole_prompt(
     kind: str, template: str | None, setting: str, prompt: str
 ) -> None:
     tokenizer = tiny_tokenizer(kind, template)
-    for row in plain_rows(Builder(recipe(setting=setting, length=400, prompt=prompt), tokenizer), range(3)):
+    for row in plain_rows(Builder(recipe(setting=setting, length=512, prompt=prompt), tokenizer), range(3)):
         check_counts(row, tokenizer)
-        assert row["n_prompt_tokens"] + row["n_target_tokens"] >= 0.95 * 400
+        assert row["n_prompt_tokens"] + row["n_target_tokens"] >= 0.95 * 512
+
+
+def test_rows_are_tokenised_whole_where_counts_are_wrong(
+    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first row tells, whichever is built first."""
+    right = Ends.measure_opening
+
+    def wrong(ends: Ends, window: str) -> Opening:
+        opening = right(ends, window)
+        return replace(opening, tokens=opening.tokens - 1)
+
+    monkeypatch.setattr(Ends, "measure_opening", wrong)
+    builder = Builder(recipe(length=512, rows=3), tokenizer)
+    for row in plain_rows(builder, (2, 1)):
+        check_counts(row, tokenizer)
+        assert not json.loads(row["checks"])["counted"]
+    assert Builder(recipe(length=512, rows=3), tokenizer).table([2]) == builder.table([2])
+
+
+@pytest.mark.parametrize("template", [None, TEMPLATE], ids=["plain", "chat"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_records_are_counted_where_they_join_what_stands_before_them(kind: str, template: str | None) -> None:
+    """A brace and the quote behind it may be one token, as may a blank and a quote: the first record is no other's."""
+    tokenizer = tiny_tokenizer(kind, template)
+    for row in plain_rows(Builder(recipe(task="kv", setting="real", length=4096), tokenizer), range(2)):
+        check_counts(row, tokenizer)
+        assert json.loads(row["checks"])["counted"]
+        # Where every digit is a token all records are of a size, so that up to one may be missing.
+        assert row["n_prompt_tokens"] + row["n_target_tokens"] > 4096 - 90
 
 
 @pytest.mark.parametrize(("task", "setting"), EVERY)

@@ -1,5 +1,6 @@
 """Pieces put together from what other documents cost are those that measuring the document whole gives."""
 
+from itertools import islice
 from random import Random
 
 import pytest
@@ -10,29 +11,40 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from haymaker.building.measure import Measure
+from haymaker.building.patterns import Patterns
+from haymaker.building.pieces import Piece
 from haymaker.miniature.world import FILLER, World
-from haymaker.realism.context import dictionary_of, stock
+from haymaker.realism.context import LISTS, dictionary_of, filled, list_document, stock
 from haymaker.records import Label, Segment
-from haymaker.tasks.base import Document, Host, Style
+from haymaker.tasks.base import Document, Host, Pattern, Style
+from haymaker.tasks.kv import OFFICIAL, records, stock_of
 from haymaker.tasks.mdqa import DICTIONARIES, MINIATURE
 from haymaker.tasks.summhay import HAYSTACK
-from haymaker.tasks.summhay_rows import list_document
 
 CLOSED_BEHIND = Style("closed behind", document="[{number}] <{text}>", tail="\nQuestion: {question}\nAnswer:")
-STYLES = {style.name: style for style in (MINIATURE, DICTIONARIES, HAYSTACK, CLOSED_BEHIND)}
+STYLES = {style.name: style for style in (MINIATURE, DICTIONARIES, HAYSTACK, OFFICIAL, CLOSED_BEHIND)}
 MEASURES = {(kind, name): Measure(tiny_tokenizer(kind), STYLES[name], False) for kind in KINDS for name in STYLES}
 measures = pytest.mark.parametrize("measure", MEASURES.values(), ids=map(", ".join, MEASURES))
 NUMBERS = st.integers(0, 10**7).map(str)
 
 
-# ---- dictionaries and lists of numbers
+# ---- dictionaries, lists and records
+
+
+def whole(measure: Measure, documents: list[Document]) -> list[Piece]:
+    return told(measure, measure.measure(documents))
+
+
+def told(measure: Measure, pieces: list[Piece]) -> list[Piece]:
+    """The pieces, less where the next document starts if that depends on its text: a prompt does not ask them."""
+    return pieces if measure.style.alike else [piece._replace(following=0) for piece in pieces]
 
 
 @measures
 @given(st.lists(st.lists(NUMBERS, min_size=2, max_size=8), min_size=1, max_size=5))
 def test_lists_of_numbers_cost_what_their_numbers_cost(measure: Measure, numbers: list[list[str]]) -> None:
     documents = [list_document(tuple(some)) for some in numbers]
-    assert measure.numerals.pieces(documents) == measure.measure(documents)
+    assert told(measure, measure.patterns.pieces(documents)) == whole(measure, documents)
 
 
 @measures
@@ -41,13 +53,18 @@ def test_dictionaries_cost_what_their_numbers_cost(measure: Measure) -> None:
     numbers = [str(rng.randrange(10 ** rng.randint(1, 5))) for _ in range(200)]
     documents = [dictionary_of(tuple(rng.sample(numbers, 2 * rng.randint(1, 4)))) for _ in range(60)]
     # In two goes, so that the second meets numbers that are known and some that are not.
-    found = measure.numerals.pieces(documents[:40]) + measure.numerals.pieces(documents[20:])
-    assert found == measure.measure(documents[:40]) + measure.measure(documents[20:])
+    found = measure.patterns.pieces(documents[:40]) + measure.patterns.pieces(documents[20:])
+    assert told(measure, found) == whole(measure, documents[:40]) + whole(measure, documents[20:])
 
 
-def test_numbers_are_tokenised_once() -> None:
+@measures
+def test_records_cost_what_the_parts_of_their_uuids_cost(measure: Measure) -> None:
+    documents = list(islice(records(Random(4), stock_of(0)), 40))
+    assert told(measure, measure.patterns.pieces(documents)) == whole(measure, documents)
+
+
+def test_parts_are_tokenised_once() -> None:
     measure = MEASURES["bytes", "dictionaries"]
-    assert measure.numerals.add_up
     numbers = tuple(str(number) for number in range(500_000, 500_008))
     measure.pieces([dictionary_of(numbers)])
     spent = measure.spent
@@ -55,17 +72,59 @@ def test_numbers_are_tokenised_once() -> None:
     assert measure.spent == spent
 
 
-def test_a_token_of_digit_and_sign_is_seen_in_the_vocabulary() -> None:
+def joining(*merges: tuple[str, str]) -> Measure:
+    """Of a tokenizer that makes these merges wherever it finds them in a line, blanks apart, and no others."""
+    letters = [*'0123456789{}:, .aD"docuentTil[]()?x\n<>bf-', *(one + other for one, other in merges)]
+    joined = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=list(merges)))
+    joined.pre_tokenizer = pre_tokenizers.Split("\n", "isolated")
+    return Measure(PreTrainedTokenizerFast(tokenizer_object=joined), HAYSTACK, False)
+
+
+def test_a_token_of_digit_and_sign_is_seen_in_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a token "7," a list's tokens are not its numbers': "{17, 27, 37}" has two of them, its numbers none."""
-    letters = [*'0123456789{}:, .aD"docuentTil[]()?x\n<>', "7,"]
-    joined = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[("7", ",")]))
-    joined.pre_tokenizer = pre_tokenizers.Split(" ", "isolated")
-    measure = Measure(PreTrainedTokenizerFast(tokenizer_object=joined), HAYSTACK, False)
-    documents = [list_document(("1", "2", "3")), list_document(("17", "27", "37"))]
-    assert measure.numerals.add_up is False
+    measure, documents = joining(("7", ",")), [list_document(("1", "2", "3")), list_document(("17", "27", "37"))]
     assert measure.pieces(documents) == measure.measure(documents)
-    measure.numerals.__dict__["add_up"] = True
-    assert measure.numerals.pieces(documents) != measure.measure(documents)
+    assert measure.patterns.adders == {LISTS[3]: None}
+    # Were it overlooked, the sum would be wrong.
+    monkeypatch.setattr(Patterns, "joined", lambda self, left, right: False)
+    blind = joining(("7", ","))
+    assert blind.pieces(documents) != blind.measure(documents)
+
+
+@pytest.mark.parametrize(
+    ("merges", "counted"),
+    [
+        ((), [0, 0, 0]),
+        ((('"', "a"),), [1, 0, 1]),  # a quote may share a token with a letter, what stands before it may not
+        (((" ", '"'), ('"', "a")), [1, 0, 2]),  # nor may what stands before the blank
+        (((":", " "), (" ", '"'), ('"', "a")), [1, 0, 3]),
+        ((("-", "b"), ('"', "f"), (" ", "a")), [1, 1, 1]),
+        ((('"', ":"), (":", " "), (" ", '"'), ('"', "a")), [1, 0, 4]),  # all of it: only the part before is apart
+    ],
+)
+def test_a_part_is_tokenised_with_what_may_share_its_token(
+    merges: tuple[tuple[str, str], ...], counted: list[int]
+) -> None:
+    """{"%s-%s": "%s"}: letters that count with the first part, behind the dash, and behind the colon."""
+    pattern, rng = Pattern('{"%s-%s": "%s"}', "[0-9abf]"), Random(5)
+    words = ["".join(rng.choices("0123456789abf", k=rng.randint(1, 4))) for _ in range(120)]
+    documents = [filled(pattern, tuple(words[i : i + 3])) for i in range(0, 120, 3)]
+    measure = joining(*merges)
+    assert measure.pieces(documents) == measure.measure(documents)
+    adder = measure.patterns.adders[pattern]
+    assert adder is not None
+    assert adder.lead is not None
+    assert [adder.lead.counted, *(lead.counted for lead in adder.places)] == counted
+
+
+def test_a_first_part_whose_token_may_reach_beyond_its_text_is_measured_where_it_stands() -> None:
+    """ "a behind a blank or a bracket is one token with it: nothing of the text alone tells what the part costs."""
+    measure, pattern = joining(("\n", '"'), ('"', "a")), Pattern('"%s"', "[0-9abf]")
+    documents = [filled(pattern, (word,)) for word in ("a1", "1a", "ff", "a", "b0", "aa")]
+    assert measure.pieces(documents) == measure.measure(documents)
+    adder = measure.patterns.adders[pattern]
+    assert adder is not None
+    assert adder.lead is None
 
 
 # ---- something put into a text

@@ -44,6 +44,7 @@ def corpus() -> tuple[str, ...]:
         *PADDING * 3,
         *[wiki] * 5,
         "Document [1](Title: Physics) 2: 3",
+        *['JSON data:\n{"ab": "cd",\n "ef": "12",\n "3": "45"}\n'] * 50,  # signs that become one token, as in GPT-2
         "ABCDEFGHIJKLMNOPQRSTUVWXYZ{}456789",
     )
 
@@ -62,7 +63,10 @@ def backend(kind: str) -> Tokenizer:
         trainer = trainers.WordPieceTrainer(vocab_size=600, special_tokens=SPECIAL, show_progress=False)
     else:
         tokenizer = Tokenizer(models.BPE(unk_token="<unk>" if kind == "llama2" else None))
-        trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=SPECIAL, show_progress=False)
+        alphabet = [] if kind == "llama2" else pre_tokenizers.ByteLevel.alphabet()  # bytes it has not seen would vanish
+        trainer = trainers.BpeTrainer(
+            vocab_size=800, special_tokens=SPECIAL, show_progress=False, initial_alphabet=alphabet
+        )
     tokenizer.pre_tokenizer = PRE_TOKENIZERS[kind]
     tokenizer.train_from_iterator(corpus(), trainer)
     if kind == "llama2":

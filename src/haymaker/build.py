@@ -4,14 +4,16 @@ import gc
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.building.fit import Fitter, Page
 from haymaker.building.measure import Measure
+from haymaker.building.page import counted_right
 from haymaker.config import Recipe
 from haymaker.dataset import Dataset
 from haymaker.errors import ConfigError, DataError
@@ -23,6 +25,7 @@ from haymaker.tasks import task
 from haymaker.tasks.base import Draft, Drafts
 
 VERSION = 5  # of the rows that a recipe gives; counts up when they change
+MOST_CHECKED = 8  # rows that are tried for one to check the counts with
 FILES = ("source", "pool", "written")  # keys of a recipe that name files: what counts is what these hold
 LIBRARIES = ("haymaker", "transformers", "tokenizers", "pyarrow")
 
@@ -41,11 +44,11 @@ def build(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Dataset:
     evidence does not fit (with `failed_rows="skip"` such rows are left out, and told in the manifest).
     """
     builder = Builder(recipe, tokenizer)
-    rows, failures = builder.rows(range(recipe.rows))
-    if not rows:
+    table, failures = builder.table(range(recipe.rows))
+    if not table.num_rows:
         raise nothing_built(failures)
-    checks = summary(table_of(rows).select(SUMMED).to_pylist())
-    return Dataset.from_rows(rows, builder.manifest(checks, failures))
+    checks = summary(table.select(SUMMED).to_pylist())
+    return Dataset(table, {**builder.manifest(checks, failures), "rows": table.num_rows})
 
 
 class Builder:
@@ -57,22 +60,40 @@ class Builder:
         self.measure = Measure(tokenizer, self.drafts.style, recipe.chat_template)
         self.fitter = Fitter(recipe, self.measure)
         self.tokenizer_digest = digest_of_tokenizer(tokenizer)
+        self.checked = False
 
-    def rows(self, numbers: Iterable[int]) -> tuple[list[Row], list[Failure]]:
+    def table(self, numbers: Iterable[int]) -> tuple[pa.Table, list[Failure]]:
         """Rows of these numbers, and those that failed where the recipe says to skip them."""
-        rows, failures = [], []
+        failures: list[Failure] = []
         with without_collection():
-            for number in numbers:
-                try:
-                    rows.append(self.row(number))
-                except DataError as error:
-                    if self.recipe.failed_rows == "stop":
-                        raise
-                    failures.append(Failure(number, str(error)))
-        return rows, failures
+            return table_of(list(self.rows(numbers, failures))), failures
+
+    def rows(self, numbers: Iterable[int], failures: list[Failure]) -> Iterator[Row]:
+        for number in numbers:
+            try:
+                yield self.row(number)
+            except DataError as error:
+                if self.recipe.failed_rows == "stop":
+                    raise
+                failures.append(Failure(number, str(error)))
+
+    def check_counts(self) -> None:
+        """Hold the first row that can be built against itself tokenised whole.
+
+        That counts of pieces add up is reasoned from the tokenizer's vocabulary and from samples. Where they do not
+        after all, every row is tokenised whole: slower, and right. It is the same row for whoever builds which rows.
+        """
+        self.checked = True
+        for number in range(min(self.recipe.rows, MOST_CHECKED)):
+            with suppress(DataError):
+                page = self.fitter.fit(self.drafts.draft(number), number)
+                self.measure.adds_up = counted_right(page, self.measure)
+                return
 
     def row(self, number: int) -> Row:
         """Row `number` as the dataset's table holds it."""
+        if not self.checked:
+            self.check_counts()
         draft = self.drafts.draft(number)
         page = self.fitter.fit(draft, number)
         return self.named(draft, page, number) | self.written(draft, page)
@@ -150,7 +171,10 @@ class Builder:
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """No search for cycles in the block: rows are tens of thousands of small tuples each, and none is in a cycle."""
+    """No search for cycles in the block: rows are tens of thousands of small tuples each, and none is in a cycle.
+
+    What is made and given up inside it is never looked through.
+    """
     before = gc.isenabled()
     gc.disable()
     try:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from haymaker.config import Recipe
 from haymaker.folders.folder import Folder, Shards, appearing
-from haymaker.folders.schema import SCHEMA, Row, example_of, table_of
+from haymaker.folders.schema import SCHEMA, Row, example_of
 from haymaker.folders.summary import SUMMED, summary
 from haymaker.records import Example
 
@@ -18,10 +18,6 @@ class Dataset(Sequence[Example]):
 
     def __init__(self, table: pa.Table, manifest: dict[str, Any]) -> None:
         self.table, self.manifest = table, manifest
-
-    @classmethod
-    def from_rows(cls, rows: list[Row], manifest: dict[str, Any]) -> "Dataset":
-        return cls(table_of(rows), {**manifest, "rows": len(rows)})
 
     @property
     def recipe(self) -> Recipe:

@@ -10,7 +10,6 @@ from transformers import PreTrainedTokenizerBase
 
 from haymaker.build import Builder, nothing_built
 from haymaker.config import Recipe
-from haymaker.folders.schema import table_of
 
 SAMPLE_ROWS = 8
 
@@ -36,16 +35,17 @@ def estimate(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, workers: int = 
     """Build a few rows of a recipe and judge all by them. Raises what building raises."""
     began = time.perf_counter()
     builder = Builder(recipe, tokenizer)
+    builder.check_counts()
     reading = time.perf_counter() - began
     count = min(SAMPLE_ROWS, recipe.rows)
     began = time.perf_counter()
-    rows, failures = builder.rows(i * recipe.rows // count for i in range(count))
-    if not rows:
+    table, failures = builder.table(i * recipe.rows // count for i in range(count))
+    if not table.num_rows:
         raise nothing_built(failures)
     written = BytesIO()
-    pq.write_table(table_of(rows), written, compression="zstd")
+    pq.write_table(table, written, compression="zstd")
     seconds = (time.perf_counter() - began) / count
-    tokens = sum(row["n_prompt_tokens"] + row["n_target_tokens"] for row in rows)
+    tokens = sum(sum(table[name].to_pylist()) for name in ("n_prompt_tokens", "n_target_tokens"))
     return Estimate(
         rows=recipe.rows,
         rows_available=builder.drafts.count,

@@ -59,8 +59,8 @@ class Level:
 
     def page(self, answer_tokens: int, correction: int) -> Page:
         """The draft written to a room that is `correction` tokens smaller than the counts say."""
-        ending = self.measure.ending(self.measure.usual_last, self.draft.question)
-        room = self.length - self.measure.opening.tokens - ending.tokens - answer_tokens - correction
+        ending = self.measure.ends.ending(self.measure.ends.usual, self.draft.question)
+        room = self.length - self.measure.ends.usual_opening.tokens - ending.tokens - answer_tokens - correction
         chosen = self.inner.documents if self.inner else self.choose(room)
         others = self.fill(chosen, room)
         self.refuse_other_than_asked(len(chosen) + len(others))
@@ -133,7 +133,7 @@ class Level:
         number = len(chosen)
         while room > reserve:
             document, cost = stream.next(room - reserve)
-            cost += measure.numbers_cost(1, number + 1)
+            cost += measure.numbering(number + 1).extra
             if cost > room:
                 stream.back()
                 break

@@ -50,9 +50,9 @@ class Matched(Level):
         self.fine = list(draft.fine()) if draft.fine else []
         # Keyed by what is asked: a limited setting leaves rows out, and counts the others anew.
         starts = matched_starts(self.recipe, int(digest(draft.facts)[:12], 16), len(draft.gold))
-        ending = measure.ending(draft.gold[-1][0], draft.question)
+        ending = measure.ends.ending(draft.gold[-1][0], draft.question)
         wide = cited(range(990, 990 + len(draft.gold))) if draft.cites else draft.answers
-        room = self.length - measure.opening.tokens - ending.tokens - measure.answer(draft.question, wide[0])
+        room = self.length - measure.ends.usual_opening.tokens - ending.tokens - measure.answer(draft.question, wide[0])
         chosen = self.choose(room)
         page = write(draft, self.laid_out(chosen, starts), measure)
         found = sorted(start for label, _, _, start, _ in page.places if label.kind == "evidence")
@@ -76,7 +76,7 @@ class Matched(Level):
         wanted = [starts[hop] - self.evidence_at(document) for hop, document in zip(hops, gold, strict=True)]
         rivals = self.dealt(chosen[count:], gold, wanted)
         documents: list[Document] = []
-        token = self.measure.opening.tokens
+        token = self.measure.ends.usual_opening.tokens
         for document, start, guests in zip(gold, wanted, rivals, strict=False):
             filled = self.filled(guests, start - token, len(documents), gold_next=True)
             token = start + self.measure.costs([document])[0]
@@ -91,7 +91,9 @@ class Matched(Level):
             answers = cited(n for n, document in enumerate(documents, 1) if document.role == "gold")
         target = measure.answer(draft.question, answers[0])
         last, _ = self.supply.stream.next(self.length - token)
-        room = self.length - token - target - measure.ending(last, draft.question).tokens - measure.costs([last])[0]
+        room = (
+            self.length - token - target - measure.ends.ending(last, draft.question).tokens - measure.costs([last])[0]
+        )
         return [*self.filled(guests, room, len(documents), gold_next=False), last]
 
     def evidence_at(self, document: Document) -> int:
@@ -113,8 +115,8 @@ class Matched(Level):
     ) -> list[list[Document]]:
         """The rivals on the gaps between gold documents, by chance and by how much room each has."""
         ends = [start + self.cost(document, 1) for start, document in zip(wanted, gold, strict=True)]
-        bounds = [self.measure.opening.tokens, *ends]
-        stops = [*wanted, self.length - self.measure.ending(gold[-1], self.draft.question).tokens]
+        bounds = [self.measure.ends.usual_opening.tokens, *ends]
+        stops = [*wanted, self.length - self.measure.ends.ending(gold[-1], self.draft.question).tokens]
         rooms = [max(0, stop - start) for start, stop in zip(bounds, stops, strict=True)]
         gaps: list[list[Document]] = [[] for _ in rooms]
         rng = keyed(self.recipe.seed, self.number, "deal")

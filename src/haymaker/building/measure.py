@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from haymaker.building.ends import Ends
 from haymaker.building.hosts import Hosts
-from haymaker.building.numerals import Numerals
-from haymaker.building.pieces import BEFORE, Ending, Numbering, Offsets, Opening, Piece, Places, pieces_of
+from haymaker.building.patterns import Patterns
+from haymaker.building.pieces import BEFORE, DUMMY, Numbering, Offsets, Piece, Places, pieces_of
 from haymaker.errors import DataError, ModelError
 from haymaker.records import Segment
 from haymaker.tasks.base import Document, Style
 from haymaker.tokens import answer_ids, apply_template
 
-DUMMY = Document("dummy", (Segment("a"),), title="a")
 ENDINGS = ("a.", "a", "a)", "a.\u201d", 'a"', "a?", "1", "a: ", "a\n", "}")  # how documents end, to find a cut
 RUN_CHARACTERS = 2_048  # a byte-level BPE is twice as fast on short texts as on long ones
 KEPT_PIECES = 60_000  # of the younger half; documents that come again stay, others leave after a while
@@ -48,16 +48,14 @@ class Measure:
         self.old: dict[Any, Piece] = {}
         self.numbers: list[Numbering] = []
         self.number_sums = [0]
-        self.endings: dict[tuple[str, int, str], Ending] = {}
-        self.going_on: dict[str, Offsets] = {}
         self.answers: dict[tuple[str, str], int] = {}
         self.spent = 0  # tokens tokenised so far
+        self.adds_up = True  # whether counts may be trusted; else rows are tokenised whole
         self.usual_cost = 0  # tokens of a document of the streams read last; how much to read at once, no more
-        self.usual_last = Document("usual", (Segment(style.usual_end),), title=DUMMY.title)
         self.cut = self.best_cut()
         self.dummy = self.measure([DUMMY])[0]
-        self.numerals, self.hosts = Numerals(self), Hosts(self)
-        self.opening = self.measure_opening()
+        self.patterns, self.hosts = Patterns(self), Hosts(self)
+        self.ends = Ends(self)
 
     # ---- the tokenizer
 
@@ -129,7 +127,7 @@ class Measure:
         """Pieces that were not measured yet, each in the way that tokenises least."""
         ways: dict[Callable[[list[Document]], list[Piece]], dict[Any, Document]] = defaultdict(dict)
         for key, document in missing.items():
-            way = self.numerals.pieces if document.numbers else self.hosts.pieces if document.host else self.measure
+            way = self.patterns.pieces if document.pattern else self.hosts.pieces if document.host else self.measure
             ways[way][key] = document
         for way, some in ways.items():
             yield from zip(some, way(list(some.values())), strict=True)
@@ -209,64 +207,7 @@ class Measure:
         stands = (int(offsets.holding(label + at)) - first, int(offsets.before(label + at + length)) - first)
         return Numbering(int(offsets.holding(body)) - first - self.dummy.body, stands if length else (0, 0))
 
-    # ---- the ends of a prompt
-
-    def measure_opening(self) -> Opening:
-        """Special tokens, template and instruction, measured before a first document."""
-        start = len(self.prefix) + len(self.style.head)
-        before, after = self.style.around(DUMMY.title, 1)
-        text = self.prefix + self.style.head + before + DUMMY.text + after
-        offsets = self.offsets([text])[0]
-        body, cut = int(offsets.holding(start + len(before))), start + max(0, self.cut - len(self.style.joiner))
-        head = (int(offsets.holding(len(self.prefix))), int(offsets.before(start))) if self.style.head else (0, 0)
-        special = self.special_before
-        return Opening(
-            tokens=special + body - self.dummy.body,
-            first=special + int(offsets.holding(start)),
-            instruction=(special + head[0], special + head[1]),
-            closed=bool(offsets.parted(cut)) and self.dummy.closed,
-        )
-
-    def ending(self, last: Document, question: str) -> Ending:
-        """What the question, template and special tokens add behind this last document."""
-        key = *self.window(last), question
-        if key not in self.endings:
-            if len(self.endings) > LABELS_AT_ONCE:
-                self.endings.clear()
-            self.endings[key] = self.measure_ending(*key)
-        return self.endings[key]
-
-    def window(self, last: Document) -> tuple[str, int]:
-        """The document's end, and where in it tokens part: enough to tell how its last token joins what follows."""
-        before, after = self.style.around(last.title, 1)
-        text = last.text + after
-        start = text.rfind(" ", 0, max(0, len(text) - ENDING_CHARACTERS))
-        return (text[start:], 0) if start >= 0 else (self.style.joiner + before + text, self.cut)
-
-    def measure_ending(self, window: str, parting: int, question: str) -> Ending:
-        stop, (lead, tail) = len(BEFORE) + len(window), self.style.tail_around(question)
-        asked = stop + len(lead)
-        going_on = self.going_on.get(window)
-        if going_on is None:
-            another = self.style.joiner + self.style.around(DUMMY.title, 1)[0] + DUMMY.text
-            going_on = self.offsets([BEFORE + window + another])[0]
-            if window == self.window(self.usual_last)[0]:  # each row's plan asks for it
-                self.going_on[window] = going_on
-        ending = self.offsets([BEFORE + window + lead + question + tail + self.suffix])[0]
-        pieces, before = int(going_on.before(stop + self.cut)), int(going_on.before(stop))
-        alike = common_start(going_on.starts[:before], ending.starts[: ending.before(stop)])
-        sure = int(min([stop, *going_on.starts[alike:before][:1], *ending.starts[alike:][:1]]))
-        return Ending(
-            tokens=len(ending) - pieces + self.special_after,
-            end=int(ending.before(stop)) - before,
-            unsure=stop - sure,
-            question=(int(ending.holding(asked)) - pieces, int(ending.before(asked + len(question))) - pieces),
-            closed=bool(
-                sure > len(BEFORE) + parting
-                and ending.parted(len(BEFORE) + parting)
-                and going_on.parted(stop + self.cut)
-            ),
-        )
+    # ---- the answer
 
     def answer(self, question: str, answer: str) -> int:
         """Tokens of the answer that follows the prompt, end token included."""
@@ -278,12 +219,6 @@ class Measure:
                 self.answers.clear()
             self.answers[question, answer] = len(ids)
         return self.answers[question, answer]
-
-
-def common_start(one: np.ndarray, other: np.ndarray) -> int:
-    """How many of their first numbers two arrays share."""
-    size = min(len(one), len(other))
-    return int(np.append(np.flatnonzero(one[:size] != other[:size]), size)[0])
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase, use_template: bool) -> tuple[int, int]:

@@ -1,10 +1,10 @@
 """One row's prompt, written from measured pieces: its text, and the place of every label in characters and tokens."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from haymaker.building.measure import Measure
-from haymaker.building.pieces import Ending, Piece
+from haymaker.building.pieces import Ending, Opening, Piece
 from haymaker.records import Label, Span
 from haymaker.tasks.base import Document, Draft
 from haymaker.tokens import align
@@ -32,16 +32,32 @@ class Page:
 def write(draft: Draft, documents: list[Document], measure: Measure) -> Page:
     """The prompt with every label's place in characters and in tokens."""
     pieces = measure.pieces(documents)
-    ending = measure.ending(documents[-1], draft.question)
-    content, places, tokens = written(documents, pieces, ending, draft.question, measure)
+    opening, ending = measure.ends.opening(documents[0]), measure.ends.ending(documents[-1], draft.question)
+    writer = Writer(measure, opening)
+    for document, piece in zip(documents, pieces, strict=True):
+        writer.add(document, piece)
+    content, places, tokens = writer.finish(draft.question, ending)
     answers = draft.answers
     if draft.cites:
         answers = cited(n for n, document in enumerate(documents, 1) if document.role == "gold")
     target = measure.answer(draft.question, answers[0])
-    exact = measure.opening.closed and ends_surely(documents[-1], ending) and all(piece.closed for piece in pieces)
+    sure = starts_surely(documents[0], opening) and ends_surely(documents[-1], ending)
+    exact = measure.adds_up and sure and all(piece.closed for piece in pieces)
     page = Page(content, places, documents, answers, tokens, target, exact)
     text = measure.rendered(content)
     return page if exact else tokenised(page, text, measure)
+
+
+def counted_right(page: Page, measure: Measure) -> bool:
+    """Whether a page's counts and places are those of tokenising it whole."""
+    whole = tokenised(replace(page), measure.rendered(page.content), measure)
+    return (whole.prompt_tokens, whole.places) == (page.prompt_tokens, page.places)
+
+
+def starts_surely(first: Document, opening: Opening) -> bool:
+    """Whether none of the first document's labels starts or ends where its tokens depend on what stands before it."""
+    cuts = [cut for _, *places in first.marks for cut in places if cut]
+    return opening.closed and all(cut >= opening.unsure for cut in cuts)
 
 
 def ends_surely(last: Document, ending: Ending) -> bool:
@@ -50,16 +66,6 @@ def ends_surely(last: Document, ending: Ending) -> bool:
     sure = size - ending.unsure
     cuts = [cut for _, *places in last.marks for cut in places if cut != size]
     return ending.closed and (not ending.unsure or all(cut < sure for cut in cuts))
-
-
-def written(
-    documents: Sequence[Document], pieces: Sequence[Piece], ending: Ending, question: str, measure: Measure
-) -> tuple[str, list[Place], int]:
-    """The content, all places in order, and the prompt's tokens."""
-    writer = Writer(measure)
-    for document, piece in zip(documents, pieces, strict=True):
-        writer.add(document, piece)
-    return writer.finish(question, ending)
 
 
 def tokenised(page: Page, text: str, measure: Measure) -> Page:
@@ -79,8 +85,8 @@ def tokenised(page: Page, text: str, measure: Measure) -> Page:
 class Writer:
     """Writes documents one after another and notes where everything stands."""
 
-    def __init__(self, measure: Measure) -> None:
-        self.measure, self.style, opening = measure, measure.style, measure.opening
+    def __init__(self, measure: Measure, opening: Opening) -> None:
+        self.measure, self.style = measure, measure.style
         self.parts = [self.style.head]
         self.at, self.token, self.first = len(self.style.head), opening.tokens, opening.first
         self.number = 0
@@ -98,6 +104,8 @@ class Writer:
         body = start + len(before)
         stop = body + len(document.text) + len(after)
         shift = self.token + numbering.extra
+        if number > 1 and not style.alike:  # then the document starts with its text
+            self.first = shift + piece.body
         self.places.append((Label("document", number), start, stop, self.first, shift + piece.end))
         if document.role == "gold" and style.number_kinds:
             self.add_number(start, numbering.number)

@@ -24,7 +24,6 @@ from haymaker.building.workers import worker_pool
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError, DataError, HaymakerError, Interrupted
 from haymaker.folders.folder import Folder, Shards, check_replaceable, publish, stands
-from haymaker.folders.schema import table_of
 from haymaker.folders.summary import SUMMED, Summary
 
 MOST_ROWS_PER_PART = 32
@@ -187,8 +186,8 @@ def parts_made(
 def make_part(builder: Builder, work: Path, part: int) -> int:
     """Build and write one part; how many rows it has or has failed to build."""
     numbers = rows_of(builder.recipe, part)
-    rows, failures = builder.rows(numbers)
-    table = table_of(rows).replace_schema_metadata({FAILURES: json.dumps(failures)})
+    built, failures = builder.table(numbers)
+    table = built.replace_schema_metadata({FAILURES: json.dumps(failures)})
     write_whole(part_path(work, part), lambda path: pq.write_table(table, path, compression="zstd"))
     return len(numbers)
 

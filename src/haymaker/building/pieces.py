@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from haymaker.records import Label
+from haymaker.records import Label, Segment
 from haymaker.tasks.base import Document
 
+DUMMY = Document("dummy", (Segment("a"),), title="a")  # stands where any document does
 BEFORE = "a."  # stands before what is tokenised alone; its tokens are not counted
 
 Places = list[tuple[int, int, int, int]]
@@ -44,6 +45,7 @@ class Opening:
 
     tokens: int  # such that the first document's piece starts here, as if another came before it
     first: int  # the first document's first token
+    unsure: int  # characters of its text whose tokens are others than in its piece; its first one stands where it says
     instruction: tuple[int, int]
     closed: bool
 

@@ -4,7 +4,8 @@ A wording turns a chain of facts (one fact, or several of which each one's objec
 documents and one question about the last object.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from random import Random
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,7 +17,8 @@ from haymaker.tasks.base import Alternatives, Document, DocumentRole
 
 MANNERS: dict[str, Manner] = {"real": "real", "high": "writer", "low": "template"}
 WORDINGS = 8  # draws of a statement's wording, so that a tight length can take a shorter one
-MOST_USED = 0.9  # share of the numbers of one size that a row uses
+MOST_USED = 0.9  # share of the numbers of one size that a row uses, about
+NUMBERS_AT_ONCE = 64
 Draw = Callable[..., Random]  # randomness of one row for a purpose
 
 
@@ -157,25 +159,27 @@ class Symbols:
         self.used: set[str] = set()
         self.outgrown = 0  # numbers used of fewer digits
         self.number_of: dict[str, str] = {}
+        self.numbers = self.endless()
+
+    def endless(self) -> Iterator[str]:
+        """Numbers that this row has not used; of one more digit where most are used up."""
+        used, random = self.used, self.rng.random
+        while True:
+            if len(used) > self.outgrown + MOST_USED * self.count:
+                self.outgrown, self.first, self.count = len(used), 10 * self.first, 10 * self.count
+            first, size = self.first, self.count
+            for number in [str(first + int(random() * size)) for _ in range(NUMBERS_AT_ONCE)]:
+                if number not in used:
+                    used.add(number)
+                    yield number
 
     def fresh(self) -> str:
-        """A number that this row has not used; one more digit where most are used up."""
-        return self.some(1)[0]
+        """A number that this row has not used."""
+        return next(self.numbers)
 
     def some(self, count: int) -> tuple[str, ...]:
         """So many fresh numbers, one after another."""
-        used, random, first, size = self.used, self.rng.random, self.first, self.count
-        full = self.outgrown + MOST_USED * size
-        found = []
-        while len(found) < count:
-            if len(used) > full:
-                self.outgrown, self.first, self.count = len(used), 10 * first, 10 * size
-                return (*found, *self.some(count - len(found)))
-            number = str(first + int(random() * size))
-            if number not in used:
-                used.add(number)
-                found.append(number)
-        return tuple(found)
+        return tuple(islice(self.numbers, count))
 
     def longer(self, digits: int) -> str:
         """A fresh number of so many digits more than the row's others, with no name's number in it."""

@@ -10,15 +10,24 @@ from haymaker.miniature.world import FILLER, World
 from haymaker.randomness import shuffle
 from haymaker.realism.concept import Symbols
 from haymaker.records import Segment
-from haymaker.tasks.base import Document
+from haymaker.tasks.base import Document, Pattern
 
 PASSAGES = 8_192  # distinct passages of one world; about 200,000 tokens
-DICTIONARIES = {2 * size: "{" + ", ".join(["%s: %s"] * size) + "}" for size in range(1, 9)}  # by how many numbers
+DIGITS = "[0-9]"
+DICTIONARIES = {2 * size: Pattern("{" + ", ".join(["%s: %s"] * size) + "}", DIGITS) for size in range(1, 9)}
+LISTS = {size: Pattern("{" + ", ".join(["%s"] * size) + "}", DIGITS) for size in range(1, 9)}
+"""Patterns by how many numbers they hold."""
 PADDING_SENTENCES = (4, 5, 6, 3, 5, 4, 2, 5, 6, 1)  # of the documents in turn, so that sums reach any length
 
 
-def filler_document(key: str, text: str, title: str = "", numbers: tuple[str, ...] = ()) -> Document:
-    return Document(key, (Segment(text, (FILLER,)),), "passage", title, numbers)
+def filler_document(key: str, text: str, title: str = "") -> Document:
+    return Document(key, (Segment(text, (FILLER,)),), "passage", title)
+
+
+def filled(pattern: Pattern, parts: tuple[str, ...]) -> Document:
+    """A document of nothing but parts in a pattern."""
+    text = pattern.template % parts
+    return Document(text, (Segment(text, (FILLER,)),), "passage", "", pattern, parts)
 
 
 @lru_cache(maxsize=8)
@@ -54,8 +63,20 @@ def padding() -> Iterator[Document]:
 
 def dictionaries(symbols: Symbols, rng: Random, sizes: Sequence[int]) -> Iterator[Document]:
     """Dictionaries of numbers that no question asks for (the symbolic context), without end, of so many pairs."""
+    return of_numbers(symbols, rng, [(2 * size, DICTIONARIES[2 * size]) for size in sizes])
+
+
+def lists(symbols: Symbols, rng: Random, sizes: Sequence[int]) -> Iterator[Document]:
+    """Lists of numbers that stand in one list each, without end, of so many numbers."""
+    return of_numbers(symbols, rng, [(size, LISTS[size]) for size in sizes])
+
+
+def of_numbers(symbols: Symbols, rng: Random, patterns: Sequence[tuple[int, Pattern]]) -> Iterator[Document]:
+    """Documents of fresh numbers, each in any of the patterns, without end."""
+    random, kinds = rng.random, len(patterns)
     while True:
-        yield dictionary(symbols, rng.choice(sizes))
+        count, pattern = patterns[int(random() * kinds)]
+        yield filled(pattern, symbols.some(count))
 
 
 def closing_dictionaries(symbols: Symbols) -> Iterator[Document]:
@@ -75,5 +96,8 @@ def dictionary(symbols: Symbols, size: int) -> Document:
 
 def dictionary_of(numbers: tuple[str, ...]) -> Document:
     """A dictionary of keys and values in turn."""
-    text = DICTIONARIES[len(numbers)] % numbers
-    return filler_document(text, text, numbers=numbers)
+    return filled(DICTIONARIES[len(numbers)], numbers)
+
+
+def list_document(numbers: tuple[str, ...]) -> Document:
+    return filled(LISTS[len(numbers)], numbers)

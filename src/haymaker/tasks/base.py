@@ -22,6 +22,18 @@ class Host(NamedTuple):
     after: int
 
 
+class Pattern(NamedTuple):
+    """A text around parts that vary, "{%s: %s}"; `letters` is what parts are made of, for a regular expression."""
+
+    template: str
+    letters: str
+
+    @property
+    def between(self) -> list[str]:
+        """What stands before the first part, between parts and behind the last one."""
+        return self.template.split("%s")
+
+
 @dataclass(frozen=True)
 class Document:
     """One document before it has a number. `key` says what it is, stable over rows and runs."""
@@ -30,7 +42,8 @@ class Document:
     segments: tuple[Segment, ...]
     role: DocumentRole = "passage"
     title: str = ""
-    numbers: tuple[str, ...] = ()  # of "{1: 23, 4: 56}" or "{1, 23, 4}", and of no other text: all that it holds
+    pattern: Pattern | None = None  # where the text is `parts` in a pattern
+    parts: tuple[str, ...] = ()
     host: Host | None = None  # where several documents are the same text, as it is or with something put into it
     text: str = field(init=False, repr=False, compare=False)
 
@@ -85,12 +98,17 @@ class Style:
     head: str = ""
     joiner: str = "\n"
     number_kinds: tuple[Kind, ...] = ()  # labels of a gold document's number
-    usual_end: str = "a"  # how a document ends, to plan a row by; what the last one costs is counted when it is known
+    usual: str = "a"  # as documents start and end, to plan a row by; the first and last are counted once they are known
 
     @cached_property
     def around_text(self) -> tuple[str, str]:
         before, after = self.document.split("{text}")
         return before, after
+
+    @cached_property
+    def alike(self) -> str:
+        """What every document starts with; empty where that is its own text."""
+        return self.document.partition("{")[0]
 
     @cached_property
     def shows_numbers(self) -> bool:

@@ -10,8 +10,9 @@ from haymaker.config import Recipe
 from haymaker.errors import ConfigError, DataError
 from haymaker.miniature.world import ANSWER, EVIDENCE, FILLER
 from haymaker.randomness import keyed, shuffle
+from haymaker.realism.context import filled
 from haymaker.records import Segment, digest
-from haymaker.tasks.base import Document, Draft, Drafts, Style, chosen_style
+from haymaker.tasks.base import Document, Draft, Drafts, Pattern, Style, chosen_style
 from haymaker.tasks.files import in_split, required, sift
 from haymaker.tasks.sources import open_rows
 
@@ -21,13 +22,17 @@ OFFICIAL = Style(
     head="Extract the value corresponding to the specified key in the JSON object below.\n\nJSON data:\n{",
     document="{text}",
     joiner=",\n ",
-    usual_end='0"',
+    usual='"0": "0"',
     tail='}\n\nKey: "{question}"\nCorresponding value:',
 )
 STYLES = {"official": OFFICIAL}
+UUID_PATTERN = "-".join(["%s"] * 5)
+RECORD = Pattern(f'"{UUID_PATTERN}": "{UUID_PATTERN}"', "[0-9a-f]")
+STOCK = 4_096  # of each of a UUID's five parts: 2**60 UUIDs are made of them
 CLOSERS = 128  # records that may close a row
 DIGITS = str.maketrans("abcdef", "012345")
 Records = tuple[tuple[str, str], ...]
+Stock = tuple[tuple[str, ...], ...]
 
 
 def drafts(recipe: Recipe) -> Drafts:
@@ -45,8 +50,9 @@ def drafts(recipe: Recipe) -> Drafts:
 
 
 def world_draft(recipe: Recipe, row: int) -> Draft:
-    rng = keyed(recipe.seed, recipe.split, "kv", row)
-    return draft_of(recipe, (unique(rng), unique(rng)), ())
+    rng, stock = keyed(recipe.seed, recipe.split, "kv", row), stock_of(recipe.seed)
+    key, value = (UUID_PATTERN % drawn(rng, stock) for _ in range(2))
+    return draft_of(recipe, (key, value), ())
 
 
 def draft_of(recipe: Recipe, gold: tuple[str, str], others: Records) -> Draft:
@@ -57,7 +63,7 @@ def draft_of(recipe: Recipe, gold: tuple[str, str], others: Records) -> Draft:
         answers=(value,),
         gold=((record(key, value, gold=True),),),
         competitors=tuple((record(*pair),) for pair in others),
-        further=partial(records, keyed(recipe.seed, "records", key)),
+        further=partial(records, keyed(recipe.seed, "records", key), stock_of(recipe.seed)),
         closers=partial(closing_records, recipe.seed, key),
         facts=[key, value],
         ranked=True,
@@ -67,9 +73,22 @@ def draft_of(recipe: Recipe, gold: tuple[str, str], others: Records) -> Draft:
     )
 
 
-def records(rng: Random) -> Iterator[Document]:
+def records(rng: Random, stock: Stock) -> Iterator[Document]:
     while True:
-        yield record(unique(rng), unique(rng))
+        yield filled(RECORD, drawn(rng, stock) + drawn(rng, stock))
+
+
+@lru_cache(maxsize=8)
+def stock_of(seed: int) -> Stock:
+    """Parts that fresh UUIDs are made of, place by place, so that what each costs is measured once."""
+    rng = keyed(seed, "parts of UUIDs")
+    return tuple(zip(*(unique(rng).split("-") for _ in range(STOCK)), strict=True))
+
+
+def drawn(rng: Random, stock: Stock) -> tuple[str, ...]:
+    """The parts of a UUID."""
+    bits = rng.getrandbits(60)
+    return tuple([parts[bits >> shift & STOCK - 1] for shift, parts in zip(range(0, 60, 12), stock, strict=True)])
 
 
 def closing_records(seed: int, row: str) -> Iterator[Document]:

@@ -13,12 +13,12 @@ from haymaker.metrics import citations
 from haymaker.miniature.world import FILLER, Insight, World
 from haymaker.realism import AXES
 from haymaker.realism.concept import Draw, Symbols, digits_for, world_draw
-from haymaker.realism.context import padding_document, stock
+from haymaker.realism.context import lists, padding_document, stock
 from haymaker.records import Example, Label, Segment
 from haymaker.tasks.base import Alternatives, Document, Draft, Drafts, Style, chosen_style
 from haymaker.tasks.facts import world_of
+from haymaker.tasks.summhay_rows import SIZES, closing_lists, file_drafts, fine_lists
 from haymaker.tasks.summhay_rows import asked as asked
-from haymaker.tasks.summhay_rows import closing_lists, file_drafts, fine_lists, lists_of
 
 METRICS = ("citation_f1", "citation_f1_lenient")
 MINIATURE = Style(
@@ -117,7 +117,7 @@ class Lists:
         return self.symbols.of(insight.statement)
 
     def further(self) -> Iterator[Document]:
-        return lists_of(self.symbols, self.rng)
+        return lists(self.symbols, self.rng, SIZES)
 
     def closers(self) -> Iterator[Document]:
         return iter(closing_lists(self.symbols))

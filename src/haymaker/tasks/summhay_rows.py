@@ -17,7 +17,7 @@ from haymaker.miniature.world import FILLER
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism import AXES
 from haymaker.realism.concept import Draw, Symbols, digits_for
-from haymaker.realism.context import filler_document, padding_document
+from haymaker.realism.context import list_document, lists, padding_document
 from haymaker.realism.written import Asked, Written
 from haymaker.records import Label, Segment
 from haymaker.tasks.base import Alternatives, Document, DocumentRole, Draft, Drafts, Host, Style
@@ -188,7 +188,7 @@ class Maker:
         record = {"kind": "symbol_map", "symbol_of": dict(symbols.number_of)}
         made = replace(base, question=number, gold=gold, competitors=competitors, trim=False, provenance=(record,))
         closers = closing_lists(symbols)
-        further = lambda: lists_of(symbols.fork(self.draw("numbers")), self.draw("further lists"))  # noqa: E731 - a stream
+        further = lambda: lists(symbols.fork(self.draw("numbers")), self.draw("further lists"), SIZES)  # noqa: E731 - a stream
         fine = lambda: fine_lists(symbols.fork(self.draw("fine")))  # noqa: E731 - a stream
         return replace(made, further=further, closers=lambda: iter(closers), fine=fine)
 
@@ -259,14 +259,3 @@ def fine_lists(symbols: Symbols) -> Iterator[Document]:
     """A few lists of a number with more digits than others, and so a token or two more, to match twins."""
     for more in (*range(1, 8), *range(1, 8)):
         yield list_document((symbols.longer(1), symbols.longer(more)))
-
-
-def lists_of(symbols: Symbols, rng: Random) -> Iterator[Document]:
-    """Lists of numbers that stand in one list each, without end."""
-    while True:
-        yield list_document(symbols.some(rng.choice((3, 4, 2, 5))))
-
-
-def list_document(numbers: tuple[str, ...]) -> Document:
-    text = f"{{{', '.join(numbers)}}}"
-    return filler_document(text, text, numbers=numbers)
