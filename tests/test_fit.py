@@ -162,6 +162,15 @@ def test_twins_of_files_match_too(task: str, template: str | None, tmp_path) -> 
     assert [len(found) for found in starts.values()] == [1, 1]
 
 
+def test_rivals_that_leave_no_room_to_match_are_left_out(tmp_path) -> None:
+    """As many as the row could hold would fill it to the brim, and not to the token."""
+    source = write_jsonl(tmp_path / "rows.jsonl", [mdqa_row(n) for n in range(20)])
+    asked = {"setting": "low-high", "matched": True, "length": 1024, "source": source}
+    many, few = (rows_of(tiny_tokenizer("bytes"), 6, **asked, competitors=count) for count in (60, 1))
+    assert list(map(evidence_starts, many)) == list(map(evidence_starts, few))
+    assert {row["n_prompt_tokens"] + row["n_target_tokens"] for row in many} == {1024}
+
+
 def test_twins_that_cannot_match_are_errors(
     tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from haymaker.tasks.base import Document
 
 FRONT_TOKENS, BACK_TOKENS = 128, 400  # kept free of evidence in short rows; in long ones an eighth of the length
 TRIES = 24
+MOST_SPARE = 160  # tokens that a document cut at a word, or two of them, can fill exactly
 
 
 def check_matched(recipe: Recipe) -> None:
@@ -90,11 +91,16 @@ class Matched(Level):
         if draft.cites:
             answers = cited(n for n, document in enumerate(documents, 1) if document.role == "gold")
         target = measure.answer(draft.question, answers[0])
-        last, _ = self.supply.stream.next(self.length - token)
-        room = (
-            self.length - token - target - measure.ends.ending(last, draft.question).tokens - measure.costs([last])[0]
-        )
+        last = self.last(self.length - token - target - sum(measure.costs(guests)))
+        ending = measure.ends.ending(last, draft.question)
+        room = self.length - token - target - ending.tokens - measure.costs([last])[0]
         return [*self.filled(guests, room, len(documents), gold_next=False), last]
+
+    def last(self, room: int) -> Document:
+        """The row's last document: the next one, cut to a third of the room behind the evidence where it is longer."""
+        document, cost = self.supply.stream.next(room)
+        short = self.cut(document, room // 3) if self.draft.trim and 3 * cost > room > 0 else None
+        return short or document
 
     def evidence_at(self, document: Document) -> int:
         """Tokens of the document before its evidence, as number 1."""
@@ -113,21 +119,35 @@ class Matched(Level):
     def dealt(
         self, rivals: Sequence[Document], gold: Sequence[Document], wanted: Sequence[int]
     ) -> list[list[Document]]:
-        """The rivals on the gaps between gold documents, by chance and by how much room each has."""
+        """The rivals on the gaps between gold documents, by chance and by how much room each has.
+
+        One that would leave too little to be filled up to the token is left out, unless the draft wants so many.
+        """
         ends = [start + self.cost(document, 1) for start, document in zip(wanted, gold, strict=True)]
+        ending = self.measure.ends.ending(gold[-1], self.draft.question)
         bounds = [self.measure.ends.usual_opening.tokens, *ends]
-        stops = [*wanted, self.length - self.measure.ends.ending(gold[-1], self.draft.question).tokens]
-        rooms = [max(0, stop - start) for start, stop in zip(bounds, stops, strict=True)]
+        rooms = [
+            max(0, stop - start) for start, stop in zip(bounds, [*wanted, self.length - ending.tokens], strict=True)
+        ]
         gaps: list[list[Document]] = [[] for _ in rooms]
-        rng = keyed(self.recipe.seed, self.number, "deal")
+        rng, least, spare = keyed(self.recipe.seed, self.number, "deal"), self.draft.least_competitors, self.spare()
         for rival in rivals:
             cost = self.cost(rival, 1)
-            fitting = [2 * cost < room for room in rooms]
-            weights = [room * fits for room, fits in zip(rooms, fitting, strict=True)] if any(fitting) else rooms
-            gap = rng.choices(range(len(rooms)), weights)[0] if any(weights) else len(rooms) - 1
+            weights = [room * (cost + spare < room) for room in rooms]
+            if not any(weights):
+                if sum(map(len, gaps)) >= least:
+                    continue
+                weights = [room + 1 for room in rooms]
+            gap = rng.choices(range(len(rooms)), weights)[0]
             gaps[gap].append(rival)
             rooms[gap] = max(0, rooms[gap] - cost)
         return gaps
+
+    def spare(self) -> int:
+        """Tokens that further documents, some of them cut where they may be, can fill exactly."""
+        stream = self.supply.stream
+        sizes = [stream.costs[at] for at in stream.ahead(LAST_CHOICES)]
+        return min(MOST_SPARE, reserve_of(sizes)) if self.draft.trim else reserve_of(sizes)
 
     # ---- filling to the token
 

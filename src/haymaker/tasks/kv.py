@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache, partial
+from itertools import islice
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -30,6 +31,7 @@ UUID_PATTERN = "-".join(["%s"] * 5)
 RECORD = Pattern(f'"{UUID_PATTERN}": "{UUID_PATTERN}"', "[0-9a-f]")
 STOCK = 4_096  # of each of a UUID's five parts: 2**60 UUIDs are made of them
 CLOSERS = 128  # records that may close a row
+FINE = 64  # of those, where twins are filled to the token
 DIGITS = str.maketrans("abcdef", "012345")
 Records = tuple[tuple[str, str], ...]
 Stock = tuple[tuple[str, ...], ...]
@@ -65,6 +67,7 @@ def draft_of(recipe: Recipe, gold: tuple[str, str], others: Records) -> Draft:
         competitors=tuple((record(*pair),) for pair in others),
         further=partial(records, keyed(recipe.seed, "records", key), stock_of(recipe.seed)),
         closers=partial(closing_records, recipe.seed, key),
+        fine=lambda: islice(closing_records(recipe.seed, key), FINE),
         facts=[key, value],
         ranked=True,
         concept="symbolic",
