@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from haymaker.build import Builder, Row
 from haymaker.errors import LengthError
+from haymaker.randomness import keyed
 
 RESULTS = Path(__file__).resolve().parent / "results" / "data_fill.md"
 TOKENS = 800_000  # of one cell at most, for lengths where that is fewer rows than asked for
@@ -47,16 +48,20 @@ def built(
 
 
 def depths_p(rows: list[Row]) -> float | None:
-    """Chi-square p that the evidence of a first hop stands in every tenth of the context equally often.
+    """Chi-square p that the evidence of a first hop stands in every tenth of the documents' tokens equally often.
 
-    None for fewer than 50 rows, or where several documents carry the same evidence.
+    What counts is a point of the evidence's document, drawn for each row: short rows hold six documents, so that where
+    these start can be in six tenths alone. None for fewer than 50 rows, or where several documents carry the evidence.
     """
     depths = []
-    for row in rows:
+    for number, row in enumerate(rows):
         starts = [place[3] for place in row["spans"] if place[0].kind == "evidence" and place[0].index == 0]
         if len(starts) != 1:
             return None
-        depths.append(starts[0] / row["n_prompt_tokens"])
+        documents = sorted(place[3:] for place in row["spans"] if place[0].kind == "document")
+        start, stop = next(tokens for tokens in reversed(documents) if tokens[0] <= starts[0])
+        point = start + keyed(0, number, "point").random() * (stop - start)
+        depths.append((point - documents[0][0]) / (documents[-1][1] - documents[0][0]))
     if len(depths) < 5 * TENTHS:
         return None
     tenths = Counter(int(depth * TENTHS) for depth in depths)

@@ -378,9 +378,11 @@ def test_closest_sum_is_the_best_subset() -> None:
 
 
 def test_slot_at_counts_documents_before_a_depth() -> None:
-    # Four documents of 10 tokens: their middles stand at 5, 15, 25 and 35 of 40.
-    assert [slot_at([10] * 4, depth) for depth in (0.0, 0.12, 0.13, 0.5, 0.88, 1.0)] == [0, 0, 1, 2, 4, 4]
-    assert slot_at([], 0.5) == 0
+    # Four documents of 10 tokens and one of 10: its middle is at 5, 15, 25, 35 or 45 of 50, each closest for a fifth.
+    assert [slot_at([10] * 4, depth, 10) for depth in (0.0, 0.19, 0.21, 0.5, 0.79, 0.81, 1.0)] == [0, 0, 1, 2, 3, 4, 4]
+    # One of 30 between two of 10: its middle is at 15, 25 or 35 of 50.
+    assert [slot_at([10] * 2, depth, 30) for depth in (0.0, 0.39, 0.41, 0.59, 0.61, 1.0)] == [0, 0, 1, 1, 2, 2]
+    assert slot_at([], 0.5, 10) == 0
 
 
 def test_spread_keeps_everyone_once() -> None:

@@ -16,6 +16,8 @@ from haymaker.config import Recipe
 from haymaker.errors import ConfigError
 from haymaker.tasks.base import Draft
 
+SHORT = 2_048  # tokens
+
 
 class Fitter:
     """Fits drafts of one recipe. What comes out depends on the recipe, the draft and its row number alone."""
@@ -46,4 +48,6 @@ class Fitter:
         # Matched twins choose last ones many times over, more often than there are closers.
         chosen = draft.closers() if draft.closers and not self.recipe.matched else None
         closers = list(islice(chosen, LAST_CHOICES)) if chosen else None
+        if closers and draft.fine and self.lengths[0] <= SHORT:  # a hundredth of these is less than a document
+            closers = list({document.key: document for document in (*closers, *draft.fine())}.values())
         return Supply(Stream(chain(ranked, draft.further()), self.measure), closers)

@@ -15,6 +15,7 @@ from haymaker.tasks.base import Alternatives, Document, Draft
 
 LAST_CHOICES = 24  # documents among which the last ones are chosen to fill the length exactly
 LEAST_FILL = 0.99
+ENDS = 4  # tokens that the end of the row may take less than its plan says
 REPAIRS = 6
 
 
@@ -128,13 +129,13 @@ class Level:
             return stream.take(max(0, self.recipe.documents - len(chosen)))
         room -= sum(measure.costs(chosen)) + measure.numbers_cost(len(chosen))
         sizes = measure.costs(self.supply.closers or [stream.seen[at] for at in stream.ahead(LAST_CHOICES)])
-        reserve = reserve_of(sizes)
+        reserve, least = reserve_of(sizes), min(sizes, default=0)
         taken: list[Document] = []
         number = len(chosen)
         while room > reserve:
             document, cost = stream.next(room - reserve)
             cost += measure.numbering(number + 1).extra
-            if cost > room:
+            if cost > room or self.slack - ENDS < room - cost < least:  # what it would leave nothing could fill
                 stream.back()
                 break
             room -= cost
@@ -147,23 +148,16 @@ class Level:
         choices = self.supply.choices(LAST_CHOICES, (*chosen, *taken))
         number = len(chosen) + len(taken)
         label = self.measure.numbers_cost(1, number + 1)
-        picked, gap = self.pick(choices, room, label)
-        if gap > self.slack and self.draft.fine and self.supply.closers:
-            choices += self.supply.unused(self.draft.fine(), (*chosen, *taken))
-            picked, gap = self.pick(choices, room, label)
+        costs = [cost + label for cost in self.measure.costs(choices)]
+        picked = closest_sum(costs, room)
+        gap = room - sum(costs[i] for i in picked)
         self.supply.use(choices, picked)
         documents = [*taken, *(choices[i] for i in picked)]
-        if not self.draft.trim or gap <= self.slack:
+        if not self.draft.trim or gap <= self.slack - ENDS:
             return documents
         unused = [i for i in range(len(choices)) if i not in picked][:2]
         self.supply.use(choices, unused)
         return self.trim(documents, gap, [choices[i] for i in unused], number)
-
-    def pick(self, choices: Sequence[Document], room: int, label: int) -> tuple[list[int], int]:
-        """Which of the choices fill the room best, `label` tokens more for each; the tokens that they leave."""
-        costs = [cost + label for cost in self.measure.costs(choices)]
-        picked = closest_sum(costs, room)
-        return picked, room - sum(costs[i] for i in picked)
 
     def trim(self, documents: list[Document], gap: int, unused: list[Document], number: int) -> list[Document]:
         """The documents with one more that is cut to the gap, or with two cut ones in the place of the last.
@@ -212,7 +206,8 @@ class Level:
         documents = list(others) if self.draft.ranked else spread(rivals, others, keyed(seed, self.number, "spread"))
         costs = self.measure.costs(documents)
         fixed = self.recipe.gold_position
-        slots = [slot_at(costs, depth) if fixed is None else fixed for depth in self.depths()]
+        own = zip(self.depths(), self.measure.costs(gold), strict=True)
+        slots = [slot_at(costs, depth, cost) if fixed is None else fixed for depth, cost in own]
         for i in sorted(range(count), key=lambda i: (slots[i], i), reverse=True):
             documents.insert(min(slots[i], len(documents)), gold[i])
         return documents

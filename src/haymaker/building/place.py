@@ -28,11 +28,14 @@ def planned_depths(seed: int, row: int, hops: int) -> list[float]:
     return depths
 
 
-def slot_at(costs: Sequence[int], depth: float) -> int:
-    """How many documents to put before a share `depth` of all their tokens."""
-    before, total = 0, sum(costs)
+def slot_at(costs: Sequence[int], depth: float, own: int) -> int:
+    """Before how many of the others a document of `own` tokens has its middle closest to a share `depth` of all tokens.
+
+    Every place is as likely as its neighbours then, the first and the last one too.
+    """
+    before, wanted = 0, depth * (sum(costs) + own)
     for slot, cost in enumerate(costs):
-        if before + cost / 2 >= depth * total:
+        if before + (cost + own) / 2 >= wanted:
             return slot
         before += cost
     return len(costs)

@@ -84,14 +84,10 @@ class Supply:
     def choices(self, count: int, taken: Iterable[Document]) -> list[Document]:
         """Documents to choose the last ones from."""
         if self.closers:
-            return self.unused(self.closers, taken)
+            held = self.used | {document.key for document in taken}
+            return [document for document in self.closers if document.key not in held]
         self.places = self.stream.ahead(count)
         return [self.stream.seen[at] for at in self.places]
-
-    def unused(self, choices: Iterable[Document], taken: Iterable[Document]) -> list[Document]:
-        """Those of the choices that the row does not hold yet."""
-        held = self.used | {document.key for document in taken}
-        return [document for document in choices if document.key not in held]
 
     def use(self, choices: Sequence[Document], picked: Iterable[int]) -> None:
         """Give those picked of the choices to no longer row again."""
