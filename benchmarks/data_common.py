@@ -8,6 +8,7 @@ import gzip
 import json
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -58,6 +59,9 @@ def passages(folder: Path) -> Iterator[str]:
             row = json.loads(line)
             yield f"Question: {row['question']}\nAnswer: {row['answers'][0]}\n"
             yield from (f"Document [2](Title: {found['title']}) {found['text']}\n" for found in row["ctxs"])
+    with gzip.open(folder / KV, "rt", encoding="utf-8") as lines:  # signs of JSON become tokens, as in every real BPE
+        for line in islice(lines, 20):
+            yield json.dumps(dict(json.loads(line)["ordered_kv_records"]), indent=1)
     for path in sorted((folder / "summhay").glob("*.json.gz")):
         for document in json.loads(gzip.decompress(path.read_bytes()))["documents"]:
             yield document["document_text"]

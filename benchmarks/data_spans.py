@@ -1,11 +1,14 @@
 """Whether the tokens of a span, decoded, hold the evidence: every task x setting x tokenizer x chat template.
 
     python benchmarks/data_spans.py [--rows 1000] [--data FOLDER] [--tokenizers FOLDER] [--tasks mdqa,kv] [--world]
+        [--also FOLDER] [--out FILE]
 
-Rows are built with a tokenizer, their prompts tokenised anew, and the recorded token spans of evidence decoded. Letter
-case, blanks and accents are set aside where the tokenizer drops them; characters it does not know are read from the
-text that its tokens cover. Rows of files come first, as many as there are; the world's make up the number asked for.
-Writes benchmarks/results/data_spans.md. Exit code 1 if a span fails.
+Rows are built with a tokenizer, their prompts tokenised anew, and the recorded token spans of evidence decoded. A row
+holds its evidence if each span's tokens, decoded, hold the text, the first and last of them stand on it, and the
+recorded number of tokens is the prompt's. Letter case, blanks and accents are set aside where the tokenizer drops them;
+characters it does not know are read from the text that its tokens cover. Rows of files come first, as many as there
+are; the world's make up the number asked for. `--also` takes tokenizers of your own, a folder of NAME.json files, in
+the place of the three trained ones. Writes benchmarks/results/data_spans.md. Exit code 1 if a span fails.
 """
 
 import argparse
@@ -46,12 +49,19 @@ def folded(text: str) -> str:
 
 
 def holds(row: dict[str, Any], text: str, encoding: Any, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether each evidence span's tokens, decoded, hold the evidence."""
-    content = row["messages"][0]["content"]
+    """Whether the prompt has the recorded tokens, and each evidence span's, decoded, hold the evidence and no more."""
+    content, offsets = row["messages"][0]["content"], encoding.offsets
+    shift = text.index(content)
     evidence = [place for place in row["spans"] if place[0].kind == "evidence"]
-    return bool(evidence) and all(
-        folded(content[start:stop]) in folded(said(Span(first, last), text, encoding, tokenizer))
-        for _, start, stop, first, last in evidence
+    return (
+        len(encoding) == row["n_prompt_tokens"]
+        and bool(evidence)
+        and all(
+            folded(content[start:stop]) in folded(said(Span(first, last), text, encoding, tokenizer))
+            and offsets[first][1] > shift + start
+            and offsets[last - 1][0] < shift + stop
+            for _, start, stop, first, last in evidence
+        )
     )
 
 
@@ -101,10 +111,14 @@ def main() -> int:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--settings", default=",".join(SETTINGS))
     parser.add_argument("--world", action="store_true", help="rows of the miniature world alone")
+    parser.add_argument("--also", type=Path, help="a folder of tokenizers, NAME.json, to take for the trained ones")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     require_data(asked.data)
-    columns = [(kind, template) for kind in KINDS for template in (False, True)]
-    tokenizers = {column: tokenizer_of(column[0], asked.data, asked.tokenizers, column[1]) for column in columns}
+    kinds = sorted(path.stem for path in asked.also.glob("*.json")) if asked.also else KINDS
+    columns = [(kind, template) for kind in kinds for template in (False, True)]
+    folder = asked.also or asked.tokenizers
+    tokenizers = {column: tokenizer_of(column[0], asked.data, folder, column[1]) for column in columns}
     titles = [f"{kind}{', chat' if template else ''}" for kind, template in columns]
     lines = [f"| task | setting | {' | '.join(titles)} |", "|---|---|" + "---|" * len(columns)]
     total = Tally()
@@ -120,7 +134,7 @@ def main() -> int:
         f"the others tokenised whole; {total.too_short} drafts were too long for rows of {LENGTH} tokens."
     )
     print(summary)
-    RESULTS.write_text("\n".join(["# Decoded spans that hold their evidence", "", summary, "", *lines]) + "\n")
+    asked.out.write_text("\n".join(["# Decoded spans that hold their evidence", "", summary, "", *lines]) + "\n")
     return int(total.held < total.rows)
 
 
