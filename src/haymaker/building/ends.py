@@ -43,10 +43,10 @@ class Ends:
 
     def start_of(self, first: Document) -> str:
         """The document's start. Where the style begins every document alike, any will do."""
-        if self.style.alike:
-            return self.style.around(DUMMY.title, 1)[0] + DUMMY.text
-        end = first.text.find(" ", WINDOW_CHARACTERS)
-        return first.text if end < 0 else first.text[:end]
+        document = DUMMY if self.style.alike else first
+        text = self.style.around(document.title, 1)[0] + document.text
+        end = text.find(" ", WINDOW_CHARACTERS)
+        return text if self.style.alike or end < 0 else text[:end]
 
     def measure_opening(self, window: str) -> Opening:
         """The tokens before a prompt's first document, and from where on its own are those it has behind another."""

@@ -104,7 +104,7 @@ class Writer:
         body = start + len(before)
         stop = body + len(document.text) + len(after)
         shift = self.token + numbering.extra
-        if number > 1 and not style.alike:  # then the document starts with its text
+        if number > 1 and not before:
             self.first = shift + piece.body
         self.places.append((Label("document", number), start, stop, self.first, shift + piece.end))
         if document.role == "gold" and style.number_kinds:
