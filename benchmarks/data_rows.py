@@ -33,7 +33,7 @@ from task_solvers import context_of, solver_of  # noqa: E402
 
 from haymaker.build import Builder  # noqa: E402
 from haymaker.config import Recipe  # noqa: E402
-from haymaker.dataset import example_of, table_of  # noqa: E402
+from haymaker.folders.schema import example_of, table_of  # noqa: E402
 from haymaker.models.load import MINIATURES  # noqa: E402
 from haymaker.realism import AXES  # noqa: E402
 from haymaker.records import Example  # noqa: E402
