@@ -1,6 +1,7 @@
 """The design's laws about the code itself, as tests."""
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -59,6 +60,15 @@ def test_functions_have_at_most_fifty_lines_of_code(path: Path) -> None:
             code = [line for line in body if line.strip() and not line.strip().startswith("#")]
             docstring = (ast.get_docstring(node, clean=False) or "").count("\n") + 1
             assert len(code) - docstring <= 50, f"{path.name}: {node.name}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_benchmarks_import_what_is_there(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("haymaker"):
+            module = importlib.import_module(str(node.module))
+            for name in node.names:
+                assert hasattr(module, name.name), f"{path.name}: {node.module} has no {name.name}"
 
 
 def test_relative_links_of_the_documents_exist() -> None:
