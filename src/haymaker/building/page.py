@@ -106,20 +106,22 @@ class Writer:
         shift = self.token + numbering.extra
         if number > 1 and not before:
             self.first = shift + piece.body
-        self.places.append((Label("document", number), start, stop, self.first, shift + piece.end))
+        places = [(Label("document", number), start, stop, self.first, shift + piece.end)]
         if document.role == "gold" and style.number_kinds:
-            self.add_number(start, numbering.number)
+            places += self.number_places(start, numbering.number)
         for label, first, last, begin, end in piece.marks:
             label = Label(label.kind, number) if label.index < 0 else label
-            self.places.append((label, body + first, body + last, shift + begin, shift + end))
+            places.append((label, body + first, body + last, shift + begin, shift + end))
+        if len(places) > 2:  # one label alone stands behind the document that holds it
+            places.sort(key=lambda place: (place[1], -place[2], place[0]))
+        self.places += places
         self.parts += (joiner, before, document.text, after)
         self.at, self.token, self.first = stop, shift + piece.tokens, shift + piece.following
 
-    def add_number(self, start: int, tokens: tuple[int, int]) -> None:
+    def number_places(self, start: int, tokens: tuple[int, int]) -> list[Place]:
         at, length = self.style.number_place(self.number)
-        for kind in self.style.number_kinds:
-            place = (start + at, start + at + length, self.token + tokens[0], self.token + tokens[1])
-            self.places.append((Label(kind, self.number), *place))
+        place = (start + at, start + at + length, self.token + tokens[0], self.token + tokens[1])
+        return [(Label(kind, self.number), *place) for kind in self.style.number_kinds]
 
     def finish(self, question: str, ending: Ending) -> tuple[str, list[Place], int]:
         """The content, all places in order, and the prompt's tokens."""
@@ -131,7 +133,6 @@ class Writer:
         start = self.at + len(lead)
         asked = (ending.question[0] + self.token, ending.question[1] + self.token)
         self.places.append((Label("question"), start, start + len(question), *asked))
-        self.places.sort(key=lambda place: (place[1], -place[2], place[0]))
         return "".join((*self.parts, lead, question, tail)), self.places, self.token + ending.tokens
 
 

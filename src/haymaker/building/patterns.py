@@ -111,7 +111,10 @@ class Adder:
         self.rest: Piece | None = None  # a piece without its parts
 
     def pieces(self, documents: Sequence[Document]) -> list[Piece]:
-        self.learn(documents)
+        try:
+            return list(map(self.piece, documents))  # mostly all of their parts are known
+        except KeyError:
+            self.learn(documents)
         return list(map(self.piece, documents))
 
     def learn(self, documents: Sequence[Document]) -> None:

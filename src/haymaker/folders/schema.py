@@ -41,10 +41,10 @@ def span_column(rows: list[dict[str, Any]]) -> pa.Array:
     """The spans of all rows, of the rows' one message each."""
     places = [place for row in rows for place in row["spans"]]
     bounds = list(accumulate((len(row["spans"]) for row in rows), initial=0))
-    kinds = pa.array([place[0].kind for place in places], pa.string())
-    numbers = [pa.array([place[0].index for place in places], pa.int32()), pa.array([0] * len(places), pa.int32())]
-    numbers += [pa.array([place[i] for place in places], pa.int32()) for i in range(1, 5)]
-    spans = pa.StructArray.from_arrays([kinds, *numbers], fields=list(_SPAN))
+    labels, *columns = zip(*places, strict=True) if places else [()] * 5
+    kinds, indices = zip(*labels, strict=True) if labels else [()] * 2
+    numbers = [pa.array(column, pa.int32()) for column in (indices, [0] * len(places), *columns)]
+    spans = pa.StructArray.from_arrays([pa.array(kinds, pa.string()), *numbers], fields=list(_SPAN))
     return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), spans)
 
 
