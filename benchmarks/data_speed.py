@@ -4,15 +4,13 @@
 
 Speed is of CPU time in one thread, drafts, plans, spans, checks and table included, reading the source not; the
 tokenizer's is `encode_batch` in one thread on the same rows, cut at lines. Then the wall time of whole builds with one
-worker and with two, and the peak memory of fresh processes that build 100 rows and 1,000. A byte-level BPE of 32,768 is
-trained on the real passages. Writes benchmarks/results/data_speed.md. For comparison, RULER's published method
-tokenises 2.8 to 3.4 tokens for each it emits and takes 4.8 s for a row of 131K (reference/data.md).
+worker and with two (memory: build_memory.py). A byte-level BPE of 32,768 is trained on the real passages. Writes
+benchmarks/results/data_speed.md. For comparison, RULER's published method tokenises 2.8 to 3.4 tokens for each it emits
+and takes 4.8 s for a row of 131K (reference/data.md).
 """
 
 import argparse
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -124,21 +122,6 @@ def scaling(asked: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> st
     )
 
 
-def peak_memory(asked: argparse.Namespace, rows: int, length: int) -> float:
-    """Peak resident memory, in MB, of a process that builds so many rows into a folder."""
-    words = ["--peak-of", str(rows), "--lengths", str(length), "--data", asked.data, "--tokenizers", asked.tokenizers]
-    code = subprocess.run([sys.executable, __file__, *map(str, words)], check=True, capture_output=True, text=True)
-    return float(code.stdout.split()[-1])
-
-
-def print_peak(asked: argparse.Namespace, length: int) -> None:
-    tokenizer = tokenizer_of("bytes", asked.data, asked.tokenizers)
-    recipe = recipe_of("niah", "high-high", asked.data, length=length, rows=asked.peak_of)
-    with tempfile.TemporaryDirectory() as folder:
-        build_folder(recipe, tokenizer, Path(folder) / "data")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)  # Linux counts kilobytes
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--rows", type=int, default=500)
@@ -147,21 +130,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--settings", default=",".join(SETTINGS))
     parser.add_argument("--scaling-rows", type=int, default=1_500)
-    parser.add_argument("--memory-rows", default="100,1000")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--tokenizers", type=Path, default=Path(tempfile.gettempdir()) / "haymaker-tokenizers")
-    parser.add_argument("--peak-of", type=int, default=0, help="build so many rows and print the peak of memory (MB)")
     return parser.parse_args()
 
 
 def main() -> int:
-    """Prints and writes the table, then scaling and memory at the shortest length."""
+    """Prints and writes the table, then scaling."""
     asked = arguments()
     require_data(asked.data)
     lengths = [int(length) for length in asked.lengths.split(",")]
-    if asked.peak_of:
-        print_peak(asked, lengths[0])
-        return 0
     tokenizer = tokenizer_of("bytes", asked.data, asked.tokenizers)
     lines = [HEADER, "|---" * HEADER.count(" | ") + "|---|"]
     for task in asked.tasks.split(","):
@@ -171,10 +149,6 @@ def main() -> int:
                 lines.append(line_of(task, setting, length, rows, asked.data, tokenizer))
                 print(lines[-1], flush=True)
     notes = [scaling(asked, tokenizer)] if asked.scaling_rows else []
-    peaks = {
-        rows: peak_memory(asked, rows, lengths[0]) for rows in map(int, filter(None, asked.memory_rows.split(",")))
-    }
-    notes += [f"{rows} rows of {lengths[0]} tokens: peak memory {peak:.0f} MB." for rows, peak in peaks.items()]
     print("\n".join(notes))
     page = [
         "# Speed of building data",
