@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import lru_cache, partial
-from itertools import islice
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -31,7 +30,7 @@ UUID_PATTERN = "-".join(["%s"] * 5)
 RECORD = Pattern(f'"{UUID_PATTERN}": "{UUID_PATTERN}"', "[0-9a-f]")
 STOCK = 4_096  # of each of a UUID's five parts: 2**60 UUIDs are made of them
 CLOSERS = 128  # records that may close a row
-FINE = 64  # of those, where twins are filled to the token
+FINE = 48  # records of other sizes, for short rows and twins
 DIGITS = str.maketrans("abcdef", "012345")
 Records = tuple[tuple[str, str], ...]
 Stock = tuple[tuple[str, ...], ...]
@@ -67,7 +66,7 @@ def draft_of(recipe: Recipe, gold: tuple[str, str], others: Records) -> Draft:
         competitors=tuple((record(*pair),) for pair in others),
         further=partial(records, keyed(recipe.seed, "records", key), stock_of(recipe.seed)),
         closers=partial(closing_records, recipe.seed, key),
-        fine=lambda: islice(closing_records(recipe.seed, key), FINE),
+        fine=partial(fine_records, recipe.seed, key),
         facts=[key, value],
         ranked=True,
         concept="symbolic",
@@ -95,23 +94,27 @@ def drawn(rng: Random, stock: Stock) -> tuple[str, ...]:
 
 
 def closing_records(seed: int, row: str) -> Iterator[Document]:
-    """Records to choose a row's last ones from: of a few that all rows share, so that few are measured for it.
-
-    Of every three, one has a value of digits alone and one a key too: these take fewer tokens, so that sums of records
-    reach every length.
-    """
-    found = closing_records_of(seed)
+    """Records to choose a row's last ones from: of a few that all rows share, so that few are measured for it."""
+    found = shared_records(seed)
     return (found[i] for i in shuffle(CLOSERS, keyed(seed, row, "closers")))
 
 
+def fine_records(seed: int, row: str) -> Iterator[Document]:
+    """A few records in sizes that others do not have, to fill short rows and twins to the token.
+
+    Values of digits alone take other numbers of tokens, and so do keys of digits alone.
+    """
+    found = shared_records(seed)
+    return (found[CLOSERS + i] for i in shuffle(FINE, keyed(seed, row, "fine")))
+
+
 @lru_cache(maxsize=8)
-def closing_records_of(seed: int) -> tuple[Document, ...]:
+def shared_records(seed: int) -> tuple[Document, ...]:
+    """The closing records, then the fine ones."""
     rng = keyed(seed, "closing records")
-    found = []
-    for i in range(CLOSERS):
-        key, value = unique(rng), unique(rng)
-        found.append(record(key.translate(DIGITS) if i % 3 == 2 else key, value.translate(DIGITS) if i % 3 else value))
-    return tuple(found)
+    pairs = [(unique(rng), unique(rng)) for _ in range(CLOSERS + FINE)]
+    fine = [(key.translate(DIGITS) if i % 2 else key, value.translate(DIGITS)) for i, (key, value) in enumerate(pairs)]
+    return tuple(record(*pair) for pair in (*pairs[:CLOSERS], *fine[CLOSERS:]))
 
 
 def record(key: str, value: str, gold: bool = False) -> Document:
