@@ -5,18 +5,17 @@ pieces do not add up is tokenised whole, and its plan is repaired by what it was
 from the shortest length on: every longer row holds the documents of the shorter ones, in their order.
 """
 
+from collections.abc import Sequence
 from itertools import chain, islice
 
-from haymaker.building.level import LAST_CHOICES, Level
+from haymaker.building.level import LAST_CHOICES, LEAST_FILL, Level
 from haymaker.building.matched import Matched, check_matched
 from haymaker.building.measure import Measure
 from haymaker.building.page import Page
 from haymaker.building.stream import Stream, Supply
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
-from haymaker.tasks.base import Draft
-
-SHORT = 2_048  # tokens
+from haymaker.tasks.base import Document, Draft
 
 
 class Fitter:
@@ -48,6 +47,10 @@ class Fitter:
         # Matched twins choose last ones many times over, more often than there are closers.
         chosen = draft.closers() if draft.closers and not self.recipe.matched else None
         closers = list(islice(chosen, LAST_CHOICES)) if chosen else None
-        if closers and draft.fine and self.lengths[0] <= SHORT:  # a hundredth of these is less than a document
-            closers = list({document.key: document for document in (*closers, *draft.fine())}.values())
+        if closers and draft.fine and self.short_for(closers):
+            closers += draft.fine()
         return Supply(Stream(chain(ranked, draft.further()), self.measure), closers)
+
+    def short_for(self, closers: Sequence[Document]) -> bool:
+        """Whether what a row may fall short of its length is less than these documents take."""
+        return (1 - LEAST_FILL) * self.lengths[0] * len(closers) < sum(self.measure.costs(closers))
