@@ -52,5 +52,5 @@ class Fitter:
         return Supply(Stream(chain(ranked, draft.further()), self.measure), closers)
 
     def short_for(self, closers: Sequence[Document]) -> bool:
-        """Whether what a row may fall short of its length is less than these documents take."""
-        return (1 - LEAST_FILL) * self.lengths[0] * len(closers) < sum(self.measure.costs(closers))
+        """Whether what a row may fall short of its length is less than half a document of these."""
+        return 2 * (1 - LEAST_FILL) * self.lengths[0] * len(closers) < sum(self.measure.costs(closers))
