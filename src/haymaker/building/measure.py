@@ -26,7 +26,7 @@ from haymaker.tokens import answer_ids, apply_template
 ENDINGS = ("a.", "a", "a)", "a.\u201d", 'a"', "a?", "1", "a: ", "a\n", "}")  # how documents end, to find a cut
 RUN_CHARACTERS = 2_048  # a byte-level BPE is twice as fast on short texts as on long ones
 KEPT_PIECES = 60_000  # of the younger half; documents that come again stay, others leave after a while
-ENDING_CHARACTERS = 24
+MORE_CHARACTERS = 96  # than a number of words seems to need
 LABELS_AT_ONCE = 32
 NO_NUMBER = Numbering(0, (0, 0))
 
@@ -165,7 +165,7 @@ class Measure:
     def first_words(self, document: Document, tokens: int) -> str:
         """The document's first words, about as many as its piece can hold within `tokens`."""
         share = tokens / max(1, self.pieces([document])[0].tokens)
-        start = document.text[: max(0, int(1.25 * share * len(document.text))) + 4 * ENDING_CHARACTERS]
+        start = document.text[: max(0, int(1.25 * share * len(document.text))) + MORE_CHARACTERS]
         text, places = self.draw([replace(document, segments=(Segment(start),))])
         start, body, _, _ = places[0]
         offsets = self.offsets([text])[0]
