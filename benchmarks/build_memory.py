@@ -17,7 +17,7 @@ import json, resource, sys
 from transformers import AutoTokenizer
 from haymaker.config import Recipe
 from haymaker.models.load import MINIATURES
-from haymaker.building.parts import build_folder
+from haymaker.data.parallel import build_folder
 
 values, out = json.loads(sys.argv[1]), sys.argv[2]
 tokenizer = AutoTokenizer.from_pretrained(MINIATURES / "llama")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from haymaker.edits import Zero, edit
+from haymaker.attention.edits import Zero, edit
 from haymaker.interventions.branches import Trunk
 from haymaker.models.handshake import library_versions
 

@@ -17,7 +17,7 @@ from data_common import DEFAULT_DATA, SETTINGS, TASKS, recipe_of, require_data, 
 from scipy.stats import chisquare
 from transformers import PreTrainedTokenizerBase
 
-from haymaker.build import Builder, Row
+from haymaker.data.builder import Builder, Row
 from haymaker.errors import LengthError
 from haymaker.randomness import keyed
 

@@ -31,9 +31,9 @@ import test_task_musique  # noqa: E402
 import test_task_probes  # noqa: E402
 from task_solvers import context_of, solver_of  # noqa: E402
 
-from haymaker.build import Builder  # noqa: E402
 from haymaker.config import Recipe  # noqa: E402
-from haymaker.folders.schema import example_of, table_of  # noqa: E402
+from haymaker.data.builder import Builder  # noqa: E402
+from haymaker.data.schema import example_of, table_of  # noqa: E402
 from haymaker.models.load import MINIATURES  # noqa: E402
 from haymaker.realism import AXES  # noqa: E402
 from haymaker.records import Example  # noqa: E402

@@ -23,7 +23,7 @@ from typing import Any
 from data_common import DEFAULT_DATA, KINDS, SETTINGS, TASKS, recipe_of, require_data, settings_of, tokenizer_of
 from transformers import PreTrainedTokenizerBase
 
-from haymaker.build import Builder
+from haymaker.data.builder import Builder
 from haymaker.errors import LengthError
 from haymaker.records import Span
 

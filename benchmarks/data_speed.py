@@ -27,8 +27,8 @@ from tables import machine, write_page
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from haymaker.build import Builder
-from haymaker.building.parts import build_folder, rows_per_part
+from haymaker.data.builder import Builder
+from haymaker.data.parallel import build_folder, rows_per_part
 from haymaker.errors import LengthError
 
 RESULTS = Path(__file__).resolve().parent / "results" / "data_speed.md"

@@ -6,8 +6,8 @@ import torch
 from equivalences import furthest, law, logits, tiny_model, tokens
 from torch import Tensor
 
-from haymaker.canary import check_architecture
-from haymaker.edits import Zero, edit
+from haymaker.attention.canary import check_architecture
+from haymaker.attention.edits import Zero, edit
 from haymaker.errors import ProbeError
 from haymaker.interventions.branches import Trunk
 from haymaker.interventions.relayed import Relay

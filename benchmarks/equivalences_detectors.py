@@ -11,12 +11,12 @@ import torch
 from equivalences import eager, law
 from test_wu_oracle import published, row
 
-from haymaker.detection.null_query import asked_rows, null_example
-from haymaker.heads import detect_heads
+from haymaker.heads.detection import detect_heads
+from haymaker.heads.formats import KVScores, read_scores, write_scores
+from haymaker.heads.null_query import asked_rows, null_example
+from haymaker.heads.scores import HeadScores
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.records import Example, Label, Segment
-from haymaker.score_files import KVScores, read_scores, write_scores
-from haymaker.scores import HeadScores
 from haymaker.tokens import encode
 
 TRIALS = 5

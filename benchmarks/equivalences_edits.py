@@ -10,10 +10,10 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import DynamicCache
 
-from haymaker.canary import check_architecture, output_projection
-from haymaker.edits import Knockout, Mean, Patch, Uniform, Zero, edit
-from haymaker.probe import probe
-from haymaker.recording import mean_outputs, record
+from haymaker.attention.canary import check_architecture, output_projection
+from haymaker.attention.edits import Knockout, Mean, Patch, Uniform, Zero, edit
+from haymaker.attention.probing import probe
+from haymaker.attention.recording import mean_outputs, record
 from haymaker.records import Head, Span
 
 HEADS = [Head(1, 2), Head(2, 0)]  # in layers that have attention in every model

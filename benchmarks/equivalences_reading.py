@@ -5,11 +5,11 @@ from equivalences import WINDOW, eager, furthest, law, logits, tiny_model, token
 from torch import Tensor
 from transformers import AttentionInterface, DynamicCache, StaticCache
 
-from haymaker.canary import check_architecture
+from haymaker.attention.canary import check_architecture
+from haymaker.attention.probing import probe
+from haymaker.attention.seen import Seen
 from haymaker.errors import ProbeError
-from haymaker.probe import probe
 from haymaker.records import Span
-from haymaker.seen import Seen
 
 ROWS = [1, 9, 17, 22, 23]
 SPANS = {"needle": Span(3, 7), "pair": [Span(0, 2), Span(15, 18)]}

@@ -21,13 +21,12 @@ from tables import RESULTS, machine, table, write_page
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from haymaker.attention import attach, decoder_of
-from haymaker.calls import Call, Tool
-from haymaker.edits import Zero
+from haymaker.attention.edits import Zero
+from haymaker.attention.hook import Call, Tool, attach, decoder_of
+from haymaker.attention.probing import probe
+from haymaker.attention.seen import Seen
 from haymaker.interventions.branches import Trunk
-from haymaker.probe import probe
 from haymaker.records import Span
-from haymaker.seen import Seen
 
 ROWS, ANSWER, NEW_TOKENS = 16, 8, 32
 TOLERANCE = 1e-4  # of probabilities, fp32 scores from bfloat16 queries and keys

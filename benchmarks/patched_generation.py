@@ -26,9 +26,9 @@ from tables import RESULTS, in_turns, machine, median_ratio, peak_mib_of, table,
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from haymaker.generate import Decoder
 from haymaker.interventions.adapters import Shared, one_model, rows_as
 from haymaker.interventions.lockstep import OneBatch, TwoModels
+from haymaker.models.generation import Decoder
 from haymaker.models.handshake import describe_base, weights_digest
 from haymaker.models.load import MINIATURES, LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters, save_adapter

@@ -22,12 +22,11 @@ from tables import RESULTS, in_turns, machine, median_ratio, peak_mib_of, table,
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from haymaker.attention import attach, decoder_of
-from haymaker.calls import Call, Tool
-from haymaker.canary import check_architecture
-from haymaker.probe import _Probe, probe
+from haymaker.attention.canary import check_architecture
+from haymaker.attention.hook import Call, Tool, attach, decoder_of
+from haymaker.attention.probing import _Probe, probe
+from haymaker.attention.seen import Seen
 from haymaker.records import Span
-from haymaker.seen import Seen
 
 TOLERANCE = 1e-5  # of probabilities
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM, MLP, ROWS = 1024, 16, 8, 64, 2816, 16

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from haymaker.models.answer_rows import Method
 from haymaker.models.handshake import library_versions
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Encoded
+from haymaker.training.answer_rows import Method
 from haymaker.training.batches import lay_out, micro_batches
 from haymaker.training.loop import answer_loss
 

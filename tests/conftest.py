@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 import torch
+from tiny_rows import CONTEXT, WINDOW
 from transformers import (
     AutoTokenizer,
     LlamaConfig,
@@ -18,9 +18,6 @@ from transformers import (
 )
 
 from haymaker.models.load import MINIATURES, LanguageModel
-from haymaker.records import Encoded
-
-CONTEXT, WINDOW = 64, 16
 
 
 @pytest.fixture(scope="session")
@@ -58,13 +55,3 @@ def model_folder(tmp_path: Path, new_model: Callable[..., PreTrainedModel], toke
     new_model().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-def random_rows(count: int, longest: int = 40, answer: int = 3, seed: int = 0) -> list[Encoded]:
-    """Rows of random tokens, lengths from half of `longest` to all of it."""
-    random = Random(seed)
-    lengths = [random.randint(longest // 2, longest) for _ in range(count)]
-    return [
-        Encoded(f"row-{i}", tuple(random.randrange(10, 500) for _ in range(length)), length - answer)
-        for i, length in enumerate(lengths)
-    ]

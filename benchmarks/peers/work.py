@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from haymaker.canary import check_architecture
-from haymaker.edits import Patch, Zero, edit
-from haymaker.probe import probe
-from haymaker.recording import record
+from haymaker.attention.canary import check_architecture
+from haymaker.attention.edits import Patch, Zero, edit
+from haymaker.attention.probing import probe
+from haymaker.attention.recording import record
 from haymaker.records import Head
 
 

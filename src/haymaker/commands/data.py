@@ -14,7 +14,7 @@ from haymaker.errors import ConfigError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from haymaker.folders.folder import Folder
+    from haymaker.data.dataset import Folder
 
 FAILED_ROWS = 3  # exit code: finished, with failed rows
 DEFAULT_TOKENIZER = "miniature-llama"
@@ -68,7 +68,7 @@ def build(
         raise ConfigError("--out: give the folder to write")
     if not (out / "manifest.json").is_file():
         refuse_existing(out, overwrite)
-    from haymaker.building.parts import build_folder
+    from haymaker.data.parallel import build_folder
 
     reader = tokenizer_named(name)
     with bar("rows", recipe.rows) as advance:
@@ -103,7 +103,7 @@ def tokenizer_named(name: str) -> "PreTrainedTokenizerBase":
 
 
 def print_estimate(recipe: Recipe, name: str, workers: int, as_json: bool) -> None:
-    from haymaker.building.estimate import estimate
+    from haymaker.data.estimate import estimate
 
     found = estimate(recipe, tokenizer_named(name), workers).as_dict()
     if as_json:
@@ -143,8 +143,8 @@ def validate(
     json: Json = False,
 ) -> None:
     """Re-derive every row of a dataset and compare. Exit code 1 where something differs."""
-    from haymaker.folders.folder import Folder
-    from haymaker.folders.validate import validate as validate_rows
+    from haymaker.data.dataset import Folder
+    from haymaker.data.validation import validate as validate_rows
 
     stored = Folder(folder)
     name = tokenizer or stored.manifest["tokenizer_name"]
@@ -174,9 +174,9 @@ def stats(
     json: Json = False,
 ) -> None:
     """Count a dataset's tokens, places, kinds of answers, and what its checks found."""
-    from haymaker.folders.compare import overlap
-    from haymaker.folders.compare import stats as stats_of
-    from haymaker.folders.folder import Folder
+    from haymaker.data.compare import overlap
+    from haymaker.data.compare import stats as stats_of
+    from haymaker.data.dataset import Folder
 
     stored = Folder(folder)
     found = stats_of(stored)

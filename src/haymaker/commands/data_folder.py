@@ -22,7 +22,7 @@ MOST_SHOWN = 20
 @app.command()
 def verify(folder: DataFolder, json: Json = False) -> None:
     """Hold a dataset's files against its manifest: their sha256, the number of rows, ids that stand once."""
-    from haymaker.folders.compare import verify as problems_of
+    from haymaker.data.compare import verify as problems_of
 
     report_problems(problems_of(folder), json, f"{folder}: every file is as the manifest records")
 
@@ -34,8 +34,8 @@ def diff(
     json: Json = False,
 ) -> None:
     """Compare two datasets by row. Exit code 1 where they differ."""
-    from haymaker.folders.compare import diff as difference_of
-    from haymaker.folders.folder import Folder
+    from haymaker.data.compare import diff as difference_of
+    from haymaker.data.dataset import Folder
 
     found = difference_of(Folder(first), Folder(second))
     if json:
@@ -59,7 +59,7 @@ def overlap(
     json: Json = False,
 ) -> None:
     """Count rows whose question or evidence stands in another dataset too, and record that in the card."""
-    from haymaker.folders.compare import record_overlap
+    from haymaker.data.compare import record_overlap
 
     show_values(record_overlap(folder, other), json)
 
@@ -67,7 +67,7 @@ def overlap(
 @app.command()
 def pool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False) -> None:
     """Write a dataset with every text once, in documents.parquet, and rows that refer to them."""
-    from haymaker.folders.layouts import pool as pool_folder
+    from haymaker.data.layouts import pool as pool_folder
 
     refuse_existing(out, overwrite)
     report_sizes(folder, pool_folder(folder, out, overwrite).path)
@@ -76,7 +76,7 @@ def pool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False) -> No
 @app.command()
 def unpool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False) -> None:
     """Write a pooled dataset with the text of every row in its place."""
-    from haymaker.folders.layouts import unpool as unpool_folder
+    from haymaker.data.layouts import unpool as unpool_folder
 
     refuse_existing(out, overwrite)
     report_sizes(folder, unpool_folder(folder, out, overwrite).path)

@@ -25,9 +25,9 @@ from haymaker.console import bar
 from haymaker.errors import ConfigError
 
 if TYPE_CHECKING:
-    from haymaker.dataset import Dataset
+    from haymaker.data.dataset import Dataset
+    from haymaker.heads.scores import HeadScores
     from haymaker.models.load import LanguageModel
-    from haymaker.scores import HeadScores
 
 SIZES = (1, 2, 5, 10)
 COLUMNS = ("donor", "recipient", "heads", "k", "draw", "f1", "f1_low", "f1_high", "delta", "n", "head_list")
@@ -213,7 +213,7 @@ def write_effects(
 
 def read_scores(path: Path) -> "HeadScores":
     """Head scores from their file, or from a study's folder."""
-    from haymaker.scores import HeadScores
+    from haymaker.heads.scores import HeadScores
 
     return HeadScores.load(path / "heads.safetensors" if path.is_dir() else path)
 

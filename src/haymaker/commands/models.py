@@ -27,10 +27,10 @@ from haymaker.console import bar
 from haymaker.errors import ConfigError
 
 if TYPE_CHECKING:
-    from haymaker.dataset import Dataset
+    from haymaker.data.dataset import Dataset
+    from haymaker.heads.formats import Rule
+    from haymaker.heads.scores import HeadScores
     from haymaker.models.load import LanguageModel
-    from haymaker.score_files import Rule
-    from haymaker.scores import HeadScores
 
 TRAINING_FILES = ("training.json", "state.safetensors", "metrics.jsonl")  # what a run that can go on has left
 
@@ -64,7 +64,7 @@ def train(
     if not any((out / name).exists() for name in TRAINING_FILES):
         refuse_existing(out, overwrite)
     dataset, lm = open_data(data), open_model(model, extend=extend)
-    from haymaker.train import train as train_adapter
+    from haymaker.training.loop import train as train_adapter
 
     with bar("train", chosen.steps) as advance:
         result = train_adapter(lm, dataset, chosen, out, overwrite=overwrite, callback=lambda line: advance(1))
@@ -88,7 +88,7 @@ def evaluate(
     """Let a model answer a dataset by greedy generation, and score the answers: F1 and EM with 95 % intervals."""
     with fresh_folder(out, overwrite) as folder:
         dataset, lm = open_data(data, rows), open_model(model, adapter, extend)
-        from haymaker.evaluate import evaluate as evaluate_model
+        from haymaker.evaluation.predictions import evaluate as evaluate_model
 
         with bar("answers", len(dataset)) as advance:
             found = evaluate_model(lm, dataset, new_tokens=new_tokens, beyond_context=beyond_context, progress=advance)
@@ -105,8 +105,8 @@ def score(
     """Score answers again, by other metrics, without a model: means with 95 % intervals."""
     import numpy as np
 
+    from haymaker.evaluation.predictions import HEADLINE, Evaluation
     from haymaker.metrics import row_metric
-    from haymaker.predictions import HEADLINE, Evaluation
     from haymaker.stats import bootstrap_mean
 
     found = Evaluation.load(predictions / "predictions.jsonl" if predictions.is_dir() else predictions)
@@ -149,7 +149,7 @@ def heads(
     json: Json = False,
 ) -> None:
     """Score every head of a model for retrieval on a dataset."""
-    from haymaker.score_files import check_format, rule_of
+    from haymaker.heads.formats import check_format, rule_of
 
     chosen, rule = tuple(metrics or ("copy",)), rule_of(kv_rule)
     check_format(file_format)
@@ -160,7 +160,7 @@ def heads(
         refuse_existing(path, overwrite)
     with fresh_file(out, overwrite) as file:
         dataset, lm = open_data(data, rows), open_model(model, adapter, extend)
-        from haymaker.heads import detect_all
+        from haymaker.heads.detection import detect_all
 
         with bar("heads", len(dataset)) as advance:
             found = detect_all(lm, dataset, chosen, on_progress=advance, answer=answer, new_tokens=new_tokens)
@@ -170,7 +170,7 @@ def heads(
 
 
 def save_scores(scores: "HeadScores", path: Path, file_format: str, k: int, lm: "LanguageModel", rule: "Rule") -> None:
-    from haymaker.score_files import write_scores
+    from haymaker.heads.formats import write_scores
 
     if file_format == "haymaker":
         scores.save(path)
@@ -195,7 +195,7 @@ def show_heads(found: "dict[str, HeadScores]", top: int, json: bool) -> None:
 
 
 def open_data(folder: Path, rows: int | None = None) -> "Dataset":
-    from haymaker.dataset import load_dataset
+    from haymaker.data.dataset import load_dataset
 
     dataset = load_dataset(folder)
     return dataset if rows is None else dataset[:rows]

@@ -26,8 +26,8 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare two files of head scores: cosine, rank correlation, recall, subset, overlap, and their maps."""
-    from haymaker.score_compare import comparable, comparison, side_by_side
-    from haymaker.score_files import read_scores, rule_of
+    from haymaker.heads.compare import comparable, comparison, side_by_side
+    from haymaker.heads.formats import read_scores, rule_of
 
     own, other, unit = comparable(read_scores(first), read_scores(reference), rule_of(kv_rule), query_heads)
     values = comparison(own, other, threshold, k) | {"unit": unit}

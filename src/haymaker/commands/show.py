@@ -11,8 +11,8 @@ from haymaker.commands.data import DataFolder
 from haymaker.errors import ConfigError
 
 if TYPE_CHECKING:
-    from haymaker.folders.folder import Folder
-    from haymaker.folders.schema import Row
+    from haymaker.data.dataset import Folder
+    from haymaker.data.schema import Row
     from haymaker.records import Example
 
 COLOURS = {
@@ -37,8 +37,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Print one row with its spans in colour: evidence, answer, question."""
-    from haymaker.folders.folder import Folder
-    from haymaker.folders.schema import example_of
+    from haymaker.data.dataset import Folder
+    from haymaker.data.schema import example_of
 
     stored = Folder(folder)
     chosen = row_numbered(stored, row) if id is None else row_named(stored, id)
@@ -68,7 +68,7 @@ def row_named(stored: "Folder", start: str) -> "Row":
 
 
 def write_page(row: "Row", path: Path, overwrite: bool) -> None:
-    from haymaker.folders.row_page import render
+    from haymaker.data.row_page import render
 
     with fresh_file(path, overwrite) as file:
         file.write_text(render(row), encoding="utf-8")

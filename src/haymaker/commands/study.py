@@ -120,7 +120,7 @@ def why_command(
     json: Json = False,
 ) -> None:
     """Say what a cell waits for, or which parameter or input differs from the nearest finished one."""
-    from haymaker.study.explain import why
+    from haymaker.study.progress import why
 
     report = why(Opened(study, overrides, out, store).survey(), cell)
     if json:

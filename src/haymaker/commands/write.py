@@ -17,10 +17,10 @@ from haymaker.console import bar, note
 from haymaker.errors import ConfigError
 
 if TYPE_CHECKING:
-    from haymaker.realism.writer import Failure
     from haymaker.realism.written import Asked, Written
     from haymaker.writing.client import Client
     from haymaker.writing.config import WriterConfig
+    from haymaker.writing.writer import Failure
 
     Results = list[tuple[Asked, Written | Failure]]
 
@@ -119,11 +119,11 @@ def run(job: Job, cache: Path, mode: Any) -> "tuple[Results, Client]":
     """Write the rows; what came of each, and the client that has counted what it took."""
     import asyncio
 
-    from haymaker.realism.writer import Writer
     from haymaker.writing.cache import Cache
     from haymaker.writing.client import Client
     from haymaker.writing.crew import write_rows
     from haymaker.writing.endpoint import Endpoint
+    from haymaker.writing.writer import Writer
 
     async def go() -> "tuple[Results, Client]":
         at_hand = nullcontext() if mode == "offline" else Endpoint(job.settings)
@@ -138,8 +138,8 @@ def run(job: Job, cache: Path, mode: Any) -> "tuple[Results, Client]":
 
 def save(out: Path, results: "Results") -> None:
     """The written rows, and beside them those that failed, if any."""
-    from haymaker.realism.writer import Failure
     from haymaker.realism.written import save_written
+    from haymaker.writing.writer import Failure
 
     failed = [result for _, result in results if isinstance(result, Failure)]
     with fresh_file(out, overwrite=True) as path:
@@ -158,7 +158,7 @@ def failed_beside(out: Path) -> Path:
 
 def report(out: Path, results: "Results", client: "Client", json: bool) -> None:
     """What came of the rows and what it cost; exit code 3 where some failed."""
-    from haymaker.realism.writer import Failure
+    from haymaker.writing.writer import Failure
 
     reasons = Counter(result.reason for _, result in results if isinstance(result, Failure))
     counts, spend = client.counts, client.spend
@@ -193,9 +193,9 @@ def print_estimate(job: Job, cache: Path | None, json: bool) -> None:
     """What a run would ask for, with the answers that the cache has; nothing is sent or written."""
     import asyncio
 
-    from haymaker.realism.writer import Writer
     from haymaker.writing.cache import Cache
     from haymaker.writing.rehearsal import Rehearsal
+    from haymaker.writing.writer import Writer
 
     async def rehearse(rehearsal: Rehearsal) -> None:
         writer = Writer(job.settings, rehearsal, job.everything, job.split)

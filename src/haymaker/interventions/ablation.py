@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from haymaker.edits import Zero, edit
-from haymaker.generate import TOKENS_AT_ONCE
+from haymaker.attention.edits import Zero, edit
+from haymaker.attention.targets import HeadLike, as_heads
+from haymaker.evaluation.predictions import HEADLINE, Evaluation, Progress, answer_and_judge
+from haymaker.heads.scores import HeadScores
 from haymaker.interventions.head_sets import ablation_sets
 from haymaker.interventions.ready import check_ready
 from haymaker.interventions.tables import row_of
+from haymaker.models.generation import TOKENS_AT_ONCE
 from haymaker.models.load import LanguageModel
-from haymaker.predictions import HEADLINE, Evaluation, Progress, answer_and_judge
 from haymaker.records import Example
-from haymaker.scores import HeadScores
-from haymaker.targets import HeadLike, as_heads
 
 
 def ablate(

@@ -14,14 +14,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import DynamicCache
 
-from haymaker.canary import Architecture, check_architecture
+from haymaker.attention.canary import Architecture, check_architecture
+from haymaker.attention.recording import Recording, record
 from haymaker.errors import ConfigError
+from haymaker.heads.scores import HeadScores
 from haymaker.interventions.ready import check_fits, check_pair, check_ready
-from haymaker.memory import memory_of
 from haymaker.models.load import LanguageModel
-from haymaker.recording import Recording, record
+from haymaker.models.memory import memory_of
 from haymaker.records import Encoded, Example
-from haymaker.scores import HeadScores
 from haymaker.tokens import encode_many
 
 PARTS = ("all", "prompt", "last", "decode")

@@ -6,17 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from haymaker.edits import Patch, Zero
+from haymaker.attention.edits import Patch, Zero
+from haymaker.attention.recording import Recording, record
+from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.errors import ConfigError
-from haymaker.generate import Generation, end_tokens, finish_reason, refuse_long, text_before
+from haymaker.evaluation.predictions import HEADLINE, Evaluation, Progress, judge
 from haymaker.interventions.branches import Branch, Trunk
 from haymaker.interventions.ready import check_pair, check_ready
-from haymaker.memory import memory_of
+from haymaker.models.generation import Generation, end_tokens, finish_reason, refuse_long, text_before
 from haymaker.models.load import LanguageModel
-from haymaker.predictions import HEADLINE, Evaluation, Progress, judge
-from haymaker.recording import Recording, record
+from haymaker.models.memory import memory_of
 from haymaker.records import Encoded, Example, Head
-from haymaker.targets import HeadLike, as_heads
 from haymaker.tokens import encode_many
 
 DEFAULT_SCOPE = "last+decode"

@@ -15,12 +15,11 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from haymaker.attention import OVERRIDE, attach, backend_of, decoder_of
-from haymaker.calls import Call, Sees, Step
-from haymaker.canary import Architecture, check_architecture
-from haymaker.edits import Edit, Editing, Scope
+from haymaker.attention.canary import Architecture, check_architecture
+from haymaker.attention.edits import Edit, Editing, Scope
+from haymaker.attention.hook import OVERRIDE, Call, Sees, Step, attach, backend_of, decoder_of
+from haymaker.attention.targets import Target, Where
 from haymaker.errors import ConfigError, ProbeError
-from haymaker.targets import Target, Where
 
 TREE_BACKENDS = ("sdpa", "eager")  # they take a mask of any form
 SCOPES = ("last", "decode", "last+decode")

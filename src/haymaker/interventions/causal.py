@@ -13,17 +13,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from haymaker.canary import check_architecture
-from haymaker.edits import Patch, Zero
+from haymaker.attention.canary import check_architecture
+from haymaker.attention.edits import Patch, Zero
+from haymaker.attention.recording import record
+from haymaker.attention.targets import HeadLike, as_heads
+from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branches import SCOPES, Branch, Trunk
 from haymaker.interventions.ready import check_fits, check_pair, check_ready
 from haymaker.interventions.relayed import Relay
-from haymaker.memory import memory_of
 from haymaker.models.load import LanguageModel
-from haymaker.recording import record
+from haymaker.models.memory import memory_of
 from haymaker.records import Encoded, Example, Head
-from haymaker.scores import HeadScores
-from haymaker.targets import HeadLike, as_heads
 from haymaker.tokens import encode_many
 
 Progress = Callable[[int], Any]  # told how many examples were finished since it was last called

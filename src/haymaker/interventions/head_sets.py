@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from haymaker.errors import ConfigError
+from haymaker.heads.scores import HeadScores
 from haymaker.randomness import keyed
 from haymaker.records import Head
-from haymaker.scores import HeadScores
 
 
 def random_heads(

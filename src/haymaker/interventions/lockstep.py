@@ -9,10 +9,10 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
-from haymaker.edits import Patch, edit
+from haymaker.attention.edits import Patch, edit
+from haymaker.attention.recording import record
 from haymaker.interventions.adapters import Shared, rows_as
 from haymaker.models.handshake import base_of
-from haymaker.recording import record
 from haymaker.records import Head
 
 

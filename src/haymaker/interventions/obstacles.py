@@ -8,7 +8,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from haymaker.attention import decoder_of, open_tools
+from haymaker.attention.hook import decoder_of, open_tools
 from haymaker.models.extend import positions_of
 from haymaker.models.handshake import base_name
 from haymaker.models.load import LanguageModel

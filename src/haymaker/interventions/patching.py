@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.errors import ModelError
-from haymaker.generate import MEMORY_ADVICE, TOKENS_AT_ONCE, decode_group, groups, refuse_long
+from haymaker.evaluation.predictions import HEADLINE, Evaluation, Progress, answer_and_judge, judge
+from haymaker.heads.scores import HeadScores
 from haymaker.interventions.adapters import Shared, one_model
 from haymaker.interventions.head_sets import identity_sets, patching_sets
 from haymaker.interventions.lockstep import OneBatch, TwoModels
 from haymaker.interventions.obstacles import obstacle
 from haymaker.interventions.ready import check_pair, check_ready
 from haymaker.interventions.tables import row_of
-from haymaker.memory import memory_of
+from haymaker.models.generation import MEMORY_ADVICE, TOKENS_AT_ONCE, decode_group, groups, refuse_long
 from haymaker.models.load import LanguageModel
-from haymaker.predictions import HEADLINE, Evaluation, Progress, answer_and_judge, judge
+from haymaker.models.memory import memory_of
 from haymaker.records import Encoded, Example, Head
-from haymaker.scores import HeadScores
-from haymaker.targets import HeadLike, as_heads
 from haymaker.tokens import encode_many
 
 Mode = Literal["one batch", "two models"]

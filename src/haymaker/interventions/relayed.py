@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from haymaker.attention import decoder_of
-from haymaker.canary import check_architecture
-from haymaker.edits import Edit, edit
+from haymaker.attention.canary import check_architecture
+from haymaker.attention.edits import Edit, edit
+from haymaker.attention.hook import decoder_of
 from haymaker.records import Encoded
 
 

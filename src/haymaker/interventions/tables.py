@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from haymaker.evaluation.predictions import Evaluation
 from haymaker.interventions.head_sets import HeadSet
-from haymaker.predictions import Evaluation
 from haymaker.stats import bootstrap_mean
 
 

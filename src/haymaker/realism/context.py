@@ -5,12 +5,12 @@ from functools import lru_cache
 from itertools import count
 from random import Random
 
+from haymaker.drafts import Document, Pattern
 from haymaker.miniature.grammar import PADDING
 from haymaker.miniature.world import FILLER, World
 from haymaker.randomness import shuffle
-from haymaker.realism.concept import Symbols
+from haymaker.realism.wording import Symbols
 from haymaker.records import Segment
-from haymaker.tasks.base import Document, Pattern
 
 PASSAGES = 8_192  # distinct passages of one world; about 200,000 tokens
 DIGITS = "[0-9]"

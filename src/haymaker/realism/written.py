@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from haymaker.errors import DataError
-from haymaker.tasks.answers import Range, answer_ranges
-from haymaker.tasks.files import read_jsonl, required, texts_of
+from haymaker.files import read_jsonl, required, texts_of
+from haymaker.realism.answers import Range, answer_ranges
 
 UNWRITTEN = "the writer gave no text for it"
 

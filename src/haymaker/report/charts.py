@@ -5,7 +5,7 @@ from math import log2
 
 from markupsafe import Markup
 
-from haymaker.report.estimate import Estimate, Number, known, two_decimals
+from haymaker.report.estimate import Estimate, Number, known, listed, questions, two_decimals
 from haymaker.report.findings import correlation, too_few
 from haymaker.report.svg import (
     HEIGHT,
@@ -20,7 +20,6 @@ from haymaker.report.svg import (
     spread_out,
 )
 from haymaker.report.tables import Row, Tables, at_main_length, in_order, kind, of_test, select
-from haymaker.report.verdicts import listed, questions
 
 F1_TICKS = (0, 0.2, 0.4, 0.6, 0.8, 1)
 TOP, BOTTOM, LEFT, END = 26.0, HEIGHT - 40, 40.0, 76.0  # END: room for names at the ends of lines

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb, isfinite, sqrt
-from typing import Any
+from typing import Any, Literal
+
+from haymaker.report.tables import Row
 
 Number = int | float  # rows come from JSON, where 1.0 may be written 1
 JOIN = "\u00a0"  # a space at which no line breaks: an interval stays in one piece
@@ -79,3 +81,39 @@ def overlap_chance(total: int, first: int, second: int, shared: int) -> float:
         comb(first, common) * comb(total - first, second - common) for common in range(shared, min(first, second) + 1)
     )
     return ways / comb(total, second)
+
+
+# ---- What a finding is, and the phrases that findings share. Pure.
+
+Verdict = Literal["shows", "does not show", "cannot be told"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A pattern of the paper, whether it shows in these rows, the numbers in a sentence, and the rule applied."""
+
+    pattern: str
+    verdict: Verdict
+    sentence: str
+    rule: str
+
+
+def decide(shows: bool, fails: bool) -> Verdict:
+    return "shows" if shows else "does not show" if fails else "cannot be told"
+
+
+def listed(names: list[str]) -> str:
+    """a, b and c"""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def from_to(values: list[Number], sign: str = "") -> str:
+    low, high = two_decimals(min(values), sign), two_decimals(max(values), sign)
+    return low if low == high else f"{low} to {high}"
+
+
+def questions(rows: list[Row]) -> str:
+    """n = 200 questions, or the range of it."""
+    counts = sorted({row["n"] for row in rows})
+    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"n{JOIN}={JOIN}{number} questions"

@@ -6,15 +6,26 @@ Finding, so the page can print it. Here: training and heads; `causal.py` judges 
 
 from collections.abc import Callable
 
-from haymaker.report.causal import (
+from haymaker.report.estimate import (
+    JOIN,
+    Estimate,
+    Finding,
+    Number,
+    decide,
+    from_to,
+    known,
+    listed,
+    overlap_chance,
+    questions,
+    two_decimals,
+)
+from haymaker.report.interventions import (
     identity_changes_nothing,
     intersection_helps,
     masking_random_does_not,
     masking_retrieval_hurts,
 )
-from haymaker.report.estimate import JOIN, Estimate, Number, known, overlap_chance, two_decimals
 from haymaker.report.tables import SYNTHETIC, Row, Tables, at_main_length, in_order, select
-from haymaker.report.verdicts import Finding, decide, from_to, listed, questions
 
 SURE = 0.05  # p-values below this count
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from haymaker.report.charts import Figure
-from haymaker.report.estimate import Estimate, Number, known, two_decimals
+from haymaker.report.estimate import Estimate, Number, known, questions, two_decimals
 from haymaker.report.svg import element
 from haymaker.report.tables import Row, Tables, in_order, select
-from haymaker.report.verdicts import questions
 
 SHADES = 9  # steps of colour above zero; the style sheet has as many
 

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from haymaker.report.causal import change_of, is_paired
 from haymaker.report.charts import Figure
-from haymaker.report.estimate import Estimate, Number, known, two_decimals
+from haymaker.report.estimate import Estimate, Number, known, listed, questions, two_decimals
+from haymaker.report.interventions import change_of, is_paired
 from haymaker.report.svg import Scale, compact, element, round_ticks, tick_text
 from haymaker.report.tables import MEANING, Row, Tables, at_main_length, in_order, kind, select
-from haymaker.report.verdicts import listed, questions
 
 SETS = {
     "identity": "its own",

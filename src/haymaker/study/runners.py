@@ -19,9 +19,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from haymaker.errors import HaymakerError, Interrupted, StudyError
 from haymaker.study.cell import Cell
-from haymaker.study.contents import tree_digest
 from haymaker.study.lease import lease, writer
-from haymaker.study.store import Manifest, Store
+from haymaker.study.store import Manifest, Store, tree_digest
 
 UNFORESEEN_CHARACTERS = 300  # of an unforeseen error's text; the traceback has the rest
 

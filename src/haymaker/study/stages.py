@@ -15,7 +15,7 @@ from haymaker.study.cell import Stage
 from haymaker.study.rows import write_rows
 
 if TYPE_CHECKING:
-    from haymaker.dataset import Dataset
+    from haymaker.data.dataset import Dataset
     from haymaker.models.load import LanguageModel
 
 Inputs = Mapping[str, Path]
@@ -78,7 +78,7 @@ def model_of(inputs: Inputs, extend: Extend | None = None, role: str = "adapter"
 
 def rows_of(inputs: Inputs, rows: int | None) -> "Dataset":
     """The first rows of the input dataset."""
-    from haymaker.dataset import load_dataset
+    from haymaker.data.dataset import load_dataset
 
     dataset = load_dataset(inputs["data"])
     return dataset if rows is None else dataset[:rows]
@@ -86,7 +86,7 @@ def rows_of(inputs: Inputs, rows: int | None) -> "Dataset":
 
 def build_data(params: Recipe, inputs: Inputs, output: Path) -> None:
     """recipe -> dataset folder."""
-    from haymaker.build import build
+    from haymaker.data.builder import build
     from haymaker.models.load import read_tokenizer
     from haymaker.study.outside import model_folder
 
@@ -98,7 +98,7 @@ def build_data(params: Recipe, inputs: Inputs, output: Path) -> None:
 def train_adapter(params: TrainParams, inputs: Inputs, output: Path) -> None:
     """dataset -> adapter folder."""
     from haymaker.models.load import load_model
-    from haymaker.train import train
+    from haymaker.training.loop import train
 
     # A model of its own: training writes into it.
     lm = load_model(str(inputs["model"]), extend=params.extend)
@@ -108,7 +108,7 @@ def train_adapter(params: TrainParams, inputs: Inputs, output: Path) -> None:
 
 def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path) -> None:
     """dataset, adapter -> predictions and one row of F1 and EM."""
-    from haymaker.evaluate import evaluate
+    from haymaker.evaluation.predictions import evaluate
 
     lm = model_of(inputs, params.extend)
     rows = rows_of(inputs, params.rows)
@@ -121,7 +121,7 @@ def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path) -> None
 
 def score_heads(params: HeadsParams, inputs: Inputs, output: Path) -> None:
     """dataset, adapter -> head scores and a row per head."""
-    from haymaker.heads import detect_heads
+    from haymaker.heads.detection import detect_heads
 
     lm, rows = model_of(inputs, params.extend), rows_of(inputs, params.rows)
     with bar("rows scored", len(rows)) as advance:
@@ -141,7 +141,7 @@ def _entries(table: Any) -> list[tuple[tuple[int, int], float]]:
 
 def compare_heads(params: CompareParams, inputs: Inputs, output: Path) -> None:
     """two head scores -> one row of similarities."""
-    from haymaker.scores import HeadScores
+    from haymaker.heads.scores import HeadScores
 
     own, reference = (HeadScores.load(scores_file(inputs[name])) for name in ("heads", "reference"))
     row = {
@@ -164,8 +164,8 @@ def scores_file(path: Path) -> Path:
 
 def ablate_heads(params: AblateParams, inputs: Inputs, output: Path) -> None:
     """dataset, adapter, head scores -> F1 without the top k heads, and without k others of the same layers."""
+    from haymaker.heads.scores import HeadScores
     from haymaker.interventions import ablation_curve
-    from haymaker.scores import HeadScores
 
     lm, rows = model_of(inputs, params.extend), rows_of(inputs, params.rows)
     scores = HeadScores.load(scores_file(inputs["heads"]))
@@ -175,8 +175,8 @@ def ablate_heads(params: AblateParams, inputs: Inputs, output: Path) -> None:
 
 def patch_heads(params: PatchParams, inputs: Inputs, output: Path) -> None:
     """dataset, two adapters, their head scores -> F1 of the recipient with heads of the donor in place of its own."""
+    from haymaker.heads.scores import HeadScores
     from haymaker.interventions import patching_table
-    from haymaker.scores import HeadScores
 
     rows = rows_of(inputs, params.rows)
     donor, recipient = (model_of(inputs, role=role) for role in ("donor", "recipient"))

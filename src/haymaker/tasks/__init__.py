@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from haymaker.config import Recipe, TaskName
+from haymaker.drafts import Task
+from haymaker.drafts import judge as judge_by
 from haymaker.errors import ConfigError
 from haymaker.records import Example
-from haymaker.tasks.base import Task
-from haymaker.tasks.base import judge as judge_by
 
 if TYPE_CHECKING:  # realism.written reads answers, of this package
     from haymaker.realism.written import Asked

@@ -5,14 +5,14 @@ from functools import partial
 from typing import Any
 
 from haymaker.config import Recipe
+from haymaker.drafts import Document, Draft
 from haymaker.errors import ConfigError
 from haymaker.miniature.grammar import RELATIONS
 from haymaker.miniature.world import BY_NAME, Fact, World
 from haymaker.realism import AXES
-from haymaker.realism.concept import Draw, Numbers, Prose, Wording, world_draw
 from haymaker.realism.context import closing_dictionaries, dictionaries, fine_dictionaries, padding, passages
 from haymaker.realism.placeholders import template_relation as template_relation
-from haymaker.tasks.base import Document, Draft
+from haymaker.realism.wording import Draw, Numbers, Prose, Wording, world_draw
 
 LIMITED = ("birthplace", "author", "founder", "spouse")  # of the world's real-limited, unless the recipe names its own
 TRIES = 1_000

@@ -7,13 +7,12 @@ from functools import partial
 from typing import Any
 
 from haymaker.config import Recipe
+from haymaker.drafts import Alternatives, Draft, Drafts, Style
 from haymaker.errors import ConfigError
-from haymaker.folders.folder import file_digest
+from haymaker.files import file_digest, in_split, sift
 from haymaker.realism import AXES
 from haymaker.realism.placeholders import relation_of
 from haymaker.realism.written import Asked, Written, with_texts
-from haymaker.tasks.base import Alternatives, Draft, Drafts, Style
-from haymaker.tasks.files import in_split, sift
 from haymaker.tasks.pool import Passage, Pool, document_of, read_pool
 from haymaker.tasks.sources import open_rows
 

@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from haymaker.config import Recipe
+from haymaker.drafts import Document, Draft, Drafts, Pattern, Style, chosen_style
 from haymaker.errors import ConfigError, DataError
+from haymaker.files import in_split, required, sift
 from haymaker.miniature.world import ANSWER, EVIDENCE, FILLER
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism.context import filled
 from haymaker.records import Segment, digest
-from haymaker.tasks.base import Document, Draft, Drafts, Pattern, Style, chosen_style
-from haymaker.tasks.files import in_split, required, sift
 from haymaker.tasks.sources import open_rows
 
 METRICS = ("kv_accuracy",)

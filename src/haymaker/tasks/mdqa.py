@@ -1,8 +1,8 @@
 """Multi-document question answering: one document of many holds the answer (Liu et al. 2024, lost in the middle)."""
 
 from haymaker.config import Recipe
+from haymaker.drafts import Draft, Drafts, Style, chosen_style
 from haymaker.realism.written import Asked
-from haymaker.tasks.base import Draft, Drafts, Style, chosen_style
 from haymaker.tasks.facts import world_facts_draft, world_of
 from haymaker.tasks.file_rows import asked_of, file_drafts
 from haymaker.tasks.mdqa_files import read

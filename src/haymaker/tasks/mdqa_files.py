@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from haymaker.config import Recipe
+from haymaker.drafts import Alternatives, Document
+from haymaker.files import required, texts_of
 from haymaker.miniature.world import ANSWER, EVIDENCE
+from haymaker.realism.answers import answer_ranges, marked, occurrences
 from haymaker.realism.placeholders import LIMITED
 from haymaker.records import digest
-from haymaker.tasks.answers import answer_ranges, marked, occurrences
-from haymaker.tasks.base import Alternatives, Document
 from haymaker.tasks.file_rows import FileRow, FileRows, read_file_rows
-from haymaker.tasks.files import required, texts_of
 from haymaker.tasks.pool import passage_of
 
 

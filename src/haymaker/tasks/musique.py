@@ -1,9 +1,9 @@
 """Questions of two to four hops: each one's evidence stands in another document (Trivedi et al. 2022, MuSiQue)."""
 
 from haymaker.config import Recipe
+from haymaker.drafts import Draft, Drafts, Style, chosen_style
 from haymaker.errors import ConfigError
 from haymaker.realism.written import Asked
-from haymaker.tasks.base import Draft, Drafts, Style, chosen_style
 from haymaker.tasks.facts import world_facts_draft, world_of
 from haymaker.tasks.file_rows import asked_of, file_drafts
 from haymaker.tasks.mdqa import DICTIONARIES, MINIATURE

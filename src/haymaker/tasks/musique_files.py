@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from haymaker.config import Recipe
+from haymaker.drafts import Alternatives, Document
 from haymaker.errors import DataError
+from haymaker.files import required, texts_of
 from haymaker.miniature.world import ANSWER
+from haymaker.realism.answers import answer_ranges, marked
 from haymaker.realism.placeholders import LIMITED_STEPS
 from haymaker.records import Label
-from haymaker.tasks.answers import answer_ranges, marked
-from haymaker.tasks.base import Alternatives, Document
 from haymaker.tasks.file_rows import FileRow, FileRows, read_file_rows
-from haymaker.tasks.files import required, texts_of
 from haymaker.tasks.pool import Passage, passage_of
 
 

@@ -4,13 +4,13 @@ from functools import partial
 from random import Random
 
 from haymaker.config import Recipe
+from haymaker.drafts import Draft, Drafts, Style, chosen_style
 from haymaker.errors import ConfigError
 from haymaker.miniature.grammar import Relation
 from haymaker.miniature.world import Fact, World
 from haymaker.realism import AXES
-from haymaker.realism.concept import Draw, world_draw
 from haymaker.realism.context import passages
-from haymaker.tasks.base import Draft, Drafts, Style, chosen_style
+from haymaker.realism.wording import Draw, world_draw
 from haymaker.tasks.facts import TRIES, Documents, facts_draft, no_name_holds_another, wording_of, world_of
 from haymaker.tasks.pool import Pool, read_pool
 

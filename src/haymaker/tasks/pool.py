@@ -7,13 +7,13 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+from haymaker.drafts import Document
 from haymaker.errors import DataError
+from haymaker.files import read_json, read_jsonl, read_text, required
 from haymaker.miniature.world import FILLER
 from haymaker.randomness import keyed, shuffle
+from haymaker.realism.answers import holds
 from haymaker.records import Segment, digest
-from haymaker.tasks.answers import holds
-from haymaker.tasks.base import Document
-from haymaker.tasks.files import read_json, read_jsonl, read_text, required
 from haymaker.tasks.sources import HubRows, open_rows
 
 CLOSERS = 128  # passages of the pool that may close a row

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from haymaker.errors import ConfigError, DataError
-from haymaker.folders.folder import file_digest
-from haymaker.tasks.files import read_jsonl
+from haymaker.files import file_digest, read_jsonl
 
 HUB_NAME = re.compile(
     r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(?::(?P<config>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?(?:#(?P<split>\w+))?"

@@ -8,14 +8,14 @@ from functools import partial
 from random import Random
 
 from haymaker.config import Recipe
+from haymaker.drafts import Alternatives, Document, Draft, Drafts, Style, chosen_style
 from haymaker.errors import ConfigError
 from haymaker.metrics import citations
 from haymaker.miniature.world import FILLER, Insight, World
 from haymaker.realism import AXES
-from haymaker.realism.concept import Draw, Symbols, digits_for, world_draw
 from haymaker.realism.context import lists, padding_document, stock
+from haymaker.realism.wording import Draw, Symbols, digits_for, world_draw
 from haymaker.records import Example, Label, Segment
-from haymaker.tasks.base import Alternatives, Document, Draft, Drafts, Style, chosen_style
 from haymaker.tasks.facts import world_of
 from haymaker.tasks.summhay_rows import SIZES, closing_lists, file_drafts, fine_lists
 from haymaker.tasks.summhay_rows import asked as asked

@@ -13,14 +13,13 @@ from typing import Any
 
 from haymaker.config import Recipe
 from haymaker.errors import DataError
-from haymaker.folders.folder import file_digest
+from haymaker.files import file_digest, in_split, read_json, required, texts_of
 from haymaker.metrics import normalise
 from haymaker.realism import AXES
 from haymaker.realism.placeholders import QUANTITY
 from haymaker.realism.written import Written, with_texts
 from haymaker.records import digest
 from haymaker.tasks.file_rows import LIMITED_OUT
-from haymaker.tasks.files import in_split, read_json, required, texts_of
 from haymaker.tasks.pool import Passage, Pool, read_pool
 from haymaker.tasks.sources import HubRows, hub_name
 

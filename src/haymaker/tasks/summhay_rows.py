@@ -12,15 +12,15 @@ from itertools import chain
 from random import Random
 
 from haymaker.config import Recipe
+from haymaker.drafts import Alternatives, Document, DocumentRole, Draft, Drafts, Host, Style
 from haymaker.metrics import normalise
 from haymaker.miniature.world import FILLER
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism import AXES
-from haymaker.realism.concept import Draw, Symbols, digits_for
 from haymaker.realism.context import list_document, lists, padding_document
+from haymaker.realism.wording import Draw, Symbols, digits_for
 from haymaker.realism.written import Asked, Written
 from haymaker.records import Label, Segment
-from haymaker.tasks.base import Alternatives, Document, DocumentRole, Draft, Drafts, Host, Style
 from haymaker.tasks.summhay_files import Haystacks, Question, Topic, read, with_written
 
 CHARACTERS_PER_TOKEN = 3.0  # low, so that carriers leave room; the fit itself counts tokens

@@ -13,16 +13,16 @@ from itertools import islice
 from typing import Any
 
 from haymaker.config import Recipe
+from haymaker.drafts import Alternatives, Document, Draft
 from haymaker.miniature.world import Fact, World
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism import AXES
-from haymaker.realism.concept import Draw, Numbers, Prose, Symbols, Told, Wording
+from haymaker.realism.answers import holds
 from haymaker.realism.context import closing_dictionaries, dictionaries, fine_dictionaries
 from haymaker.realism.placeholders import placeholder_chain, placeholder_rivals, template_relation
+from haymaker.realism.wording import Draw, Numbers, Prose, Symbols, Told, Wording
 from haymaker.realism.written import Written
 from haymaker.records import Segment
-from haymaker.tasks.answers import holds
-from haymaker.tasks.base import Alternatives, Document, Draft
 from haymaker.tasks.facts import facts_draft, world_chain, world_rivals
 from haymaker.tasks.file_rows import FileRow, FileRows
 from haymaker.tasks.pool import Passage, document_of

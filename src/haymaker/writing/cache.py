@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from haymaker.errors import ConfigError, DataError
+from haymaker.files import read_jsonl
 from haymaker.records import canonical_json, digest
-from haymaker.tasks.files import read_jsonl
 from haymaker.writing.records import Status
 
 Mode = Literal["normal", "refresh", "offline", "read-only"]

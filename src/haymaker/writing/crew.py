@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from haymaker.errors import HaymakerError, Interrupted
-from haymaker.realism.writer import Failure, Writer
 from haymaker.realism.written import Asked, Written
 from haymaker.writing.client import Client
 from haymaker.writing.limits import Drained
+from haymaker.writing.writer import Failure, Writer
 
 
 async def write_rows(

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from haymaker.realism.answers import occurrences
 from haymaker.realism.written import Asked
-from haymaker.tasks.answers import occurrences
 from haymaker.writing.config import WriterConfig
 from haymaker.writing.records import Model, Request
 

@@ -5,8 +5,8 @@ The cache names answers by these texts: changing a word here means asking, and p
 
 from collections.abc import Sequence
 
-from haymaker.realism.invented import Invented
 from haymaker.realism.placeholders import OTHER
+from haymaker.writing.invented import Invented
 
 NOT_STATED = "NOT STATED"
 

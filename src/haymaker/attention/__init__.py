@@ -1,0 +1,1 @@
+"""Attention while a model runs: the one registered function, and what reads and writes through it."""

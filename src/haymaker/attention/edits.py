@@ -1,0 +1,264 @@
+"""The block that writes edits over head outputs, and the scopes that say when."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from haymaker.attention.canary import Architecture, Site, at_projection, check_architecture, check_heads
+from haymaker.attention.edit_kinds import Edit, Knockout, Mean, Patch, Resample, Uniform, Zero
+from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of, open_tools
+from haymaker.attention.targets import Rows, Target, Where, as_head, as_heads, reach, row_table
+from haymaker.errors import ProbeError
+from haymaker.records import Head
+
+__all__ = ["Edit", "Head", "Knockout", "Mean", "Patch", "Resample", "Uniform", "Zero", "as_head", "as_heads", "edit"]
+
+SCOPES = ("all", "prompt", "last", "decode")
+
+
+@contextmanager
+def edit(
+    model: Any,
+    *edits: Edit,
+    scope: str | Rows = "all",
+    batch_rows: Iterable[int] | None = None,
+    site: Site | None = None,
+    prompt_length: int | Sequence[int] | None = None,
+) -> Iterator["Editing"]:
+    """Writes edits over the outputs of heads in whatever runs inside the block, in this thread, `generate` included.
+
+    scope: when. "all" positions; "prompt", all of the prompt; "last", its last token; "decode", what comes after it;
+        several joined, as "last+decode"; or explicit positions (slots), shared or one list for each batch row.
+    batch_rows: only these rows of the batch; an edit's own `batch_rows` comes first.
+    site: where Zero, Mean, Resample and Patch write: "attention", the output of the attention function, or "o_proj",
+        the input of the output projection. They differ where something stands between (a gate: for Patch and Mean; a
+        sub-norm: for all). By default the first where nothing stands between, else the second, which equals zeroed
+        columns of o_proj; the block's `site` says which. Knockout and Uniform always act in the attention.
+    prompt_length: slots of the prompt, one number or one for each batch row. Without it, decoding is one token on top
+        of a filled cache and all else is prompt, so give it where a prompt's last chunk is a single token, for "last"
+        in a prompt that comes in chunks, and for generation without a cache.
+
+    Blocks may be nested and combined; the same head in overlapping scopes and batch rows raises ProbeError, as do
+    heads the model lacks, values that do not fit, explicit positions never reached (on exit), and gradient
+    checkpointing while training, which would recompute without the edit. Under autograd nothing is written in place.
+    """
+    decoder, architecture = decoder_of(model), check_architecture(model)
+    rows = None if batch_rows is None else tuple(batch_rows)
+    limited = [one if rows is None or one.batch_rows is not None else replace(one, batch_rows=rows) for one in edits]
+    editing = Editing(decoder, architecture, limited, Scope.parse(scope, prompt_length), site)
+    with attach(editing), editing.at_o_proj():
+        yield editing
+    editing.scope.check_reached()
+
+
+@dataclass(eq=False)
+class Scope:
+    """When edits apply: named parts, or a table of rows [batch or 1, row]; prompt lengths are [batch or 1, 1]."""
+
+    parts: tuple[str, ...]
+    table: Tensor | None = None
+    lengths: Tensor | None = None
+    reached: Tensor | None = None  # which of the table's rows some forward computed
+    prefilled: bool = False
+
+    @classmethod
+    def parse(cls, scope: str | Rows, prompt_length: int | Sequence[int] | None) -> "Scope":
+        lengths = None if prompt_length is None else torch.as_tensor(prompt_length).view(-1, 1)
+        if not isinstance(scope, str):
+            return cls(("rows",), row_table(scope), lengths)
+        parts = tuple(scope.split("+"))
+        if unknown := [part for part in parts if part not in SCOPES]:
+            raise ProbeError(f"expected a scope of {', '.join(SCOPES)}, joined by +, or rows; found {unknown}")
+        return cls(parts, None, lengths)
+
+    def overlaps(self, other: "Scope") -> bool:
+        """Whether both may apply to the same position."""
+        if self.table is not None and other.table is not None:
+            return bool(torch.isin(self.table, other.table).any())
+        named = [set(scope.parts) for scope in (self, other)]
+        apart = all(parts <= {"decode"} for parts in named[:1]) and named[1] <= {"prompt", "last"}
+        return not (apart or (named[1] <= {"decode"} and named[0] <= {"prompt", "last"}))
+
+    def places(self, step: Step) -> list[Where]:
+        """The positions of a forward that are in scope."""
+        found = [getattr(self, f"_{part}")(step) for part in self.parts]
+        self.prefilled |= not step.is_decode
+        return [where for where in found if where is not None]
+
+    def check_reached(self) -> None:
+        """Raises ProbeError for rows of the table that no forward computed, if there was any forward."""
+        if self.table is not None and self.reached is not None and not self.reached.all():
+            missing = self.table[~self.reached].unique().tolist()
+            raise ProbeError(
+                f"rows {missing} were never reached: the edit did nothing there; scope it to what is computed"
+            )
+
+    def _all(self, step: Step) -> Where | None:
+        return Where(step.first, slice(0, step.count))
+
+    def _prompt(self, step: Step) -> Where | None:
+        if self.lengths is None:
+            return None if step.is_decode else self._all(step)
+        return self._compared(step, torch.lt, self.lengths)
+
+    def _decode(self, step: Step) -> Where | None:
+        if self.lengths is None:
+            return self._all(step) if step.is_decode else None
+        return self._compared(step, torch.ge, self.lengths)
+
+    def _compared(self, step: Step, compare: Callable[..., Tensor], lengths: Tensor) -> Where | None:
+        """Slots on one side of the prompt's length."""
+        valid = compare(torch.arange(step.slots.start, step.slots.stop)[None], lengths)
+        if not valid.any():
+            return None
+        if len(valid) == 1:
+            inside = valid[0].nonzero()
+            return Where(step.first, slice(int(inside[0]), int(inside[-1]) + 1))
+        return Where(step.first, torch.arange(step.count)[None], valid)
+
+    def _last(self, step: Step) -> Where | None:
+        if self.lengths is not None:
+            return self._listed(step, self.lengths - 1)
+        if step.is_decode:
+            return None
+        if step.first and self.prefilled:
+            raise ProbeError("a prompt in chunks has no last token until its end is known: give prompt_length")
+        last = torch.tensor([[step.slots.stop - 1]])
+        if step.padding is not None and step.padding.ndim == 2:
+            last = (step.padding[:, : step.slots.stop].cpu() != 0).mul(torch.arange(step.slots.stop)).argmax(1)[:, None]
+        return self._listed(step, last)
+
+    def _listed(self, step: Step, table: Tensor) -> Where | None:
+        found = reach(table, step)
+        return found and Where(step.first, found.slots - step.first, found.reached, torch.full_like(found.slots, -1))
+
+    def _rows(self, step: Step) -> Where | None:
+        assert self.table is not None
+        self.reached = torch.zeros_like(self.table, dtype=torch.bool) if self.reached is None else self.reached
+        found = reach(self.table, step)
+        if found is None:
+            return None
+        self.reached[:, found.columns] |= found.reached
+        return Where(step.first, found.slots - step.first, found.reached, torch.tensor([found.columns]))
+
+
+class Editing(Tool):
+    """An open `edit` block. site: where its values are written; writes: how many layer calls it changed so far."""
+
+    def __init__(
+        self,
+        decoder: PreTrainedModel,
+        architecture: Architecture,
+        edits: Sequence[Edit],
+        scope: Scope,
+        site: Site | None,
+    ) -> None:
+        super().__init__(decoder)
+        self.architecture, self.edits, self.scope = architecture, edits, scope
+        self.site: Site = site or architecture.site
+        self.writes = 0
+        self._pairs: dict[tuple, list[tuple[Edit, Tensor, Tensor, list[int]]]] = {}
+        for one in edits:
+            check_heads(architecture, one.heads)
+            if one.needs_call and site == "o_proj":
+                raise ProbeError(f"{one}: expected site='attention', found 'o_proj', where queries and keys are gone")
+            for head in one.heads:
+                one.check(head, architecture.layers[head.layer].head_dim, self.site)
+        self._check_conflicts()
+
+    def _check_conflicts(self) -> None:
+        others = [
+            (one, tool.scope) for tool in open_tools(self.decoder) if isinstance(tool, Editing) for one in tool.edits
+        ]
+        placed: dict[Head, list[tuple[Edit, Scope]]] = {}
+        for one, scope in [*others, *((one, self.scope) for one in self.edits)]:
+            for head in one.heads:
+                for other, its in placed.get(head, ()):
+                    if scope.overlaps(its) and _share(one.batch_rows, other.batch_rows):
+                        raise ProbeError(f"{head}: {other} and {one} would write the same positions; keep one of them")
+                placed.setdefault(head, []).append((one, scope))
+
+    def begin(self, step: Step) -> None:
+        recomputes = self.decoder.training and torch.is_grad_enabled()
+        if recomputes and any(getattr(module, "gradient_checkpointing", False) for module in self.decoder.modules()):
+            raise ProbeError("gradient checkpointing would recompute without the edit: disable it, or call eval()")
+        step.memo[self] = self.scope.places(step)
+
+    def rewrite_query(self, call: Call) -> Tensor:
+        query = call.query.transpose(1, 2)
+        found = self._write(call.step, call.layer, query, call, lambda one: one.at_query)
+        return call.query if found is query else found.transpose(1, 2)
+
+    def rewrite_output(self, call: Call, output: Float[Tensor, "batch queries heads dim"]) -> Tensor:
+        return self._write(call.step, call.layer, output, call, lambda one: self._is_here(one, "attention"))
+
+    @contextmanager
+    def at_o_proj(self) -> Iterator[None]:
+        """Writes there too, while the block is open, if edits are due there."""
+        layers = {head.layer for one in self.edits if self._is_here(one, "o_proj") for head in one.heads}
+        with at_projection(self.decoder, self.architecture, layers, self._write_at_o_proj, before=True):
+            yield
+
+    def _write_at_o_proj(self, step: Step, layer: int, heads: Tensor) -> Tensor:
+        if self not in step.memo:
+            return heads  # another thread's forward
+        return self._write(step, layer, heads, None, lambda one: self._is_here(one, "o_proj"))
+
+    def _is_here(self, one: Edit, site: Site) -> bool:
+        return not one.at_query and site == ("attention" if one.needs_call else self.site)
+
+    def _write(
+        self, step: Step, layer: int, output: Tensor, call: Call | None, wanted: Callable[[Edit], bool]
+    ) -> Tensor:
+        """Computes what is due from `output` [batch, query, head, dim] as it came, then writes it."""
+        targets = self._targets(step, layer, output, call, wanted)
+        values = [one.compute(target) for one, target in targets]
+        if not targets:
+            return output
+        if targets[0][0].at_query or (torch.is_grad_enabled() and output.requires_grad):
+            output = output.clone()  # queries may be views of more; autograd needs outputs as they were
+        for (_, target), value in zip(targets, values, strict=True):
+            target.write(output, value)
+        self.writes += 1
+        return output
+
+    def _targets(
+        self, step: Step, layer: int, output: Tensor, call: Call | None, wanted: Callable[[Edit], bool]
+    ) -> list[tuple[Edit, Target]]:
+        """The edits that are due in a layer of a forward, and what each of them writes."""
+        places = step.memo[self]
+        pairs = [found for found in self._pairs_of(layer, step.batch, output.device) if places and wanted(found[0])]
+        return [
+            (one, Target(layer, output, rows, heads, where, numbers, call))
+            for one, rows, heads, numbers in pairs
+            for where in places
+        ]
+
+    def _pairs_of(self, layer: int, batch: int, device: torch.device) -> list[tuple[Edit, Tensor, Tensor, list[int]]]:
+        """Per edit of a layer the batch rows and heads to write, pair by pair; stateless edits of a kind as one."""
+        key = (layer, batch, device)
+        if key not in self._pairs:
+            found: dict[Any, tuple[Edit, list[int], list[int]]] = {}
+            for one in self.edits:
+                heads = [head.head for head in one.heads if head.layer == layer]
+                for row in one.recipients(batch) if heads else ():
+                    if not 0 <= row < batch:
+                        raise ProbeError(f"{one}: expected batch rows 0 to {batch - 1}, found {row}")
+                    _, rows, columns = found.setdefault(type(one) if one.stateless else one, (one, [], []))
+                    rows += [row] * len(heads)
+                    columns += heads
+            self._pairs[key] = [
+                (one, torch.tensor(rows, device=device), torch.tensor(columns, device=device), columns)
+                for one, rows, columns in found.values()
+            ]
+        return self._pairs[key]
+
+
+def _share(some: tuple[int, ...] | None, others: tuple[int, ...] | None) -> bool:
+    return some is None or others is None or bool(set(some) & set(others))

@@ -1,0 +1,351 @@
+"""The one attention function Haymaker registers with transformers.
+
+    attach     a decoder's config names `haymaker:<backend>` while a `with` block is open, and is restored after it
+    attend     that function: the output comes from the model's own backend, looked up by name at call time;
+               the tools of the open blocks (probe, edit, record) may read the call and rewrite its output
+
+State lives in context variables, so two threads do not mix and `generate` needs nothing passed to it. A thread started
+inside a block starts without it.
+"""
+
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
+from transformers.masking_utils import causal_mask_function
+
+from haymaker.errors import ProbeError
+
+PREFIX = "haymaker:"
+
+
+Sees = Callable[[Any, Any, Any, Any], Any]  # (batch, head, query slot, key slot) -> whether the query sees the key
+
+PLAIN_BACKENDS = ("sdpa", "eager", "flex_attention")  # their mask says all: windows and packed sequences too
+
+
+class Tool:
+    """What an open `with` block wants from the attention calls of one decoder. Override what is needed."""
+
+    def __init__(self, decoder: PreTrainedModel) -> None:
+        self.decoder = decoder
+
+    def begin(self, step: "Step") -> None:
+        """Before a forward of the decoder."""
+
+    def rewrite_mask(self, sees: Sees) -> Sees:
+        """Which keys a query sees, where the backend takes a mask that says so; another function is never skipped."""
+        return sees
+
+    def rewrite_query(self, call: "Call") -> Tensor:
+        """The queries [batch, head, query, head_dim] that the backend gets."""
+        return call.query
+
+    def rewrite_output(self, call: "Call", output: Tensor) -> Tensor:
+        """The head outputs [batch, query, head, head_dim] that the model gets."""
+        return output
+
+    def observe(self, call: "Call", output: Tensor) -> None:
+        """Read a call, with the output that the model gets."""
+
+
+@dataclass(eq=False)
+class Step:
+    """One forward of a decoder: which slots its queries hold, and what each layer's keys cover."""
+
+    decoder: PreTrainedModel
+    tools: tuple[Tool, ...]
+    batch: int
+    first: int  # slot of the first query
+    count: int  # queries
+    keys: list[tuple[int, int] | None]  # per layer: number of keys, slot of the first; None for linear attention
+    padding: Tensor | None = None  # the caller's mask, as given
+    memo: dict[Any, Any] = field(default_factory=dict)  # what tools compute once for all layers
+
+    @property
+    def is_decode(self) -> bool:
+        """One token on top of a filled cache."""
+        return self.count == 1 and self.first > 0
+
+    @property
+    def slots(self) -> range:
+        return range(self.first, self.first + self.count)
+
+
+@dataclass(eq=False)
+class Call:
+    """One layer's attention call: query [batch, head, query, dim], key and value [batch, kv_head, key, dim]."""
+
+    step: Step
+    module: nn.Module
+    backend: str
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Any  # None, bool or additive [batch, 1 or head, query, key], padding [batch, key], or a BlockMask
+    layer: int
+    scaling: float
+    softcap: float | None
+    sinks: Tensor | None
+    window: int | None
+    causal: bool
+    dropout: float
+    position_ids: Tensor | None
+
+    @property
+    def first_key(self) -> int:
+        """Slot of key 0."""
+        geometry = self.step.keys[self.layer]
+        assert geometry is not None  # else there was no call
+        return geometry[1]
+
+    def for_heads(self, heads: list[int], kv_head: int) -> "Call":
+        """The same call for some query heads of one KV head."""
+        mask = self.mask
+        if isinstance(mask, Tensor) and mask.ndim == 4 and mask.shape[1] > 1:
+            mask = mask[:, heads]
+        one = slice(kv_head, kv_head + 1)
+        return replace(
+            self, query=self.query[:, heads], key=self.key[:, one], value=self.value[:, one], mask=mask,
+            sinks=None if self.sinks is None else self.sinks[heads],
+        )  # fmt: skip
+
+
+# ---- what holds the tools of open blocks, and the function that calls them
+
+_TOOLS: ContextVar[tuple[Tool, ...]] = ContextVar("haymaker_tools", default=())
+_STEP: ContextVar[Step | None] = ContextVar("haymaker_step", default=None)
+OVERRIDE: ContextVar[str | None] = ContextVar("haymaker_backend", default=None)  # the canary's view of eager
+
+
+def current_step(decoder: PreTrainedModel) -> Step | None:
+    """The forward of `decoder` that is running in this thread inside an open block."""
+    step = _STEP.get()
+    return step if step is not None and step.decoder is decoder else None
+
+
+def open_tools(decoder: PreTrainedModel) -> tuple[Tool, ...]:
+    """The tools that this thread's open blocks hold on `decoder`, outermost first."""
+    return tuple(tool for tool in _TOOLS.get() if tool.decoder is decoder)
+
+
+# --- the registered functions ---------------------------------------------------------------------------------------
+
+
+def attend(
+    backend: str, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **options: Any
+) -> Any:
+    """transformers' attention function: (output [batch, query, head, head_dim], weights or None) of `backend`."""
+    backend = OVERRIDE.get() or backend
+    step = _STEP.get()
+    if step is None:
+        return delegate(backend, module)(module, query, key, value, mask, **options)
+    call = describe(step, backend, module, query, key, value, mask, options)
+    for tool in step.tools:
+        call.query = tool.rewrite_query(call)
+    output, weights = delegate(backend, module)(module, call.query, key, value, mask, **options)
+    for tool in step.tools:
+        output = tool.rewrite_output(call, output)
+    step.memo["weights"] = weights
+    for tool in step.tools:
+        tool.observe(call, output)
+    return output, weights
+
+
+def build_mask(backend: str, *args: Any, **options: Any) -> Any:
+    """transformers' mask function: the mask that `backend` expects (without one, masks silently become None)."""
+    step = _STEP.get()
+    sees = given = options.get("mask_function", causal_mask_function)
+    for tool in step.tools if step is not None else ():
+        sees = tool.rewrite_mask(sees)
+    if sees is not given:
+        options |= {"mask_function": sees, "allow_is_causal_skip": False}
+    return AttentionMaskInterface()[OVERRIDE.get() or backend](*args, **options)
+
+
+def register(backend: str) -> str:
+    """Names our two functions for `backend`; returns the name. The entries stay, and do nothing outside a block."""
+    name = PREFIX + backend
+    AttentionInterface.register(name, partial(attend, backend))
+    if backend in AttentionMaskInterface():
+        AttentionMaskInterface.register(name, partial(build_mask, backend))
+    return name
+
+
+@cache
+def modeling_file(kind: type[nn.Module]) -> dict[str, Any]:
+    """The names of the file that defines an attention class or the class it derives from (FSDP makes subclasses)."""
+    files = [vars(sys.modules[base.__module__]) for base in kind.__mro__ if base.__module__ in sys.modules]
+    return next((names for names in files if "eager_attention_forward" in names), files[0])
+
+
+def delegate(backend: str, module: nn.Module) -> Callable[..., Any]:
+    """The model's own function for `backend`: what transformers would have called. Looked up anew at every call."""
+    names = modeling_file(type(module))
+    interface: Any = names.get("ALL_ATTENTION_FUNCTIONS") or AttentionInterface()
+    function = interface.get_interface(backend, names.get("eager_attention_forward"))
+    if function is None:
+        raise ProbeError(
+            f"expected an `eager_attention_forward` beside {type(module).__name__}, found none: "
+            "load the model with another attn_implementation"
+        )
+    if backend in PLAIN_BACKENDS:
+        return function
+    # flash functions read the name of their kernel from the module's config, where ours stands now
+    return lambda module, *args, **options: function(_Stand(module, backend), *args, **options)
+
+
+class _Stand:
+    """An object, seen with its backend's own name in the config."""
+
+    def __init__(self, real: Any, backend: str) -> None:
+        self._real, self._backend = real, backend
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "config":
+            return _Stand(self._real.config, self._backend)
+        return self._backend if name == "_attn_implementation" else getattr(self._real, name)
+
+
+def describe(
+    step: Step, backend: str, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, options: dict
+) -> Call:
+    """A call with its geometry checked against what the cache promised."""
+    layer = getattr(module, "layer_idx", len(step.keys))
+    geometry = step.keys[layer] if layer < len(step.keys) else None
+    if geometry is None or query.shape[2] != step.count or key.shape[2] != geometry[0]:
+        raise ProbeError(
+            f"{type(module).__name__}, layer {layer}: expected {step.count} queries and "
+            f"{geometry and geometry[0]} keys from the cache, found {query.shape[2]} and {key.shape[2]}; "
+            "Haymaker cannot tell which positions these are (shared or sliced keys are not supported)"
+        )
+    if torch.compiler.is_compiling():
+        raise ProbeError("expected a plain forward, found torch.compile: set disable_compile=True for generate")
+    scaling, causal = options.get("scaling"), options.get("is_causal")
+    return Call(
+        step, module, backend, query, key, value, mask, layer,
+        scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
+        softcap=options.get("softcap"),
+        sinks=options.get("s_aux"),
+        # the other backends carry the window in their mask, and ignore this argument
+        window=None if backend in PLAIN_BACKENDS else options.get("sliding_window"),
+        causal=(getattr(module, "is_causal", True) if causal is None else causal) and backend != "eager",
+        dropout=options.get("dropout") or 0.0,
+        position_ids=options.get("position_ids"),
+    )  # fmt: skip
+
+
+# --- attaching to a model -------------------------------------------------------------------------------------------
+
+
+def decoder_of(model: Any) -> PreTrainedModel:
+    """The stack of layers inside any Hugging Face decoder; a PeftModel or LanguageModel is unwrapped.
+
+    Raises ProbeError for what is not one: an encoder-decoder, a compiled model, a model of another library.
+    """
+    if not isinstance(model, nn.Module):
+        model = getattr(model, "model", model)
+    if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
+        model = cast(Any, model).get_base_model()
+    if not isinstance(model, PreTrainedModel):
+        raise ProbeError(f"expected a transformers decoder, found {type(model).__name__}: pass the model itself")
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise ProbeError(f"expected a decoder, found the encoder-decoder {type(model).__name__}")
+    return cast(PreTrainedModel, model.get_decoder())
+
+
+class Attachment:
+    """A decoder whose configs name our function and whose forward tells us its slots; shared by all open blocks."""
+
+    def __init__(self, decoder: PreTrainedModel) -> None:
+        found = [getattr(module, "config", None) for module in decoder.modules()]
+        configs = {id(config): config for config in found if isinstance(config, PreTrainedConfig)}
+        self.count = 0
+        self.originals = [(config, config._attn_implementation) for config in configs.values()]
+        for config, backend in self.originals:
+            config._attn_implementation_internal = register(backend or "eager")
+        self.hooks = [
+            decoder.register_forward_pre_hook(_begin_step, with_kwargs=True),
+            decoder.register_forward_hook(_end_step, always_call=True),
+        ]
+
+    def undo(self) -> None:
+        for config, backend in self.originals:
+            if str(config._attn_implementation).startswith(PREFIX):
+                config._attn_implementation_internal = backend
+        for hook in self.hooks:
+            hook.remove()
+
+
+_LOCK = threading.RLock()
+_ATTACHED: dict[PreTrainedModel, Attachment] = {}
+
+
+def backend_of(decoder: PreTrainedModel) -> str:
+    """The attention implementation that the model was loaded with, also inside a block."""
+    return str(decoder.config._attn_implementation or "eager").removeprefix(PREFIX)
+
+
+@contextmanager
+def attach(*tools: Tool) -> Iterator[None]:
+    """Lets tools take part in the attention calls of their decoder, in this thread, until the block ends."""
+    decoder = tools[0].decoder
+    with _LOCK:
+        attachment = _ATTACHED.get(decoder) or _ATTACHED.setdefault(decoder, Attachment(decoder))
+        attachment.count += 1
+    token = _TOOLS.set((*_TOOLS.get(), *tools))
+    try:
+        yield
+    finally:
+        _TOOLS.reset(token)
+        with _LOCK:
+            attachment.count -= 1
+            if not attachment.count:
+                _ATTACHED.pop(decoder).undo()
+
+
+def _begin_step(decoder: PreTrainedModel, args: tuple, kwargs: dict[str, Any]) -> None:
+    tools = open_tools(decoder)
+    if not tools:
+        _STEP.set(None)
+        return
+    given = dict(zip(parameter_names(type(decoder)), args, strict=False)) | kwargs
+    tokens: Tensor = given["inputs_embeds"] if given.get("input_ids") is None else given["input_ids"]
+    batch, count = tokens.shape[:2]
+    first, keys = key_geometry(given.get("past_key_values"), count, decoder.config.num_hidden_layers)
+    step = Step(decoder, tools, batch, first, count, keys, given.get("attention_mask"))
+    for tool in tools:
+        tool.begin(step)
+    _STEP.set(step)
+
+
+def _end_step(*_: Any) -> None:
+    _STEP.set(None)
+
+
+@cache
+def parameter_names(kind: type[nn.Module]) -> list[str]:
+    return list(inspect.signature(kind.forward).parameters)[1:]
+
+
+def key_geometry(cache: Any, count: int, layers: int) -> tuple[int, list[tuple[int, int] | None]]:
+    """Slot of the first query; per layer the number of keys and the slot of the first, as the cache will give them."""
+    if cache is None:
+        return 0, [(count, 0)] * layers
+    return int(cache.get_query_offset()), [_layer_keys(cache, count, layer) for layer in range(layers)]
+
+
+def _layer_keys(cache: Any, count: int, layer: int) -> tuple[int, int] | None:
+    try:
+        return cache.get_mask_sizes(count, layer)
+    except ValueError:  # a linear-attention layer keeps no keys
+        return None

@@ -1,0 +1,252 @@
+"""Read a few rows of every head's attention while a model runs, at almost no cost and without changing its output."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from haymaker.attention.canary import Architecture, check_architecture
+from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of
+from haymaker.attention.rows import (
+    Sight,
+    highest,
+    mask_bytes,
+    scores,
+    sight_of,
+    softmax_with_sinks,
+    take_rows,
+    weighted,
+)
+from haymaker.attention.seen import Part, Parts, Seen
+from haymaker.attention.targets import Reach, Rows, reach, row_table
+from haymaker.errors import ProbeError
+from haymaker.records import Span
+
+
+@contextmanager
+def probe(
+    model: Any,
+    rows: Rows,
+    spans: Mapping[str, Any] | None = None,
+    topk: int = 1,
+    *,
+    values: bool = False,
+    layers: Iterable[int] | None = None,
+    memory_budget_bytes: int = 2**30,
+) -> Iterator[Seen]:
+    """Reads the attention of `rows` in every layer and head of what runs inside the block, in this thread.
+
+    rows: token positions of the queries to read, or a list of them for each batch row (same count). Position p is the
+        row that predicts the token at p + 1. Positions are slots, indices into the padded sequence: with left padding
+        the first real token is not at 0. They may be reached in a prefill, in chunks of one, or while decoding, also
+        inside `generate`, where positions beyond the prompt are those of generated tokens fed back.
+        A row reached again (a second forward in the block) is overwritten.
+    spans: names of token spans: a Span, a list of them (their union), or such a list for each batch row.
+    topk: how many of the most attended keys to keep; ties go to the lowest position.
+    values: also keep what each span writes, sum of p_j v_j over its keys, and the whole head output of the rows.
+    layers: read only these.
+    memory_budget_bytes: bound on the scores (fp32, turned into probabilities in place) and the mask of the rows that
+        are worked on at once, in all batch rows and heads of a layer.
+
+    Yields a Seen, to be read after the forward; on exit its results move to the CPU, once. Logits are bit-identical
+    with and without a probe. Raises ProbeError for rows, spans or layers that cannot be, an architecture that fails
+    the canary, or attention dropout.
+    """
+    decoder = decoder_of(model)
+    architecture = check_architecture(model)
+    seen = Seen(row_table(rows), _spans(spans or {}), architecture, decoder.config.num_hidden_layers)
+    if topk < 1:
+        raise ProbeError(f"expected topk of 1 or more, found {topk}")
+    wanted = _layers(layers, architecture)
+    try:
+        with attach(_Probe(decoder, seen, topk, values, wanted, memory_budget_bytes)):
+            yield seen
+    finally:
+        seen.freeze()
+
+
+def _layers(layers: Iterable[int] | None, architecture: Architecture) -> frozenset[int]:
+    wanted = frozenset(architecture.layers if layers is None else layers)
+    if missing := sorted(wanted - set(architecture.layers)):
+        raise ProbeError(
+            f"{architecture.name}: expected layers with attention, {sorted(architecture.layers)}, found {missing}"
+        )
+    return wanted
+
+
+def _spans(spans: Mapping[str, Any]) -> dict[str, Parts]:
+    """Each name's spans as disjoint parts: one list for the whole batch, or one for each of its rows."""
+    found: dict[str, Parts] = {}
+    for name, value in spans.items():
+        listed: list[Any] = [value] if isinstance(value, Span) else [*value]
+        nested = listed and all(isinstance(item, Sequence) for item in listed)
+        found[name] = [_union(name, list(item)) for item in listed] if nested else [_union(name, listed)]
+    return found
+
+
+def _union(name: str, spans: list[Any]) -> list[tuple[int, int]]:
+    if not spans or not all(isinstance(span, Span) for span in spans):
+        raise ProbeError(f"span {name!r}: expected a Span, Spans or a list of them per batch row, found {spans}")
+    merged: list[tuple[int, int]] = []
+    for span in sorted(spans):
+        if merged and span.start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], span.stop))
+        else:
+            merged.append((span.start, span.stop))
+    return merged
+
+
+class _Probe(Tool):
+    """Reduces chosen rows of each call on the spot, and writes the results into a Seen."""
+
+    def __init__(
+        self, decoder: PreTrainedModel, seen: Seen, topk: int, values: bool, layers: frozenset[int], budget: int
+    ) -> None:
+        super().__init__(decoder)
+        self.seen, self.topk, self.values, self.layers, self.budget = seen, topk, values, layers, budget
+
+    def begin(self, step: Step) -> None:
+        for name, parts in self.seen.spans.items():
+            if len(parts) not in (1, step.batch):
+                raise ProbeError(
+                    f"span {name!r}: expected one list for each of {step.batch} batch rows, found {len(parts)}"
+                )
+        self.seen.length = max(self.seen.length, step.slots.stop)
+        step.memo[self] = reach(self.seen.rows, step)
+
+    @torch.no_grad()
+    def observe(self, call: Call, output: Float[Tensor, "batch queries heads dim"]) -> None:
+        plan = call.step.memo[self]
+        if plan is None or call.layer not in self.layers:
+            return
+        if call.dropout:
+            raise ProbeError(f"expected no attention dropout, found {call.dropout}: call model.eval() first")
+        size = self._rows_at_once(call)
+        if size >= len(plan.columns):
+            self._read(call, plan, self._shared(call, plan), output)
+            return
+        for start in range(0, len(plan.columns), size):
+            part = plan.part(slice(start, start + size))
+            self._read(call, part, self._look(call, part), output)
+
+    def _rows_at_once(self, call: Call) -> int:
+        batch, heads, keys = call.query.shape[0], call.query.shape[1], call.key.shape[2]
+        needed = batch * keys * (heads * max(4, call.query.element_size()) + mask_bytes(call))
+        if needed > self.budget:
+            raise ProbeError(
+                f"one row needs {needed} bytes for {batch} x {heads} heads x {keys} keys, "
+                f"memory_budget_bytes is {self.budget}: raise it, or use a smaller batch"
+            )
+        return self.budget // needed
+
+    def _shared(self, call: Call, plan: Reach) -> "_Look":
+        """Layers of one forward with the same mask see the same."""
+        key = (self, id(call.mask), call.key.shape[2], call.first_key, call.window, call.query.device)
+        if key not in call.step.memo:
+            call.step.memo[key] = self._look(call, plan), call.mask  # holding the mask keeps its id its own
+        return call.step.memo[key][0]
+
+    def _look(self, call: Call, plan: Reach) -> "_Look":
+        sight = sight_of(call, plan.slots)
+        visible = _each_span(self.seen.spans, partial(_sees, call, sight, len(plan.columns)))
+        return _Look(sight, visible, visible is not None and bool(visible.all()))
+
+    def _read(self, call: Call, plan: Reach, look: "_Look", output: Tensor) -> None:
+        self.seen.store(call.layer, plan.columns, plan.reached, self._reduce(call, plan, look, output))
+
+    def _reduce(self, call: Call, plan: Reach, look: "_Look", output: Tensor) -> dict[str, Tensor]:
+        """The results for the rows of a plan, each [batch, head, row, ...]."""
+        score = scores(call, plan.slots, look.sight)
+        position = top_positions(score, self.topk)
+        weights, lse = softmax_with_sinks(score, call.sinks, in_place=True)
+        exists = position >= 0
+        result = {
+            "top_position": torch.where(exists, position + call.first_key, -1),
+            "top_probability": torch.where(exists, weights.gather(-1, position.clamp(min=0)), 0.0),
+            "lse": lse,
+            "sink": torch.zeros_like(lse) if call.sinks is None else (call.sinks[None, :, None] - lse).exp(),
+        }
+        result |= self._of_spans(call, weights, look)
+        if self.values:
+            local = (plan.slots - call.step.first).to(output.device)
+            result["output"] = take_rows(output.transpose(1, 2), local).to(lse.dtype)
+        return result
+
+    def _of_spans(self, call: Call, weights: Tensor, look: "_Look") -> dict[str, Tensor]:
+        found = _each_span(self.seen.spans, partial(_mass, call, weights))
+        if found is None or look.visible is None:
+            return {}
+        result = {"mass": found if look.everything else torch.where(look.visible, found, torch.nan)}
+        result["visible"] = look.visible.expand_as(found).contiguous()  # its own memory: rows are written later
+        if self.values and (value := _each_span(self.seen.spans, partial(_value, call, weights), dim=3)) is not None:
+            result["value"] = value
+        return result
+
+
+@dataclass(eq=False)
+class _Look:
+    """What rows see of the keys, and of each span: visible [batch, head, row, span]."""
+
+    sight: Sight
+    visible: Bool[Tensor, "#batch #heads rows spans"] | None
+    everything: bool
+
+
+def _each_span(spans: dict[str, Parts], reduce: Callable[[slice, Part], Tensor], dim: int = -1) -> Tensor | None:
+    """reduce(batch rows, parts of a span) for each name, stacked along `dim`."""
+    whole = slice(None)
+    found = [
+        reduce(whole, parts[0])
+        if len(parts) == 1
+        else torch.cat([reduce(slice(row, row + 1), part) for row, part in enumerate(parts)])
+        for parts in spans.values()
+    ]
+    return torch.stack(torch.broadcast_tensors(*found), dim=dim) if found else None
+
+
+def _keys(call: Call, start: int, stop: int, count: int) -> slice:
+    """The keys among the first `count` that hold slots [start, stop)."""
+    return slice(max(start - call.first_key, 0), min(max(stop - call.first_key, 0), count))
+
+
+def _sees(call: Call, sight: Sight, rows: int, batch: slice, part: Part) -> Bool[Tensor, "#batch #heads rows"]:
+    first, device = call.first_key, call.query.device
+    seen = [sight.sees(start - first, stop - first, rows, device) for start, stop in part]
+    found = torch.stack(torch.broadcast_tensors(*seen)).any(0)
+    return found[batch] if len(found) > 1 else found
+
+
+def _mass(call: Call, weights: Tensor, batch: slice, part: Part) -> Float[Tensor, "batch heads rows"]:
+    cut = [weights[batch, :, :, _keys(call, *ends, weights.shape[-1])].sum(-1) for ends in part]
+    return cut[0] if len(cut) == 1 else torch.stack(cut).sum(0)
+
+
+def _value(call: Call, weights: Tensor, batch: slice, part: Part) -> Float[Tensor, "batch heads rows dim"]:
+    keys = [_keys(call, *ends, weights.shape[-1]) for ends in part]
+    return torch.stack([weighted(weights[batch, :, :, some], call.value[batch, :, some]) for some in keys]).sum(0)
+
+
+def top_positions(
+    scores: Float[Tensor, "batch heads rows keys"], count: int
+) -> Int[Tensor, "batch heads rows {count}"]:
+    """Indices of the `count` highest scores, best first; -1 where none is left above -inf.
+
+    Ties go to the lowest index, as torch.max promises and topk does not.
+    """
+    if count == 1:
+        value, index = highest(scores)
+        return torch.where(value > -torch.inf, index, -1)
+    found: list[tuple[Tensor, Tensor]] = []
+    for _ in range(count):
+        value, index = highest(scores)
+        found.append((value, index))
+        scores.scatter_(-1, index, -torch.inf)
+    for value, index in reversed(found):
+        scores.scatter_(-1, index, value)  # as they were
+    return torch.cat([torch.where(value > -torch.inf, index, -1) for value, index in found], dim=-1)

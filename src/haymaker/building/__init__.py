@@ -1,1 +1,0 @@
-"""Length fitting and building in parts: what build.py rests on."""

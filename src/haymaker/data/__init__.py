@@ -1,0 +1,1 @@
+"""Datasets: built, on disk, checked and compared."""

@@ -1,0 +1,206 @@
+"""Task x setting x length x rows -> Dataset. Row k depends on the recipe and k alone."""
+
+import gc
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
+
+from haymaker.config import Recipe
+from haymaker.data.checks import SUMMED, check_page, summary
+from haymaker.data.dataset import Dataset
+from haymaker.data.fit.fit import Fitter
+from haymaker.data.fit.measure import Measure
+from haymaker.data.fit.page import Page, counted_right
+from haymaker.data.schema import Row, table_of
+from haymaker.drafts import Draft, Drafts
+from haymaker.errors import ConfigError, DataError
+from haymaker.records import canonical_json, digest
+from haymaker.tasks import task
+
+VERSION = 5  # of the rows that a recipe gives; counts up when they change
+MOST_CHECKED = 8  # rows that are tried for one to check the counts with
+FILES = ("source", "pool", "written")  # keys of a recipe that name files: what counts is what these hold
+LIBRARIES = ("haymaker", "transformers", "tokenizers", "pyarrow")
+
+
+class Failure(NamedTuple):
+    """A row that could not be built, and why."""
+
+    row: int
+    reason: str
+
+
+def build(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    """The dataset a recipe describes: exactly `recipe.rows` rows, none longer than `recipe.length` tokens.
+
+    Raises ConfigError for a recipe that cannot be met, DataError for a broken source, LengthError where a row's
+    evidence does not fit (with `failed_rows="skip"` such rows are left out, and told in the manifest).
+    """
+    builder = Builder(recipe, tokenizer)
+    table, failures = builder.table(range(recipe.rows))
+    if not table.num_rows:
+        raise nothing_built(failures)
+    checks = summary(table.select(SUMMED).to_pylist())
+    return Dataset(table, {**builder.manifest(checks, failures), "rows": table.num_rows})
+
+
+class Builder:
+    """Builds rows of one recipe, in any order."""
+
+    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tokenizer_name: str | None = None) -> None:
+        self.recipe, self.tokenizer_name = recipe, tokenizer_name
+        self.drafts = drafts_of(recipe)
+        self.measure = Measure(tokenizer, self.drafts.style, recipe.chat_template)
+        self.fitter = Fitter(recipe, self.measure)
+        self.tokenizer_digest = digest_of_tokenizer(tokenizer)
+        self.checked = False
+
+    def table(self, numbers: Iterable[int]) -> tuple[pa.Table, list[Failure]]:
+        """Rows of these numbers, and those that failed where the recipe says to skip them."""
+        failures: list[Failure] = []
+        with without_collection():
+            return table_of(list(self.rows(numbers, failures))), failures
+
+    def rows(self, numbers: Iterable[int], failures: list[Failure]) -> Iterator[Row]:
+        for number in numbers:
+            try:
+                yield self.row(number)
+            except DataError as error:
+                if self.recipe.failed_rows == "stop":
+                    raise
+                failures.append(Failure(number, str(error)))
+
+    def check_counts(self) -> None:
+        """Hold the first row that can be built against itself tokenised whole.
+
+        That counts of pieces add up is reasoned from the tokenizer's vocabulary and from samples. Where they do not
+        after all, every row is tokenised whole: slower, and right. It is the same row for whoever builds which rows.
+        """
+        self.checked = True
+        for number in range(min(self.recipe.rows, MOST_CHECKED)):
+            with suppress(DataError):
+                page = self.fitter.fit(self.drafts.draft(number), number)
+                self.measure.adds_up = counted_right(page, self.measure)
+                return
+
+    def row(self, number: int) -> Row:
+        """Row `number` as the dataset's table holds it."""
+        if not self.checked:
+            self.check_counts()
+        draft = self.drafts.draft(number)
+        page = self.fitter.fit(draft, number)
+        return self.named(draft, page, number) | self.written(draft, page)
+
+    def named(self, draft: Draft, page: Page, number: int) -> Row:
+        """The row's names and where it comes from.
+
+        Its id is a digest of what it says and asks, so it does not change with other rows or the order of the source.
+        """
+        recipe, name = self.recipe, self.recipe.task
+        # Rows of the world have no key but their number; two of them may say the same.
+        key = number if recipe.source is None else draft.facts
+        contents = [name, recipe.setting, recipe.split, key, page.content, draft.question, list(page.answers)]
+        return {
+            "id": f"{name}-{digest(contents)[:20]}",
+            "pair_id": f"{name}-pair-{digest(draft.facts)[:20]}",
+            "task": name,
+            "setting": recipe.setting,
+            "split": recipe.split,
+            "concept": draft.concept,
+            "context": draft.context,
+            "question": draft.question,
+            "source": canonical_json({**draft.source, "row": number}),
+            "provenance": canonical_json(list(draft.provenance)),
+        }
+
+    def written(self, draft: Draft, page: Page) -> Row:
+        """The row's prompt, answers and what was measured of them."""
+        depths = [place[3] / page.prompt_tokens for place in page.places if place[0].kind == "evidence"]
+        return {
+            "messages": [{"role": "user", "content": page.content}],
+            "answers": list(page.answers),
+            "spans": page.places,
+            "n_prompt_tokens": page.prompt_tokens,
+            "n_target_tokens": page.target_tokens,
+            "max_tokens": self.recipe.length,
+            "gold_depths": depths,
+            "checks": canonical_json(check_page(draft, page)),
+        }
+
+    @property
+    def identity(self) -> str:
+        """What the whole dataset is a function of, as one digest."""
+        return digest(self.ingredients)
+
+    @property
+    def ingredients(self) -> dict[str, Any]:
+        """What the whole dataset is a function of: recipe, contents of files, tokenizer, version of the rows."""
+        return {
+            **self.recipe.model_dump(exclude=set(FILES)),
+            "inputs": sorted(self.drafts.inputs.values()),
+            "tokenizer": self.tokenizer_digest,
+            "version": VERSION,
+        }
+
+    def manifest(self, checks: dict[str, Any], failures: Iterable[Failure]) -> dict[str, Any]:
+        """What the dataset was built from, what was left out, and the checks of its rows summed up."""
+        return {
+            "identity": self.identity,
+            "recipe": self.recipe.model_dump(),
+            "prompt": self.drafts.style.name,
+            "inputs": dict(sorted(self.drafts.inputs.items())),
+            "rejected": dict(sorted(self.drafts.rejected.items())),
+            "failed": [failure._asdict() for failure in failures],
+            "checks": checks,
+            "tokenizer_name": self.tokenizer_name,
+            "tokenizer_sha256": self.tokenizer_digest,
+            "versions": {
+                "rows": VERSION,
+                "python": sys.version.split()[0],
+                **{name: version(name) for name in LIBRARIES},
+            },
+        }
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """No search for cycles in the block: rows are tens of thousands of small tuples each, and none is in a cycle.
+
+    What is made and given up inside it is never looked through.
+    """
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def nothing_built(failures: Iterable[Failure]) -> DataError:
+    failed = list(failures)
+    return DataError(f"none of the {len(failed)} rows could be built; the first one: {failed[0].reason}")
+
+
+def drafts_of(recipe: Recipe) -> Drafts:
+    """The recipe's drafts; ConfigError where the source has fewer than the rows asked for."""
+    drafts = task(recipe.task).drafts(recipe)
+    if drafts.count is not None and recipe.rows > drafts.count:
+        raise ConfigError(
+            f"rows: the recipe asks for {recipe.rows}, {recipe.source} gives {drafts.count} in this setting and split "
+            f"(rejected: {dict(drafts.rejected) or 'none'}); ask for fewer or give more data"
+        )
+    return drafts
+
+
+def digest_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    """sha256 of all that decides how the tokenizer cuts and frames text."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    parts = (backend.to_str() if backend is not None else repr(tokenizer), str(tokenizer.chat_template))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

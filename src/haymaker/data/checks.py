@@ -1,0 +1,142 @@
+"""Checks of a row under the scoring metric, stored with it; summary.py adds them up."""
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from haymaker.data.fit.page import Page
+from haymaker.drafts import Document, Draft
+from haymaker.realism.answers import holds, may_hold, normalised_gold
+from haymaker.records import digest
+
+MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
+ANSWER_TYPES = (
+    ("yes or no", re.compile(r"^(?:yes|no)$", re.IGNORECASE)),
+    ("date", re.compile(rf"\b(?:{MONTH})\b|^(?:in |c\. ?)?(?:1\d|20)\d\d$")),
+    ("number", re.compile(r"^[^\w]?[\d.,]+(?:\s?%|\s\w+)?$")),
+    ("name", re.compile(r"^(?:the )?[A-Z]")),
+)
+
+
+def check_page(draft: Draft, page: Page) -> dict[str, Any]:
+    """What can go wrong with a row without anyone noticing.
+
+    answer_in_gold: some gold document holds an answer; answer_in_question: the question does; leaks: numbers of other
+    documents whose text does; title_leaks: those where only title and text together do; repeats: documents whose text
+    stood in the row before (where the context is not padding); cut: documents that were cut to fill the length;
+    counted: its pieces' tokens add up; evidence: digests of the gold documents, to find them in other rows.
+    """
+    golds = () if draft.cites else page.answers
+    gold = [document for document in page.documents if document.role == "gold"]
+    leaks, titled = leaks_of(page.documents, golds)
+    texts = Counter(document.text for document in page.documents)
+    return {
+        "answer_in_gold": draft.cites or any(holds(document.text, golds) for document in gold),
+        "answer_in_question": holds(draft.question, golds),
+        "leaks": leaks,
+        "title_leaks": titled,
+        "repeats": 0 if draft.context == "low" else sum(texts.values()) - len(texts),
+        "cut": [n for n, document in enumerate(page.documents, 1) if document.key.endswith(" words)")],
+        "counted": page.exact,
+        "answer_type": "citation" if draft.cites else answer_type(page.answers[0]),
+        "evidence": [digest([document.title, document.text])[:16] for document in gold],
+    }
+
+
+def leaks_of(documents: Sequence[Document], golds: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Numbers of documents that are not gold and hold an answer: in their text, and only with their title before it."""
+    others = [(n, document) for n, document in enumerate(documents, 1) if document.role != "gold"]
+    texts = [text for _, document in others for text in (document.title, document.text)]
+    # Seldom is any left, and then no document is looked through.
+    golds = [gold for gold in golds if may_hold(texts, normalised_gold(gold))]
+    leaks = [n for n, document in others if holds(document.text, golds)]
+    titled = [n for n, document in others if document.title and holds(f"{document.title} {document.text}", golds)]
+    return leaks, sorted(set(titled) - set(leaks))
+
+
+def answer_type(answer: str) -> str:
+    """A rough kind of answer, for the balance of a dataset."""
+    for name, pattern in ANSWER_TYPES:
+        if pattern.search(answer.strip()):
+            return name
+    return "phrase"
+
+
+# ---- What a dataset's rows come to: their checks, lengths and places added up, for its card and for `haymaker stats`.
+
+TENTHS = 10
+FULL = 0.99  # a row with this share of its length counts as filled
+FOUND: dict[str, Callable[[dict[str, Any]], bool]] = {  # what is counted, and the rows in which a check found it
+    "rows_with_leaks": lambda checks: bool(checks["leaks"]),
+    "rows_with_title_leaks": lambda checks: bool(checks["leaks"] or checks["title_leaks"]),
+    "rows_with_answer_in_question": lambda checks: checks["answer_in_question"],
+    "rows_with_repeats": lambda checks: checks["repeats"] > 0,
+    "rows_with_cuts": lambda checks: bool(checks["cut"]),
+    "rows_without_answer_in_gold": lambda checks: not checks["answer_in_gold"],
+    "rows_tokenised_whole": lambda checks: not checks["counted"],
+}
+SUMMED = ("question", "gold_depths", "n_prompt_tokens", "n_target_tokens", "max_tokens", "checks")
+"""Columns that a summary reads."""
+
+
+class Summary:
+    """Adds rows up, one at a time: what their checks found, and how evenly answers and places are spread."""
+
+    def __init__(self) -> None:
+        self.found = Counter(dict.fromkeys(FOUND, 0))
+        self.questions: set[str] = set()
+        self.evidence: set[str] = set()
+        self.repeated = Counter(dict.fromkeys(("rows_with_a_repeated_question", "rows_with_repeated_evidence"), 0))
+        self.answer_types: Counter[str] = Counter()
+        self.positions = [0] * TENTHS
+        self.rows = self.tokens = self.tokens_most = self.filled = 0
+        self.tokens_least = sys.maxsize
+        self.fill, self.fill_least = 0.0, 1.0
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Count a row; of its columns only those of SUMMED are read."""
+        checks = json.loads(row["checks"])
+        self.found.update(name for name, is_found in FOUND.items() if is_found(checks))
+        self.repeated["rows_with_a_repeated_question"] += row["question"] in self.questions
+        self.repeated["rows_with_repeated_evidence"] += not self.evidence.isdisjoint(checks["evidence"])
+        self.questions.add(row["question"])
+        self.evidence.update(checks["evidence"])
+        self.answer_types[checks["answer_type"]] += 1
+        for depth in row["gold_depths"]:
+            self.positions[min(TENTHS - 1, int(depth * TENTHS))] += 1
+        self.measure(row["n_prompt_tokens"] + row["n_target_tokens"], row["max_tokens"])
+
+    def measure(self, tokens: int, length: int) -> None:
+        fill = tokens / length
+        self.rows += 1
+        self.tokens += tokens
+        self.tokens_least, self.tokens_most = min(self.tokens_least, tokens), max(self.tokens_most, tokens)
+        self.fill, self.fill_least = self.fill + fill, min(self.fill_least, fill)
+        self.filled += fill >= FULL
+
+    def result(self) -> dict[str, Any]:
+        """The sums. Fractions are 0 to 1; `positions` are starts of evidence per tenth of the prompt."""
+        rows = max(1, self.rows)
+        return {
+            "tokens": self.tokens,
+            "tokens_least": self.tokens_least if self.rows else 0,
+            "tokens_most": self.tokens_most,
+            "fill_mean": self.fill / rows,
+            "fill_least": self.fill_least if self.rows else 0.0,
+            "rows_filled": self.filled / rows,
+            **self.found,
+            **self.repeated,
+            "positions": self.positions,
+            "answer_types": dict(sorted(self.answer_types.items(), key=lambda item: (-item[1], item[0]))),
+        }
+
+
+def summary(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """All rows added up."""
+    summed = Summary()
+    for row in rows:
+        summed.add(row)
+    return summed.result()

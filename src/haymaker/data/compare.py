@@ -1,0 +1,153 @@
+"""Numbers about a dataset, its files held against their manifest, and two datasets held against each other."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import chisquare
+
+from haymaker.data.checks import SUMMED, Summary
+from haymaker.data.dataset import Dataset, Folder, write_manifest
+from haymaker.data.schema import Row
+from haymaker.errors import DataError
+from haymaker.files import file_digest
+from haymaker.records import digest
+
+Marks = dict[str, str]  # column -> its value, or a digest of it
+CONTENTS = ("id", "pair_id", "question", "checks")
+
+
+def stats(dataset: Dataset | Folder) -> dict[str, Any]:
+    """Counts of a dataset: tokens, fill, documents, where gold stands, kinds of answers, and its checks.
+
+    Fractions are 0 to 1. `positions` are starts of evidence per tenth of the prompt, `position_p` the chance of so
+    uneven a spread if all tenths were as likely (chi-square). Raises DataError for a dataset without rows.
+    """
+    summed, documents = Summary(), 0
+    for row in dataset.select((*SUMMED, "spans")):
+        summed.add(row)
+        documents += sum(span["kind"] == "document" for span in row["spans"])
+    if not summed.rows:
+        raise DataError("the dataset has no rows")
+    spread = summed.positions
+    return {
+        "rows": summed.rows,
+        "documents_mean": documents / summed.rows,
+        **summed.result(),
+        "position_p": float(chisquare(spread).pvalue) if sum(spread) else None,
+    }
+
+
+def overlap(one: Dataset | Folder, other: Dataset | Folder) -> dict[str, int]:
+    """How many rows of `one` ask, and rest on, what `other` (its training set, say) holds too.
+
+    Questions are compared as they are written, twins by what they ask for, evidence by title and text.
+    """
+    known: dict[str, set[str]] = {"question": set(), "pair_id": set(), "evidence": set()}
+    for row in other.select(CONTENTS):
+        known["question"].add(row["question"])
+        known["pair_id"].add(row["pair_id"])
+        known["evidence"].update(json.loads(row["checks"])["evidence"])
+    shared = Counter(rows_sharing_question=0, rows_sharing_pair=0, rows_sharing_evidence=0)
+    for row in one.select(CONTENTS):
+        shared["rows_sharing_question"] += row["question"] in known["question"]
+        shared["rows_sharing_pair"] += row["pair_id"] in known["pair_id"]
+        shared["rows_sharing_evidence"] += not known["evidence"].isdisjoint(json.loads(row["checks"])["evidence"])
+    return dict(shared)
+
+
+def record_overlap(folder: str | Path, other: str | Path) -> dict[str, int]:
+    """`overlap`, written into the manifest and the card of the first dataset, by the name of the other's folder."""
+    stored, beside = Folder(folder), Folder(other)
+    found = overlap(stored, beside)
+    told = {**stored.manifest.get("overlap", {}), Path(other).resolve().name: found}
+    write_manifest(stored.path, {**stored.manifest, "overlap": told})
+    return found
+
+
+# ---- the files
+
+
+def verify(path: str | Path) -> list[str]:
+    """Everything that is wrong with a dataset's files: missing or altered ones, rows that are not as many as the
+    manifest says, ids that stand twice. Raises DataError where there is no manifest."""
+    folder = Folder(path)
+    documents = [folder.manifest["documents"]] if folder.pooled else []
+    broken = [problem for entry in (*folder.manifest["shards"], *documents) if (problem := wrong(folder, entry))]
+    if broken:
+        return broken
+    try:
+        ids = [row["id"] for row in folder.select(("id",))]
+    except DataError as error:
+        return [str(error)]
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    return [f"{len(twice)} ids stand more than once, such as {twice[0]}"] if twice else []
+
+
+def wrong(folder: Folder, entry: dict[str, Any]) -> str | None:
+    """What is wrong with a file that the manifest names."""
+    path = folder.path / entry["file"]
+    if not path.is_file():
+        return f"{path}: missing"
+    found = file_digest(path)
+    return None if found == entry["sha256"] else f"{path}: sha256 {found}, the manifest records {entry['sha256']}"
+
+
+# ---- two datasets
+
+
+@dataclass
+class Difference:
+    """Two datasets by row: ids that only one of them has, and columns in which rows of one id or pair differ."""
+
+    only_first: list[str] = field(default_factory=list)
+    only_second: list[str] = field(default_factory=list)
+    changed: dict[str, list[str]] = field(default_factory=dict)
+    same: int = 0
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """How many rows differ in each column."""
+        return dict(Counter(name for names in self.changed.values() for name in names).most_common())
+
+    def hold(self, first: Marks, second: Marks) -> None:
+        """Compare two rows, column by column."""
+        names = [name for name in first if first[name] != second[name]]
+        if names:
+            self.changed[first["id"]] = names
+        else:
+            self.same += 1
+
+
+def diff(one: Dataset | Folder, other: Dataset | Folder) -> Difference:
+    """The rows of two datasets that differ, and in what.
+
+    Rows are held against the row of the same id; one without, against the next unmatched row of its pair (the same
+    question), for an id changes with the row's text.
+    """
+    found = Difference()
+    second = {row["id"]: marks_of(row) for row in other.rows}
+    unmatched = []
+    for row in one.rows:
+        marks = marks_of(row)
+        if row["id"] in second:
+            found.hold(marks, second.pop(row["id"]))
+        else:
+            unmatched.append(marks)
+    by_pair: dict[str, list[Marks]] = {}
+    for marks in second.values():
+        by_pair.setdefault(marks["pair_id"], []).append(marks)
+    for marks in unmatched:
+        if rest := by_pair.get(marks["pair_id"]):
+            found.hold(marks, rest.pop(0))
+        else:
+            found.only_first.append(marks["id"])
+    found.only_second = [marks["id"] for rest in by_pair.values() for marks in rest]
+    return found
+
+
+def marks_of(row: Row) -> Marks:
+    """A row's columns as digests, but for those that name it."""
+    return {name: value if name in ("id", "pair_id") else digest(value) for name, value in row.items()}

@@ -1,0 +1,290 @@
+"""Building a dataset's folder in parts: by several processes, going on where an earlier run stopped.
+
+Rows are independent of one another, so parts can be made in any order, by any number of workers: the finished files
+are the same bytes. A part appears by atomic rename, so one that is there is whole. All that is unfinished stands in one
+hidden folder beside the dataset's, `.NAME.parts`, until the dataset takes its name.
+"""
+
+import fcntl
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from transformers import PreTrainedTokenizerBase
+
+from haymaker.config import Recipe
+from haymaker.data.builder import Builder, Failure, nothing_built
+from haymaker.data.checks import SUMMED, Summary
+from haymaker.data.dataset import Folder, Shards, check_replaceable, publish, stands
+from haymaker.errors import ConfigError, DataError, HaymakerError, Interrupted
+
+MOST_ROWS_PER_PART = 32
+TOKENS_PER_PART = 2**20  # about a second of work
+FAILURES = b"haymaker.failures"  # key in a part's metadata
+Progress = Callable[[int], Any]  # called with a number of rows that are done
+
+
+def build_folder(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: str | Path,
+    workers: int = 1,
+    overwrite: bool = False,
+    tokenizer_name: str | None = None,
+    on_progress: Progress = lambda rows: None,
+) -> Folder:
+    """Build a recipe into a folder, part by part; memory does not grow with the number of rows.
+
+    Run again after a stop, it goes on from the parts that are there. A folder that holds this very recipe is returned
+    as it is; one that holds another raises DataError unless `overwrite`. Raises Interrupted on Ctrl-C, and whatever
+    building a row raises. `tokenizer_name` is recorded, for those who want to load it.
+    """
+    folder = Path(folder)
+    builder = Builder(recipe, tokenizer, tokenizer_name)
+    work = folder.with_name(f".{folder.name}.parts")
+    with alone_in(work, folder):
+        check_replaceable(folder)
+        if stands(folder) and not overwrite:
+            found = finished(folder, builder)
+        else:
+            prepare(work, builder.identity)
+            try:
+                make_missing(builder, tokenizer, work, workers, on_progress)
+                found = assemble(builder, work, folder)
+            except (DataError, ConfigError):  # the same command would fail again: there is nothing to go on from
+                shutil.rmtree(work)
+                raise
+        shutil.rmtree(work)
+    return found
+
+
+@contextmanager
+def alone_in(work: Path, folder: Path) -> Iterator[None]:
+    """Hold the folder of parts against other builds of the same dataset; the lock ends with this process."""
+    work.mkdir(parents=True, exist_ok=True)
+    lock = os.open(work, os.O_RDONLY)
+    try:
+        take(lock, folder)
+        yield
+    finally:
+        os.close(lock)
+        with suppress(OSError):
+            work.rmdir()  # where there is nothing in it
+
+
+def take(lock: int, folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(f"{folder}: another build of it is running; wait for it, or choose another folder") from None
+
+
+def finished(folder: Path, builder: Builder) -> Folder:
+    """The dataset of an earlier, finished run."""
+    found = Folder(folder)
+    if found.manifest["identity"] != builder.identity:
+        raise DataError(
+            f"{folder} holds another dataset ({difference(found, builder)}); choose another folder or say overwrite"
+        )
+    if len(found) + len(found.manifest["failed"]) != builder.recipe.rows:
+        raise DataError(
+            f"{folder} holds only {len(found)} of the recipe's rows; choose another folder or say overwrite"
+        )
+    return found
+
+
+def difference(found: Folder, builder: Builder) -> str:
+    """In words, in what a dataset differs from what would be built."""
+    recipe, other = builder.recipe.model_dump(), found.manifest["recipe"]
+    named = [f"{key}: {other.get(key)!r}, here {value!r}" for key, value in recipe.items() if other.get(key) != value]
+    if sorted(found.manifest["inputs"].values()) != sorted(builder.drafts.inputs.values()):
+        named.append("a source file has other contents")
+    if found.manifest["tokenizer_sha256"] != builder.tokenizer_digest:
+        named.append("it is for another tokenizer")
+    return "; ".join(named) or "it is of another version"
+
+
+def prepare(work: Path, identity: str) -> None:
+    """A folder for parts of this identity: parts of another are removed."""
+    mark = work / "identity"
+    if not (mark.exists() and mark.read_text() == identity):
+        for path in work.iterdir():
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+        write_whole(mark, lambda path: path.write_text(identity))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file that appears whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+# ---- parts
+
+
+def rows_per_part(recipe: Recipe) -> int:
+    return max(1, min(MOST_ROWS_PER_PART, TOKENS_PER_PART // recipe.length))
+
+
+def parts_of(recipe: Recipe) -> int:
+    return -(-recipe.rows // rows_per_part(recipe))
+
+
+def rows_of(recipe: Recipe, part: int) -> range:
+    """Numbers of the rows in a part."""
+    size = rows_per_part(recipe)
+    return range(part * size, min(recipe.rows, (part + 1) * size))
+
+
+def part_path(work: Path, part: int) -> Path:
+    return work / f"part-{part:06d}.parquet"
+
+
+def make_missing(
+    builder: Builder, tokenizer: PreTrainedTokenizerBase, work: Path, workers: int, progress: Progress
+) -> None:
+    """Make the parts that are not there yet."""
+    recipe = builder.recipe
+    missing = [part for part in range(parts_of(recipe)) if not part_path(work, part).exists()]
+    done = recipe.rows - sum(len(rows_of(recipe, part)) for part in missing)
+    progress(done)
+    try:
+        for rows in parts_made(builder, tokenizer, work, missing, min(workers, len(missing))):
+            done += rows
+            progress(rows)
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped after {done} of {recipe.rows} rows; the same command goes on from there") from None
+    except BrokenProcessPool:
+        raise HaymakerError(
+            f"a worker died after {done} of {recipe.rows} rows, perhaps for want of memory; "
+            "the same command goes on from there, with fewer --workers if need be"
+        ) from None
+
+
+def parts_made(
+    builder: Builder, tokenizer: PreTrainedTokenizerBase, work: Path, parts: list[int], workers: int
+) -> Iterator[int]:
+    """Rows of every part that is made, in this process or by several."""
+    if workers <= 1:
+        for part in parts:
+            yield make_part(builder, work, part)
+        return
+    with worker_pool(workers, start_worker, (builder.recipe, tokenizer, work)) as pool:
+        for future in as_completed([pool.submit(make_part_here, part) for part in parts]):
+            yield future.result()
+
+
+def make_part(builder: Builder, work: Path, part: int) -> int:
+    """Build and write one part; how many rows it has or has failed to build."""
+    numbers = rows_of(builder.recipe, part)
+    built, failures = builder.table(numbers)
+    table = built.replace_schema_metadata({FAILURES: json.dumps(failures)})
+    write_whole(part_path(work, part), lambda path: pq.write_table(table, path, compression="zstd"))
+    return len(numbers)
+
+
+_worker: tuple[Builder, Path] | None = None
+
+
+def start_worker(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, work: Path) -> None:
+    global _worker
+    _worker = Builder(recipe, tokenizer), work
+
+
+def make_part_here(part: int) -> int:
+    assert _worker is not None
+    return make_part(*_worker, part)
+
+
+# ---- the finished folder
+
+
+def assemble(builder: Builder, work: Path, folder: Path) -> Folder:
+    """The parts as shards, with manifest and card, in a folder that appears whole."""
+    ready, recipe = work / "ready", builder.recipe
+    shutil.rmtree(ready, ignore_errors=True)
+    ready.mkdir()
+    failures = [failure for part in range(parts_of(recipe)) for failure in failures_of(part_path(work, part))]
+    if len(failures) == recipe.rows:
+        raise nothing_built(failures)
+    shards, summed = Shards(ready, recipe.rows - len(failures), recipe.length), Summary()
+    for part in range(parts_of(recipe)):
+        table = pq.read_table(part_path(work, part))
+        shards.add(table.replace_schema_metadata(None))
+        for row in table.select(SUMMED).to_pylist():
+            summed.add(row)
+    shards.close(builder.manifest(summed.result(), failures))
+    publish(ready, folder, work / "old")
+    return Folder(folder)
+
+
+def failures_of(path: Path) -> list[Failure]:
+    """Rows of a part that could not be built."""
+    metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+    return [Failure(*failure) for failure in json.loads(metadata[FAILURES])]
+
+
+# ---- A pool of processes that end at once when their parent dies or gives up, and leave Ctrl-C to it.
+
+ONE_THREAD = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+
+
+@contextmanager
+def worker_pool(
+    workers: int, initialise: Callable[..., None], arguments: tuple[Any, ...]
+) -> Iterator[ProcessPoolExecutor]:
+    """Processes with one thread each. An exception in the block ends them in the middle of what they do."""
+    # Spawned, not forked: a tokenizer's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    line, ours = context.Pipe(duplex=False)  # nothing is sent: that it breaks is the message
+    with one_thread():
+        pool = ProcessPoolExecutor(workers, context, begin, (line, initialise, arguments))
+        try:
+            yield pool
+            pool.shutdown()
+        finally:
+            ours.close()
+            pool.shutdown(cancel_futures=True)
+            line.close()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Processes that are started in the block use one thread each."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def begin(line: Connection, initialise: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """What a worker does first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the work
+    threading.Thread(target=leave_with_parent, args=(line,), daemon=True).start()
+    initialise(*arguments)
+
+
+def leave_with_parent(line: Connection) -> None:
+    """End this process when the line to its parent breaks: a killed parent cannot say so."""
+    try:
+        line.recv()
+    except (EOFError, OSError):
+        os._exit(1)

@@ -1,0 +1,135 @@
+"""What models answered and how that was scored: shared by evaluation and interventions."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from haymaker.errors import DataError
+from haymaker.metrics import row_metric
+from haymaker.models.generation import TOKENS_AT_ONCE, Generation, generate
+from haymaker.models.load import LanguageModel
+from haymaker.records import Example, Prediction
+from haymaker.stats import Interval, bootstrap_mean
+from haymaker.tokens import encode_many
+
+HEADLINE = ("squad_f1", "squad_em")
+Progress = Callable[[int], None]  # told how many rows were finished since it was last called
+
+
+def answer_and_judge(
+    lm: LanguageModel,
+    examples: Iterable[Example],
+    new_tokens: int,
+    metrics: Sequence[str] = HEADLINE,
+    beyond_context: bool = False,
+    progress: Progress | None = None,
+    tokens_at_once: int = TOKENS_AT_ONCE,
+) -> "Evaluation":
+    """Greedy answers to all examples, scored under every metric (fractions 0 to 1)."""
+    rows = list(examples)
+    encoded = encode_many(rows, lm.tokenizer)
+    options = {"tokens_at_once": tokens_at_once, "beyond_context": beyond_context, "progress": progress}
+    written = generate(lm, encoded, new_tokens, **options)
+    judged = zip(rows, encoded, written, strict=True)
+    return Evaluation(tuple(judge(example, item.prompt_length, answer, metrics) for example, item, answer in judged))
+
+
+def judge(example: Example, prompt_tokens: int, answer: Generation, metrics: Sequence[str] = HEADLINE) -> Prediction:
+    """One answer's scores."""
+    return Prediction(
+        example_id=example.id,
+        text=answer.text,
+        answers=example.answers,
+        scores={name: row_metric(name)(answer.text, list(example.answers)) for name in metrics},
+        finish_reason=answer.finish_reason,
+        prompt_tokens=prompt_tokens,
+        generated_tokens=len(answer.ids),
+    )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions of one model on one set of examples."""
+
+    predictions: tuple[Prediction, ...]
+
+    def values(self, metric: str) -> np.ndarray:
+        """The metric of every prediction [example]."""
+        return np.array([prediction.scores[metric] for prediction in self.predictions])
+
+    def interval(self, metric: str = "squad_f1") -> Interval:
+        """Mean of the metric with its 95 % bootstrap interval over examples."""
+        return bootstrap_mean(self.values(metric))
+
+    @cached_property
+    def f1(self) -> float:
+        return self.interval("squad_f1").mean
+
+    @cached_property
+    def em(self) -> float:
+        return self.interval("squad_em").mean
+
+    @property
+    def cut_off(self) -> int:
+        """Answers that reached the limit of new tokens before they ended."""
+        return sum(prediction.finish_reason == "length" for prediction in self.predictions)
+
+    def row(self) -> dict[str, float | int]:
+        """The summary as a flat row: n, f1 and em with bounds, answers cut off."""
+        f1, em = self.interval("squad_f1"), self.interval("squad_em")
+        return {
+            "n": len(self.predictions),
+            **{"f1": f1.mean, "f1_low": f1.low, "f1_high": f1.high},
+            **{"em": em.mean, "em_low": em.low, "em_high": em.high},
+            "cut_off": self.cut_off,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write one JSON line per prediction."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text("".join(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in self.predictions))
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Evaluation":
+        """Read what `save` wrote."""
+        return cls(tuple(read_predictions(Path(path))))
+
+
+def read_predictions(path: Path) -> Iterable[Prediction]:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: predictions cannot be read ({error.strerror})") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            values = json.loads(line)
+            yield Prediction(**{**values, "answers": tuple(values["answers"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{path}, line {number}: not a prediction ({error})") from None
+
+
+# ---- Evaluation: a model answers every example greedily, and a task's metrics judge the answers.
+
+
+def evaluate(
+    lm: LanguageModel,
+    examples: Iterable[Example],
+    new_tokens: int = 32,
+    metrics: Sequence[str] = HEADLINE,
+    beyond_context: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Answers to all examples, at most `new_tokens` tokens each, scored 0 to 1 under every metric.
+
+    An answer that reaches the limit is kept and counted (`Evaluation.cut_off`). Raises LengthError for examples that do
+    not fit the model's context with their answer, unless `beyond_context` asks how a model fares there.
+    """
+    return answer_and_judge(lm, examples, new_tokens, metrics, beyond_context, progress)

@@ -1,1 +1,0 @@
-"""Datasets on disk: folder, layouts, audits, validation, numbers about them."""

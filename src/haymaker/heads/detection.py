@@ -1,0 +1,194 @@
+"""Which heads retrieve: detectors over one pass per example, teacher-forced gold or the model's own greedy answer."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+
+from haymaker import __version__
+from haymaker.attention.hook import backend_of, decoder_of
+from haymaker.errors import ConfigError, DataError, LengthError
+from haymaker.heads.detectors import DETECTORS, Detector
+from haymaker.heads.direct_path import check_direct_path
+from haymaker.heads.observations import Reading, Subject, Wants
+from haymaker.heads.passes import read_gold, read_own
+from haymaker.heads.scores import HeadScores
+from haymaker.models.generation import groups, refuse_long
+from haymaker.models.handshake import tokenizer_digest, weights_digest
+from haymaker.models.load import LanguageModel
+from haymaker.models.lora import lora_parameters
+from haymaker.models.memory import memory_of
+from haymaker.records import Encoded, Example
+from haymaker.tokens import encode_many
+
+Answer = Literal["gold", "own"]
+Progress = Callable[[int], Any]
+LIBRARIES = ("torch", "transformers", "peft", "numpy")
+TOKENS_AT_ONCE = 16_384  # of a batch, padding included
+
+
+def detect_heads(
+    lm: LanguageModel,
+    examples: Iterable[Example],
+    metric: str = "copy",
+    needle: Sequence[str] | None = None,
+    batch: int = 8,
+    on_progress: Progress | None = None,
+    answer: str | None = None,
+    new_tokens: int = 32,
+) -> HeadScores:
+    """Scores every head on every example with one pass each.
+
+    metric: copy, copy_source, copy_previous, copy_anywhere, copy_wu2024, insight, mass, mass_calibrated or write.
+    needle: kinds of spans to look for, in order; the first that an example has is its needle. None: the metric's own,
+        for most the answer inside the evidence.
+    answer: "gold" reads the target answer, teacher-forced in one forward; "own" reads the model's greedy answer, of
+        at most `new_tokens` tokens, while it is generated. None: gold, but own for copy_wu2024.
+    batch: most examples at once; fewer where they are long, and mass_calibrated takes them one by one.
+
+    Scores are NaN where a head cannot see the needle, or the example does not count; means leave them out. Raises
+    ConfigError for an unknown metric or answer, DataError for an example without a needle, LengthError for one longer
+    than the model's context, ProbeError for a model that `write` cannot read, OutOfMemory; never skips an example.
+    """
+    return detect_all(lm, examples, (metric,), needle, batch, on_progress, answer, new_tokens)[metric]
+
+
+def detect_all(
+    lm: LanguageModel,
+    examples: Iterable[Example],
+    metrics: Sequence[str],
+    needle: Sequence[str] | None = None,
+    batch: int = 8,
+    on_progress: Progress | None = None,
+    answer: str | None = None,
+    new_tokens: int = 32,
+) -> dict[str, HeadScores]:
+    """`detect_heads` for several metrics from the same pass, by name. All read the same answers."""
+    detectors = known(metrics)
+    mode = answer_of(detectors, answer)
+    wants = Wants.of(detectors.values(), needle, new_tokens)
+    if wants.values:
+        check_direct_path(lm.model)
+    rows = list(examples)
+    if not rows:
+        raise DataError("expected at least one example to score heads on, found none")
+    encoded = encode_many(rows, lm.tokenizer)
+    check_lengths(encoded, lm.context) if mode == "gold" else refuse_long(encoded, lm.context)
+    subjects = [Subject.of(example, item, wants) for example, item in zip(rows, encoded, strict=True)]
+    found: dict[int, dict[str, np.ndarray]] = {}
+    for chosen, readings in read(lm, subjects, wants, mode, batch):
+        for i, reading in zip(chosen, readings, strict=True):
+            found[i] = {name: score(reading, detector, needle, lm) for name, detector in detectors.items()}
+        if on_progress:
+            on_progress(len(chosen))
+    origin = provenance(lm, encoded, mode, new_tokens)
+    ids = tuple(item.example_id for item in encoded)
+    return {
+        name: HeadScores(
+            np.stack([found[i][name] for i in range(len(ids))]),
+            ids,
+            name,
+            origin | {"needle": list(needle or detector.needle)},
+        )
+        for name, detector in detectors.items()
+    }
+
+
+def known(metrics: Sequence[str]) -> dict[str, Detector]:
+    """The detectors of these names; ConfigError for one that is not known."""
+    if not metrics:
+        raise ConfigError("expected at least one head metric, found none")
+    for metric in metrics:
+        if metric not in DETECTORS:
+            raise ConfigError(f"unknown head metric {metric!r}; known: {', '.join(sorted(DETECTORS))}")
+    return {metric: DETECTORS[metric] for metric in metrics}
+
+
+def answer_of(detectors: dict[str, Detector], answer: str | None) -> Answer:
+    """Which answers to read, unless told: gold, but own where a detector is defined on those alone."""
+    only = [name for name, detector in detectors.items() if detector.own_only]
+    if answer == "own" or (answer is None and only):
+        return "own"
+    if answer not in (None, "gold"):
+        raise ConfigError(f"answer: expected gold or own, found {answer!r}")
+    if only:
+        raise ConfigError(f"{only[0]} is defined on the model's own answers: use answer='own', or the metric copy")
+    return "gold"
+
+
+def check_lengths(encoded: Sequence[Encoded], context: int) -> None:
+    """Raise LengthError for the first row longer than the model's context."""
+    for item in encoded:
+        if len(item) > context:
+            raise LengthError(
+                f"{item.example_id}: {len(item)} tokens, but the model's context is {context}; "
+                "extend the model or build shorter rows"
+            )
+
+
+def read(
+    lm: LanguageModel, subjects: Sequence[Subject], wants: Wants, mode: Answer, batch: int
+) -> Iterator[tuple[list[int], list[Reading]]]:
+    """Indices and readings of batches of subjects of about equal length."""
+    size = 1 if wants.null else batch  # a cache is cut back for one example at a time
+    reader = read_gold if mode == "gold" else read_own
+    order = sorted(range(len(subjects)), key=lambda i: -len(subjects[i].encoded))
+    grouped = [order] if mode == "gold" else groups([subject.encoded for subject in subjects], TOKENS_AT_ONCE)
+    for group in grouped:
+        left = list(group)
+        while left:  # longest first, so the first one's length is what the others are padded to
+            most = max(1, min(size, TOKENS_AT_ONCE // len(subjects[left[0]].encoded)))
+            chosen, left = left[:most], left[most:]
+            with memory_of([subjects[i].encoded.example_id for i in chosen], "lower batch, or build shorter rows"):
+                readings = reader(lm, [subjects[i] for i in chosen], wants)
+            yield chosen, readings
+
+
+def score(reading: Reading, detector: Detector, needle: Sequence[str] | None, lm: LanguageModel) -> np.ndarray:
+    """One example's scores [layer, head]."""
+    return detector(reading.sight(detector, needle, lm.tokenizer)).numpy()
+
+
+# --- provenance -----------------------------------------------------------------------------------------------------
+
+
+def provenance(lm: LanguageModel, encoded: Sequence[Encoded], answer: Answer, new_tokens: int) -> dict[str, Any]:
+    """What decides the numbers: the same provenance gives the same scores. Nothing is drawn at random."""
+    template = lm.tokenizer.chat_template
+    return {
+        "model": lm.name,
+        "weights": weights_digest(lm.model),
+        "adapter": adapter_in_use(lm.model),
+        "extend": lm.extend and lm.extend.model_dump(),
+        "tokenizer": tokenizer_digest(lm.tokenizer),
+        "template": hashlib.sha256(str(template).encode()).hexdigest() if template else None,
+        "dtype": str(lm.base.dtype).removeprefix("torch."),
+        "backend": backend_of(decoder_of(lm.model)),
+        "device": lm.device.type,
+        "answer": answer,
+        "new_tokens": new_tokens if answer == "own" else None,
+        "dataset": dataset_digest(encoded),
+        "seed": None,
+        "versions": {"haymaker": __version__} | {name: version(name) for name in LIBRARIES},
+    }
+
+
+def adapter_in_use(model: Any) -> str | None:
+    """Digest of the LoRA matrices that the model holds, None without."""
+    matrices = lora_parameters(model)
+    whole = hashlib.sha256()
+    for name, weight in sorted(matrices.items()):
+        whole.update(f"{name}{list(weight.shape)}".encode() + weight.detach().float().cpu().numpy().tobytes())
+    return whole.hexdigest() if matrices else None
+
+
+def dataset_digest(encoded: Sequence[Encoded]) -> str:
+    """Digest of the rows as they were read: ids, tokens, spans."""
+    whole = hashlib.sha256()
+    for item in encoded:
+        spans = [(str(label), span.start, span.stop) for label, span in item.labelled_spans]
+        whole.update(f"{item.example_id}\0{item.prompt_length}\0{spans}\0".encode())
+        whole.update(np.asarray(item.input_ids, dtype=np.int64).tobytes())
+    return whole.hexdigest()

@@ -1,0 +1,259 @@
+"""Score files of others, read and written: Wu et al.'s JSON, QRHead's YAML of heads, DuoAttention's TSV of KV heads.
+
+They differ in what they hold, and so do the types: scores of every trial (HeadScores), an order of heads without
+scores (HeadList), scores of key-value heads (KVScores). `read_scores` tells files apart by their content.
+"""
+
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import yaml
+from jaxtyping import Float
+from numpy import ndarray
+
+from haymaker.errors import ConfigError, DataError
+from haymaker.heads.scores import HeadScores
+from haymaker.records import Head
+
+Rule = Literal["max", "mean"]
+FORMATS = ("wu", "qrhead", "duo")
+OWN_FORMAT = "haymaker"
+QRHEAD_KEY = "attn_head_set"
+
+
+class KVHead(NamedTuple):
+    """A key-value head, layer and head counted from 0, which several query heads share; prints as `kv 16-2`."""
+
+    layer: int
+    head: int
+
+    def __str__(self) -> str:
+        return f"kv {self.layer}-{self.head}"
+
+
+@dataclass(frozen=True, eq=False)
+class KVScores:
+    """One score per key-value head [layer, KV head], such as DuoAttention's gates, near 1 for heads that retrieve."""
+
+    values: Float[ndarray, "layer kv_head"]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def top(self, k: int) -> list[KVHead]:
+        """The k KV heads with the highest scores; ties go to the lower layer and head."""
+        order = np.argsort(-self.values.ravel(), kind="stable")[:k]
+        return [KVHead(*divmod(int(i), self.values.shape[1])) for i in order]
+
+    @classmethod
+    def from_heads(cls, scores: HeadScores, kv_heads: int, rule: Rule = "max") -> "KVScores":
+        """Of each KV head the `rule` over the means of the query heads that share it. Raises DataError where the
+        query heads cannot be grouped so, or one has no score."""
+        layers, heads = scores.mean.shape
+        if heads % kv_heads:
+            raise DataError(f"{heads} query heads cannot share {kv_heads} KV heads: expected a divisor of {heads}")
+        if np.isnan(scores.mean).any():
+            raise DataError(
+                f"{scores.metric}: {int(np.isnan(scores.mean).sum())} query heads have no score, so their KV heads "
+                "have none; use a metric or rows in which every head sees the needle"
+            )
+        grouped = scores.mean.reshape(layers, kv_heads, heads // kv_heads).astype(np.float64)
+        about = {"metric": scores.metric, "rule": rule, "provenance_hash": scores.provenance_hash}
+        return cls(grouped.max(axis=2) if rule == "max" else grouped.mean(axis=2), about)
+
+    def to_heads(self, heads: int) -> HeadScores:
+        """Each query head with the score of its group's KV head."""
+        if heads % self.values.shape[1]:
+            raise DataError(f"{heads} query heads cannot share {self.values.shape[1]} KV heads")
+        spread = np.repeat(self.values, heads // self.values.shape[1], axis=1)
+        return HeadScores(spread[None], ("kv",), str(self.about.get("metric", "kv")), self.about)
+
+
+@dataclass(frozen=True)
+class HeadList:
+    """Query heads in order, best first, without scores; `about` holds what else the file says."""
+
+    heads: tuple[Head, ...]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The smallest grid (layers, heads) that holds them."""
+        return max(head.layer for head in self.heads) + 1, max(head.head for head in self.heads) + 1
+
+    def as_scores(self, layers: int, heads: int) -> HeadScores:
+        """The list as a score map: the i-th of n heads has (n - i) / n, others 0, so order and membership are kept."""
+        if layers < self.shape[0] or heads < self.shape[1]:
+            raise DataError(
+                f"a list with heads up to {self.shape} (layers, heads) is not of a model of {layers, heads}"
+            )
+        values = np.zeros((1, layers, heads))
+        for i, head in enumerate(self.heads):
+            values[0, head.layer, head.head] = (len(self.heads) - i) / len(self.heads)
+        return HeadScores(values, ("list",), "list", self.about)
+
+
+ScoreFile = HeadScores | HeadList | KVScores
+
+
+def check_format(name: str) -> None:
+    """Raises ConfigError for a format that is neither Haymaker's own nor known."""
+    if name not in (OWN_FORMAT, *FORMATS):
+        raise ConfigError(f"unknown format {name!r} of head scores; known: {OWN_FORMAT}, {', '.join(FORMATS)}")
+
+
+def rule_of(name: str) -> Rule:
+    """Raises ConfigError for anything but max and mean."""
+    if name == "max" or name == "mean":
+        return name
+    raise ConfigError(f"kv rule: expected max or mean, found {name!r}")
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_scores(path: str | Path) -> ScoreFile:
+    """Head scores in any known format: Haymaker's own, Wu JSON, QRHead YAML, DuoAttention TSV.
+
+    Told apart by content, not by name. Scores above 1, as hits counted by the published script can be, are kept and
+    told by `HeadScores.above_one`. Raises DataError for a file that is none of them.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: head scores cannot be read ({error.strerror})") from None
+    if content[8:9] == b"{" and b"\0" in content[:8]:  # safetensors: the length of a JSON header, and the header
+        return HeadScores.load(path)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: expected head scores, found bytes that are no text and no safetensors") from None
+    return parse_text(text, str(path))
+
+
+def parse_text(text: str, where: str) -> ScoreFile:
+    if text.lstrip().startswith("{"):
+        return parse_wu(text, where)
+    if QRHEAD_KEY in text:
+        return parse_qrhead(text, where)
+    return parse_duo(text, where)
+
+
+def parse_wu(text: str, where: str) -> HeadScores:
+    """{"layer-head": [score of each trial]}; null where a trial has no score for a head."""
+    try:
+        table = json.loads(text)
+        trials = {Head.parse(name): [np.nan if value is None else float(value) for value in row]
+                  for name, row in table.items()}  # fmt: skip
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f'{where}: expected {{"layer-head": [score per trial]}}, found otherwise ({error})') from None
+    if not trials or not next(iter(trials.values())):
+        raise DataError(f"{where}: holds no trial; the script writes none where every answer fails its ROUGE gate")
+    counts = {len(row) for row in trials.values()}
+    layers, heads = max(head.layer for head in trials) + 1, max(head.head for head in trials) + 1
+    if len(counts) != 1 or len(trials) != layers * heads:
+        raise DataError(
+            f"{where}: expected {layers} x {heads} heads with as many trials each, found {len(trials)} heads with "
+            f"{min(counts)} to {max(counts)} trials"
+        )
+    count = counts.pop()
+    values = np.array([[trials[Head(layer, head)] for head in range(heads)] for layer in range(layers)])
+    ids = tuple(f"trial-{i}" for i in range(count))
+    return HeadScores(values.transpose(2, 0, 1), ids, "copy_wu2024", {"format": "wu", "file": Path(where).name})
+
+
+def parse_qrhead(text: str, where: str) -> HeadList:
+    try:
+        about = dict(yaml.safe_load(text))
+        heads = tuple(Head.parse(part.strip()) for part in str(about.pop(QRHEAD_KEY)).split(","))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f'{where}: expected {QRHEAD_KEY}: "16-1,13-18,...", found otherwise ({error})') from None
+    if len(set(heads)) < len(heads):
+        raise DataError(f"{where}: a head stands twice in {QRHEAD_KEY}")
+    return HeadList(heads, about)
+
+
+def parse_duo(text: str, where: str) -> KVScores:
+    """A line per layer, a tab-separated score per KV head."""
+    try:
+        rows = [[float(value) for value in line.split("\t")] for line in text.splitlines() if line.strip()]
+    except ValueError:
+        rows = []
+    if not rows or len({len(row) for row in rows}) != 1:
+        raise DataError(
+            f"{where}: expected head scores: safetensors of Haymaker, Wu's JSON, QRHead's YAML or DuoAttention's "
+            "tab-separated numbers; found none of them"
+        )
+    return KVScores(np.array(rows), {"format": "duo", "file": Path(where).name})
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def write_scores(
+    scores: ScoreFile, path: str | Path, form: str, k: int = 16, kv_heads: int | None = None, rule: Rule = "max"
+) -> None:
+    """Write scores in another tool's format. The file appears whole or not at all.
+
+    wu: the trials that are counted, per head. qrhead: a list of heads, of a score map the k best. duo: scores of KV
+    heads, of a score map the `rule` over the query heads of each of `kv_heads` KV heads. Raises ConfigError for another
+    format, or one that cannot hold such scores; DataError where no example is counted or a head has no score.
+    """
+    path = Path(path)
+    text = as_text(scores, form, k, kv_heads, rule)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def as_text(scores: ScoreFile, form: str, k: int, kv_heads: int | None, rule: Rule) -> str:
+    match form, scores:
+        case "wu", HeadScores():
+            return wu_text(scores)
+        case "qrhead", HeadList():
+            return qrhead_text(scores)
+        case "qrhead", HeadScores():
+            return qrhead_text(best(scores, k))
+        case "duo", KVScores():
+            return duo_text(scores)
+        case "duo", HeadScores() if kv_heads is not None:
+            return duo_text(KVScores.from_heads(scores, kv_heads, rule))
+        case "duo", HeadScores():
+            raise ConfigError("format duo holds KV heads: give kv_heads, the model's num_key_value_heads")
+        case (("wu" | "qrhead" | "duo"), _):
+            raise ConfigError(f"format {form} cannot hold a {type(scores).__name__}: give scores of query heads")
+        case _:
+            raise ConfigError(f"unknown format {form!r} of head scores; known: {', '.join(FORMATS)}")
+
+
+def wu_text(scores: HeadScores) -> str:
+    values = scores.values[scores.counted]
+    if not len(values):
+        raise DataError(f"{scores.metric}: none of the {len(scores.values)} examples is counted, so no trial to write")
+    table = {
+        str(Head(layer, head)): [None if np.isnan(value) else float(value) for value in values[:, layer, head]]
+        for layer, head in np.ndindex(*scores.mean.shape)
+    }
+    return json.dumps(table, allow_nan=False)
+
+
+def best(scores: HeadScores, k: int) -> HeadList:
+    """The k best heads, as QRHead lists them."""
+    model = str(scores.provenance.get("model", ""))
+    about = {"model_base_class": model.rsplit("/", 1)[-1], "model_name_or_path": model, "metric": scores.metric}
+    return HeadList(tuple(scores.top(k)), about)
+
+
+def qrhead_text(listed: HeadList) -> str:
+    return yaml.safe_dump({QRHEAD_KEY: ",".join(map(str, listed.heads)), **listed.about}, sort_keys=False, width=10**6)
+
+
+def duo_text(scores: KVScores) -> str:
+    lines = io.StringIO()
+    np.savetxt(lines, scores.values, delimiter="\t")  # 19 digits: exact
+    return lines.getvalue()

@@ -1,0 +1,105 @@
+"""The passes that detectors read: one forward over prompt and gold answer, or one greedy generation, per example."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from transformers import DynamicCache, PreTrainedTokenizerBase
+
+from haymaker.heads.detectors import Ending
+from haymaker.heads.observations import Reading, Subject, Wants, Watch
+from haymaker.models.generation import Decoder, decoded, end_tokens, finish_reason, text_before
+from haymaker.models.load import LanguageModel
+from haymaker.records import Encoded
+
+SCRIPT_TOKENS = 50  # the published script's limit
+SCRIPT_END_TOKEN, SCRIPT_END_ID = "<0x0A>", 144  # what it stops at, whatever the tokenizer
+STOP = "\n"
+Over = Callable[[Sequence[int]], bool]  # whether an answer of these tokens is over
+
+
+def read_gold(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> list[Reading]:
+    """One forward of a batch with its gold answers, padded on the right, where causal attention never sees padding."""
+    encoded = [subject.encoded for subject in subjects]
+    counts = [answer_tokens(item, lm.tokenizer) for item in encoded]
+    ids = torch.zeros(len(encoded), max(map(len, encoded)), dtype=torch.long)
+    rows = torch.empty(len(encoded), max(counts), dtype=torch.long)
+    for i, item in enumerate(encoded):
+        ids[i, : len(item)] = torch.tensor(item.input_ids)
+        # Rows of a shorter answer repeat its last one; they are cut off again below.
+        rows[i] = torch.arange(max(counts)).clamp(max=counts[i] - 1) + item.prompt_length - 1
+    watch = Watch(lm, subjects, wants, rows, [0] * len(subjects))
+    cache = DynamicCache(config=lm.base.config) if wants.null else None
+    with watch.open():
+        lm.model(input_ids=ids.to(lm.device), past_key_values=cache, use_cache=wants.null, logits_to_keep=1)
+    kept: list[dict[Ending, int]] = [{"answer": count} for count in counts]
+    return watch.readings(encoded, kept, cache)
+
+
+def read_own(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> list[Reading]:
+    """One greedy generation of a batch, padded on the left, read as it is decoded."""
+    prompts = [subject.encoded.prompt_ids for subject in subjects]
+    longest = max(map(len, prompts))
+    endings = [endings_of(lm, subject.encoded, wants) for subject in subjects]
+    most = max(SCRIPT_TOKENS if ending == "script" else wants.new_tokens for ending in wants.endings)
+    shifts = [longest - len(prompt) for prompt in prompts]
+    watch = Watch(lm, subjects, wants, torch.arange(longest - 1, longest - 1 + most)[None], shifts)
+    with watch.open():
+        decoder = Decoder(lm.model, prompts)
+        written, lengths = decode(decoder, endings)
+    encoded = [
+        replace(subject.encoded, input_ids=(*subject.encoded.prompt_ids, *ids))
+        for subject, ids in zip(subjects, written, strict=True)
+    ]
+    counts: list[dict[Ending, int]] = [
+        {name: told(lm, ids[:length]) if name == "answer" else length for name, length in found.items()}
+        for ids, found in zip(written, lengths, strict=True)
+    ]
+    return watch.readings(encoded, counts, decoder.cache)
+
+
+def answer_tokens(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many tokens of the answer there are without the closing end-of-text token."""
+    return len(encoded.answer_ids) - (encoded.answer_ids[-1] == tokenizer.eos_token_id)
+
+
+def told(lm: LanguageModel, ids: Sequence[int]) -> int:
+    """How many tokens of a finished answer carry its text: all, or all but the one that ended it."""
+    ended = ids[-1] in end_tokens(lm) or STOP in decoded(lm.tokenizer, ids)
+    closing = ended and text_before(lm.tokenizer, ids, STOP) == text_before(lm.tokenizer, ids[:-1], STOP)
+    return len(ids) - closing
+
+
+def endings_of(lm: LanguageModel, encoded: Encoded, wants: Wants) -> dict[Ending, Over]:
+    """The rules that say whether an answer is over; the script's holds beyond the end token and the context too."""
+    ends, room = end_tokens(lm), min(wants.new_tokens, lm.context - encoded.prompt_length)
+    rules: dict[Ending, Over] = {
+        "answer": lambda written: finish_reason(lm.tokenizer, written, ends, STOP, room) is not None,
+        "script": lambda written: script_ends(lm.tokenizer, written),
+    }
+    return {name: rules[name] for name in wants.endings}
+
+
+def script_ends(tokenizer: PreTrainedTokenizerBase, written: Sequence[int]) -> bool:
+    """The published script's rule: 50 tokens, Llama 2's byte token for a newline, or id 144."""
+    last = written[-1]
+    return (
+        len(written) >= SCRIPT_TOKENS
+        or last == SCRIPT_END_ID
+        or tokenizer.convert_ids_to_tokens(last) == SCRIPT_END_TOKEN
+    )
+
+
+def decode(decoder: Decoder, endings: Sequence[dict[Ending, Over]]) -> tuple[list[list[int]], list[dict[Ending, int]]]:
+    """Greedy tokens until every rule of every row holds, and at which length each of them held first."""
+    written: list[list[int]] = [[] for _ in endings]
+    lengths: list[dict[Ending, int]] = [{} for _ in endings]
+    logits = decoder.prefill()
+    while True:
+        tokens = logits.argmax(dim=-1)
+        for ids, found, rules, token in zip(written, lengths, endings, tokens.tolist(), strict=True):
+            ids.append(token)
+            found |= {name: len(ids) for name, over in rules.items() if name not in found and over(ids)}
+        if all(len(found) == len(rules) for found, rules in zip(lengths, endings, strict=True)):
+            return written, lengths
+        logits = decoder.step(tokens)

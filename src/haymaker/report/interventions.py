@@ -1,0 +1,165 @@
+"""Findings about interventions: what masking heads costs, and what patching them from another model gives. Pure."""
+
+from dataclasses import dataclass
+
+from haymaker.report.estimate import Estimate, Finding, Number, decide, from_to, known, listed, questions, two_decimals
+from haymaker.report.tables import SYNTHETIC, Row, Tables, in_order, select
+
+LARGEST_HARM = 0.1  # share of F1 that random heads may cost and still count as harmless
+MOST = 0.75  # share of recipients that patching must help; the paper saw about three quarters
+
+
+@dataclass(frozen=True)
+class Masking:
+    """One setting's F1 with no head masked, with its top k retrieval heads, and with k random ones."""
+
+    setting: str
+    k: int
+    total: int
+    n: int
+    none: Estimate
+    retrieval: Estimate
+    random: tuple[Number, ...]
+
+
+def masking(tables: Tables) -> Masking | None:
+    """The masking that findings judge: of real (else the best setting), at the k nearest to a tenth of all heads."""
+    rows = [row for row in tables["ablation"] if known(row["f1"]) is not None]
+    none = {row["setting"]: row for row in select(rows, heads="none")}
+    usable = [row for row in select(rows, heads="retrieval") if row["setting"] in none]
+    if not usable:
+        return None
+    settings = {row["setting"] for row in usable}
+    setting = "real" if "real" in settings else max(sorted(settings), key=lambda name: none[name]["f1"])
+    total = len({(row["layer"], row["head"]) for row in tables["heads"]})
+    chosen = min(select(usable, setting=setting), key=lambda row: (abs(row["k"] - total / 10), row["k"]))
+    random = tuple(row["f1"] for row in select(rows, setting=setting, heads="random", k=chosen["k"]))
+    unmasked, masked = Estimate.of(none[setting]), Estimate.of(chosen)
+    assert unmasked is not None
+    assert masked is not None
+    return Masking(setting, chosen["k"], total, chosen["n"], unmasked, masked, random)
+
+
+def of_heads(found: Masking) -> str:
+    return f"{found.k} of {found.total} heads" if found.total else f"{found.k} heads"
+
+
+def masking_retrieval_hurts(tables: Tables) -> Finding:
+    pattern = "Masking the retrieval heads hurts"
+    rule = "Shows if the interval of the loss lies above 0; does not show if there is no loss."
+    found = masking(tables)
+    if found is None:
+        return Finding(pattern, "cannot be told", "No setting has rows both with and without masked heads.", rule)
+    loss = found.none.minus(found.retrieval)
+    share = f", {two_decimals(loss.value / found.none.value)} of it" if found.none.value > 0 else ""
+    sentence = (
+        f"Without its top {of_heads(found)}, {found.setting} falls from F1 {found.none} to {found.retrieval}: "
+        f"a loss of {two_decimals(loss.value)} {loss.bounds()}{share} (n = {found.n} questions)."
+    )
+    if loss.value <= 0:
+        sentence = sentence.replace(" falls ", " goes ").replace("a loss", "no loss, a difference", 1)
+    return Finding(pattern, decide(loss.above_zero, loss.value <= 0), sentence, rule)
+
+
+def masking_random_does_not(tables: Tables) -> Finding:
+    pattern = "Masking as many random heads does not"
+    rule = (
+        f"Shows if random heads cost at most {LARGEST_HARM} of F1 on average over the draws, and less than the "
+        "retrieval heads do; cannot be told if the unmasked F1 is not above 0.05."
+    )
+    found = masking(tables)
+    if found is None or not found.random:
+        return Finding(pattern, "cannot be told", "There are no rows with random heads masked.", rule)
+    mean = sum(found.random) / len(found.random)
+    loss = found.none.value - mean
+    sentence = (
+        f"Without {of_heads(found)} drawn at random, {found.setting} has F1 {two_decimals(mean)} on average "
+        f"({from_to(list(found.random))} over {len(found.random)} draws, n = {found.n} questions each), against "
+        f"{two_decimals(found.none.value)} with all heads and {two_decimals(found.retrieval.value)} without the "
+        "retrieval heads."
+    )
+    if found.none.value <= 0.05:
+        return Finding(pattern, "cannot be told", f"{sentence} There was next to nothing to lose.", rule)
+    harmless = loss <= LARGEST_HARM * found.none.value and mean > found.retrieval.value
+    return Finding(pattern, decide(harmless, not harmless), sentence, rule)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What patching one head set into one recipient changed, and what as many random heads did on average."""
+
+    setting: str
+    change: Estimate
+    random: Number | None
+    n: int
+
+    @property
+    def helps(self) -> bool:
+        return self.change.above_zero and (self.random is None or self.change.value > self.random)
+
+
+def change_of(row: Row, patching: list[Row]) -> Estimate | None:
+    """F1 with patched heads minus F1 without.
+
+    The interval is the row's own (delta_low, delta_high, of paired questions) where it has one, else that of two
+    independent runs where the recipient has a row without patched heads, else unknown.
+    """
+    if is_paired(row):
+        return Estimate.of(row, "delta")
+    patched, original = Estimate.of(row), known(row["f1_original"])
+    if patched is None or original is None:
+        return None
+    plain = select(patching, setting=row["setting"], donor=row["donor"], heads="none")
+    before = Estimate.of(plain[0]) if plain else None
+    return patched.minus(before if before is not None else Estimate(original))
+
+
+def is_paired(row: Row) -> bool:
+    return row.get("delta_low") is not None and row.get("delta_high") is not None
+
+
+def gains(patching: list[Row], heads: str = "intersection") -> list[Gain]:
+    """One per synthetic recipient that has the head set, at its largest k."""
+    found = []
+    for setting in in_order(row["setting"] for row in select(patching, heads=heads, setting=SYNTHETIC)):
+        row = max(select(patching, heads=heads, setting=setting), key=lambda row: row["k"])
+        draws = select(patching, heads="random", setting=setting, k=row["k"])
+        random = [delta for draw in draws if (delta := known(draw["delta"])) is not None]
+        change = change_of(row, patching)
+        if change is not None:
+            found.append(Gain(setting, change, sum(random) / len(random) if random else None, row["n"]))
+    return found
+
+
+def intersection_helps(tables: Tables) -> Finding:
+    pattern = "Patching the shared retrieval heads from real into a synthetic model helps"
+    rule = (
+        f"A recipient is helped if the interval of its gain lies above 0 and random heads give less. Shows if at least "
+        f"{MOST} of the recipients are helped; does not show if fewer than half gain at all."
+    )
+    found = gains(tables["patching"])
+    if not found:
+        return Finding(pattern, "cannot be told", "There are no rows with shared heads patched.", rule)
+    helped, gained = [gain for gain in found if gain.helps], [gain for gain in found if gain.change.value > 0]
+    changes = "; ".join(f"{gain.setting} {gain.change.signed()}" for gain in found)
+    random = [gain.random for gain in found if gain.random is not None]
+    control = f"As many random heads change it by {from_to(random, '+')}." if random else "There is no random control."
+    sentence = (
+        f"It helps {len(helped)} of {len(found)} recipients. Change of F1: {changes} "
+        f"({questions(select(tables['patching'], heads='intersection', setting=SYNTHETIC))} each). {control}"
+    )
+    shows = len(helped) >= MOST * len(found)
+    return Finding(pattern, decide(shows, len(gained) < len(found) / 2), sentence, rule)
+
+
+def identity_changes_nothing(tables: Tables) -> Finding:
+    pattern = "Patching a model’s own heads into itself changes nothing"
+    rule = "Shows if F1 stays the same to the last digit; does not show otherwise, and then no patch can be trusted."
+    rows = [row for row in select(tables["patching"], heads="identity") if known(row["delta"]) is not None]
+    if not rows:
+        return Finding(pattern, "cannot be told", "There is no row of the identity check.", rule)
+    largest = max(abs(row["delta"]) for row in rows)
+    names = listed(in_order(row["setting"] for row in rows))
+    amount = "0, exactly" if largest == 0 else f"{largest:.2g} at most"
+    sentence = f"Change of F1 for {names} patched from itself: {amount} ({questions(rows)})."
+    return Finding(pattern, decide(largest == 0, largest != 0), sentence, rule)

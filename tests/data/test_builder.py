@@ -1,0 +1,405 @@
+"""Laws of building: rows are functions of their recipe, fill their length, and stand where their spans say."""
+
+import gc
+import json
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+from real_rows import mdqa_row, musique_row, topic, write_jsonl
+from scipy.stats import chisquare
+from tiny_tokenizers import KINDS, STRIPPING, TEMPLATE, tiny_tokenizer
+from transformers import PreTrainedTokenizerBase
+
+import haymaker as hm
+from haymaker.config import Recipe, Setting
+from haymaker.data.builder import Builder, without_collection
+from haymaker.data.fit.ends import Ends
+from haymaker.data.fit.measure import Measure
+from haymaker.data.fit.pieces import Opening
+from haymaker.data.fit.place import slot_at, spread
+from haymaker.data.fit.stream import closest_sum
+from haymaker.data.schema import example_of, table_of, token_spans_of
+from haymaker.errors import ConfigError, DataError, LengthError
+from haymaker.randomness import keyed, shuffle
+from haymaker.tasks import judge
+from haymaker.tasks.mdqa import MINIATURE, OFFICIAL
+from haymaker.tokens import encode
+
+SETTINGS: tuple[Setting, ...] = get_args(Setting)
+TASKS = ("mdqa", "musique", "summhay", "niah", "kv")
+
+
+def settings_of(task: str) -> tuple[Setting, ...]:
+    return ("real", "symbolic") if task == "kv" else SETTINGS
+
+
+EVERY = [(task, setting) for task in TASKS for setting in settings_of(task)]
+
+
+def recipe(**changes: Any) -> Recipe:
+    return Recipe(**({"task": "mdqa", "setting": "real", "length": 256, "rows": 4} | changes))
+
+
+def plain_rows(builder: Builder, numbers: Any) -> list[dict[str, Any]]:
+    return table_of([builder.row(number) for number in numbers]).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("sources")
+    (folder / "topic.json").write_text(json.dumps(topic()))
+    return {
+        "mdqa": write_jsonl(folder / "mdqa.jsonl.gz", [mdqa_row(n) for n in range(30)]),
+        "musique": write_jsonl(folder / "musique.jsonl", [musique_row(n, 2 + n % 3) for n in range(30)]),
+        "summhay": str(folder / "topic.json"),
+    }
+
+
+# ---- what is counted is what is there
+
+
+def check_counts(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> None:
+    """The recorded tokens and spans are those of the whole prompt, tokenised by the one function that aligns."""
+    encoded = encode(example_of(row), tokenizer)
+    assert encoded.prompt_length == row["n_prompt_tokens"]
+    assert len(encoded) - encoded.prompt_length == row["n_target_tokens"]
+    assert sorted(encoded.labelled_spans) == sorted(token_spans_of(row))
+    assert len(encoded) <= row["max_tokens"]
+
+
+@pytest.mark.parametrize("template", [None, TEMPLATE], ids=["plain", "chat"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("setting", "prompt"), [("real", "official"), ("low-low", "miniature"), ("symbolic", "miniature")]
+)
+def test_counted_tokens_are_those_of_the_whole_prompt(
+    kind: str, template: str | None, setting: str, prompt: str
+) -> None:
+    tokenizer = tiny_tokenizer(kind, template)
+    for row in plain_rows(Builder(recipe(setting=setting, length=512, prompt=prompt), tokenizer), range(3)):
+        check_counts(row, tokenizer)
+        assert row["n_prompt_tokens"] + row["n_target_tokens"] >= 0.95 * 512
+
+
+def test_rows_are_tokenised_whole_where_counts_are_wrong(
+    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first row tells, whichever is built first."""
+    right = Ends.measure_opening
+
+    def wrong(ends: Ends, window: str) -> Opening:
+        opening = right(ends, window)
+        return replace(opening, tokens=opening.tokens - 1)
+
+    monkeypatch.setattr(Ends, "measure_opening", wrong)
+    builder = Builder(recipe(length=512, rows=3), tokenizer)
+    for row in plain_rows(builder, (2, 1)):
+        check_counts(row, tokenizer)
+        assert not json.loads(row["checks"])["counted"]
+    assert Builder(recipe(length=512, rows=3), tokenizer).table([2]) == builder.table([2])
+
+
+@pytest.mark.parametrize("template", [None, TEMPLATE], ids=["plain", "chat"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_records_are_counted_where_they_join_what_stands_before_them(kind: str, template: str | None) -> None:
+    """A brace and the quote behind it may be one token, as may a blank and a quote: the first record is no other's."""
+    tokenizer = tiny_tokenizer(kind, template)
+    for row in plain_rows(Builder(recipe(task="kv", setting="real", length=4096), tokenizer), range(2)):
+        check_counts(row, tokenizer)
+        assert json.loads(row["checks"])["counted"]
+        # Where every digit is a token all records are of a size, so that up to one may be missing.
+        assert row["n_prompt_tokens"] + row["n_target_tokens"] > 4096 - 90
+
+
+@pytest.mark.parametrize(("task", "setting"), EVERY)
+def test_every_task_and_setting_of_the_world(task: str, setting: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    for row in plain_rows(Builder(recipe(task=task, setting=setting, length=512), tokenizer), range(4)):
+        check_counts(row, tokenizer)
+        check_evidence(row)
+
+
+@pytest.mark.parametrize(("task", "setting"), [(t, s) for t, s in EVERY if t in ("mdqa", "musique", "summhay")])
+def test_every_task_and_setting_of_files(
+    task: str, setting: str, tokenizer: PreTrainedTokenizerBase, sources: dict[str, str]
+) -> None:
+    length = 4096 if task == "summhay" else 1024
+    chosen = recipe(task=task, setting=setting, length=length, source=sources[task], relations=relations_of(task))
+    for row in plain_rows(Builder(chosen, tokenizer), range(3)):
+        check_counts(row, tokenizer)
+        check_evidence(row)
+        assert row["n_prompt_tokens"] + row["n_target_tokens"] >= 0.99 * length
+
+
+def relations_of(task: str) -> tuple[str, ...] | None:
+    return {"mdqa": ("winner",), "musique": ("capital", "founder", "spouse", "author")}.get(task)
+
+
+def check_evidence(row: dict[str, Any]) -> None:
+    """The answer stands within evidence (or, cited, within a document's number), and every metric accepts it."""
+    example = example_of(row)
+    assert set(judge(example.target, example).values()) == {1.0}
+    checks = json.loads(row["checks"])
+    assert checks["answer_in_gold"]
+    assert not checks["leaks"]
+    outer = example.spans["document" if example.task == "summhay" else "evidence"]
+    for span in example.spans["answer"]:
+        assert any(around.start <= span.start and span.stop <= around.stop for around in outer)
+        assert example.text[span.slice] in example.target
+
+
+def test_a_row_whose_pieces_do_not_add_up_is_tokenised_whole(
+    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The world's tokenizer joins the line break with the bracket behind it; a cut between them is in a token's middle.
+    monkeypatch.setattr(Measure, "best_cut", lambda self: 1)
+    rows = plain_rows(Builder(recipe(length=400), tokenizer), range(3))
+    assert not any(json.loads(row["checks"])["counted"] for row in rows)
+    for row in rows:
+        check_counts(row, tokenizer)
+
+
+def test_pieces_are_tokenised_about_once(tokenizer: PreTrainedTokenizerBase, sources: dict[str, str]) -> None:
+    builder = Builder(recipe(length=8192, source=sources["mdqa"]), tokenizer)
+    emitted = sum(row["n_prompt_tokens"] for row in plain_rows(builder, range(20)))
+    assert builder.measure.spent / emitted <= 1.05
+
+
+# ---- lengths
+
+
+@pytest.mark.parametrize("length", [1024, 4096])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_row_fills_its_length(setting: str, length: int, tokenizer: PreTrainedTokenizerBase) -> None:
+    for row in plain_rows(Builder(recipe(setting=setting, length=length), tokenizer), range(4)):
+        assert 0.99 * length <= row["n_prompt_tokens"] + row["n_target_tokens"] <= length
+
+
+@pytest.mark.parametrize("setting", ["real", "high-high", "low-high", "symbolic"])
+def test_a_short_row_still_holds_competitors(setting: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    for length, least in ((128, 3), (64, 1)):
+        for row in plain_rows(Builder(recipe(setting=setting, length=length), tokenizer), range(60)):
+            documents = sum(span["kind"] == "document" for span in row["spans"])
+            filler = sum(span["kind"] == "filler" for span in row["spans"])
+            assert documents - filler - 1 >= least
+
+
+def test_low_context_has_no_competitor_unless_asked(tokenizer: PreTrainedTokenizerBase) -> None:
+    for asked in (0, 3):
+        chosen = recipe(setting="low-low", padding_competitors=asked)
+        for example in hm.build(chosen, tokenizer):
+            assert len(example.spans["document"]) - len(example.spans["filler"]) == 1 + asked
+
+
+def test_evidence_that_does_not_fit_is_a_length_error(
+    tokenizer: PreTrainedTokenizerBase, sources: dict[str, str]
+) -> None:
+    with pytest.raises(LengthError, match="with its evidence the row takes"):
+        hm.build(recipe(length=32), tokenizer)
+    with pytest.raises(LengthError, match="raise the length"):
+        hm.build(recipe(length=64, source=sources["mdqa"]), tokenizer)
+
+
+@pytest.mark.parametrize(("task", "setting"), [("mdqa", "real"), ("summhay", "high-high"), ("musique", "symbolic")])
+def test_rows_make_no_cycles_so_none_is_looked_for(
+    task: str, setting: Setting, tokenizer: PreTrainedTokenizerBase, sources: dict[str, str]
+) -> None:
+    builder = Builder(recipe(task=task, setting=setting, source=sources[task], length=2048), tokenizer)
+    builder.row(0)
+    gc.collect()
+    with without_collection():
+        builder.row(1)
+        assert gc.collect() == 0
+
+
+def test_the_search_for_cycles_goes_on_after_rows_and_after_an_error(tokenizer: PreTrainedTokenizerBase) -> None:
+    hm.build(Recipe(task="mdqa", setting="low-low", length=1024, rows=1), tokenizer)
+    assert gc.isenabled()
+    with pytest.raises(LengthError):
+        hm.build(Recipe(task="mdqa", setting="low-low", length=16, rows=1), tokenizer)
+    assert gc.isenabled()
+
+
+def test_a_number_of_documents_instead_of_a_length(tokenizer: PreTrainedTokenizerBase, sources: dict[str, str]) -> None:
+    for example in hm.build(recipe(source=sources["mdqa"], documents=5, length=4096), tokenizer):
+        assert len(example.spans["document"]) == 5
+    with pytest.raises(LengthError):
+        hm.build(recipe(source=sources["mdqa"], documents=6, length=200), tokenizer)
+
+
+# ---- positions
+
+
+def test_gold_stands_in_every_tenth_equally_often(tokenizer: PreTrainedTokenizerBase) -> None:
+    # The plan: row k of every ten takes another tenth. Realised places are ends of documents, so nearly as even.
+    rows = hm.build(recipe(setting="low-low", length=1024, rows=100), tokenizer).rows
+    tenths = [0] * 10
+    for row in rows:
+        tenths[int(row["gold_depths"][0] * 10)] += 1
+    assert chisquare(tenths).pvalue > 0.5
+
+
+def test_depth_and_position_can_be_fixed(tokenizer: PreTrainedTokenizerBase) -> None:
+    for example in hm.build(recipe(gold_position=2), tokenizer):
+        assert number_of_gold(example) == 3
+    for depth, expected in ((0.0, 0.0), (1.0, 1.0)):
+        for row in hm.build(recipe(depth=depth, length=1024), tokenizer).rows:
+            assert abs(row["gold_depths"][0] - expected) < 0.05
+
+
+def number_of_gold(example: hm.Example) -> int:
+    evidence = example.spans["evidence"][0]
+    return next(
+        label.index for label, span in example.labelled_spans
+        if label.kind == "document" and span.start <= evidence.start < span.stop
+    )  # fmt: skip
+
+
+def test_competitors_are_spread_among_the_passages(tokenizer: PreTrainedTokenizerBase) -> None:
+    places = []
+    for example in hm.build(recipe(length=512, rows=30), tokenizer):
+        fillers = {span.start for span in example.spans["filler"]}
+        documents = example.spans["document"]
+        kinds = [any(span.start <= start < span.stop for start in fillers) for span in documents]
+        places += [i / len(kinds) for i, is_filler in enumerate(kinds) if not is_filler]
+    assert min(places) < 0.1
+    assert max(places) > 0.85
+
+
+# ---- rows are functions of recipe and number
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_rows_do_not_depend_on_one_another(task: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    chosen = recipe(task=task)
+    forth = plain_rows(Builder(chosen, tokenizer), range(4))
+    back = plain_rows(Builder(chosen.changed(rows=9), tokenizer), reversed(range(4)))[::-1]
+    assert forth == back
+    alone = plain_rows(Builder(chosen, tokenizer), [3])
+    assert alone == forth[3:]
+
+
+def test_the_order_of_the_source_does_not_matter(tokenizer: PreTrainedTokenizerBase, tmp_path) -> None:
+    rows = [mdqa_row(n) for n in range(12)]
+    built = []
+    for i, order in enumerate((rows, rows[::-1])):
+        source = write_jsonl(tmp_path / f"{i}.jsonl", order)
+        built.append(list(hm.build(recipe(source=source, length=1024), tokenizer)))
+    strip = [[(e.text, e.pair_id, e.answers) for e in examples] for examples in built]
+    assert strip[0] == strip[1]
+
+
+def test_seeds_splits_and_settings_give_other_rows(tokenizer: PreTrainedTokenizerBase) -> None:
+    texts = {hm.build(recipe(rows=1, **change), tokenizer)[0].text for change in ({}, {"seed": 1}, {"split": "test"})}
+    assert len(texts) == 3
+    ids = [e.id for setting in SETTINGS for e in hm.build(recipe(setting=setting), tokenizer)]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("task", ["mdqa", "musique", "summhay", "niah"])
+def test_row_k_asks_for_the_same_facts_in_every_setting(task: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    twins = {s: [e.pair_id for e in hm.build(recipe(task=task, setting=s, length=512), tokenizer)] for s in SETTINGS}
+    for setting in SETTINGS:
+        if setting != "real-limited":  # another fact where the real one's relation is not among the limited
+            assert twins[setting] == twins["real"]
+    assert len(set(twins["real"])) == 4
+
+
+def test_twins_of_a_file_are_twins(tokenizer: PreTrainedTokenizerBase, sources: dict[str, str]) -> None:
+    chosen = recipe(source=sources["mdqa"], length=1024)
+    real = [e.pair_id for e in hm.build(chosen, tokenizer)]
+    for setting in ("high-low", "low-high", "symbolic"):
+        assert [e.pair_id for e in hm.build(chosen.changed(setting=setting), tokenizer)] == real
+
+
+def test_limited_settings_keep_to_their_relations(tokenizer: PreTrainedTokenizerBase) -> None:
+    chosen = recipe(setting="real-limited", rows=12, relations=("home", "spouse"))
+    assert {e.source["relations"][0] for e in hm.build(chosen, tokenizer)} == {"home", "spouse"}
+    with pytest.raises(ConfigError, match="the world has no height"):
+        hm.build(chosen.changed(relations=("height",)), tokenizer)
+
+
+@pytest.mark.parametrize("task", ["mdqa", "musique", "niah"])
+def test_the_symbol_map_can_be_reversed(task: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    symbolic = hm.build(recipe(task=task, setting="symbolic", length=512), tokenizer)
+    plain = hm.build(recipe(task=task, setting="low-low", length=512), tokenizer)
+    for numbers, words in zip(symbolic, plain, strict=True):
+        symbol_of = next(p["symbol_of"] for p in numbers.provenance if p["kind"] == "symbol_map")
+        name_of = {symbol: name for name, symbol in symbol_of.items()}
+        assert len(name_of) == len(symbol_of)
+        assert name_of[numbers.target] == words.target
+
+
+def test_splits_of_a_file_share_no_question_and_stay_when_it_grows(
+    tokenizer: PreTrainedTokenizerBase, tmp_path
+) -> None:
+    shares = {"train": 0.5, "test": 0.5}
+    found: dict[tuple[int, str], set[str]] = {}
+    for size in (20, 30):
+        source = write_jsonl(tmp_path / f"{size}.jsonl", [mdqa_row(n, 3) for n in range(size)])
+        for split in shares:
+            chosen = recipe(source=source, split=split, split_shares=shares, rows=1, length=1024)
+            drafts = Builder(chosen, tokenizer).drafts
+            found[size, split] = {drafts.draft(k).question for k in range(drafts.count or 0)}
+    assert not found[30, "train"] & found[30, "test"]
+    assert len(found[30, "train"] | found[30, "test"]) == 30
+    assert found[20, "train"] < found[30, "train"]
+
+
+# ---- what cannot be built
+
+
+def test_more_rows_than_the_source_has(tokenizer: PreTrainedTokenizerBase, sources: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="asks for 31.*gives 30"):
+        hm.build(recipe(source=sources["mdqa"], rows=31, length=1024), tokenizer)
+
+
+def test_unknown_names_are_refused(tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(ConfigError, match="no style 'fancy'"):
+        hm.build(recipe(prompt="fancy"), tokenizer)
+    with pytest.raises(ConfigError, match="kv holds no prose"):
+        hm.build(recipe(task="kv", setting="low-low"), tokenizer)
+
+
+def test_a_template_that_strips_prompts_is_refused() -> None:
+    stripped = STRIPPING.replace("| trim", "| replace('Question', '')")
+    with pytest.raises(DataError, match="changes the text of a message"):
+        hm.build(recipe(), tiny_tokenizer("bytes", stripped))
+
+
+# ---- the pieces of the fit
+
+
+def test_closest_sum_is_the_best_subset() -> None:
+    assert closest_sum([5, 9, 4], 0) == []
+    assert closest_sum([5, 9, 4], 3) == []
+    assert sorted([5, 9, 4][i] for i in closest_sum([5, 9, 4], 13)) == [4, 9]
+    assert sum([7, 7, 7, 10][i] for i in closest_sum([7, 7, 7, 10], 25)) == 24  # 7 + 7 + 10; 21 and 17 are less
+
+
+def test_slot_at_counts_documents_before_a_depth() -> None:
+    # Four documents of 10 tokens and one of 10: its middle is at 5, 15, 25, 35 or 45 of 50, each closest for a fifth.
+    assert [slot_at([10] * 4, depth, 10) for depth in (0.0, 0.19, 0.21, 0.5, 0.79, 0.81, 1.0)] == [0, 0, 1, 2, 3, 4, 4]
+    # One of 30 between two of 10: its middle is at 15, 25 or 35 of 50.
+    assert [slot_at([10] * 2, depth, 30) for depth in (0.0, 0.39, 0.41, 0.59, 0.61, 1.0)] == [0, 0, 1, 1, 2, 2]
+    assert slot_at([], 0.5, 10) == 0
+
+
+def test_spread_keeps_everyone_once() -> None:
+    rivals, others = [f"r{i}" for i in range(3)], [f"o{i}" for i in range(5)]
+    mixed = spread(rivals, others, keyed(0))
+    assert sorted(mixed) == sorted([*rivals, *others])
+    assert [document for document in mixed if document in others] == others
+
+
+def test_shuffle_is_a_permutation_read_as_far_as_needed() -> None:
+    assert sorted(shuffle(50, keyed(1))) == list(range(50))
+    ahead = shuffle(50, keyed(1))
+    assert [next(ahead) for _ in range(5)] == list(shuffle(50, keyed(1)))[:5]
+
+
+@pytest.mark.parametrize("style", [MINIATURE, OFFICIAL], ids=lambda style: style.name)
+def test_numbers_of_two_digits_cost_what_they_cost(style, tokenizer: PreTrainedTokenizerBase) -> None:
+    # The world's tokenizer leaves digits alone: number 10 takes one token more than number 1, number 100 two.
+    measure = Measure(tokenizer, style, None)
+    assert [measure.numbering(n).extra for n in (1, 9, 10, 99, 100)] == [0, 0, 1, 1, 2]

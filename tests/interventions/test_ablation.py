@@ -1,0 +1,227 @@
+"""Ablation and patching on tiny random models: laws, and one equality against a hook written here."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from haymaker.attention.edits import Zero, edit
+from haymaker.errors import ConfigError, ModelError, ProbeError
+from haymaker.evaluation.predictions import Evaluation
+from haymaker.heads.scores import HeadScores
+from haymaker.interventions import ablate, ablation_curve, ablation_sets, patch, patching_sets, random_heads
+from haymaker.models.load import LanguageModel
+from haymaker.records import Example, Head, Message, Segment
+
+LAYERS, HEADS = 3, 4
+
+
+def examples(count: int = 4) -> list[Example]:
+    texts = [f"[1] Kalo lives in Tami{'.' * i}\nQuestion: Where?\nAnswer:" for i in range(count)]
+    return [
+        Example(f"e{i}", "mdqa", (Message("user", (Segment(text),)),), "Where?", ("Tami",))
+        for i, text in enumerate(texts)
+    ]
+
+
+def texts(found: Evaluation) -> list[str]:
+    return [prediction.text for prediction in found.predictions]
+
+
+@pytest.fixture
+def other(new_model: Callable[..., PreTrainedModel], tokenizer: PreTrainedTokenizerBase) -> LanguageModel:
+    return LanguageModel(new_model(seed=1).requires_grad_(False), tokenizer, "other")
+
+
+def every_head() -> list[Head]:
+    return [Head(layer, head) for layer in range(LAYERS) for head in range(HEADS)]
+
+
+def test_ablating_nothing_is_the_plain_model_and_ablating_all_is_not(lm: LanguageModel) -> None:
+    plain = ablate(lm, examples(), [], new_tokens=6)
+    assert texts(ablate(lm, examples(), [], new_tokens=6)) == texts(plain)
+    assert texts(ablate(lm, examples(), every_head(), new_tokens=6)) != texts(plain)
+    assert texts(ablate(lm, examples(), [], new_tokens=6)) == texts(plain)  # and it is as it was
+
+
+def test_ablation_equals_zeroed_columns_of_the_output_projection(lm: LanguageModel) -> None:
+    chosen = [Head(0, 1), Head(2, 3)]
+    found = texts(ablate(lm, examples(), chosen, new_tokens=6))
+    width = lm.model.config.head_dim
+    with torch.no_grad():
+        for head in chosen:
+            columns = slice(head.head * width, (head.head + 1) * width)
+            lm.model.model.layers[head.layer].self_attn.o_proj.weight[:, columns] = 0
+    assert texts(ablate(lm, examples(), [], new_tokens=6)) == found
+
+
+@pytest.mark.parametrize("scope", ["prompt", "last", "decode", "last+decode"])
+def test_ablation_in_a_scope_is_the_edit_step_by_step(lm: LanguageModel, scope: str) -> None:
+    """Against one forward per token without a cache, where the scope is the positions themselves."""
+    heads, example = [Head(0, 1), Head(2, 3)], examples(1)[0]
+    found = ablate(lm, [example], heads, new_tokens=5, scope=scope).predictions[0]
+    ids: list[int] = lm.tokenizer(example.text)["input_ids"]  # type: ignore[assignment]
+    length, written = len(ids), []
+    parts = {"prompt": range(length), "last": [length - 1], "decode": range(length, length + 5)}
+    wanted = {position for part in scope.split("+") for position in parts[part]}
+    for _ in range(found.generated_tokens):
+        tokens = torch.tensor([ids + written])
+        rows = sorted(wanted & set(range(tokens.shape[1])))
+        with torch.no_grad(), edit(lm.model, *([Zero(heads)] if rows else []), scope=rows or "all"):
+            written.append(int(lm.model(tokens).logits[0, -1].argmax()))
+    assert lm.tokenizer.decode(written, skip_special_tokens=True).partition("\n")[0].strip() == found.text
+    assert found.text != texts(ablate(lm, [example], [], new_tokens=5))[0]
+
+
+def test_patching_a_model_into_itself_changes_nothing(lm: LanguageModel) -> None:
+    plain = ablate(lm, examples(), [], new_tokens=6)
+    assert texts(patch(lm, lm, examples(), every_head(), new_tokens=6)) == texts(plain)
+
+
+def test_patching_no_head_is_the_recipient(lm: LanguageModel, other: LanguageModel) -> None:
+    assert texts(patch(lm, other, examples(), [], new_tokens=6)) == texts(ablate(other, examples(), [], new_tokens=6))
+
+
+def test_all_heads_of_a_donor_with_the_same_other_weights_make_the_donor(
+    lm: LanguageModel, other: LanguageModel
+) -> None:
+    # The recipient differs from the donor in its attention weights alone, so with all of the donor's head outputs and
+    # the donor's o_proj it computes what the donor computes, through prefill and decoding.
+    state = lm.model.state_dict()
+    attention = ("q_proj", "k_proj", "v_proj")
+    kept = {name: value for name, value in other.model.state_dict().items() if any(part in name for part in attention)}
+    other.model.load_state_dict({**state, **kept})
+    donor = texts(ablate(lm, examples(), [], new_tokens=6))
+    assert texts(ablate(other, examples(), [], new_tokens=6)) != donor  # else the law says nothing
+    assert texts(patch(lm, other, examples(), every_head(), new_tokens=6)) == donor
+
+
+def test_patched_decoding_equals_recomputing_without_a_cache(lm: LanguageModel, other: LanguageModel) -> None:
+    chosen = [Head(1, 0), Head(1, 2)]
+    example = examples(1)[0]
+    found = patch(lm, other, [example], chosen, new_tokens=5).predictions[0]
+    ids = lm.tokenizer(example.text)["input_ids"]
+    width = lm.model.config.head_dim
+    outputs: list[torch.Tensor] = []
+
+    def swap(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        swapped = inputs[0].clone()
+        for head in chosen:
+            columns = slice(head.head * width, (head.head + 1) * width)
+            swapped[..., columns] = outputs[-1][..., columns]
+        return (swapped,)
+
+    written: list[int] = []
+    keep = lm.model.model.layers[1].self_attn.o_proj.register_forward_pre_hook(
+        lambda _, inputs: outputs.append(inputs[0])
+    )
+    write = other.model.model.layers[1].self_attn.o_proj.register_forward_pre_hook(swap)
+    with torch.no_grad():
+        for _ in range(found.generated_tokens):
+            tokens = torch.tensor([ids + written])
+            lm.model(tokens)
+            written.append(int(other.model(tokens).logits[0, -1].argmax()))
+    keep.remove()
+    write.remove()
+    assert other.tokenizer.decode(written, skip_special_tokens=True).partition("\n")[0].strip() == found.text
+
+
+def test_bad_use_is_named(lm: LanguageModel, tokenizer: PreTrainedTokenizerBase, new_model: Callable) -> None:
+    with pytest.raises(ProbeError, match="7-0"):
+        ablate(lm, examples(), [(7, 0)])
+    smaller = LanguageModel(new_model(layers=2), tokenizer, "smaller")
+    with pytest.raises(ModelError, match="one shape"):
+        patch(lm, smaller, examples(), [(0, 0)])
+
+
+def scores(means: list[list[float]]) -> HeadScores:
+    return HeadScores(np.array([means]), ("e",), "copy")
+
+
+def test_random_heads_stay_in_their_layers_outside_what_is_excluded() -> None:
+    like = [Head(0, 0), Head(0, 1), Head(2, 3)]
+    found = random_heads(like, HEADS, like, "draw", 0)
+    assert sorted(head.layer for head in found) == [0, 0, 2]
+    assert not set(found) & set(like)
+    assert len(set(found)) == 3
+    assert found == random_heads(like, HEADS, like, "draw", 0)
+    assert any(found != random_heads(like, HEADS, like, "draw", draw) for draw in range(1, 5))
+
+
+def test_random_heads_overflow_into_other_layers_and_end() -> None:
+    like = [Head(1, 0), Head(1, 1), Head(1, 2)]
+    found = random_heads(like, HEADS, like, "draw", 0)  # layer 1 has one head left, so two come from layer 0
+    assert sorted(head.layer for head in found) == [0, 0, 1]
+    with pytest.raises(ConfigError, match="only 0 are left"):
+        random_heads([Head(0, 0)], 1, [Head(0, 0)], "draw", 0)
+
+
+def test_ablation_sets_by_hand() -> None:
+    found = list(ablation_sets(scores([[0.1, 0.9, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0]]), counts=(1, 2), draws=2))
+    assert [(item.kind, item.k, item.draw) for item in found] == [
+        ("none", 0, 0),
+        *[("retrieval", 1, 0), ("random", 1, 0), ("random", 1, 1)],
+        *[("retrieval", 2, 0), ("random", 2, 0), ("random", 2, 1)],
+    ]
+    assert found[1].heads == (Head(0, 1),)
+    assert found[4].heads == (Head(0, 1), Head(1, 2))
+    assert all(not set(item.heads) & {Head(0, 1), Head(1, 2)} for item in found if item.kind == "random")
+
+
+def test_random_heads_come_from_layers_above_too_where_the_model_has_them() -> None:
+    found = random_heads([Head(0, i) for i in range(4)], HEADS, [Head(0, 0)], "draw", 0, layers=2)
+    assert sorted(head.layer for head in found) == [0, 0, 0, 1]  # three are free below, the fourth is above
+    scores_of_one_layer = scores([[0.9, 0.8, 0.7, 0.6], [0.0] * 4])
+    random = list(ablation_sets(scores_of_one_layer, counts=(4,), draws=1))[-1]
+    assert {head.layer for head in random.heads} == {1}
+
+
+def test_an_ablation_curve_is_its_sets_as_rows(lm: LanguageModel) -> None:
+    found = scores([[0.1, 0.9, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0], [0.0] * 4])
+    counts: list[int] = []
+    rows = ablation_curve(lm, examples(3), found, (1, 2), 2, new_tokens=3, scope="decode", progress=counts.append)
+    sets = list(ablation_sets(found, (1, 2), 2))
+    assert [{key: row[key] for key in ("heads", "k", "draw", "head_list")} for row in rows] == [
+        chosen.columns() for chosen in sets
+    ]
+    assert sum(counts) == 3 * len(sets)
+    alone = ablate(lm, examples(3), sets[4].heads, new_tokens=3, scope="decode")
+    assert {key: rows[4][key] for key in alone.row()} == alone.row()
+    assert rows[4]["delta"] == pytest.approx(alone.f1 - rows[0]["f1"])
+    assert (rows[0]["delta"], rows[0]["head_list"], rows[0]["scope"]) == (0.0, "", "decode")
+    assert rows[1]["head_list"] == "0-1"
+
+
+def test_patching_sets_by_hand() -> None:
+    donor = scores([[0.9, 0.8, 0.7, 0.0, 0.0, 0.0], [0.6, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    recipient = scores([[0.5, 0.0, 0.0, 0.0, 0.0, 0.0], [0.9, 0.3, 0.0, 0.0, 0.0, 0.0]])
+    sets = {item.kind: item.heads for item in patching_sets(donor, recipient, k=3, threshold=0.1, draws=1)}
+    # Active in both: 0-0 and 1-0; in the donor alone: 0-1 and 0-2; so two heads each, by the donor's ranking.
+    assert sets["intersection"] == (Head(0, 0), Head(1, 0))
+    assert sets["complement"] == (Head(0, 1), Head(0, 2))
+    assert len(sets["random"]) == 2
+    assert not set(sets["random"]) & {Head(0, 0), Head(0, 1), Head(0, 2), Head(1, 0), Head(1, 1)}
+
+
+def test_the_union_is_ranked_by_the_larger_mean() -> None:
+    donor = scores([[0.9, 0.2, 0.0, 0.0], [0.0, 0.0, 0.4, 0.0]])
+    recipient = scores([[0.1, 0.0, 0.7, 0.0], [0.0, 0.0, 0.0, 0.3]])
+    found = {item.kind: item for item in patching_sets(donor, recipient, 5, 0.05, 1, kinds=("union", "intersection"))}
+    # In both: 0-0 alone, so every set has one head; the union starts 0-0 (0.9), 0-2 (0.7), 1-2 (0.4).
+    assert {kind: item.heads for kind, item in found.items() if kind in ("union", "intersection")} == {
+        "union": (Head(0, 0),),
+        "intersection": (Head(0, 0),),
+    }
+    apart = scores([[0.0, 0.0, 0.7, 0.6], [0.0] * 4])
+    union = next(item for item in patching_sets(donor, apart, 3, 0.05, 0, kinds=["union"]) if item.kind == "union")
+    # Nothing in both; in the donor alone 0-0, 1-2, 0-1; so three heads, the best of either: 0.9, 0.7, 0.6.
+    assert union.heads == (Head(0, 0), Head(0, 2), Head(0, 3))
+
+
+def test_a_lockstep_leaves_the_language_model_alone(lm: LanguageModel, other: LanguageModel) -> None:
+    before = replace(other)
+    patch(lm, other, examples(1), [(0, 0)], new_tokens=2)
+    assert other.model is before.model

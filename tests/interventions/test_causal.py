@@ -1,0 +1,226 @@
+"""Causal maps against edits made one by one."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import BUILDERS, logits, tiny_model, tokens
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from typer.testing import CliRunner
+
+from haymaker.attention.canary import check_architecture
+from haymaker.attention.edits import Patch, Zero, edit
+from haymaker.attention.recording import record
+from haymaker.cli import app
+from haymaker.config import Recipe
+from haymaker.data.builder import build
+from haymaker.errors import LengthError, ModelError, OutOfMemory
+from haymaker.evaluation.predictions import answer_and_judge
+from haymaker.heads.scores import HeadScores
+from haymaker.interventions import ablate
+from haymaker.interventions.branch_answers import ablate_sets, patch_sets
+from haymaker.interventions.branches import Trunk
+from haymaker.interventions.causal import causal_map, relayed_effects, set_effects
+from haymaker.models.load import MINIATURES, LanguageModel, load_model
+from haymaker.records import Encoded, Example, Head, Message, Segment
+from haymaker.tokens import encode
+
+HEADS = [Head(layer, head) for layer in range(3) for head in range(4)]
+SCOPES = ["last+decode", "decode", "last", "prompt", "all", "prompt+decode"]
+
+
+@pytest.fixture
+def other(new_model: Callable[..., PreTrainedModel], tokenizer: PreTrainedTokenizerBase) -> LanguageModel:
+    return LanguageModel(new_model(seed=1).requires_grad_(False), tokenizer, "other")
+
+
+def examples(count: int = 2) -> list[Example]:
+    prompts = [f"[1] Kalo lives in Tami{'.' * i}\nQuestion: Where?\nAnswer:" for i in range(count)]
+    return [
+        Example(f"e{i}", "mdqa", (Message("user", (Segment(text),)),), "Where?", ("Tami",))
+        for i, text in enumerate(prompts)
+    ]
+
+
+def gold_log_probability(lm: LanguageModel, item: Encoded) -> float:
+    ids = torch.tensor([item.input_ids])
+    with torch.no_grad():
+        table = logits(lm.model, ids)[0, item.prompt_length - 1 : -1].log_softmax(-1)
+    return float(table.gather(-1, ids[0, item.prompt_length :, None]).sum())
+
+
+def one_by_one(lm: LanguageModel, example: Example, scope: str, donor: LanguageModel | None = None) -> np.ndarray:
+    item = encode(example, lm.tokenizer)
+    effects = np.zeros((3, 4))
+    plain = gold_log_probability(lm, item)
+    for head in HEADS:
+        made = Zero([head])
+        if donor is not None:
+            with torch.no_grad(), record(donor.model, [head]) as outputs:
+                logits(donor.model, torch.tensor([item.input_ids]))
+            made = Patch([head], outputs)
+        with edit(lm.model, made, scope=scope, prompt_length=item.prompt_length):
+            changed = gold_log_probability(lm, item)
+        effects[head] = plain - changed if donor is None else changed - plain
+    return effects
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_the_map_equals_zeroing_heads_one_by_one(lm: LanguageModel, scope: str) -> None:
+    found = causal_map(lm, examples(), scope=scope)
+    expected = np.stack([one_by_one(lm, example, scope) for example in examples()])
+    np.testing.assert_allclose(found.values, expected, atol=1e-4)
+    assert np.abs(expected).max() > 0.1
+    assert found.top(1)[0] == HEADS[int(expected.mean(0).argmax())]
+
+
+@pytest.mark.parametrize("scope", ["last+decode", "all"])
+def test_the_map_of_patches_equals_patching_heads_one_by_one(
+    lm: LanguageModel, other: LanguageModel, scope: str
+) -> None:
+    found = causal_map(lm, examples(), donor=other, scope=scope)
+    expected = np.stack([one_by_one(lm, example, scope, other) for example in examples()])
+    np.testing.assert_allclose(found.values, expected, atol=1e-4)
+    assert np.abs(expected).max() > 0.1
+
+
+def test_a_model_patched_into_itself_has_an_empty_map(lm: LanguageModel) -> None:
+    for scope in ("last+decode", "all"):
+        np.testing.assert_allclose(causal_map(lm, examples(1), donor=lm, scope=scope).values, 0, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_forwards_that_start_in_the_middle_are_exact_in_every_architecture(
+    name: str, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    model, ids = tiny_model(name), tokens(1, 20)
+    item, lm = Encoded("row", tuple(ids[0].tolist()), 16), LanguageModel(model, tokenizer, name)
+    found = relayed_effects(lm, item, None, "all", tokens_at_once=50)  # two heads at once
+    plain = gold_log_probability(lm, item)
+    for layer, shape in check_architecture(model).layers.items():
+        for head in range(shape.heads):
+            with edit(model, Zero([(layer, head)])):
+                assert found[layer, head] == pytest.approx(plain - gold_log_probability(lm, item), abs=1e-4)
+    missing = set(range(3)) - set(check_architecture(model).layers)
+    assert np.isnan(found[sorted(missing)]).all()  # a layer without attention has no heads
+    assert gold_log_probability(lm, item) == plain
+
+
+def test_the_effect_of_a_set_is_that_of_its_heads_together(lm: LanguageModel) -> None:
+    sets = [[(0, 1), (2, 2)], [], [(1, 3)]]
+    found = set_effects(lm, examples(), sets)
+    for example, row in zip(examples(), found, strict=True):
+        item = encode(example, lm.tokenizer)
+        with edit(lm.model, Zero(sets[0]), scope="last+decode", prompt_length=item.prompt_length):
+            changed = gold_log_probability(lm, item)
+        assert row[0] == pytest.approx(gold_log_probability(lm, item) - changed, abs=1e-4)
+    assert (found[:, 1] == 0).all()
+    np.testing.assert_allclose(found[:, 2], causal_map(lm, examples()).values[:, 1, 3], atol=1e-5)
+
+
+def test_answers_without_sets_of_heads_are_those_of_ablation_while_decoding(lm: LanguageModel) -> None:
+    sets = [[], [(0, 1), (2, 2)], [(1, 0), (1, 1), (1, 2)], HEADS]
+    found = ablate_sets(lm, examples(3), sets, new_tokens=6, tokens_at_once=13)  # two sets at once
+    for heads, evaluation in zip(sets, found, strict=True):
+        with edit(lm.model, *([Zero(heads)] if heads else []), scope="last+decode"):
+            expected = answer_and_judge(lm, examples(3), 6)
+        assert evaluation == expected
+    assert len({tuple(p.text for p in evaluation.predictions) for evaluation in found}) > 1
+    assert found[0] == ablate(lm, examples(3), [], new_tokens=6)
+
+
+def test_patched_sets_are_patched_on_the_tokens_that_each_set_wrote(lm: LanguageModel, other: LanguageModel) -> None:
+    # One set at a time and without branches: a donor forward over the whole text so far, then the patched recipient's.
+    sets = [[], [(0, 1), (2, 2)], HEADS]
+    found = patch_sets(lm, other, examples(2), sets, new_tokens=6, tokens_at_once=13)
+    for heads, evaluation in zip(sets, found, strict=True):
+        for example, prediction in zip(examples(2), evaluation.predictions, strict=True):
+            item = encode(example, lm.tokenizer)
+            ids = torch.tensor([item.prompt_ids])
+            for _ in range(prediction.generated_tokens):
+                rows = list(range(item.prompt_length - 1, ids.shape[1]))
+                with torch.no_grad(), record(lm.model, HEADS) as outputs:
+                    logits(lm.model, ids)
+                with torch.no_grad(), edit(other.model, *([Patch(heads, outputs)] if heads else []), scope=rows):
+                    ids = torch.cat([ids, logits(other.model, ids)[:, -1:].argmax(-1)], dim=1)
+            text = lm.tokenizer.decode(ids[0, item.prompt_length :].tolist(), skip_special_tokens=True)
+            assert prediction.text == str(text).partition("\n")[0].strip()
+    assert found[1] != found[0]
+    assert found[0] == ablate(other, examples(2), [], new_tokens=6)
+
+
+def test_a_model_whose_heads_are_patched_into_itself_answers_alike(lm: LanguageModel) -> None:
+    found = patch_sets(lm, lm, examples(2), [[], HEADS], new_tokens=6)
+    assert found[0] == found[1]
+
+
+def test_a_longer_example_than_the_context_is_refused(lm: LanguageModel) -> None:
+    long = replace(examples(1)[0], messages=(Message("user", (Segment("Kalo lives in Tami. " * 40),)),))
+    with pytest.raises(LengthError, match="e0: .* context is 64"):
+        causal_map(lm, [long])
+
+
+def test_models_that_cannot_be_compared_are_refused(
+    lm: LanguageModel, new_model: Callable[..., PreTrainedModel], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    deeper = LanguageModel(new_model(layers=4).requires_grad_(False), tokenizer, "deeper")
+    for act in (
+        lambda: causal_map(lm, examples(), donor=deeper),
+        lambda: patch_sets(deeper, lm, examples(), [HEADS]),
+    ):
+        with pytest.raises(ModelError, match="one shape"):
+            act()
+    lm.model.train()
+    for act in (
+        lambda: causal_map(lm, examples()),
+        lambda: set_effects(lm, examples(), [HEADS]),
+        lambda: ablate_sets(lm, examples(), [HEADS]),
+    ):
+        with pytest.raises(ModelError, match="train mode"):
+            act()
+
+
+def test_memory_that_runs_out_is_an_error_that_names_the_example(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(Trunk, "forced", exhausted)
+    with pytest.raises(OutOfMemory, match="e0.*lower tokens_at_once"):
+        causal_map(lm, examples())
+
+
+# ---- the command
+
+
+def test_the_command_writes_the_map_that_the_library_gives(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(MINIATURES / "llama")
+    dataset = build(Recipe(task="mdqa", setting="low-low", length=96, rows=2, seed=1), tokenizer)
+    dataset.save(tmp_path / "data")
+    arguments = ["causal-map", "--model", "miniature-llama", "--data", str(tmp_path / "data")]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "map.safetensors"), "--top", "3", "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    expected = causal_map(load_model("miniature-llama"), dataset)
+    np.testing.assert_allclose(HeadScores.load(tmp_path / "map.safetensors").values, expected.values, atol=1e-5)
+    assert list(told["top"]) == [str(head) for head in expected.top(3)]
+    again = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "map.safetensors")])
+    assert again.exit_code == 2
+    assert "exists" in again.stderr
+
+
+def test_the_command_refuses_an_unknown_scope_in_one_sentence(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(MINIATURES / "llama")
+    build(Recipe(task="mdqa", setting="low-low", length=96, rows=1), tokenizer).save(tmp_path / "data")
+    result = CliRunner().invoke(
+        app, ["causal-map", "--model", "miniature-llama", "--data", str(tmp_path / "data"),
+              "--out", str(tmp_path / "map.safetensors"), "--scope", "middle"],
+    )  # fmt: skip
+    assert result.exit_code in (1, 2)
+    assert "middle" in result.stderr
+    assert not (tmp_path / "map.safetensors").exists()

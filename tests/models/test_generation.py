@@ -1,0 +1,161 @@
+"""Greedy decoding. Laws: batches change no answer, steps equal a fresh reading, every answer says its end."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from tiny_rows import CONTEXT, random_rows
+from transformers import PreTrainedModel
+
+from haymaker.attention.edits import Zero, edit
+from haymaker.config import Extend
+from haymaker.errors import LengthError, ModelError
+from haymaker.models.extend import extend_context
+from haymaker.models.generation import Decoder, finish_reason, generate, groups, text_before
+from haymaker.models.load import LanguageModel
+from haymaker.records import Encoded
+
+
+def reference(model: PreTrainedModel, prompt: Sequence[int], count: int) -> list[int]:
+    """Greedy tokens by reading everything anew for each, without cache or batch."""
+    ids = list(prompt)
+    for _ in range(count):
+        ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+    return ids[len(prompt) :]
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral"])
+def test_batches_of_mixed_lengths_give_each_row_its_own_answer(kind: str, new_model, tokenizer) -> None:
+    lm = LanguageModel(new_model(kind), tokenizer, "tiny")
+    rows = random_rows(9, longest=CONTEXT - 10, seed=2)
+    found = generate(lm, rows, max_new_tokens=5, stop=None)
+    assert any(len({rows[i].prompt_length for i in group}) > 1 for group in groups(rows, 16_384))  # some are padded
+    for row, answer in zip(rows, found, strict=True):
+        expected = reference(lm.model, row.prompt_ids, len(answer.ids))
+        assert list(answer.ids) == expected
+        assert answer.example_id == row.example_id
+
+
+def test_padding_hides_nothing_but_itself(new_model) -> None:
+    model, prompts = new_model(), [list(range(10, 40)), list(range(50, 73))]
+    decoder = Decoder(model, prompts)
+    first, second = decoder.prefill(), decoder.step(torch.tensor([5, 6]))
+    for i, (prompt, token) in enumerate(zip(prompts, (5, 6), strict=True)):
+        alone = model(input_ids=torch.tensor([[*prompt, token]])).logits[0]
+        torch.testing.assert_close(first[i], alone[-2], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(second[i], alone[-1], rtol=1e-4, atol=1e-5)
+
+
+def test_edits_reach_every_row_of_a_padded_batch(lm: LanguageModel) -> None:
+    rows = random_rows(6, longest=CONTEXT - 10, seed=2)
+    plain = generate(lm, rows, max_new_tokens=4, stop=None)
+    with edit(lm.model, Zero([(0, 1), (2, 3)])):
+        together = generate(lm, rows, max_new_tokens=4, stop=None)
+        alone = [generate(lm, [row], max_new_tokens=4, stop=None)[0] for row in rows]
+    assert together == alone
+    assert together != plain
+    assert generate(lm, rows, max_new_tokens=4, stop=None) == plain
+
+
+def test_two_decoders_go_in_lockstep(new_model) -> None:
+    one, other = new_model(seed=0), new_model(seed=1)
+    prompts = [list(range(10, 40)), list(range(50, 80))]
+    leader, follower = Decoder(one, prompts), Decoder(other, prompts)
+    tokens, read = leader.prefill().argmax(-1), follower.prefill()
+    for _ in range(3):
+        read = follower.step(tokens)
+        tokens = leader.step(tokens).argmax(-1)
+    assert not torch.equal(tokens, read.argmax(-1))
+    assert leader.steps == follower.steps == 3
+
+
+def test_groups_hold_every_row_once_with_little_padding() -> None:
+    rows = random_rows(40, longest=60)
+    found = list(groups(rows, tokens_at_once=200))
+    assert sorted(i for group in found for i in group) == list(range(40))
+    for group in found:
+        longest = rows[group[0]].prompt_length
+        assert len(group) * longest <= 200
+        assert rows[group[-1]].prompt_length >= longest * 15 / 16
+    assert list(groups([], 200)) == []
+
+
+# ---- the end of an answer
+
+
+class Written:
+    """A model whose answer is fixed: its logits choose the tokens of a script."""
+
+    def __init__(self, lm: LanguageModel, script: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> None:
+        def forward(decoder: Decoder, ids: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
+            logits = torch.zeros(len(ids), len(lm.tokenizer))
+            logits[:, script[decoder.steps]] = 1.0
+            return logits
+
+        monkeypatch.setattr(Decoder, "forward", forward)
+
+
+@pytest.mark.parametrize(
+    ("answer", "end", "text", "reason"),
+    [
+        (" Dora Ven", "<|end|>", "Dora Ven", "stop"),
+        (" Dora\nQuestion", "", "Dora", "stop"),
+        (" Dora Ven", "", "Dora Ven", "length"),
+        ("\n", "", "", "stop"),
+    ],
+)
+def test_an_answer_ends_as_it_says(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch, answer: str, end: str, text: str, reason: str
+) -> None:
+    script = lm.tokenizer(answer + end, add_special_tokens=False)["input_ids"]
+    Written(lm, script, monkeypatch)
+    found = generate(lm, random_rows(1), max_new_tokens=len(script))[0]
+    assert (found.text, found.finish_reason) == (text, reason)
+    assert list(found.ids) == script[: len(found.ids)]
+    assert len(found.ids) <= len(script)
+
+
+def test_nothing_after_the_stop_is_kept(tokenizer) -> None:
+    ids = tokenizer(" Dora\nVen", add_special_tokens=False)["input_ids"]
+    assert text_before(tokenizer, ids, "\n") == "Dora"
+    assert finish_reason(tokenizer, ids, set(), "\n", 100) == "stop"
+    assert finish_reason(tokenizer, ids, set(), None, 100) is None
+    assert finish_reason(tokenizer, ids, {ids[-1]}, None, 100) == "stop"
+
+
+def test_rows_that_end_early_do_not_stop_the_others(lm: LanguageModel) -> None:
+    rows = [Encoded("short", tuple(range(10, 10 + CONTEXT - 2)), CONTEXT - 2), *random_rows(2, longest=62, answer=1)]
+    found = generate(lm, rows, max_new_tokens=6, stop=None)
+    assert [len(answer.ids) for answer in found][0] == 2  # the context has room for two more
+    assert found[0].finish_reason == "length"
+    assert len(found[1].ids) == min(6, CONTEXT - rows[1].prompt_length) or found[1].finish_reason == "stop"
+
+
+# ---- limits
+
+
+def test_prompts_beyond_the_context_are_named(lm: LanguageModel) -> None:
+    rows = [*random_rows(2), Encoded("far", (5,) * (CONTEXT + 2), CONTEXT + 1)]
+    with pytest.raises(LengthError, match=rf"1 of 3 prompts.*{CONTEXT} tokens: far \({CONTEXT + 1}\)"):
+        generate(lm, rows)
+    assert len(generate(lm, rows, max_new_tokens=2, beyond_context=True)) == 3
+
+
+def test_an_extended_model_reads_further(lm: LanguageModel) -> None:
+    row = Encoded("far", (5,) * (CONTEXT + 2), CONTEXT + 1)
+    extend_context(lm.model, Extend(length=2 * CONTEXT))
+    assert len(generate(lm, [row], max_new_tokens=2)) == 1
+
+
+def test_logits_that_are_not_finite_are_an_error(lm: LanguageModel) -> None:
+    lm.model.model.norm.weight.data.fill_(float("nan"))
+    with pytest.raises(ModelError, match="not finite"):
+        generate(lm, random_rows(1))
+
+
+def test_progress_counts_every_row(lm: LanguageModel) -> None:
+    seen: list[int] = []
+    record: Callable[[int], None] = seen.append
+    generate(lm, random_rows(7), max_new_tokens=2, tokens_at_once=80, progress=record)
+    assert sum(seen) == 7
+    assert len(seen) > 1

@@ -1,0 +1,351 @@
+"""Loading, extension, LoRA and the adapter handshake. Laws: what loads is what was asked for, or an error says why."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_rows import CONTEXT, WINDOW, random_rows
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from haymaker.config import Extend, TrainConfig
+from haymaker.errors import ConfigError, ExtensionError, ModelError
+from haymaker.models import extend as extending
+from haymaker.models.extend import dry_run_masks, extend_context, frequencies, ntk_theta, rotary_embedding
+from haymaker.models.handshake import TOLERANCE_FLOAT32, probe_logits
+from haymaker.models.load import LanguageModel, load_model
+from haymaker.models.lora import add_lora, attention_projections, lora_parameters, remove_lora
+from haymaker.training.loop import train
+
+SHAPE = dict(
+    vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+    num_key_value_heads=2, max_position_embeddings=CONTEXT, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+)  # fmt: skip
+HALF_ROTARY = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5}
+ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE)),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SHAPE, head_dim=12)),
+    "phi3": lambda: Phi3ForCausalLM(Phi3Config(**SHAPE, rope_parameters=dict(HALF_ROTARY))),
+}
+
+
+# ---- loading
+
+
+def test_a_folder_loads_frozen_in_float32_and_eval_mode(model_folder: Path, new_model) -> None:
+    new_model().to(torch.bfloat16).save_pretrained(model_folder)
+    lm = load_model(model_folder)
+    assert {parameter.dtype for parameter in lm.model.parameters()} == {torch.float32}
+    assert not any(parameter.requires_grad for parameter in lm.model.parameters())
+    assert not lm.model.training
+    assert (lm.context, lm.name, lm.extension, lm.adapter) == (CONTEXT, "model", None, None)
+
+
+def test_an_explicit_dtype_wins(model_folder: Path) -> None:
+    assert load_model(model_folder, dtype="bfloat16").model.dtype == torch.bfloat16
+    with pytest.raises(ConfigError, match="expected auto, float32"):
+        load_model(model_folder, dtype="half")
+
+
+@pytest.mark.parametrize(
+    ("remove", "message"),
+    [("tokenizer*", "no tokenizer"), ("*.safetensors", "no weights"), ("config.json", "no config.json")],
+)
+def test_a_folder_that_lacks_a_part_is_refused(model_folder: Path, remove: str, message: str) -> None:
+    for path in model_folder.glob(remove):
+        path.unlink()
+    with pytest.raises(ModelError, match=message) as caught:
+        load_model(model_folder)
+    assert str(model_folder) in str(caught.value)
+
+
+def test_a_missing_folder_is_refused_without_asking_the_network(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model folder.*miniature-llama"):
+        load_model(tmp_path / "nothing")
+
+
+def test_what_is_no_decoder_is_refused(tmp_path: Path, tokenizer) -> None:
+    config = BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    BertForMaskedLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="expected a decoder .*found BertForMaskedLM"):
+        load_model(tmp_path)
+
+
+def test_a_lost_tensor_is_refused_and_not_filled_in_at_random(model_folder: Path) -> None:
+    path = model_folder / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(ModelError, match=r"1 weights are missing.*layers.1.mlp.up_proj"):
+        load_model(model_folder)
+
+
+def test_broken_weights_are_one_sentence(model_folder: Path) -> None:
+    (model_folder / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ModelError, match="cannot load its weights"):
+        load_model(model_folder)
+
+
+# ---- extension
+
+
+def test_ntk_theta_slows_the_slowest_frequency_by_the_factor() -> None:
+    # d = 8: theta' = 10000 * 4^(8/6) = 63496.04; slowest: 63496.04^(-6/8) = 0.00025 = 10000^(-6/8) / 4
+    theta = ntk_theta(10_000.0, 4.0, 8)
+    assert theta == pytest.approx(63_496.04, abs=0.01)
+    assert frequencies(theta, 8)[-1].item() == pytest.approx(0.001 / 4)
+    assert frequencies(theta, 8)[0].item() == 1.0
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_an_extension_takes_on_every_architecture(kind: str) -> None:
+    model = ARCHITECTURES[kind]()
+    dims = {"llama": 8, "qwen3": 12, "phi3": 4}[kind]  # phi3 turns half of 8
+    ids = torch.arange(3, 40)[None]
+    before = model(input_ids=ids).logits
+    extension = extend_context(model, Extend(length=4 * CONTEXT))
+    assert extension.factor == 4
+    assert model.config.max_position_embeddings == 4 * CONTEXT
+    expected = frequencies(10_000 * 4 ** (dims / (dims - 2)), dims)
+    torch.testing.assert_close(rotary_embedding(model).inv_freq.double(), expected, rtol=1e-6, atol=0)
+    assert not torch.allclose(before, model(input_ids=ids).logits, atol=1e-6)
+
+
+def test_the_base_theta_with_a_longer_length_changes_no_logits(new_model) -> None:
+    model, ids = new_model(), torch.arange(10, 50)[None]
+    before = model(input_ids=ids).logits
+    extend_context(model, Extend(length=4 * CONTEXT, theta=10_000.0))
+    assert torch.equal(before, model(input_ids=ids).logits)
+
+
+def test_a_theta_that_does_not_take_is_an_error(new_model, monkeypatch: pytest.MonkeyPatch) -> None:
+    # what published recipes do: assign config.rope_theta, a silent no-op on transformers 5
+    monkeypatch.setattr(extending, "set_theta", lambda model, theta, length: setattr(model.config, "rope_theta", theta))
+    with pytest.raises(ExtensionError, match="theta 63496 did not take on LlamaForCausalLM"):
+        extend_context(new_model(), Extend(length=4 * CONTEXT))
+
+
+def test_a_rotary_embedding_that_scales_its_output_is_an_error(new_model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scaled(model: PreTrainedModel, theta: float, length: int) -> None:
+        original(model, theta, length)
+        rotary_embedding(model).attention_scaling = 1.1
+
+    original = extending.set_theta
+    monkeypatch.setattr(extending, "set_theta", scaled)
+    with pytest.raises(ExtensionError, match="does not return the cos"):
+        extend_context(new_model(), Extend(length=4 * CONTEXT))
+
+
+def test_a_model_without_rope_is_refused() -> None:
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=8, n_layer=1, n_head=2, n_positions=32))
+    with pytest.raises(ExtensionError, match="GPT2LMHeadModel has no rotary"):
+        extend_context(model, Extend(length=64))
+
+
+def test_a_rope_type_that_cannot_be_verified_is_named() -> None:
+    scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10_000.0}
+    model = LlamaForCausalLM(LlamaConfig(**SHAPE, rope_parameters=scaled))
+    with pytest.raises(ExtensionError, match="type 'linear'"):
+        extend_context(model, Extend(length=4 * CONTEXT))
+
+
+def test_a_shorter_context_is_no_extension(new_model) -> None:
+    with pytest.raises(ExtensionError, match=f"length is 32 tokens, but the model already reads {CONTEXT}"):
+        extend_context(new_model(), Extend(length=32))
+
+
+def last_logits(model: PreTrainedModel, first_token: int, tokens: int) -> torch.Tensor:
+    """Logits after a prompt whose first token is given; one layer, so nothing reaches further than its window."""
+    ids = torch.arange(20, 20 + tokens)[None]
+    ids[0, 0] = first_token
+    return model(input_ids=ids).logits[0, -1]
+
+
+@pytest.mark.parametrize(("keep", "reaches"), [(False, True), (True, False)])
+def test_the_window_goes_or_stays_as_asked(new_model, keep: bool, reaches: bool) -> None:
+    model = new_model("mistral", layers=1)
+    extension = extend_context(model, Extend(length=4 * CONTEXT, keep_window=keep))
+    assert (extension.original.window, extension.extended.window) == (WINDOW, WINDOW if keep else None)
+    changed = not torch.equal(last_logits(model, 7, WINDOW + 1), last_logits(model, 8, WINDOW + 1))
+    assert changed == reaches
+
+
+def test_windows_of_single_layers_go_too() -> None:
+    layers = ["sliding_attention", "full_attention"]
+    config = Qwen3Config(**SHAPE, head_dim=8, use_sliding_window=True, sliding_window=WINDOW, layer_types=layers)
+    model = Qwen3ForCausalLM(config).eval()
+    assert [mask is None for mask in dry_run_masks(model, WINDOW + 2)] == [False, True]
+    extend_context(model, Extend(length=4 * CONTEXT))
+    assert [mask is None for mask in dry_run_masks(model, WINDOW + 2)] == [True, True]
+
+
+def test_a_window_that_stays_behind_is_an_error(new_model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extending, "remove_window", lambda model: None)
+    with pytest.raises(ExtensionError, match="expected a window of None tokens, but MistralForCausalLM says 16"):
+        extend_context(new_model("mistral"), Extend(length=4 * CONTEXT))
+
+
+def test_a_dry_run_leaves_the_model_as_it_was(new_model) -> None:
+    model, ids = new_model("mistral"), torch.arange(10, 40)[None]
+    before = model(input_ids=ids).logits
+    assert len(dry_run_masks(model, WINDOW + 2)) == 3
+    assert torch.equal(before, model(input_ids=ids).logits)
+    assert not any("forward" in vars(layer) for layer in model.model.layers)
+
+
+# ---- LoRA
+
+
+@pytest.mark.parametrize(("kind", "size"), [("llama", 2 * 4 * (64 + 48 + 48 + 64)), ("phi3", 2 * 4 * (96 + 64))])
+def test_lora_is_on_attention_alone_and_counted(kind: str, size: int) -> None:
+    # rank 4, 2 layers; llama: q 32+32, k and v 32+16, o 32+32; phi3: qkv 32+64, o 32+32
+    model = ARCHITECTURES[kind]()
+    targets = attention_projections(model)
+    wrapped = add_lora(model, rank=4, alpha=8.0, seed=0)
+    weights = lora_parameters(wrapped)
+    assert sum(weight.numel() for weight in weights.values()) == size
+    assert len(weights) == 2 * len(targets)
+    assert {name for name, weight in wrapped.named_parameters() if weight.requires_grad} == set(weights)
+    assert not any("mlp" in name or "embed" in name for name in weights)
+
+
+def test_a_new_adapter_changes_nothing_and_comes_off(new_model) -> None:
+    model, ids = new_model(), torch.arange(10, 40)[None]
+    before, names = model(input_ids=ids).logits, [name for name, _ in model.named_parameters()]
+    wrapped = add_lora(model, rank=4, alpha=8.0, seed=0)
+    assert torch.equal(before, wrapped(input_ids=ids).logits)
+    assert [name for name, _ in remove_lora(wrapped).named_parameters()] == names
+
+
+def test_initial_weights_depend_on_seed_and_name_alone(new_model) -> None:
+    def weights(seed: int) -> torch.Tensor:
+        torch.rand(seed + 1)  # the global generator must not matter
+        return torch.cat([w.flatten() for w in lora_parameters(add_lora(new_model(), 4, 8.0, seed)).values()])
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))
+
+
+def test_a_model_without_the_projections_is_refused() -> None:
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=8, n_layer=1, n_head=2, n_positions=32))
+    with pytest.raises(ModelError, match="GPT2LMHeadModel keeps its layers"):
+        add_lora(model, 4, 8.0, 0)
+
+
+# ---- adapters
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory, new_model, tokenizer) -> tuple[LanguageModel, Path]:
+    folder = tmp_path_factory.mktemp("trained")
+    new_model().save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    lm = load_model(folder / "model", extend=Extend(length=128))
+    config = TrainConfig(steps=2, batch=2, rank=2, rate=0.05)
+    train(lm, random_rows(4), config, folder / "adapter", callback=lambda line: None)
+    return lm, folder / "adapter"
+
+
+@pytest.fixture
+def trained(trained_once: tuple[LanguageModel, Path], tmp_path: Path) -> tuple[LanguageModel, Path]:
+    """A trained model, and a copy of its adapter folder to spoil."""
+    lm, folder = trained_once
+    shutil.copytree(folder, tmp_path / "adapter")
+    return lm, tmp_path / "adapter"
+
+
+IDS = torch.arange(10, 110)[None]
+
+
+def test_an_adapter_brings_its_extension_and_the_same_logits(trained, model_folder: Path) -> None:
+    lm, folder = trained
+    again = load_model(model_folder, adapter=folder)
+    assert again.context == 128
+    assert again.extension == lm.extension
+    assert torch.equal(lm.model(input_ids=IDS).logits, again.model(input_ids=IDS).logits)
+    assert not any(parameter.requires_grad for parameter in again.model.parameters())
+    assert load_model(model_folder, adapter=folder, extend=Extend(length=128)).context == 128
+
+
+def test_an_adapter_folder_names_no_local_path(trained, model_folder: Path) -> None:
+    _, folder = trained
+    for path in folder.glob("*.json"):
+        assert str(model_folder.parent) not in path.read_text()
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "model"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "adapter_config.json", "adapter_model.safetensors", "base.json", "metrics.jsonl", "training.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("extend", [Extend(length=256), Extend(length=128, theta=5e5)])
+def test_another_extension_than_the_adapters_is_refused(trained, model_folder: Path, extend: Extend) -> None:
+    with pytest.raises(ExtensionError, match="was trained at length 128 tokens"):
+        load_model(model_folder, adapter=trained[1], extend=extend)
+
+
+def test_another_base_is_refused(trained, model_folder: Path, new_model) -> None:
+    new_model(seed=1).save_pretrained(model_folder)
+    with pytest.raises(ModelError, match="trained on other weights"):
+        load_model(model_folder, adapter=trained[1])
+
+
+def test_another_tokenizer_is_refused(trained, model_folder: Path) -> None:
+    path = model_folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["merges"] = content["model"]["merges"][:-1]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match="another tokenizer"):
+        load_model(model_folder, adapter=trained[1])
+
+
+def test_changed_adapter_weights_fail_the_probe(trained, model_folder: Path) -> None:
+    path = trained[1] / "adapter_model.safetensors"
+    tensors = load_file(path)
+    save_file({name: torch.zeros_like(value) for name, value in tensors.items()}, path, {"format": "pt"})
+    with pytest.raises(ModelError, match="logits on the probe prompt differ"):
+        load_model(model_folder, adapter=trained[1])
+
+
+def test_the_probe_sees_theta_and_not_only_weights(new_model) -> None:
+    one, other = new_model(), new_model()
+    extend_context(one, Extend(length=128))
+    extend_context(other, Extend(length=128, theta=20_000.0))
+    expected = probe_logits(one, 128)
+    assert float((probe_logits(other, 128) - expected).norm() / expected.norm()) > 10 * TOLERANCE_FLOAT32
+
+
+def test_an_adapter_without_a_record_of_its_base_is_refused(trained, model_folder: Path) -> None:
+    (trained[1] / "base.json").unlink()
+    with pytest.raises(ExtensionError, match="nothing says which RoPE base"):
+        load_model(model_folder, adapter=trained[1])
+
+
+def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path, model_folder: Path) -> None:
+    with pytest.raises(ModelError, match="expected an adapter folder"):
+        load_model(model_folder, adapter=tmp_path)
+
+
+def test_an_adapter_given_as_the_model_is_explained(trained) -> None:
+    with pytest.raises(ModelError, match="this is an adapter; give its base model"):
+        load_model(trained[1])
+
+
+def test_a_copied_adapter_loads(trained, model_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained[1], tmp_path / "elsewhere")
+    assert load_model(model_folder, adapter=tmp_path / "elsewhere").context == 128

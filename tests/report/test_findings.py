@@ -1,0 +1,241 @@
+"""What the report says in words, worked by hand on tiny tables, and the arithmetic under it."""
+
+import pytest
+import report_rows
+from report_rows import Row, change
+
+from haymaker.report.estimate import Estimate, Finding, overlap_chance, two_decimals
+from haymaker.report.findings import find
+from haymaker.report.maps import shade
+from haymaker.report.svg import place_labels, round_ticks, spread_out
+from haymaker.report.tables import at_main_length, check, groups, in_group, in_order
+
+
+@pytest.fixture
+def results() -> Row:
+    return report_rows.results()
+
+
+def judged(results: Row) -> dict[str, Finding]:
+    """Findings by the first two words of their pattern."""
+    _, tables = check(results)
+    (group,) = groups(*(rows for name, rows in tables.items() if name != "timings"))
+    return {" ".join(found.pattern.split()[:2]): found for found in find(in_group(tables, group))}
+
+
+def plain(finding: Finding) -> str:
+    return finding.sentence.replace("\u00a0", " ")
+
+
+def test_difference_has_an_interval_from_both_intervals() -> None:
+    # 0.9 - 0.5 = 0.4. Down: sqrt(0.03^2 + 0.04^2) = 0.05. Up: sqrt(0.06^2 + 0.08^2) = 0.10.
+    found = Estimate(0.9, 0.87, 0.96).minus(Estimate(0.5, 0.42, 0.54))
+    assert (found.value, found.low, found.high) == pytest.approx((0.4, 0.35, 0.5))
+
+
+def test_difference_without_bounds_has_none() -> None:
+    found = Estimate(0.9, 0.8, 1.0).minus(Estimate(0.5))
+    assert (found.low, found.high) == (None, None)
+    assert not found.above_zero
+
+
+def test_overlap_chance_counts_sets() -> None:
+    # 2 of 4 heads against 2 of 4: of comb(4, 2) = 6 sets one shares both and four share one.
+    assert overlap_chance(4, 2, 2, 2) == pytest.approx(1 / 6)
+    assert overlap_chance(4, 2, 2, 1) == pytest.approx(5 / 6)
+    assert overlap_chance(4, 2, 2, 0) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "sign", "text"),
+    [(0.834, "", "0.83"), (-0.004, "", "0.00"), (-0.25, "+", "−0.25"), (0.1, "+", "+0.10"), (None, "", "–")],
+)
+def test_two_decimals(value: float | None, sign: str, text: str) -> None:
+    assert two_decimals(value, sign) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(0.5, 0.9, [0.5, 0.6, 0.7, 0.8, 0.9]), (-0.1, 0.33, [-0.1, 0, 0.1, 0.2, 0.3, 0.4]), (0.7, 0.7, None)],
+)
+def test_round_ticks_enclose(low: float, high: float, ticks: list[float] | None) -> None:
+    found = round_ticks(low, high)
+    assert found[0] <= low <= high <= found[-1]
+    assert len(found) > 1
+    assert ticks is None or found == ticks
+
+
+def test_shades_start_at_zero_and_end_at_the_highest() -> None:
+    assert [shade(score, 0.9) for score in (0.0, 0.01, 0.11, 0.9)] == [0, 1, 2, 9]
+
+
+def test_names_at_line_ends_keep_apart_and_inside() -> None:
+    assert spread_out([50, 52, 10], limit=200, gap=10) == [50, 60, 10]
+    assert spread_out([100, 99], limit=100, gap=10) == [100, 90]
+
+
+def test_labels_avoid_each_other_and_the_points() -> None:
+    boxes = [(100.0, 100.0, 110.0, 110.0), (104.0, 102.0, 114.0, 112.0), (330.0, 100.0, 340.0, 110.0)]
+    labels = place_labels(boxes, ["first", "second", "at the edge"], left=40, right=360)
+    taken = list(boxes)
+    for (x, y), text in zip(labels, ["first", "second", "at the edge"], strict=True):
+        box = (x, y - 10, x + 6.5 * len(text), y + 3)
+        assert 40 <= box[0] <= box[2] <= 360
+        assert not any(box[0] < c and a < box[2] and box[1] < d and b < box[3] for a, b, c, d in taken)
+        taken.append(box)
+
+
+def test_settings_keep_the_order_of_the_paper() -> None:
+    assert in_order(["new", "symbolic", "real", "base", "real"]) == ["base", "real", "symbolic", "new"]
+
+
+def test_settings_are_compared_where_most_of_them_are(results: Row) -> None:
+    rows = at_main_length(results["tables"]["evaluation"])
+    assert list(rows) == list(report_rows.F1)
+    assert {row["length"] for row in rows.values()} == {512}
+
+
+def test_only_the_test_split_is_compared(results: Row) -> None:
+    train = [{**row, "split": "train", "f1": 1.0} for row in results["tables"]["evaluation"]]
+    rows = at_main_length(train + results["tables"]["evaluation"])
+    assert rows["real"]["f1"] == report_rows.F1["real"]
+
+
+def test_all_patterns_of_the_made_up_rows(results: Row) -> None:
+    verdicts = {name: found.verdict for name, found in judged(results).items()}
+    assert verdicts.pop("The more") == "cannot be told"
+    assert set(verdicts.values()) == {"shows"}
+    assert len(verdicts) == 7
+
+
+def test_nothing_can_be_told_from_one_table(results: Row) -> None:
+    results["tables"] = {"timings": [], "evaluation": results["tables"]["evaluation"][:1]}
+    assert {found.verdict for found in judged(results).values()} == {"cannot be told"}
+
+
+def test_real_against_synthetic_by_hand(results: Row) -> None:
+    # 0.81 - 0.62 = 0.19; both margins are 0.055, so the interval is 0.19 -+ 0.055 * sqrt(2) = 0.078.
+    found = judged(results)["Real data"]
+    assert "0.81 [0.76, 0.86]; the best synthetic data, high-high, 0.62 [0.56, 0.68]" in plain(found)
+    assert "+0.19 [+0.11, +0.27] (n = 200 questions of 512 tokens)" in plain(found)
+
+
+def test_real_close_to_a_synthetic_cannot_be_told(results: Row) -> None:
+    change(results["tables"]["evaluation"], {"setting": "symbolic"}, f1=0.78, f1_low=0.72, f1_high=0.84)
+    found = judged(results)["Real data"]
+    assert found.verdict == "cannot be told"
+    assert "holds 0 for symbolic" in plain(found)
+
+
+def test_real_behind_a_synthetic_does_not_show(results: Row) -> None:
+    change(results["tables"]["evaluation"], {"setting": "low-low"}, f1=0.82, f1_low=0.76, f1_high=0.88)
+    found = judged(results)["Real data"]
+    assert found.verdict == "does not show"
+    assert "Real is not ahead of low-low." in plain(found)
+
+
+def test_training_no_better_than_extension_does_not_show(results: Row) -> None:
+    change(results["tables"]["evaluation"], {"setting": "real"}, f1=0.2, f1_low=0.15, f1_high=0.25)
+    assert judged(results)["Training on"].verdict == "does not show"
+
+
+def test_heads_shared_by_chance_do_not_show(results: Row) -> None:
+    # 9 of 32 heads retrieve in real: 0.28 of any random set would be shared.
+    change(results["tables"]["similarity"], {"setting": "symbolic"}, subset=0.25, active=4)
+    found = judged(results)["Heads that"]
+    assert found.verdict == "does not show"
+    assert "0.25 to 1.00" in plain(found)
+    assert "9 of n = 32 heads, so chance would give 0.28" in plain(found)
+
+
+def test_few_shared_heads_cannot_be_told(results: Row) -> None:
+    # One head that is shared: chance does as well with 9 / 32 = 0.281.
+    change(results["tables"]["similarity"], {"setting": "symbolic"}, subset=1.0, active=1)
+    found = judged(results)["Heads that"]
+    assert found.verdict == "cannot be told"
+    assert "p = 0.281" in plain(found)
+
+
+def test_setting_without_retrieval_heads_is_named(results: Row) -> None:
+    change(results["tables"]["similarity"], {"setting": "symbolic"}, subset=float("nan"), active=0)
+    assert "No head retrieves after symbolic." in plain(judged(results)["Heads that"])
+
+
+@pytest.mark.parametrize(
+    ("rho", "p", "n", "verdict"),
+    [
+        (1.0, 0.017, 5, "shows"),
+        (0.9, 0.083, 5, "cannot be told"),
+        (-0.3, 0.68, 5, "does not show"),
+        (0.5, 0.01, 30, "shows"),
+        (0.9, None, 5, "cannot be told"),
+    ],
+)
+def test_correlation_is_judged_by_its_p(results: Row, rho: float, p: float | None, n: int, verdict: str) -> None:
+    change(results["tables"]["correlation"], {}, spearman=rho, p=p, n=n)
+    found = judged(results)["The more"]
+    assert found.verdict == verdict
+    assert ("only a perfect order" in plain(found)) == (n == 5)
+    assert f"n = {n} settings" in plain(found)
+
+
+def test_masking_by_hand(results: Row) -> None:
+    # A tenth of 32 heads is 3.2, so k = 3. Loss 0.81 - 0.09 = 0.72, 0.89 of 0.81.
+    found = judged(results)["Masking the"]
+    assert "top 3 of 32 heads" in plain(found)
+    assert "a loss of 0.72 [0.64, 0.80], 0.89 of it (n = 200 questions)" in plain(found)
+
+
+def test_masking_without_a_loss_does_not_show(results: Row) -> None:
+    change(results["tables"]["ablation"], {"setting": "real", "heads": "retrieval"}, f1=0.83, f1_low=0.8, f1_high=0.86)
+    found = judged(results)["Masking the"]
+    assert found.verdict == "does not show"
+    assert "no loss" in plain(found)
+
+
+def test_random_heads_that_matter_do_not_show(results: Row) -> None:
+    # A loss of 0.09 is more than a tenth of 0.81.
+    change(results["tables"]["ablation"], {"setting": "real", "heads": "random", "k": 3}, f1=0.72)
+    found = judged(results)["Masking as"]
+    assert found.verdict == "does not show"
+    assert "0.72 on average (0.72 over 3 draws" in plain(found)
+
+
+def test_random_heads_cannot_be_told_where_nothing_is_to_lose(results: Row) -> None:
+    change(results["tables"]["ablation"], {"setting": "real"}, f1=0.03, f1_low=0.0, f1_high=0.06)
+    assert judged(results)["Masking as"].verdict == "cannot be told"
+
+
+def test_patching_counts_recipients(results: Row) -> None:
+    # Two of five recipients lose: 3 of 5 is less than three quarters, yet more than half gain.
+    for setting, original in (("high-high", 0.62), ("high-low", 0.55)):
+        wanted = {"setting": setting, "heads": "intersection"}
+        change(
+            results["tables"]["patching"],
+            wanted,
+            f1=original - 0.2,
+            f1_low=original - 0.25,
+            f1_high=original - 0.15,
+            delta=-0.2,
+        )
+    found = judged(results)["Patching the"]
+    assert found.verdict == "cannot be told"
+    assert "helps 3 of 5 recipients" in plain(found)
+    assert "high-high −0.20" in plain(found)
+
+
+def test_patching_no_better_than_random_helps_nobody(results: Row) -> None:
+    change(results["tables"]["patching"], {"heads": "random"}, delta=0.3)
+    assert "helps 0 of 5 recipients" in plain(judged(results)["Patching the"])
+
+
+def test_paired_interval_of_a_patch_goes_first(results: Row) -> None:
+    change(results["tables"]["patching"], {"heads": "intersection"}, delta_low=0.05, delta_high=0.3)
+    assert "symbolic +0.25 [+0.05, +0.30]" in plain(judged(results)["Patching the"])
+
+
+def test_identity_must_be_exact(results: Row) -> None:
+    change(results["tables"]["patching"], {"heads": "identity"}, delta=1e-9)
+    found = judged(results)["Patching a"]
+    assert found.verdict == "does not show"
+    assert "1e-09 at most" in plain(found)
