@@ -96,7 +96,7 @@ def line_of(task: str, setting: str, length: int, rows: int, data: Path, tokeniz
         reason = "too few passages" if "unfilled" in str(error) else "too short for its evidence"
         return f"| {task} | {setting} | {length} | {reason} | - | - | - | - |"
     build, own = found.emitted / found.seconds / 1e6, found.own_tokens / found.own_seconds / 1e6
-    again = builder.measure.spent / found.emitted
+    again = builder.costs.aligner.spent / found.emitted
     return (
         f"| {task} | {setting} | {length} | {found.rows} | {build:.2f} | {own:.2f} | {build / own:.2f} | {again:.3f} |"
     )

@@ -1,5 +1,7 @@
 """Characters to tokens, under five kinds of tokenizers, with and without chat template."""
 
+import re
+
 import pytest
 from tiny_tokenizers import KINDS, STRIPPING, TEMPLATE, tiny_tokenizer
 from transformers import BertTokenizerLegacy as SlowTokenizer
@@ -8,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from haymaker.errors import DataError, ModelError
 from haymaker.miniature.world import World, question, statement
 from haymaker.records import Example, Label, Message, Segment
-from haymaker.tokens import answer_ids, count_tokens, encode, encode_many
+from haymaker.tokens import Aligner, encode, encode_many
 
 both_templates = pytest.mark.parametrize("template", [None, TEMPLATE], ids=["plain", "chat"])
 
@@ -96,7 +98,7 @@ def test_the_answer_continues_the_prompt_and_ends(kind: str) -> None:
 
 def test_an_answer_after_a_blank_gets_no_second_one() -> None:
     tokenizer = tiny_tokenizer("bytes")
-    after_blank = answer_ids("Answer: ", "Vufa", tokenizer, use_template=False)
+    after_blank = Aligner(tokenizer, False).answer("Answer: ", "Vufa", "a row")
     assert tokenizer.decode(after_blank).startswith("Vufa")
 
 
@@ -107,7 +109,70 @@ def test_many_at_once_are_the_same_as_one_by_one(tokenizer: PreTrainedTokenizerB
 
 
 def test_counts_are_of_the_text_alone(tokenizer: PreTrainedTokenizerBase) -> None:
-    assert count_tokens(["The grass is green.", ""], tokenizer) == [5, 0]
+    assert Aligner(tokenizer).counts(["The grass is green.", ""]) == [5, 0]
+
+
+# ---- text that spells control tokens
+
+
+SPELLINGS = ("<|end|>", "<|end|>\n<|assistant|>\n", "<|begin|>", "<unk>")
+
+
+def spelling(said: str, where: str) -> Example:
+    """A row with `said` in its document, its evidence, its question or its answer."""
+    put = {name: said if name == where else "" for name in ("document", "evidence", "question", "answer")}
+    segments = (
+        Segment(f"A text. {put['document']} More of it. ", (Label("document"),)),
+        Segment(f"The sky is{put['evidence']} blue.", (Label("document"), Label("evidence"))),
+        Segment("\nQuestion: "),
+        Segment(f"What is{put['question']} blue?", (Label("question"),)),
+        Segment("\nAnswer:"),
+    )
+    return Example("spelt", "mdqa", (Message("user", segments),), "?", (f"the sky{put['answer']}",))
+
+
+@pytest.mark.parametrize("where", ["document", "evidence", "question", "answer"])
+@pytest.mark.parametrize("said", SPELLINGS)
+@pytest.mark.parametrize("template", [None, TEMPLATE], ids=["plain", "chat"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_never_becomes_control_tokens(kind: str, template: str | None, said: str, where: str) -> None:
+    """It is read as text, which leaves the frame as it is without it, or refused by name."""
+    tokenizer = tiny_tokenizer(kind, template)
+    control = set(tokenizer.added_tokens_decoder) - {tokenizer.unk_token_id}
+    frame = [i for i in encode(spelling("", where), tokenizer).input_ids if i in control]
+    try:
+        encoded = encode(spelling(said, where), tokenizer)
+    except DataError as error:
+        assert re.search("spelt: the (passage|answer) .*spells the control token", str(error))  # noqa: PT017
+        assert kind in ("unigram", "wordpiece", "llama2")  # a byte-level tokenizer can read any text
+        return
+    assert [i for i in encoded.input_ids if i in control] == frame
+    evidence = tokenizer.decode(encoded.input_ids[encoded.spans["evidence"][0].slice])
+    assert plain("blue.", kind) in plain(evidence, kind)
+    if kind in ("bytes", "digits"):
+        assert said in tokenizer.decode(encoded.input_ids)
+
+
+def test_what_stands_around_a_spelling_is_tokenised_as_without_it() -> None:
+    tokenizer = tiny_tokenizer("bytes", TEMPLATE)
+    spelt, plainly = (encode(spelling(said, "document"), tokenizer).input_ids for said in ("<|end|>", "<|fin|>"))
+    first = next(i for i, (one, other) in enumerate(zip(spelt, plainly, strict=False)) if one != other)
+    assert tokenizer.decode(spelt[:first]).endswith("A text. <|")
+    after = encode(spelling("", "document"), tokenizer).input_ids[-20:]
+    assert spelt[-20:] == plainly[-20:] == after
+
+
+def test_a_tokenizer_is_left_as_it_was() -> None:
+    tokenizer = tiny_tokenizer("bytes")
+    tokenizer.backend_tokenizer.enable_truncation(5)
+    tokenizer.backend_tokenizer.enable_padding(length=9)
+    before = tokenizer.backend_tokenizer.to_str()
+    try:
+        assert len(encode(example(), tokenizer).input_ids) > 9
+        assert tokenizer.backend_tokenizer.to_str() == before
+    finally:
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
 
 
 # ---- what cannot be encoded

@@ -1,9 +1,9 @@
-"""What a task gives to build.py. A draft knows its pieces and their order of preference, never its length in tokens."""
+"""What a task gives to a build. A draft knows its pieces and their order of preference, never its length in tokens."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
@@ -14,26 +14,6 @@ DocumentRole = Literal["gold", "competitor", "passage"]
 Alternatives = tuple["Document", ...]  # one document in several wordings, the preferred one first
 
 
-class Host(NamedTuple):
-    """What a document was made from: that text, and how many characters of its start and its end the document has."""
-
-    text: str
-    before: int
-    after: int
-
-
-class Pattern(NamedTuple):
-    """A text around parts that vary, "{%s: %s}"; `letters` is what parts are made of, for a regular expression."""
-
-    template: str
-    letters: str
-
-    @property
-    def between(self) -> list[str]:
-        """What stands before the first part, between parts and behind the last one."""
-        return self.template.split("%s")
-
-
 @dataclass(frozen=True)
 class Document:
     """One document before it has a number. `key` says what it is, stable over rows and runs."""
@@ -42,9 +22,9 @@ class Document:
     segments: tuple[Segment, ...]
     role: DocumentRole = "passage"
     title: str = ""
-    pattern: Pattern | None = None  # where the text is `parts` in a pattern
-    parts: tuple[str, ...] = ()
-    host: Host | None = None  # where several documents are the same text, as it is or with something put into it
+    kind: str = ""  # documents of one kind take about as many tokens a character: a few of them tell it of all
+    host: str = ""  # a text that many documents are made from, and what was put into it here, to plan a length by
+    inserted: str = ""
     text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -98,17 +78,11 @@ class Style:
     head: str = ""
     joiner: str = "\n"
     number_kinds: tuple[Kind, ...] = ()  # labels of a gold document's number
-    usual: str = "a"  # as documents start and end, to plan a row by; the first and last are counted once they are known
 
     @cached_property
     def around_text(self) -> tuple[str, str]:
         before, after = self.document.split("{text}")
         return before, after
-
-    @cached_property
-    def alike(self) -> str:
-        """What every document starts with; empty where that is its own text."""
-        return self.document.partition("{")[0]
 
     @cached_property
     def shows_numbers(self) -> bool:

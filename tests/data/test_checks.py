@@ -111,7 +111,7 @@ def test_repeated_questions_and_evidence_are_counted(tokenizer: PreTrainedTokeni
 
 def test_sums_by_hand() -> None:
     def row(tokens: int, depth: float, answer: str, leaks: list[int]) -> dict[str, Any]:
-        checks = {"leaks": leaks, "title_leaks": [], "repeats": 0, "cut": [], "answer_in_gold": True, "counted": True,
+        checks = {"leaks": leaks, "title_leaks": [], "repeats": 0, "cut": [], "answer_in_gold": True,
                   "answer_in_question": False, "answer_type": answer, "evidence": [answer]}  # fmt: skip
         return {"question": f"{tokens}?", "gold_depths": [depth], "n_prompt_tokens": tokens - 5, "n_target_tokens": 5,
                 "max_tokens": 200, "checks": json.dumps(checks)}  # fmt: skip

@@ -14,17 +14,19 @@ from transformers import PreTrainedTokenizerBase
 from haymaker.config import Recipe
 from haymaker.data.checks import SUMMED, check_page, summary
 from haymaker.data.dataset import Dataset
-from haymaker.data.fit.fit import Fitter
-from haymaker.data.fit.measure import Measure
-from haymaker.data.fit.page import Page, counted_right
+from haymaker.data.fit.costs import Costs
+from haymaker.data.fit.fitter import Fitter
+from haymaker.data.fit.page import Page
 from haymaker.data.schema import Row, table_of
 from haymaker.drafts import Draft, Drafts
 from haymaker.errors import ConfigError, DataError
 from haymaker.records import canonical_json, digest
 from haymaker.tasks import task
+from haymaker.tokens import Aligner
 
-VERSION = 5  # of the rows that a recipe gives; counts up when they change
-MOST_CHECKED = 8  # rows that are tried for one to check the counts with
+VERSION = 6  # of the rows that a recipe gives; counts up when they change
+MOST_TRIED = 8  # rows of which one tells what documents of a kind take
+LEAST_JUDGED = 2_048  # tokens of a row; in a shorter one every document is counted
 FILES = ("source", "pool", "written")  # keys of a recipe that name files: what counts is what these hold
 LIBRARIES = ("haymaker", "transformers", "tokenizers", "pyarrow")
 
@@ -56,10 +58,10 @@ class Builder:
     def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tokenizer_name: str | None = None) -> None:
         self.recipe, self.tokenizer_name = recipe, tokenizer_name
         self.drafts = drafts_of(recipe)
-        self.measure = Measure(tokenizer, self.drafts.style, recipe.chat_template)
-        self.fitter = Fitter(recipe, self.measure)
+        self.costs = Costs(Aligner(tokenizer, recipe.chat_template), self.drafts.style)
+        self.fitter = Fitter(recipe, self.costs)
         self.tokenizer_digest = digest_of_tokenizer(tokenizer)
-        self.checked = False
+        self.sampled = recipe.matched or recipe.shortest < LEAST_JUDGED  # these are counted to the token
 
     def table(self, numbers: Iterable[int]) -> tuple[pa.Table, list[Failure]]:
         """Rows of these numbers, and those that failed where the recipe says to skip them."""
@@ -76,23 +78,18 @@ class Builder:
                     raise
                 failures.append(Failure(number, str(error)))
 
-    def check_counts(self) -> None:
-        """Hold the first row that can be built against itself tokenised whole.
-
-        That counts of pieces add up is reasoned from the tokenizer's vocabulary and from samples. Where they do not
-        after all, every row is tokenised whole: slower, and right. It is the same row for whoever builds which rows.
-        """
-        self.checked = True
-        for number in range(min(self.recipe.rows, MOST_CHECKED)):
+    def sample(self) -> None:
+        """Learn from the first row that can be drafted what its further documents take; it is so for whoever builds."""
+        self.sampled = True
+        for number in range(min(self.recipe.rows, MOST_TRIED)):
             with suppress(DataError):
-                page = self.fitter.fit(self.drafts.draft(number), number)
-                self.measure.adds_up = counted_right(page, self.measure)
+                self.costs.sample(self.drafts.draft(number).further())
                 return
 
     def row(self, number: int) -> Row:
         """Row `number` as the dataset's table holds it."""
-        if not self.checked:
-            self.check_counts()
+        if not self.sampled:
+            self.sample()
         draft = self.drafts.draft(number)
         page = self.fitter.fit(draft, number)
         return self.named(draft, page, number) | self.written(draft, page)

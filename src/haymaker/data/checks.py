@@ -27,7 +27,7 @@ def check_page(draft: Draft, page: Page) -> dict[str, Any]:
     answer_in_gold: some gold document holds an answer; answer_in_question: the question does; leaks: numbers of other
     documents whose text does; title_leaks: those where only title and text together do; repeats: documents whose text
     stood in the row before (where the context is not padding); cut: documents that were cut to fill the length;
-    counted: its pieces' tokens add up; evidence: digests of the gold documents, to find them in other rows.
+    evidence: digests of the gold documents, to find them in other rows.
     """
     golds = () if draft.cites else page.answers
     gold = [document for document in page.documents if document.role == "gold"]
@@ -40,7 +40,6 @@ def check_page(draft: Draft, page: Page) -> dict[str, Any]:
         "title_leaks": titled,
         "repeats": 0 if draft.context == "low" else sum(texts.values()) - len(texts),
         "cut": [n for n, document in enumerate(page.documents, 1) if document.key.endswith(" words)")],
-        "counted": page.exact,
         "answer_type": "citation" if draft.cites else answer_type(page.answers[0]),
         "evidence": [digest([document.title, document.text])[:16] for document in gold],
     }
@@ -76,7 +75,6 @@ FOUND: dict[str, Callable[[dict[str, Any]], bool]] = {  # what is counted, and t
     "rows_with_repeats": lambda checks: checks["repeats"] > 0,
     "rows_with_cuts": lambda checks: bool(checks["cut"]),
     "rows_without_answer_in_gold": lambda checks: not checks["answer_in_gold"],
-    "rows_tokenised_whole": lambda checks: not checks["counted"],
 }
 SUMMED = ("question", "gold_depths", "n_prompt_tokens", "n_target_tokens", "max_tokens", "checks")
 """Columns that a summary reads."""

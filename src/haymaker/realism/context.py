@@ -5,7 +5,7 @@ from functools import lru_cache
 from itertools import count
 from random import Random
 
-from haymaker.drafts import Document, Pattern
+from haymaker.drafts import Document
 from haymaker.miniature.grammar import PADDING
 from haymaker.miniature.world import FILLER, World
 from haymaker.randomness import shuffle
@@ -13,10 +13,9 @@ from haymaker.realism.wording import Symbols
 from haymaker.records import Segment
 
 PASSAGES = 8_192  # distinct passages of one world; about 200,000 tokens
-DIGITS = "[0-9]"
-DICTIONARIES = {2 * size: Pattern("{" + ", ".join(["%s: %s"] * size) + "}", DIGITS) for size in range(1, 9)}
-LISTS = {size: Pattern("{" + ", ".join(["%s"] * size) + "}", DIGITS) for size in range(1, 9)}
-"""Patterns by how many numbers they hold."""
+DICTIONARIES = {2 * size: "{" + ", ".join(["%s: %s"] * size) + "}" for size in range(1, 9)}
+LISTS = {size: "{" + ", ".join(["%s"] * size) + "}" for size in range(1, 9)}
+"""Templates by how many numbers they hold."""
 PADDING_SENTENCES = (4, 5, 6, 3, 5, 4, 2, 5, 6, 1)  # of the documents in turn, so that sums reach any length
 
 
@@ -24,10 +23,10 @@ def filler_document(key: str, text: str, title: str = "") -> Document:
     return Document(key, (Segment(text, (FILLER,)),), "passage", title)
 
 
-def filled(pattern: Pattern, parts: tuple[str, ...]) -> Document:
-    """A document of nothing but parts in a pattern."""
-    text = pattern.template % parts
-    return Document(text, (Segment(text, (FILLER,)),), "passage", "", pattern, parts)
+def filled(template: str, parts: tuple[str, ...]) -> Document:
+    """A document of nothing but parts in a template, which is its kind."""
+    text = template % parts
+    return Document(text, (Segment(text, (FILLER,)),), kind=template)
 
 
 @lru_cache(maxsize=8)
@@ -71,12 +70,12 @@ def lists(symbols: Symbols, rng: Random, sizes: Sequence[int]) -> Iterator[Docum
     return of_numbers(symbols, rng, [(size, LISTS[size]) for size in sizes])
 
 
-def of_numbers(symbols: Symbols, rng: Random, patterns: Sequence[tuple[int, Pattern]]) -> Iterator[Document]:
-    """Documents of fresh numbers, each in any of the patterns, without end."""
-    random, kinds = rng.random, len(patterns)
+def of_numbers(symbols: Symbols, rng: Random, templates: Sequence[tuple[int, str]]) -> Iterator[Document]:
+    """Documents of fresh numbers, each in any of the templates, without end."""
+    random, kinds = rng.random, len(templates)
     while True:
-        count, pattern = patterns[int(random() * kinds)]
-        yield filled(pattern, symbols.some(count))
+        count, template = templates[int(random() * kinds)]
+        yield filled(template, symbols.some(count))
 
 
 def closing_dictionaries(symbols: Symbols) -> Iterator[Document]:

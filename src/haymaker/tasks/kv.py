@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from haymaker.config import Recipe
-from haymaker.drafts import Document, Draft, Drafts, Pattern, Style, chosen_style
+from haymaker.drafts import Document, Draft, Drafts, Style, chosen_style
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import in_split, required, sift
 from haymaker.miniature.world import ANSWER, EVIDENCE, FILLER
@@ -22,18 +22,14 @@ OFFICIAL = Style(
     head="Extract the value corresponding to the specified key in the JSON object below.\n\nJSON data:\n{",
     document="{text}",
     joiner=",\n ",
-    usual='"0": "0"',
     tail='}\n\nKey: "{question}"\nCorresponding value:',
 )
 STYLES = {"official": OFFICIAL}
-UUID_PATTERN = "-".join(["%s"] * 5)
-RECORD = Pattern(f'"{UUID_PATTERN}": "{UUID_PATTERN}"', "[0-9a-f]")
-STOCK = 4_096  # of each of a UUID's five parts: 2**60 UUIDs are made of them
+RECORD = '"%s": "%s"'
 CLOSERS = 128  # records that may close a row
 FINE = 48  # records of other sizes, for short rows and twins
 DIGITS = str.maketrans("abcdef", "012345")
 Records = tuple[tuple[str, str], ...]
-Stock = tuple[tuple[str, ...], ...]
 
 
 def drafts(recipe: Recipe) -> Drafts:
@@ -51,9 +47,8 @@ def drafts(recipe: Recipe) -> Drafts:
 
 
 def world_draft(recipe: Recipe, row: int) -> Draft:
-    rng, stock = keyed(recipe.seed, recipe.split, "kv", row), stock_of(recipe.seed)
-    key, value = (UUID_PATTERN % drawn(rng, stock) for _ in range(2))
-    return draft_of(recipe, (key, value), ())
+    rng = keyed(recipe.seed, recipe.split, "kv", row)
+    return draft_of(recipe, (unique(rng), unique(rng)), ())
 
 
 def draft_of(recipe: Recipe, gold: tuple[str, str], others: Records) -> Draft:
@@ -64,7 +59,7 @@ def draft_of(recipe: Recipe, gold: tuple[str, str], others: Records) -> Draft:
         answers=(value,),
         gold=((record(key, value, gold=True),),),
         competitors=tuple((record(*pair),) for pair in others),
-        further=partial(records, keyed(recipe.seed, "records", key), stock_of(recipe.seed)),
+        further=partial(records, recipe.seed, key),
         closers=partial(closing_records, recipe.seed, key),
         fine=partial(fine_records, recipe.seed, key),
         facts=[key, value],
@@ -75,22 +70,10 @@ def draft_of(recipe: Recipe, gold: tuple[str, str], others: Records) -> Draft:
     )
 
 
-def records(rng: Random, stock: Stock) -> Iterator[Document]:
+def records(seed: int, row: str) -> Iterator[Document]:
+    rng = keyed(seed, "records", row)
     while True:
-        yield filled(RECORD, drawn(rng, stock) + drawn(rng, stock))
-
-
-@lru_cache(maxsize=8)
-def stock_of(seed: int) -> Stock:
-    """Parts that fresh UUIDs are made of, place by place, so that what each costs is measured once."""
-    rng = keyed(seed, "parts of UUIDs")
-    return tuple(zip(*(unique(rng).split("-") for _ in range(STOCK)), strict=True))
-
-
-def drawn(rng: Random, stock: Stock) -> tuple[str, ...]:
-    """The parts of a UUID."""
-    bits = rng.getrandbits(60)
-    return tuple([parts[bits >> shift & STOCK - 1] for shift, parts in zip(range(0, 60, 12), stock, strict=True)])
+        yield filled(RECORD, (unique(rng), unique(rng)))
 
 
 def closing_records(seed: int, row: str) -> Iterator[Document]:
@@ -122,7 +105,7 @@ def record(key: str, value: str, gold: bool = False) -> Document:
     if gold:
         pieces = (Segment(f'"{key}": "', (EVIDENCE,)), Segment(value, (EVIDENCE, ANSWER)), Segment('"', (EVIDENCE,)))
         return Document(key, pieces, "gold")
-    return Document(key, (Segment(f'"{key}": "{value}"', (FILLER,)),), "competitor")
+    return Document(key, (Segment(f'"{key}": "{value}"', (FILLER,)),), "competitor", kind=RECORD)
 
 
 def unique(rng: Random) -> str:

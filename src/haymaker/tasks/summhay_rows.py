@@ -12,7 +12,7 @@ from itertools import chain
 from random import Random
 
 from haymaker.config import Recipe
-from haymaker.drafts import Alternatives, Document, DocumentRole, Draft, Drafts, Host, Style
+from haymaker.drafts import Alternatives, Document, DocumentRole, Draft, Drafts, Style
 from haymaker.metrics import normalise
 from haymaker.miniature.world import FILLER
 from haymaker.randomness import keyed, shuffle
@@ -93,7 +93,7 @@ class Maker:
     def documents(self, keys: Sequence[str]) -> Iterator[Document]:
         """Documents of the topic in the row's own order, then those beyond it."""
         texts = ((keys[i], self.topic.texts[keys[i]]) for i in shuffle(len(keys), self.draw("documents")))
-        own = (Document(key, (Segment(text, (FILLER,)),), host=whole(text)) for key, text in texts)
+        own = (Document(key, (Segment(text, (FILLER,)),), host=text) for key, text in texts)
         return chain(own, self.found.beyond.documents(self.question.key, self.topic.passages, [self.question.text]))
 
     # ---- twins in prose
@@ -163,9 +163,7 @@ class Maker:
             Segment(" " * bool(after) + after, (FILLER,)),
         )
         key = f"{role} {which} in {host}: {said}"
-        full = Document(
-            key, tuple(piece for piece in pieces if piece.text), role, host=Host(text, len(before), len(after))
-        )
+        full = Document(key, tuple(piece for piece in pieces if piece.text), role, host=text, inserted=said)
         return full, Document(f"{key} alone", (evidence,), role)
 
     def padding(self) -> Iterator[Document]:
@@ -212,12 +210,7 @@ def real_carrier(topic: Topic, key: str, insight: str) -> tuple[Document, float]
     text = topic.texts[key]
     start, stop, score = closest_sentence(text, insight, topic.rarity)
     pieces = (Segment(text[:start], (FILLER,)), Segment(text[start:stop], (EVIDENCE,)), Segment(text[stop:], (FILLER,)))
-    return Document(key, tuple(piece for piece in pieces if piece.text), "gold", host=whole(text)), score
-
-
-def whole(text: str) -> Host:
-    """A document of the topic as its own host: as such it is tokenised once for all that is made from it."""
-    return Host(text, len(text), 0)
+    return Document(key, tuple(piece for piece in pieces if piece.text), "gold", host=text), score
 
 
 def closest_sentence(text: str, insight: str, rarity: Mapping[str, float]) -> tuple[int, int, float]:

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from haymaker.config import Recipe
 from haymaker.data.builder import Builder
-from haymaker.data.fit.fit import Fitter
+from haymaker.data.fit.fitter import Fitter
 from haymaker.data.fit.page import Page
 from haymaker.drafts import Draft
 from haymaker.errors import ConfigError
@@ -130,7 +130,7 @@ def test_lengths_that_cannot_share_a_plan_are_refused(tokenizer: PreTrainedToken
 
 def test_the_order_of_the_lengths_does_not_matter(tokenizer: PreTrainedTokenizerBase) -> None:
     recipe = Recipe(task="mdqa", rows=1, length=700, nested=LENGTHS)
-    assert Fitter(recipe, Builder(recipe, tokenizer).measure).lengths == [300, 700]
+    assert Fitter(recipe, Builder(recipe, tokenizer).costs).lengths == [300, 700]
     back = recipe.changed(nested=LENGTHS[::-1])
     rows = [Builder(one, tokenizer).row(0)["messages"] for one in (recipe, back)]
     assert rows[0] == rows[1]

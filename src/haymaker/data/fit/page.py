@@ -1,20 +1,22 @@
-"""One row's prompt, written from measured pieces: its text, and the place of every label in characters and tokens."""
+"""One row's prompt: its text with every label's characters, tokenised whole to say where the labels' tokens stand."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from haymaker.data.fit.measure import Measure
-from haymaker.data.fit.pieces import Ending, Opening, Piece
-from haymaker.drafts import Document, Draft
-from haymaker.records import Label, Span
-from haymaker.tokens import align
+import numpy as np
 
+from haymaker.drafts import Document, Draft, Style
+from haymaker.errors import DataError
+from haymaker.records import Label
+from haymaker.tokens import Aligner, token_ranges
+
+Stretch = tuple[Label, int, int]  # characters of the content, half-open
 Place = tuple[Label, int, int, int, int]  # characters of the content, tokens of the prompt; half-open
 
 
-@dataclass
+@dataclass(frozen=True)
 class Page:
-    """One row's prompt, written and measured."""
+    """One row's prompt as it is tokenised."""
 
     content: str
     places: list[Place]
@@ -22,118 +24,65 @@ class Page:
     answers: tuple[str, ...]
     prompt_tokens: int
     target_tokens: int
-    exact: bool  # every piece is closed, so the counts add up
 
     @property
     def tokens(self) -> int:
         return self.prompt_tokens + self.target_tokens
 
+    def starts(self, kind: str) -> list[int]:
+        """Where the labels of a kind start (tokens), in order."""
+        return sorted(place[3] for place in self.places if place[0].kind == kind)
 
-def write(draft: Draft, documents: list[Document], measure: Measure) -> Page:
-    """The prompt with every label's place in characters and in tokens."""
-    pieces = measure.pieces(documents)
-    opening, ending = measure.ends.opening(documents[0]), measure.ends.ending(documents[-1], draft.question)
-    writer = Writer(measure, opening)
-    for document, piece in zip(documents, pieces, strict=True):
-        writer.add(document, piece)
-    content, places, tokens = writer.finish(draft.question, ending)
+
+def write(draft: Draft, documents: Sequence[Document], style: Style, aligner: Aligner, name: str) -> Page:
+    """The prompt with every label's place in characters and in tokens. `name` is the row's, for messages.
+
+    Raises DataError where a template changes the text, or a label has no token.
+    """
+    content, stretches = laid_out(draft.question, documents, style)
     answers = draft.answers
     if draft.cites:
         answers = cited(n for n, document in enumerate(documents, 1) if document.role == "gold")
-    target = measure.answer(draft.question, answers[0])
-    sure = starts_surely(documents[0], opening) and ends_surely(documents[-1], ending)
-    exact = measure.adds_up and sure and all(piece.closed for piece in pieces)
-    page = Page(content, places, documents, answers, tokens, target, exact)
-    text = measure.rendered(content)
-    return page if exact else tokenised(page, text, measure)
+    prompt = aligner.rendered([("user", content)], name)
+    tokens = aligner.tokenise([prompt])[0]
+    target = aligner.answer(prompt.text, answers[0], name)
+    ranges = np.array([stretch[1:] for stretch in stretches], np.int64) + prompt.contents[0][0]
+    found = token_ranges(ranges, tokens.offsets).tolist()
+    places = [(*stretch, first, last) for stretch, (first, last) in zip(stretches, found, strict=True)]
+    for label, start, stop, first, last in places:
+        if first >= last:
+            raise DataError(f"{name}: no token holds {label} ({content[start:stop]!r}); leave its document out")
+    return Page(content, places, list(documents), answers, len(tokens.ids), len(target))
 
 
-def counted_right(page: Page, measure: Measure) -> bool:
-    """Whether a page's counts and places are those of tokenising it whole."""
-    whole = tokenised(replace(page), measure.rendered(page.content), measure)
-    return (whole.prompt_tokens, whole.places) == (page.prompt_tokens, page.places)
-
-
-def starts_surely(first: Document, opening: Opening) -> bool:
-    """Whether none of the first document's labels starts or ends where its tokens depend on what stands before it."""
-    cuts = [cut for _, *places in first.marks for cut in places if cut]
-    return opening.closed and all(cut >= opening.unsure for cut in cuts)
-
-
-def ends_surely(last: Document, ending: Ending) -> bool:
-    """Whether none of the last document's labels starts or ends where its tokens depend on what follows it."""
-    size = len(last.text)
-    sure = size - ending.unsure
-    cuts = [cut for _, *places in last.marks for cut in places if cut != size]
-    return ending.closed and (not ending.unsure or all(cut < sure for cut in cuts))
-
-
-def tokenised(page: Page, text: str, measure: Measure) -> Page:
-    """The page with counts and places from tokenising it whole."""
-    found = measure.whole(text)
-    shift, special = len(measure.prefix), measure.special_before
-    labelled = [(label, Span(start, stop).shifted(shift)) for label, start, stop, _, _ in page.places]
-    spans = align(labelled, found, "the row")
-    page.places = [
-        (label, start, stop, span.start + special, span.stop + special)
-        for (label, start, stop, _, _), (_, span) in zip(page.places, spans, strict=True)
-    ]
-    page.prompt_tokens = len(found) + special + measure.special_after
-    return page
-
-
-class Writer:
-    """Writes documents one after another and notes where everything stands."""
-
-    def __init__(self, measure: Measure, opening: Opening) -> None:
-        self.measure, self.style = measure, measure.style
-        self.parts = [self.style.head]
-        self.at, self.token, self.first = len(self.style.head), opening.tokens, opening.first
-        self.number = 0
-        self.places: list[Place] = []
-        if self.style.head:
-            self.places.append((Label("instruction"), 0, self.at, *opening.instruction))
-
-    def add(self, document: Document, piece: Piece) -> None:
-        self.number += 1
-        number, style = self.number, self.style
-        numbering = self.measure.numbering(number)
+def laid_out(question: str, documents: Sequence[Document], style: Style) -> tuple[str, list[Stretch]]:
+    """The content of the prompt's one message, and what stands where in it."""
+    parts, at = [style.head], len(style.head)
+    stretches: list[Stretch] = [(Label("instruction"), 0, at)] if style.head else []
+    for number, document in enumerate(documents, 1):
         before, after = style.around(document.title, number)
         joiner = style.joiner if number > 1 else ""
-        start = self.at + len(joiner)
+        start = at + len(joiner)
         body = start + len(before)
-        stop = body + len(document.text) + len(after)
-        shift = self.token + numbering.extra
-        if number > 1 and not before:
-            self.first = shift + piece.body
-        places = [(Label("document", number), start, stop, self.first, shift + piece.end)]
-        if document.role == "gold" and style.number_kinds:
-            places += self.number_places(start, numbering.number)
-        for label, first, last, begin, end in piece.marks:
-            label = Label(label.kind, number) if label.index < 0 else label
-            places.append((label, body + first, body + last, shift + begin, shift + end))
-        if len(places) > 2:  # one label alone stands behind the document that holds it
-            places.sort(key=lambda place: (place[1], -place[2], place[0]))
-        self.places += places
-        self.parts += (joiner, before, document.text, after)
-        self.at, self.token, self.first = stop, shift + piece.tokens, shift + piece.following
+        at = body + len(document.text) + len(after)
+        labelled = [(Label("document", number), start, at), *number_stretches(style, document, number, start)]
+        for label, first, last in document.marks:
+            labelled.append((Label(label.kind, number) if label.index < 0 else label, body + first, body + last))
+        if len(labelled) > 2:  # one label alone stands behind the document that holds it
+            labelled.sort(key=lambda stretch: (stretch[1], -stretch[2], stretch[0]))
+        stretches += labelled
+        parts += (joiner, before, document.text, after)
+    lead, tail = style.tail_around(question)
+    stretches.append((Label("question"), at + len(lead), at + len(lead) + len(question)))
+    return "".join((*parts, lead, question, tail)), stretches
 
-    def number_places(self, start: int, tokens: tuple[int, int]) -> list[Place]:
-        at, length = self.style.number_place(self.number)
-        place = (start + at, start + at + length, self.token + tokens[0], self.token + tokens[1])
-        return [(Label(kind, self.number), *place) for kind in self.style.number_kinds]
 
-    def finish(self, question: str, ending: Ending) -> tuple[str, list[Place], int]:
-        """The content, all places in order, and the prompt's tokens."""
-        lead, tail = self.style.tail_around(question)
-        if ending.end:
-            self.places = [
-                (*place[:4], place[4] + ending.end) if place[2] == self.at else place for place in self.places
-            ]
-        start = self.at + len(lead)
-        asked = (ending.question[0] + self.token, ending.question[1] + self.token)
-        self.places.append((Label("question"), start, start + len(question), *asked))
-        return "".join((*self.parts, lead, question, tail)), self.places, self.token + ending.tokens
+def number_stretches(style: Style, document: Document, number: int, start: int) -> list[Stretch]:
+    """The number of a gold document, where the style labels it."""
+    if document.role != "gold" or not style.number_kinds:
+        return []
+    at, length = style.number_place(number)
+    return [(Label(kind, number), start + at, start + at + length) for kind in style.number_kinds]
 
 
 def cited(numbers: Iterable[int]) -> tuple[str, ...]:

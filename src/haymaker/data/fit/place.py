@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
+from haymaker.data.fit import Amount
 from haymaker.drafts import Document
 from haymaker.randomness import keyed
 
@@ -28,12 +29,12 @@ def planned_depths(seed: int, row: int, hops: int) -> list[float]:
     return depths
 
 
-def slot_at(costs: Sequence[int], depth: float, own: int) -> int:
+def slot_at(costs: Sequence[Amount], depth: float, own: Amount) -> int:
     """Before how many of the others a document of `own` tokens has its middle closest to a share `depth` of all tokens.
 
     Every place is as likely as its neighbours then, the first and the last one too.
     """
-    before, wanted = 0, depth * (sum(costs) + own)
+    before, wanted = 0.0, depth * (sum(costs) + own)
     for slot, cost in enumerate(costs):
         if before + (cost + own) / 2 >= wanted:
             return slot
@@ -66,7 +67,7 @@ def parts_around(documents: Sequence[Document], places: Sequence[int]) -> list[l
 
 
 def shared_out(
-    documents: Sequence[Document], costs: Sequence[int], held: Sequence[int], wanted: Sequence[float]
+    documents: Sequence[Document], costs: Sequence[Amount], held: Sequence[Amount], wanted: Sequence[float]
 ) -> list[list[Document]]:
     """The documents in order, as many to each part as bring what stands before its end to the tokens wanted there.
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from haymaker.data.fit.measure import Measure
+from haymaker.data.fit import Amount
+from haymaker.data.fit.costs import Costs
 from haymaker.drafts import Document
 from haymaker.errors import LengthError
 
@@ -11,10 +12,10 @@ from haymaker.errors import LengthError
 class Stream:
     """Documents of a stream with their costs. What was read stays, so that a row can be planned again."""
 
-    def __init__(self, documents: Iterator[Document], measure: Measure) -> None:
-        self.source, self.measure = documents, measure
+    def __init__(self, documents: Iterator[Document], costs: Costs) -> None:
+        self.source, self.counts = documents, costs
         self.seen: list[Document] = []
-        self.costs: list[int] = []
+        self.costs: list[Amount] = []
         self.at = 0
         self.used: frozenset[int] = frozenset()  # of those ahead, the ones that an inner row holds
 
@@ -24,23 +25,23 @@ class Stream:
         if missing > 0:
             batch = list(islice(self.source, missing))  # zip would take one more and drop it
             self.seen += batch
-            self.costs += self.measure.costs(batch)
+            self.costs += self.counts.of(batch)
             if self.costs:
-                self.measure.usual_cost = sum(self.costs) // len(self.costs)
+                self.counts.usual = int(sum(self.costs) / len(self.costs))
         return len(self.seen)
 
-    def next(self, room: int) -> tuple[Document, int]:
+    def next(self, room: Amount) -> tuple[Document, Amount]:
         """The next document and its tokens; `room` says about how many more will be asked for."""
         while self.at in self.used:
             self.at += 1
         if self.at >= len(self.seen):
             # A little less than all that seem to be missing, and few at first: what is read too much is lost. As many
             # at once as can be, since a tokenizer is up to twice as fast on many texts as on one at a time.
-            mean = sum(self.costs) // len(self.costs) if self.costs else self.measure.usual_cost
-            batch = min(256, 15 * room // (16 * (mean + 1))) if mean else 8
+            mean = int(sum(self.costs) / len(self.costs)) if self.costs else self.counts.usual
+            batch = min(256, int(15 * room / (16 * (mean + 1)))) if mean else 8
             if self.read(self.at + max(1, batch)) <= self.at:
                 raise LengthError(
-                    f"length: all {len(self.seen)} further documents leave {room} tokens unfilled; "
+                    f"length: all {len(self.seen)} further documents leave {room:.0f} tokens unfilled; "
                     "give more rows, a pool of passages, or a smaller length"
                 )
         self.at += 1
@@ -71,6 +72,7 @@ class Supply:
         self.stream, self.closers = stream, closers  # None: the last ones are what comes next in the stream
         self.used: frozenset[str] = frozenset()  # keys of closers that a row holds
         self.places: list[int] = []  # of the choices given last, in the stream
+        self.turn = 0  # which of the next in the stream is the first choice
 
     @property
     def state(self) -> tuple[int, frozenset[int], frozenset[str]]:
@@ -86,7 +88,9 @@ class Supply:
         if self.closers:
             held = self.used | {document.key for document in taken}
             return [document for document in self.closers if document.key not in held]
-        self.places = self.stream.ahead(count)
+        places = self.stream.ahead(count)
+        turn = self.turn % max(1, len(places))
+        self.places = places[turn:] + places[:turn]
         return [self.stream.seen[at] for at in self.places]
 
     def use(self, choices: Sequence[Document], picked: Iterable[int]) -> None:
@@ -97,7 +101,7 @@ class Supply:
             self.stream.used |= {self.places[i] for i in picked}
 
 
-def reserve_of(sizes: Sequence[int]) -> int:
+def reserve_of(sizes: Sequence[Amount]) -> Amount:
     """Room to leave for the last documents: for four of them, or for as many more as documents of much the same size
     need until their sums reach every length."""
     if not sizes:

@@ -1,10 +1,15 @@
-"""One draft at one length: which documents are chosen, which fill the rest, and in which order they stand."""
+"""One draft at one length: which documents are chosen, which fill the rest, and in which order they stand.
+
+A plan adds up what documents cost. The row is then written and tokenised whole, and planned again with what the sum was
+off, until it is as full as it has to be.
+"""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from haymaker.config import Recipe
-from haymaker.data.fit.measure import Measure
+from haymaker.data.fit import Amount
+from haymaker.data.fit.costs import Costs
 from haymaker.data.fit.page import Page, cited, write
 from haymaker.data.fit.place import merged, parts_around, planned_depths, shared_out, slot_at, spread
 from haymaker.data.fit.stream import Supply, closest_sum, reserve_of
@@ -15,58 +20,70 @@ from haymaker.records import Segment
 
 LAST_CHOICES = 24  # documents among which the last ones are chosen to fill the length exactly
 LEAST_FILL = 0.99
-ENDS = 4  # tokens that the end of the row may take less than its plan says
-REPAIRS = 6
+ENDS = 4  # tokens that a plan may be off where nothing but a row's ends is uncertain
+REPAIRS = 6  # times that a row is planned at most
 
 
-class Level:
+@dataclass(frozen=True)
+class Wanted:
+    """What a row is fitted for."""
+
+    recipe: Recipe
+    draft: Draft
+    number: int  # of the row
+    length: int  # tokens
+
+
+class RowPlan:
     """One draft at one length; `inner` is the same row at the next shorter one of nested lengths."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        measure: Measure,
-        draft: Draft,
-        number: int,
-        length: int,
-        supply: Supply,
-        inner: Page | None = None,
-    ) -> None:
-        self.recipe, self.measure, self.draft, self.number = recipe, measure, draft, number
-        self.length, self.supply, self.inner = length, supply, inner
-        self.slack = int((1 - LEAST_FILL) * length)  # tokens that a row may fall short of its length
+    def __init__(self, row: Wanted, costs: Costs, supply: Supply, inner: Page | None = None) -> None:
+        self.recipe, self.draft, self.number, self.length = row.recipe, row.draft, row.number, row.length
+        self.costs, self.supply, self.inner = costs, supply, inner
+        self.slack = int((1 - LEAST_FILL) * self.length)  # tokens that a row may fall short of its length
+        # Where a plan aims: counts are seldom off by more than a few tokens, judged ones may be by many.
+        self.margin = self.slack // 2 if costs.rates else self.slack // 4
+        before, after = costs.around(self.draft.question)
+        self.before, self.around = before, before + after  # tokens
 
     def fit(self) -> Page:
-        """The row as full as its pieces allow, never over its length."""
+        """The row as full as its documents allow, never over its length."""
         best: Page | None = None
         start = found = self.supply.state
-        answers = cited(range(990, 990 + len(self.draft.gold))) if self.draft.cites else self.draft.answers
-        correction = 0
+        room = self.length - self.margin - self.around - self.answer_tokens()
         for _ in range(REPAIRS):
             self.supply.state = start
-            answer_tokens = self.measure.answer(self.draft.question, answers[0])
-            page = self.page(answer_tokens, correction)
+            try:
+                page = self.write(self.plan(room))
+            except LengthError:  # there is no more to fill a better row with
+                if best is None:
+                    raise
+                break
             over = page.tokens - self.length
             if over <= 0 and (best is None or page.tokens > best.tokens):
                 best, found = page, self.supply.state
-            if over <= 0 and (page.exact or -over <= self.slack) and page.target_tokens == answer_tokens:
+            if -self.slack <= over <= 0 or (over <= 0 and self.recipe.documents):
                 break
-            correction += max(over, 0)
-            answers = page.answers
+            room -= over + self.margin
         if best is None:
             raise self.too_short(page.tokens)
         self.supply.state = found
         return best
 
-    def page(self, answer_tokens: int, correction: int) -> Page:
-        """The draft written to a room that is `correction` tokens smaller than the counts say."""
-        ending = self.measure.ends.ending(self.measure.ends.usual, self.draft.question)
-        room = self.length - self.measure.ends.usual_opening.tokens - ending.tokens - answer_tokens - correction
+    def answer_tokens(self) -> int:
+        """Of the target; where it cites documents whose numbers are not known yet, of high ones."""
+        answers = cited(range(990, 990 + len(self.draft.gold))) if self.draft.cites else self.draft.answers
+        return len(self.costs.aligner.answer(self.costs.style.tail, answers[0], f"row {self.number}"))
+
+    def write(self, documents: Sequence[Document]) -> Page:
+        return write(self.draft, documents, self.costs.style, self.costs.aligner, f"row {self.number}")
+
+    def plan(self, room: Amount) -> list[Document]:
+        """The row's documents in order: as many tokens of them, by their costs, as there is room."""
         chosen = self.inner.documents if self.inner else self.choose(room)
         others = self.fill(chosen, room)
         self.refuse_other_than_asked(len(chosen) + len(others))
-        documents = self.widen(chosen, others) if self.inner else self.order(chosen, others)
-        return write(self.draft, documents, self.measure)
+        return self.widen(chosen, others) if self.inner else self.order(chosen, others)
 
     def refuse_other_than_asked(self, count: int) -> None:
         """Raise LengthError where the row cannot have the recipe's number of documents or position of gold."""
@@ -82,37 +99,38 @@ class Level:
                 f"{count - gold} others; ask for a smaller position, more documents or a greater length"
             )
 
-    def too_short(self, needed: int) -> LengthError:
+    def too_short(self, needed: Amount) -> LengthError:
         return LengthError(
             f"length: {self.length} tokens are too few for {self.draft.question!r}: with its evidence the row takes "
-            f"{needed}; raise the length"
+            f"{needed:.0f}; raise the length"
         )
 
     # ---- choosing
 
-    def choose(self, room: int) -> list[Document]:
+    def choose(self, room: Amount) -> list[Document]:
         """Gold and (unranked) competitors, as many as fit, each in its preferred wording where the room allows."""
         draft = self.draft
         wordings = [*draft.gold, *(() if draft.ranked else draft.competitors)]
         if self.recipe.documents:
             wordings = wordings[: max(len(draft.gold), self.recipe.documents)]
         preferred = [alternatives[0] for alternatives in wordings]
-        if sum(self.measure.costs(preferred)) + self.measure.numbers_cost(len(preferred)) <= room:
+        if sum(self.costs.of(preferred)) + self.costs.numbers(len(preferred)) <= room:
             return preferred
         return self.squeeze(wordings, room)
 
-    def squeeze(self, wordings: Sequence[Alternatives], room: int) -> list[Document]:
+    def squeeze(self, wordings: Sequence[Alternatives], room: Amount) -> list[Document]:
         """As many of the documents as fit in their shortest wordings, and longer ones where room is left."""
-        draft, numbers_cost = self.draft, self.measure.numbers_cost
-        costs = [self.measure.costs(alternatives) for alternatives in wordings]
+        draft, numbers = self.draft, self.costs.numbers
+        costs = [self.costs.of(alternatives) for alternatives in wordings]
         shortest = [min(options) for options in costs]
         least = len(draft.gold) + (0 if draft.ranked else draft.least_competitors)
         kept = len(wordings)
-        while kept > least and sum(shortest[:kept]) + numbers_cost(kept) > room:
+        while kept > least and sum(shortest[:kept]) + numbers(kept) > room:
             kept -= 1
-        spare = room - sum(shortest[:kept]) - numbers_cost(kept)
-        if spare < 0:
-            raise self.too_short(self.length - spare)
+        spare = room - sum(shortest[:kept]) - numbers(kept)
+        if spare < -self.margin - ENDS:
+            raise self.too_short(self.length - self.margin - spare)
+        spare = max(0, spare)
         chosen = []
         for alternatives, options, short in zip(wordings[:kept], costs, shortest, strict=False):
             pick = next(i for i, cost in enumerate(options) if cost - short <= spare)
@@ -122,19 +140,19 @@ class Level:
 
     # ---- filling
 
-    def fill(self, chosen: Sequence[Document], room: int) -> list[Document]:
+    def fill(self, chosen: Sequence[Document], room: Amount) -> list[Document]:
         """Further documents that fill the room beside the chosen ones: all in turn, the last few picked to size."""
-        stream, measure = self.supply.stream, self.measure
+        stream, costs = self.supply.stream, self.costs
         if self.recipe.documents:
             return stream.take(max(0, self.recipe.documents - len(chosen)))
-        room -= sum(measure.costs(chosen)) + measure.numbers_cost(len(chosen))
-        sizes = measure.costs(self.supply.closers or [stream.seen[at] for at in stream.ahead(LAST_CHOICES)])
+        room -= sum(costs.of(chosen)) + costs.numbers(len(chosen))
+        sizes = costs.of(self.supply.closers or [stream.seen[at] for at in stream.ahead(LAST_CHOICES)])
         reserve, least = reserve_of(sizes), min(sizes, default=0)
         taken: list[Document] = []
         number = len(chosen)
         while room > reserve:
             document, cost = stream.next(room - reserve)
-            cost += measure.numbering(number + 1).extra
+            cost += costs.numbers(1, number + 1)
             if cost > room or self.slack - ENDS < room - cost < least:  # what it would leave nothing could fill
                 stream.back()
                 break
@@ -143,14 +161,14 @@ class Level:
             taken.append(document)
         return self.close(chosen, taken, room)
 
-    def close(self, chosen: Sequence[Document], taken: list[Document], room: int) -> list[Document]:
+    def close(self, chosen: Sequence[Document], taken: list[Document], room: Amount) -> list[Document]:
         """The documents taken, with those added that fill the rest of the room best."""
         choices = self.supply.choices(LAST_CHOICES, (*chosen, *taken))
         number = len(chosen) + len(taken)
-        label = self.measure.numbers_cost(1, number + 1)
-        costs = [cost + label for cost in self.measure.costs(choices)]
-        picked = closest_sum(costs, room)
-        gap = room - sum(costs[i] for i in picked)
+        label = self.costs.numbers(1, number + 1)
+        costs = [cost + label for cost in self.costs.count(choices)]
+        picked = closest_sum(costs, int(room))
+        gap = int(room) - sum(costs[i] for i in picked)
         self.supply.use(choices, picked)
         documents = [*taken, *(choices[i] for i in picked)]
         if not self.draft.trim or gap <= self.slack - ENDS:
@@ -164,15 +182,15 @@ class Level:
 
         One alone may not do: a gap can be smaller than a document's number and title.
         """
-        label = self.measure.numbers_cost(1, number + 2)
+        label = self.costs.numbers(1, number + 2)
         cut = self.cut(unused[0], gap - label) if unused else None
         if cut is not None:
             return [*documents, cut]
         if not documents or len(unused) < 2:
             return documents
-        room = gap + self.measure.costs(documents[-1:])[0] - label
+        room = gap + self.costs.count(documents[-1:])[0] - label
         first = self.cut(unused[0], room // 2)
-        second = self.cut(unused[1], room - self.measure.costs([first])[0]) if first else None
+        second = self.cut(unused[1], room - self.costs.count([first])[0]) if first else None
         return [*documents[:-1], first, second] if first and second else documents
 
     def cut(self, document: Document, room: int, slack: int = 0) -> Document | None:
@@ -180,12 +198,12 @@ class Level:
 
         The words that `slack` more tokens would hold are tried too, for a count of tokens is not known before.
         """
-        text = self.measure.first_words(document, room + slack)
+        text = self.costs.first_words(document, room + slack)
         labels = document.segments[0].labels
         while text:
             key = f"{document.key} (first {len(text.split())} words)"
-            short = replace(document, key=key, segments=(Segment(text, labels),))
-            if self.measure.costs([short])[0] <= room:
+            short = replace(document, key=key, segments=(Segment(text, labels),), kind="", host="", inserted="")
+            if self.costs.count([short])[0] <= room:
                 return short
             text = text.rpartition(" ")[0]
         return None
@@ -204,9 +222,9 @@ class Level:
         count, seed = len(self.draft.gold), self.recipe.seed
         gold, rivals = list(chosen[:count]), chosen[count:]
         documents = list(others) if self.draft.ranked else spread(rivals, others, keyed(seed, self.number, "spread"))
-        costs = self.measure.costs(documents)
+        costs = self.costs.of(documents)
         fixed = self.recipe.gold_position
-        own = zip(self.depths(), self.measure.costs(gold), strict=True)
+        own = zip(self.depths(), self.costs.of(gold), strict=True)
         slots = [slot_at(costs, depth, cost) if fixed is None else fixed for depth, cost in own]
         for i in sorted(range(count), key=lambda i: (slots[i], i), reverse=True):
             documents.insert(min(slots[i], len(documents)), gold[i])
@@ -217,7 +235,7 @@ class Level:
         places = [i for i, document in enumerate(inner) if document.role == "gold"]
         hops = [next(hop for hop, found in enumerate(self.draft.gold) if inner[place] in found) for place in places]
         parts = parts_around(inner, places)
-        costs, held = self.measure.costs(others), [sum(self.measure.costs(part)) for part in parts]
+        costs, held = self.costs.of(others), [sum(self.costs.of(part)) for part in parts]
         depths, total = self.depths(), sum(costs) + sum(held)
         wanted = [0.0 if self.recipe.gold_position is not None else depths[hop] * total for hop in hops]
         shares = shared_out(others, costs, held, wanted)

@@ -1,18 +1,18 @@
 """A draft written to its token budget: which documents, in which order.
 
-Counts of pieces are added, never estimated, and a row is as long as its pieces together; see measure.py. A row whose
-pieces do not add up is tokenised whole, and its plan is repaired by what it was off. A row of nested lengths is planned
-from the shortest length on: every longer row holds the documents of the shorter ones, in their order.
+Cached counts plan a row (costs.py), and the row tokenised whole says what it is (page.py); a plan that was off is
+repaired (plan.py). A row of nested lengths is planned from the shortest length on: every longer row holds the
+documents of the shorter ones, in their order.
 """
 
 from collections.abc import Sequence
 from itertools import chain, islice
 
 from haymaker.config import Recipe
-from haymaker.data.fit.level import LAST_CHOICES, LEAST_FILL, Level
-from haymaker.data.fit.matched import Matched, check_matched
-from haymaker.data.fit.measure import Measure
+from haymaker.data.fit.costs import Costs
+from haymaker.data.fit.matched import MatchedPlan, check_matched
 from haymaker.data.fit.page import Page
+from haymaker.data.fit.plan import LAST_CHOICES, LEAST_FILL, RowPlan, Wanted
 from haymaker.data.fit.stream import Stream, Supply
 from haymaker.drafts import Document, Draft
 from haymaker.errors import ConfigError
@@ -21,8 +21,8 @@ from haymaker.errors import ConfigError
 class Fitter:
     """Fits drafts of one recipe. What comes out depends on the recipe, the draft and its row number alone."""
 
-    def __init__(self, recipe: Recipe, measure: Measure) -> None:
-        self.recipe, self.measure = recipe, measure
+    def __init__(self, recipe: Recipe, costs: Costs) -> None:
+        self.recipe, self.costs = recipe, costs
         lengths = sorted(set(recipe.nested or (recipe.length,)))
         if recipe.length not in lengths:
             raise ConfigError(f"nested: {recipe.length} is none of the lengths {lengths} that share a plan; add it")
@@ -33,11 +33,11 @@ class Fitter:
         self.lengths = [length for length in lengths if length <= recipe.length]
 
     def fit(self, draft: Draft, number: int) -> Page:
-        """The draft written as full as its pieces allow, never over the recipe's length."""
+        """The draft written as full as its documents allow, never over the recipe's length."""
         supply, page = self.supply(draft), None
         for length in self.lengths:
-            kind = Matched if self.recipe.matched else Level
-            page = kind(self.recipe, self.measure, draft, number, length, supply, page).fit()
+            kind = MatchedPlan if self.recipe.matched else RowPlan
+            page = kind(Wanted(self.recipe, draft, number, length), self.costs, supply, page).fit()
         assert page is not None
         return page
 
@@ -49,8 +49,8 @@ class Fitter:
         closers = list(islice(chosen, LAST_CHOICES)) if chosen else None
         if closers and draft.fine and self.short_for(closers):
             closers += draft.fine()
-        return Supply(Stream(chain(ranked, draft.further()), self.measure), closers)
+        return Supply(Stream(chain(ranked, draft.further()), self.costs), closers)
 
     def short_for(self, closers: Sequence[Document]) -> bool:
         """Whether what a row may fall short of its length is less than half a document of these."""
-        return 2 * (1 - LEAST_FILL) * self.lengths[0] * len(closers) < sum(self.measure.costs(closers))
+        return 2 * (1 - LEAST_FILL) * self.lengths[0] * len(closers) < sum(self.costs.of(closers))
