@@ -191,7 +191,7 @@ class MatchedPlan(RowPlan):
         """As `exactly`, with one document cut at a word, or two."""
         choices = self.supply.choices(LAST_CHOICES, ())
         costs = self.costs.count(choices)
-        for share, (i, document) in product(SHARES, enumerate(choices)):
+        for share, i in product(SHARES, range(len(choices))):
             others = [j for j in range(len(choices)) if j != i]
             # Leave about that share of a document for the one that is cut.
             picked = [others[j] for j in closest_sum([costs[j] for j in others], room - int(share * costs[i]))]
