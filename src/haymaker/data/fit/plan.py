@@ -20,7 +20,7 @@ from haymaker.records import Segment
 
 LAST_CHOICES = 24  # documents among which the last ones are chosen to fill the length exactly
 LEAST_FILL = 0.99
-ENDS = 4  # tokens that a plan may be off where nothing but a row's ends is uncertain
+ENDS = 4  # tokens that the sum of counts is off at most, mostly
 REPAIRS = 6  # times that a row is planned at most
 
 
@@ -43,6 +43,7 @@ class RowPlan:
         self.slack = int((1 - LEAST_FILL) * self.length)  # tokens that a row may fall short of its length
         # Where a plan aims: counts are seldom off by more than a few tokens, judged ones may be by many.
         self.margin = self.slack // 2 if costs.rates else self.slack // 4
+        self.most_left = max(0, self.slack - self.margin - ENDS)  # tokens that a plan may leave
         before, after = costs.around(self.draft.question)
         self.before, self.around = before, before + after  # tokens
 
@@ -153,7 +154,7 @@ class RowPlan:
         while room > reserve:
             document, cost = stream.next(room - reserve)
             cost += costs.numbers(1, number + 1)
-            if cost > room or self.slack - ENDS < room - cost < least:  # what it would leave nothing could fill
+            if cost > room or self.most_left < room - cost < least:  # what it would leave nothing could fill
                 stream.back()
                 break
             room -= cost
@@ -171,7 +172,7 @@ class RowPlan:
         gap = int(room) - sum(costs[i] for i in picked)
         self.supply.use(choices, picked)
         documents = [*taken, *(choices[i] for i in picked)]
-        if not self.draft.trim or gap <= self.slack - ENDS:
+        if not self.draft.trim or gap <= self.most_left:
             return documents
         unused = [i for i in range(len(choices)) if i not in picked][:2]
         self.supply.use(choices, unused)
