@@ -11,7 +11,6 @@ from haymaker.miniature.grammar import RELATIONS
 from haymaker.miniature.world import BY_NAME, Fact, World
 from haymaker.realism import AXES
 from haymaker.realism.context import closing_dictionaries, dictionaries, fine_dictionaries, padding, passages
-from haymaker.realism.placeholders import template_relation as template_relation
 from haymaker.realism.wording import Draw, Numbers, Prose, Wording, world_draw
 
 LIMITED = ("birthplace", "author", "founder", "spouse")  # of the world's real-limited, unless the recipe names its own

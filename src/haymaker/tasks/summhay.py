@@ -15,9 +15,9 @@ from haymaker.miniature.world import FILLER, Insight, World
 from haymaker.realism import AXES
 from haymaker.realism.context import lists, padding_document, stock
 from haymaker.realism.wording import Draw, Symbols, digits_for, world_draw
-from haymaker.records import Example, Label, Segment
+from haymaker.records import Example, Segment
 from haymaker.tasks.facts import world_of
-from haymaker.tasks.summhay_rows import SIZES, closing_lists, file_drafts, fine_lists
+from haymaker.tasks.summhay_rows import EVIDENCE, SIZES, closing_lists, file_drafts, fine_lists
 from haymaker.tasks.summhay_rows import asked as asked
 
 METRICS = ("citation_f1", "citation_f1_lenient")
@@ -36,7 +36,6 @@ HAYSTACK = Style(
     number_kinds=("citation", "answer"),
 )
 STYLES = {style.name: style for style in (MINIATURE, HAYSTACK)}
-EVIDENCE = Label("evidence", -1)  # of the document's own number
 LIMITED = ("wages", "closing")  # topics of real-limited, unless the recipe names its own
 TRIES = 1_000
 CARRIERS = (2, 3)  # documents that carry the insight, in turn

@@ -17,7 +17,6 @@ from haymaker.drafts import Alternatives, Document, Draft
 from haymaker.miniature.world import Fact, World
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism import AXES
-from haymaker.realism.answers import holds
 from haymaker.realism.context import closing_dictionaries, dictionaries, fine_dictionaries
 from haymaker.realism.placeholders import placeholder_chain, placeholder_rivals, template_relation
 from haymaker.realism.wording import Draw, Numbers, Prose, Symbols, Told, Wording
@@ -52,7 +51,7 @@ def twin_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:
     count = recipe.padding_competitors if context == "low" else recipe.competitors
     cast = cast_of(recipe, concept, row, found, count, draw)
     refused = [fact.object for fact in cast.chain]
-    own = [passage for passage in row.distractors if not gives_away(passage, refused)]
+    own = [passage for passage in row.distractors if not passage.gives_away(refused)]
     pooled = partial(found.pool.documents, row.key, row.passages, refused)
     source = {"dataset": found.dataset, **row.source}
     diverse = lambda: chained(map(document_of, own), pooled())  # noqa: E731 - a stream to be opened anew
@@ -105,12 +104,6 @@ def told_rivals(
     """Passages that the writer wrote for other rows, `count` of them where there are as many without this answer."""
     others = sorted(key for key in found.written if key != row.key)
     order = (found.written[others[i]] for i in shuffle(len(others), draw("told rivals")))
-    texts = ((text, other.title(i)) for other in order for i, text in enumerate(other.passages))
-    kept = ((text, title) for text, title in texts if not holds(f"{title} {text}", written.step_answers))
-    return tuple(
-        (Document(f"written: {text}", (Segment(text),), "competitor", title),) for text, title in islice(kept, count)
-    )
-
-
-def gives_away(passage: Passage, refused: Sequence[str]) -> bool:
-    return holds(f"{passage.title} {passage.text}", refused)
+    told = (Passage(other.title(i), text) for other in order for i, text in enumerate(other.passages))
+    kept = islice((passage for passage in told if not passage.gives_away(written.step_answers)), count)
+    return tuple((Document(f"written: {one.text}", (Segment(one.text),), "competitor", one.title),) for one in kept)
