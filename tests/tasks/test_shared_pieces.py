@@ -15,7 +15,8 @@ from haymaker.data.fit.patterns import Patterns
 from haymaker.data.fit.pieces import Piece
 from haymaker.drafts import Document, Host, Pattern, Style
 from haymaker.miniature.world import FILLER, World
-from haymaker.realism.context import LISTS, dictionary_of, filled, list_document, stock
+from haymaker.realism.context import stock
+from haymaker.realism.symbols import LISTS, dictionary, filled, list_document
 from haymaker.records import Label, Segment
 from haymaker.tasks.kv import OFFICIAL, records, stock_of
 from haymaker.tasks.mdqa import DICTIONARIES, MINIATURE
@@ -51,7 +52,7 @@ def test_lists_of_numbers_cost_what_their_numbers_cost(measure: Measure, numbers
 def test_dictionaries_cost_what_their_numbers_cost(measure: Measure) -> None:
     rng = Random(3)
     numbers = [str(rng.randrange(10 ** rng.randint(1, 5))) for _ in range(200)]
-    documents = [dictionary_of(tuple(rng.sample(numbers, 2 * rng.randint(1, 4)))) for _ in range(60)]
+    documents = [dictionary(tuple(rng.sample(numbers, 2 * rng.randint(1, 4)))) for _ in range(60)]
     # In two goes, so that the second meets numbers that are known and some that are not.
     found = measure.patterns.pieces(documents[:40]) + measure.patterns.pieces(documents[20:])
     assert told(measure, found) == whole(measure, documents[:40]) + whole(measure, documents[20:])
@@ -66,9 +67,9 @@ def test_records_cost_what_the_parts_of_their_uuids_cost(measure: Measure) -> No
 def test_parts_are_tokenised_once() -> None:
     measure = MEASURES["bytes", "dictionaries"]
     numbers = tuple(str(number) for number in range(500_000, 500_008))
-    measure.pieces([dictionary_of(numbers)])
+    measure.pieces([dictionary(numbers)])
     spent = measure.spent
-    measure.pieces([dictionary_of((numbers[0], *numbers[:0:-1]))])
+    measure.pieces([dictionary((numbers[0], *numbers[:0:-1]))])
     assert measure.spent == spent
 
 

@@ -1,33 +1,22 @@
-"""Context realism: varied passages, repeated padding, or dictionaries, as endless streams of documents."""
+"""Context realism: varied passages or repeated padding, as endless streams of documents (numbers: symbols.py)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import count
 from random import Random
 
-from haymaker.drafts import Document, Pattern
+from haymaker.drafts import Document
 from haymaker.miniature.grammar import PADDING
 from haymaker.miniature.world import FILLER, World
 from haymaker.randomness import shuffle
-from haymaker.realism.wording import Symbols
 from haymaker.records import Segment
 
 PASSAGES = 8_192  # distinct passages of one world; about 200,000 tokens
-DIGITS = "[0-9]"
-DICTIONARIES = {2 * size: Pattern("{" + ", ".join(["%s: %s"] * size) + "}", DIGITS) for size in range(1, 9)}
-LISTS = {size: Pattern("{" + ", ".join(["%s"] * size) + "}", DIGITS) for size in range(1, 9)}
-"""Patterns by how many numbers they hold."""
 PADDING_SENTENCES = (4, 5, 6, 3, 5, 4, 2, 5, 6, 1)  # of the documents in turn, so that sums reach any length
 
 
 def filler_document(key: str, text: str, title: str = "") -> Document:
     return Document(key, (Segment(text, (FILLER,)),), "passage", title)
-
-
-def filled(pattern: Pattern, parts: tuple[str, ...]) -> Document:
-    """A document of nothing but parts in a pattern."""
-    text = pattern.template % parts
-    return Document(text, (Segment(text, (FILLER,)),), "passage", "", pattern, parts)
 
 
 @lru_cache(maxsize=8)
@@ -59,45 +48,3 @@ def padding() -> Iterator[Document]:
         size = PADDING_SENTENCES[number % len(PADDING_SENTENCES)]
         yield padding_document(at % len(PADDING), size)
         at += size
-
-
-def dictionaries(symbols: Symbols, rng: Random, sizes: Sequence[int]) -> Iterator[Document]:
-    """Dictionaries of numbers that no question asks for (the symbolic context), without end, of so many pairs."""
-    return of_numbers(symbols, rng, [(2 * size, DICTIONARIES[2 * size]) for size in sizes])
-
-
-def lists(symbols: Symbols, rng: Random, sizes: Sequence[int]) -> Iterator[Document]:
-    """Lists of numbers that stand in one list each, without end, of so many numbers."""
-    return of_numbers(symbols, rng, [(size, LISTS[size]) for size in sizes])
-
-
-def of_numbers(symbols: Symbols, rng: Random, patterns: Sequence[tuple[int, Pattern]]) -> Iterator[Document]:
-    """Documents of fresh numbers, each in any of the patterns, without end."""
-    random, kinds = rng.random, len(patterns)
-    while True:
-        count, pattern = patterns[int(random() * kinds)]
-        yield filled(pattern, symbols.some(count))
-
-
-def closing_dictionaries(symbols: Symbols) -> Iterator[Document]:
-    """A few dictionaries of one to four pairs, to fill a length to the last."""
-    return (dictionary(symbols, size) for size in (1, 2, 3, 4))
-
-
-def fine_dictionaries(symbols: Symbols) -> Iterator[Document]:
-    """A few dictionaries of one pair with more digits than others', and so a token or two more, to match twins."""
-    for more in (*range(1, 8), *range(1, 8)):
-        yield dictionary_of((symbols.longer(1), symbols.longer(more)))
-
-
-def dictionary(symbols: Symbols, size: int) -> Document:
-    return dictionary_of(symbols.some(2 * size))
-
-
-def dictionary_of(numbers: tuple[str, ...]) -> Document:
-    """A dictionary of keys and values in turn."""
-    return filled(DICTIONARIES[len(numbers)], numbers)
-
-
-def list_document(numbers: tuple[str, ...]) -> Document:
-    return filled(LISTS[len(numbers)], numbers)

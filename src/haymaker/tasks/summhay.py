@@ -13,11 +13,12 @@ from haymaker.errors import ConfigError
 from haymaker.metrics import citations
 from haymaker.miniature.world import FILLER, Insight, World
 from haymaker.realism import AXES
-from haymaker.realism.context import lists, padding_document, stock
-from haymaker.realism.wording import Draw, Symbols, digits_for, world_draw
+from haymaker.realism.context import padding_document, stock
+from haymaker.realism.symbols import Symbols, closing_lists, digits_for, fine_sizes, list_document, lists
+from haymaker.realism.wording import Draw, world_draw
 from haymaker.records import Example, Segment
 from haymaker.tasks.facts import world_of
-from haymaker.tasks.summhay_rows import EVIDENCE, SIZES, closing_lists, file_drafts, fine_lists
+from haymaker.tasks.summhay_rows import EVIDENCE, SIZES, file_drafts
 from haymaker.tasks.summhay_rows import asked as asked
 
 METRICS = ("citation_f1", "citation_f1_lenient")
@@ -119,10 +120,10 @@ class Lists:
         return lists(self.symbols, self.rng, SIZES)
 
     def closers(self) -> Iterator[Document]:
-        return iter(closing_lists(self.symbols))
+        return closing_lists(self.symbols)
 
     def fine(self) -> Iterator[Document]:
-        return fine_lists(self.symbols.fork(self.draw("fine")))
+        return fine_sizes(self.symbols.fork(self.draw("fine")), list_document)
 
     def provenance(self) -> tuple[dict, ...]:
         return ({"kind": "symbol_map", "symbol_of": dict(self.symbols.number_of)},)

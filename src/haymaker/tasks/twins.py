@@ -17,9 +17,9 @@ from haymaker.drafts import Alternatives, Document, Draft
 from haymaker.miniature.world import Fact, World
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism import AXES
-from haymaker.realism.context import closing_dictionaries, dictionaries, fine_dictionaries
 from haymaker.realism.placeholders import placeholder_chain, placeholder_rivals, template_relation
-from haymaker.realism.wording import Draw, Numbers, Prose, Symbols, Told, Wording
+from haymaker.realism.symbols import Symbols, closing_dictionaries, dictionaries, dictionary, fine_sizes
+from haymaker.realism.wording import Draw, Numbers, Prose, Told, Wording
 from haymaker.realism.written import Written
 from haymaker.records import Segment
 from haymaker.tasks.facts import facts_draft, world_chain, world_rivals
@@ -73,7 +73,7 @@ def with_dictionaries(draft: Draft, symbols: Symbols, draw: Draw) -> Draft:
     """The draft among dictionaries that are the same each time they are asked for."""
     closers = tuple(closing_dictionaries(symbols))
     further = lambda: dictionaries(symbols.fork(draw("numbers")), draw("dictionaries"), PAIRS)  # noqa: E731 - a stream
-    fine = lambda: fine_dictionaries(symbols.fork(draw("fine")))  # noqa: E731 - a stream
+    fine = lambda: fine_sizes(symbols.fork(draw("fine")), dictionary)  # noqa: E731 - a stream
     return replace(draft, further=further, closers=lambda: iter(closers), fine=fine)
 
 
