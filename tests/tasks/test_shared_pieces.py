@@ -15,7 +15,7 @@ from haymaker.data.fit.patterns import Patterns
 from haymaker.data.fit.pieces import Piece
 from haymaker.drafts import Document, Host, Pattern, Style
 from haymaker.miniature.world import FILLER, World
-from haymaker.realism.context import stock
+from haymaker.realism.context import world_passages
 from haymaker.realism.symbols import LISTS, dictionary, filled, list_document
 from haymaker.records import Label, Segment
 from haymaker.tasks.kv import OFFICIAL, records, stock_of
@@ -143,7 +143,7 @@ def with_insertion(text: str, at: int, said: str, title: str = "Physics") -> Doc
     return Document(f"{at} {said}", tuple(piece for piece in pieces if piece.text), "gold", title, host=host)
 
 
-TEXT = " ".join(document.text for document in stock("train", 1)[:12])
+TEXT = " ".join(document.text for document in world_passages("train", 1)[:12])
 WORDS = [*World("train", 1).passage(Random(1)).split(), "1901.", "(150,782", "—", "\n", "", "\u00e9"]
 
 

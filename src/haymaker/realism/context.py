@@ -20,7 +20,7 @@ def filler_document(key: str, text: str, title: str = "") -> Document:
 
 
 @lru_cache(maxsize=8)
-def stock(split: str, seed: int) -> tuple[Document, ...]:
+def world_passages(split: str, seed: int) -> tuple[Document, ...]:
     """The world's passages without facts, the same for every row, so that each is measured once."""
     world = World(split, seed)  # type: ignore[arg-type]
     rng = world.rng("passages")
@@ -29,7 +29,7 @@ def stock(split: str, seed: int) -> tuple[Document, ...]:
 
 def passages(world: World, rng: Random) -> Iterator[Document]:
     """Passages without facts (high context diversity), in an order of the row's own, without end."""
-    documents = stock(world.split, world.seed)
+    documents = world_passages(world.split, world.seed)
     while True:
         for i in shuffle(len(documents), rng):
             yield documents[i]

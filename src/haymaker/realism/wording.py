@@ -84,8 +84,8 @@ def relabelled(piece: Segment, hop: int, answers: bool) -> Segment:
     return Segment(piece.text, labels if answers else tuple(label for label in labels if label != ANSWER))
 
 
-class Told:
-    """Facts as a writer told them: a passage each, whose answers stand where the writer's text holds them."""
+class WriterText:
+    """Facts in the text of a language model: a passage each, its answers where that text holds them."""
 
     def __init__(self, written: Written) -> None:
         self.written = written

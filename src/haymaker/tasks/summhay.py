@@ -13,7 +13,7 @@ from haymaker.errors import ConfigError
 from haymaker.metrics import citations
 from haymaker.miniature.world import FILLER, Insight, World
 from haymaker.realism import AXES
-from haymaker.realism.context import padding_document, stock
+from haymaker.realism.context import padding_document, world_passages
 from haymaker.realism.symbols import Symbols, closing_lists, digits_for, fine_sizes, list_document, lists
 from haymaker.realism.wording import Draw, world_draw
 from haymaker.records import Example, Segment
@@ -98,7 +98,7 @@ def distinct_insights(world: World, draw: Draw, count: int, topics: Sequence[str
 
 def haystack(world: World, context: str, rng: Random) -> Iterator[Document]:
     """Documents that carry no insight, without end."""
-    documents = stock(world.split, world.seed)
+    documents = world_passages(world.split, world.seed)
     while True:
         yield padding_of(rng) if context == "low" else documents[rng.randrange(len(documents))]
 
@@ -158,5 +158,5 @@ def carrier(
 
 def surrounding(world: World, context: str, rng: Random) -> str:
     """A sentence or two for an insight to stand in."""
-    documents = stock(world.split, world.seed)
+    documents = world_passages(world.split, world.seed)
     return padding_of(rng).text if context == "low" else documents[rng.randrange(len(documents))].text

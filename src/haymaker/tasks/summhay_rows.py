@@ -38,7 +38,7 @@ def file_drafts(recipe: Recipe, style: Style) -> Drafts:
     found = with_written(recipe, read(recipe))
 
     def draft(number: int) -> Draft:
-        return Maker(recipe, found, found.questions[number]).draft()
+        return TopicRow(recipe, found, found.questions[number]).draft()
 
     return Drafts(draft, style, len(found.questions), found.inputs, dict(found.rejected))
 
@@ -46,12 +46,12 @@ def file_drafts(recipe: Recipe, style: Style) -> Drafts:
 def asked(recipe: Recipe) -> list[Asked]:
     """What a writer is asked for to make twins of the source's rows: as many texts as the row has carriers."""
     found = read(recipe)
-    makers = [Maker(recipe, found, question) for question in found.questions]
-    return [maker.asked() for maker in makers]
+    rows = [TopicRow(recipe, found, question) for question in found.questions]
+    return [row.asked() for row in rows]
 
 
-class Maker:
-    """Drafts one question's row."""
+class TopicRow:
+    """One question of a topic and the carriers chosen for it: what a writer is asked, and the draft."""
 
     def __init__(self, recipe: Recipe, found: Haystacks, question: Question) -> None:
         self.recipe, self.found, self.question, self.topic = recipe, found, question, question.topic
