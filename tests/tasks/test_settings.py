@@ -17,7 +17,7 @@ from haymaker.realism.placeholders import (
     placeholder_rivals,
     relation_of,
 )
-from haymaker.realism.wording import Symbols
+from haymaker.realism.symbols import Symbols
 from haymaker.tasks import task
 from haymaker.tasks.file_rows import LIMITED_OUT
 

@@ -1,6 +1,5 @@
 """The cache: named by content, kept through anything, moved as text."""
 
-import hashlib
 import json
 import sqlite3
 from pathlib import Path
@@ -28,15 +27,6 @@ def path(tmp_path: Path) -> Path:
         for text in ("one", "two", "three"):
             cache.put(entry(request(text), response=f'{{"said": "{text}"}}'))
     return path
-
-
-def test_the_key_is_the_sha256_of_the_content_and_of_nothing_else() -> None:
-    content = '{"messages":[{"content":"hello","role":"user"}],"model":"m","parameters":{"max_tokens":8},"sample":0}'
-    assert request().key == hashlib.sha256(content.encode()).hexdigest()
-    other_purpose = Request("else", "question", "m", request().messages, {"max_tokens": 8}, 0, "expected")
-    assert other_purpose.key == request().key
-    assert request(top_p=1, seed=2).key == request(seed=2, top_p=1).key
-    assert len({r.key for r in (request(), request("hi"), request(sample=1), request(seed=1))}) == 4
 
 
 def test_what_is_put_is_there_again(path: Path) -> None:

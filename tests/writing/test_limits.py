@@ -1,11 +1,22 @@
 """How fast requests go out: laws of the pace, told the time by hand."""
 
+import asyncio
+import time
 from random import Random
 
 import pytest
 
 from haymaker.randomness import keyed
-from haymaker.writing.limits import Bucket, Pace, Turn, backoff_seconds, retry_after, seconds_of
+from haymaker.writing.limits import (
+    Bucket,
+    Drained,
+    Pace,
+    Throttle,
+    Turn,
+    backoff_seconds,
+    retry_after,
+    seconds_of,
+)
 
 
 @pytest.mark.parametrize("per_minute", [1, 7, 60, 3000])
@@ -19,6 +30,21 @@ def test_a_bucket_lets_out_its_rate_and_no_more(per_minute: int) -> None:
         inside = sum(start <= time < start + 60 for time in times)
         assert inside <= per_minute * 61 / 60 + 1
     assert len(times) >= 5 * per_minute  # 300 seconds are five minutes
+
+
+def test_what_was_given_back_is_gone_after_an_idle_hour() -> None:
+    """Requests that took more than they used leave the bucket full, never fuller: later its rate holds."""
+    bucket = Bucket(6_000)
+    for _ in range(16):
+        bucket.take(1_000, 0.0)
+    for _ in range(16):
+        bucket.take(-900, 1.0)
+    now, out = 3_600.0, 0
+    while now < 3_660.0:
+        now += bucket.wait(100, now) + 1e-6
+        bucket.take(100, now)
+        out += 100
+    assert out <= 6_000 * 61 / 60 + 100
 
 
 def test_a_request_larger_than_the_bucket_waits_off_its_debt() -> None:
@@ -40,7 +66,7 @@ def test_tokens_in_flight_stay_under_their_limit_unless_one_request_alone_is_lar
             pace.end(flying.pop(rng.randrange(len(flying))), 0.0)
         else:
             flying.append(pace.begin(tokens, 0.0))
-        assert pace.flying_tokens <= 1_000 or len(flying) == 1
+        assert pace.tokens_in_flight <= 1_000 or len(flying) == 1
         seen = max(seen, len(flying))
     assert seen > 4  # small ones go together
 
@@ -50,9 +76,9 @@ def test_the_window_halves_once_for_requests_that_were_under_way_together() -> N
     pace.window = 16.0
     turns = [pace.begin(10, 1.0) for _ in range(8)]
     for turn in turns:
-        pace.shrink(turn, 2.0)
+        pace.halve(turn, 2.0)
     assert pace.window == 8.0
-    pace.shrink(Turn(10, began=3.0), 4.0)  # began after the halving: the rate is still too high
+    pace.halve(Turn(10, began=3.0), 4.0)  # began after the halving: the rate is still too high
     assert pace.window == 4.0
 
 
@@ -60,17 +86,17 @@ def test_the_window_grows_by_one_for_a_window_full_of_answers() -> None:
     pace = Pace(64)
     assert pace.window == 4.0
     for _ in range(4):
-        pace.grow()
+        pace.widen()
     assert 4.8 < pace.window <= 5.0  # 4 + 1/4 + 1/4.25 + 1/4.49 + 1/4.71 = 4.92
     for _ in range(10_000):
-        pace.grow()
+        pace.widen()
     assert pace.window == 64.0
 
 
 def test_a_shrunken_window_still_lets_one_through() -> None:
     pace = Pace(2)
     for now in range(1, 9):
-        pace.shrink(Turn(1, began=now - 0.5), float(now))
+        pace.halve(Turn(1, began=now - 0.5), float(now))
     assert pace.delay(10, 9.0) == 0.0
     pace.begin(10, 9.0)
     assert pace.delay(10, 9.0) is None
@@ -96,7 +122,7 @@ def test_a_pause_holds_everything() -> None:
 )
 def test_headers_are_heeded_before_the_server_has_to_refuse(headers: dict[str, str], wait: float) -> None:
     pace = Pace(4)
-    pace.heed(headers, tokens=100, now=50.0)
+    pace.read_headers(headers, tokens=100, now=50.0)
     assert pace.delay(1, 50.0) == pytest.approx(wait)
 
 
@@ -124,3 +150,26 @@ def test_jitter_is_full_and_its_bound_doubles() -> None:
         assert 0 <= min(draws) < 0.05 * bound
         assert 0.95 * bound < max(draws) <= bound
     assert backoff_seconds(keyed(0, "a"), 2) == backoff_seconds(keyed(0, "a"), 2)
+
+
+@pytest.mark.parametrize("waiting", ["for leave", "between tries"])
+def test_the_end_of_a_run_cuts_every_wait_short(waiting: str) -> None:
+    """With waits of an hour; without the cut this test would not end."""
+
+    async def wait(throttle: Throttle) -> None:
+        async with asyncio.timeout(5):
+            if waiting == "between tries":
+                await throttle.sleep(3_600.0)
+            async with throttle.turn(10):
+                pytest.fail("no leave was to be had")
+
+    async def go() -> None:
+        throttle = Throttle(Pace(4))
+        throttle.pace.pause(3_600.0, time.monotonic())
+        task = asyncio.create_task(wait(throttle))
+        await asyncio.sleep(0.01)
+        throttle.drain()
+        with pytest.raises(Drained):
+            await task
+
+    asyncio.run(go())

@@ -121,9 +121,8 @@ def run(job: Job, cache: Path, mode: Any) -> "tuple[Results, Client]":
 
     from haymaker.writing.cache import Cache
     from haymaker.writing.client import Client
-    from haymaker.writing.crew import write_rows
     from haymaker.writing.endpoint import Endpoint
-    from haymaker.writing.writer import Writer
+    from haymaker.writing.writer import Writer, write_rows
 
     async def go() -> "tuple[Results, Client]":
         at_hand = nullcontext() if mode == "offline" else Endpoint(job.settings)
@@ -194,27 +193,27 @@ def print_estimate(job: Job, cache: Path | None, json: bool) -> None:
     import asyncio
 
     from haymaker.writing.cache import Cache
-    from haymaker.writing.rehearsal import Rehearsal
+    from haymaker.writing.dry_run import DryRun
     from haymaker.writing.writer import Writer
 
-    async def rehearse(rehearsal: Rehearsal) -> None:
-        writer = Writer(job.settings, rehearsal, job.everything, job.split)
+    async def write_all(dry_run: DryRun) -> None:
+        writer = Writer(job.settings, dry_run, job.everything, job.split)
         for asked in job.wanted:
             await writer.write(asked)
 
     known = Cache(cache, "read-only") if cache is not None and cache.exists() else nullcontext()
     with known as answers:
-        rehearsal = Rehearsal(job.settings, answers)
-        asyncio.run(rehearse(rehearsal))
-    show_values({"rows": len(job.wanted), **asdict(rehearsal.estimate())}, json)
+        dry_run = DryRun(job.settings, answers)
+        asyncio.run(write_all(dry_run))
+    show_values({"rows": len(job.wanted), **asdict(dry_run.estimate())}, json)
 
 
 @cache_app.command()
 def stats(path: CacheFile, json: Json = False) -> None:
     """Count the answers of a cache and their tokens."""
-    from haymaker.writing.cache import reading
+    from haymaker.writing.cache import Cache
 
-    with reading(path) as cache:
+    with Cache(path, "read-only") as cache:
         show_values(cache.statistics(), json)
 
 
@@ -225,9 +224,9 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Write every answer as a line of JSON, in an order that the answers alone decide."""
-    from haymaker.writing.cache import reading
+    from haymaker.writing.cache import Cache
 
-    with reading(path) as cache, fresh_file(out, overwrite) as work:
+    with Cache(path, "read-only") as cache, fresh_file(out, overwrite) as work:
         note(f"{cache.export(work)} answers")
     typer.echo(out)
 

@@ -4,21 +4,19 @@ A wording turns a chain of facts (one fact, or several of which each one's objec
 documents and one question about the last object.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any, Protocol, runtime_checkable
 
 from haymaker.drafts import Alternatives, Document, DocumentRole
 from haymaker.miniature.world import ANSWER, EVIDENCE, Fact, Manner, World, question, statement
 from haymaker.realism.answers import marked
+from haymaker.realism.symbols import Symbols, digits_for
 from haymaker.realism.written import Written
 from haymaker.records import Label, Segment
 
 MANNERS: dict[str, Manner] = {"real": "real", "high": "writer", "low": "template"}
 WORDINGS = 8  # draws of a statement's wording, so that a tight length can take a shorter one
-MOST_USED = 0.9  # share of the numbers of one size that a row uses, about
-NUMBERS_AT_ONCE = 64
 Draw = Callable[..., Random]  # randomness of one row for a purpose
 
 
@@ -86,8 +84,8 @@ def relabelled(piece: Segment, hop: int, answers: bool) -> Segment:
     return Segment(piece.text, labels if answers else tuple(label for label in labels if label != ANSWER))
 
 
-class Told:
-    """Facts as a writer told them: a passage each, whose answers stand where the writer's text holds them."""
+class WriterText:
+    """Facts in the text of a language model: a passage each, its answers where that text holds them."""
 
     def __init__(self, written: Written) -> None:
         self.written = written
@@ -149,70 +147,6 @@ class Numbers:
 
     def provenance(self) -> tuple[dict[str, Any], ...]:
         return ({"kind": "symbol_map", "symbol_of": dict(self.symbols.number_of)},)
-
-
-class Symbols:
-    """Numbers for names, one to one, and fresh numbers: what is symbolic in one row."""
-
-    def __init__(self, rng: Random, digits: int) -> None:
-        self.rng, self.first, self.count = rng, 10 ** (digits - 1), 9 * 10 ** (digits - 1)
-        self.used: set[str] = set()
-        self.outgrown = 0  # numbers used of fewer digits
-        self.number_of: dict[str, str] = {}
-        self.numbers = self.endless()
-
-    def endless(self) -> Iterator[str]:
-        """Numbers that this row has not used; of one more digit where most are used up."""
-        used, random = self.used, self.rng.random
-        while True:
-            if len(used) > self.outgrown + MOST_USED * self.count:
-                self.outgrown, self.first, self.count = len(used), 10 * self.first, 10 * self.count
-            first, size = self.first, self.count
-            for number in [str(first + int(random() * size)) for _ in range(NUMBERS_AT_ONCE)]:
-                if number not in used:
-                    used.add(number)
-                    yield number
-
-    def fresh(self) -> str:
-        """A number that this row has not used."""
-        return next(self.numbers)
-
-    def some(self, count: int) -> tuple[str, ...]:
-        """So many fresh numbers, one after another."""
-        return tuple(islice(self.numbers, count))
-
-    def longer(self, digits: int) -> str:
-        """A fresh number of so many digits more than the row's others, with no name's number in it."""
-        while True:
-            number = self.fresh() + str(self.rng.randrange(10 ** (digits - 1), 10**digits))
-            if number not in self.used and not any(named in number for named in self.number_of.values()):
-                self.used.add(number)
-                return number
-
-    def fork(self, rng: Random) -> "Symbols":
-        """Symbols that go on from here with randomness of their own, and leave these as they are."""
-        other = Symbols(rng, 1)
-        other.first, other.count, other.outgrown = self.first, self.count, self.outgrown
-        other.used, other.number_of = set(self.used), dict(self.number_of)
-        return other
-
-    def pair(self) -> tuple[str, str]:
-        key, value = self.some(2)
-        return key, value
-
-    def of(self, name: str) -> str:
-        """The name's number, always the same in this row."""
-        if name not in self.number_of:
-            self.number_of[name] = self.fresh()
-        return self.number_of[name]
-
-
-def digits_for(length: int) -> int:
-    """Digits enough that a row of `length` tokens uses less than half of the numbers: a pair takes 4 tokens or more."""
-    digits = 3
-    while length / 4 > 0.45 * 9 * 10 ** (digits - 1):
-        digits += 1
-    return digits
 
 
 def pair_document(

@@ -10,8 +10,8 @@ from haymaker.errors import ConfigError
 from haymaker.miniature.grammar import RELATIONS
 from haymaker.miniature.world import BY_NAME, Fact, World
 from haymaker.realism import AXES
-from haymaker.realism.context import closing_dictionaries, dictionaries, fine_dictionaries, padding, passages
-from haymaker.realism.placeholders import template_relation as template_relation
+from haymaker.realism.context import padding, passages
+from haymaker.realism.symbols import closing_dictionaries, dictionaries, dictionary, fine_sizes
 from haymaker.realism.wording import Draw, Numbers, Prose, Wording, world_draw
 
 LIMITED = ("birthplace", "author", "founder", "spouse")  # of the world's real-limited, unless the recipe names its own
@@ -75,7 +75,11 @@ def context_of(
     if isinstance(wording, Numbers):
         symbols = wording.symbols
         further = partial(dictionaries, symbols, draw("dictionaries"), wording.other_sizes)
-        return further, partial(closing_dictionaries, symbols), lambda: fine_dictionaries(symbols.fork(draw("fine")))
+        return (
+            further,
+            partial(closing_dictionaries, symbols),
+            lambda: fine_sizes(symbols.fork(draw("fine")), dictionary),
+        )
     return (padding if context == "low" else diverse), None, None
 
 

@@ -7,29 +7,28 @@ from functools import partial
 from typing import Any
 
 from haymaker.config import Recipe
-from haymaker.drafts import Alternatives, Draft, Drafts, Style
+from haymaker.drafts import Alternatives, Document, Draft, Drafts, Style
 from haymaker.errors import ConfigError
 from haymaker.files import file_digest, in_split, sift
+from haymaker.miniature.world import ANSWER
 from haymaker.realism import AXES
+from haymaker.realism.answers import answer_ranges, marked
 from haymaker.realism.placeholders import relation_of
 from haymaker.realism.written import Asked, Written, with_texts
+from haymaker.records import Label
 from haymaker.tasks.pool import Passage, Pool, document_of, read_pool
 from haymaker.tasks.sources import open_rows
 
 
 @dataclass(frozen=True)
 class FileRow:
-    """One usable question of a file. Tasks add where its evidence is."""
+    """One usable question of a file, of one hop or several; each hop's evidence stands in a passage of its own."""
 
     key: str
     question: str
     answers: tuple[str, ...]
-    passages: tuple[Passage, ...]  # gold ones first, then the others in the file's order
-
-    @property
-    def steps(self) -> tuple[tuple[str, str], ...]:
-        """(question, answer) of every hop."""
-        raise NotImplementedError
+    passages: tuple[Passage, ...]  # those of the hops in order, then the others in the file's order
+    steps: tuple[tuple[str, str], ...]  # (question, answer) of every hop; "#1" stands for the first one's answer
 
     @property
     def evidence(self) -> tuple[Passage, ...]:
@@ -42,16 +41,25 @@ class FileRow:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """Texts that no further passage may hold."""
-        return self.answers
+        """Texts that no further passage may hold: the answers, and those of the hops."""
+        return (*self.answers, *(answer for _, answer in self.steps))
 
     @property
     def source(self) -> dict[str, Any]:
-        """What a row says about where it comes from."""
-        return {"row_id": self.key, "hops": len(self.steps)}
+        """What a row says about where it comes from; of several hops, with the decomposition of its question."""
+        told = {"row_id": self.key, "hops": len(self.steps)}
+        return told if len(self.steps) == 1 else {**told, "decomposition": [list(step) for step in self.steps]}
 
     def gold(self) -> tuple[Alternatives, ...]:
-        raise NotImplementedError
+        """The evidence as documents, with the answers marked in the last one."""
+        last = len(self.steps) - 1
+        return tuple((self.document(hop, hop == last),) for hop in range(last + 1))
+
+    def document(self, hop: int, answers: bool) -> Document:
+        passage = self.passages[hop]
+        ranges = answer_ranges(passage.text, self.answers) if answers else []
+        segments = marked(passage.text, ranges, ANSWER, (Label("evidence", hop),))
+        return Document(passage.key, segments, "gold", passage.title)
 
 
 Parse = Callable[[dict[str, Any], str], FileRow | str]

@@ -12,7 +12,7 @@ from haymaker.errors import ConfigError, DataError
 from haymaker.files import in_split, required, sift
 from haymaker.miniature.world import ANSWER, EVIDENCE, FILLER
 from haymaker.randomness import keyed, shuffle
-from haymaker.realism.context import filled
+from haymaker.realism.symbols import filled
 from haymaker.records import Segment, digest
 from haymaker.tasks.sources import open_rows
 

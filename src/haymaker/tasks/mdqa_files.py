@@ -4,32 +4,15 @@ Distractors keep their upstream rank order. Beyond them come passages of other q
 answer under the scoring metric.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from haymaker.config import Recipe
-from haymaker.drafts import Alternatives, Document
 from haymaker.files import required, texts_of
-from haymaker.miniature.world import ANSWER, EVIDENCE
-from haymaker.realism.answers import answer_ranges, marked, occurrences
+from haymaker.realism.answers import occurrences
 from haymaker.realism.placeholders import LIMITED
 from haymaker.records import digest
 from haymaker.tasks.file_rows import FileRow, FileRows, read_file_rows
 from haymaker.tasks.pool import passage_of
-
-
-@dataclass(frozen=True)
-class MdqaRow(FileRow):
-    """One question of a file that can be used: `passages` are its gold passage, then its distractors by rank."""
-
-    @property
-    def steps(self) -> tuple[tuple[str, str], ...]:
-        return ((self.question, self.answers[0]),)
-
-    def gold(self) -> tuple[Alternatives, ...]:
-        passage = self.passages[0]
-        segments = marked(passage.text, answer_ranges(passage.text, self.answers), ANSWER, (EVIDENCE,))
-        return ((Document(passage.key, segments, "gold", passage.title),),)
 
 
 def read(recipe: Recipe) -> FileRows:
@@ -37,7 +20,7 @@ def read(recipe: Recipe) -> FileRows:
     return read_file_rows(recipe, "lost-in-the-middle", parse_row, LIMITED)
 
 
-def parse_row(row: dict[str, Any], place: str) -> MdqaRow | str:
+def parse_row(row: dict[str, Any], place: str) -> FileRow | str:
     """A row of the file, or why it is of no use."""
     question = required(row, "question", str, place).strip()
     answers = [answer for answer in texts_of(row, "answers", place) if answer.strip()]
@@ -54,7 +37,7 @@ def parse_row(row: dict[str, Any], place: str) -> MdqaRow | str:
         return "the gold passage does not hold an answer"
     rest = [answer for answer in answers if answer not in found]
     others = [passage for passage, gold_one in zip(passages, is_gold, strict=True) if not gold_one]
-    return MdqaRow(digest(question), question, (*found, *rest), (gold, *others))
+    return FileRow(digest(question), question, (*found, *rest), (gold, *others), steps=((question, found[0]),))
 
 
 def marked_gold(context: dict[str, Any], place: str) -> bool:

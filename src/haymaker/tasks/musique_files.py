@@ -4,49 +4,15 @@ Other paragraphs keep the file's order. Beyond them come paragraphs of other que
 answer, an alias or the answer of a hop under the scoring metric.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from haymaker.config import Recipe
-from haymaker.drafts import Alternatives, Document
 from haymaker.errors import DataError
 from haymaker.files import required, texts_of
-from haymaker.miniature.world import ANSWER
-from haymaker.realism.answers import answer_ranges, marked
+from haymaker.realism.answers import answer_ranges
 from haymaker.realism.placeholders import LIMITED_STEPS
-from haymaker.records import Label
 from haymaker.tasks.file_rows import FileRow, FileRows, read_file_rows
 from haymaker.tasks.pool import Passage, passage_of
-
-
-@dataclass(frozen=True)
-class MusiqueRow(FileRow):
-    """One answerable question: `passages` are those of its hops in order, then the others."""
-
-    hops: tuple[tuple[str, str], ...]  # question and answer of each
-
-    @property
-    def steps(self) -> tuple[tuple[str, str], ...]:
-        return self.hops
-
-    @property
-    def refused(self) -> tuple[str, ...]:
-        return (*self.answers, *(answer for _, answer in self.hops))
-
-    @property
-    def source(self) -> dict[str, Any]:
-        """With the decomposition: question and answer of every hop, "#1" for the first one's answer."""
-        return {**super().source, "decomposition": [list(hop) for hop in self.hops]}
-
-    def gold(self) -> tuple[Alternatives, ...]:
-        return tuple((self.document(hop, passage),) for hop, passage in enumerate(self.evidence))
-
-    def document(self, hop: int, passage: Passage) -> Document:
-        last = hop == len(self.hops) - 1
-        ranges = answer_ranges(passage.text, self.answers) if last else []
-        return Document(
-            passage.key, marked(passage.text, ranges, ANSWER, (Label("evidence", hop),)), "gold", passage.title
-        )
 
 
 def read(recipe: Recipe) -> FileRows:
@@ -55,14 +21,14 @@ def read(recipe: Recipe) -> FileRows:
 
     def parse(row: dict[str, Any], place: str) -> FileRow | str:
         found = parse_row(row, place)
-        if isinstance(found, MusiqueRow) and wanted is not None and len(found.hops) not in wanted:
+        if isinstance(found, FileRow) and wanted is not None and len(found.steps) not in wanted:
             return "another number of hops was asked for"
         return found
 
     return read_file_rows(recipe, "musique", parse, LIMITED_STEPS)
 
 
-def parse_row(row: dict[str, Any], place: str) -> MusiqueRow | str:
+def parse_row(row: dict[str, Any], place: str) -> FileRow | str:
     """A row of the file, or why it is of no use."""
     question, answer = (required(row, key, str, place).strip() for key in ("question", "answer"))
     aliases = [alias for alias in texts_of(row, "answer_aliases", place) if alias.strip()]
@@ -82,9 +48,12 @@ def parse_row(row: dict[str, Any], place: str) -> MusiqueRow | str:
         return "the last paragraph does not hold an answer"
     others = [passage for passage, supports in zip(passages, supporting, strict=True) if not supports]
     key = required(row, "id", str, place)
-    hops = tuple((question_, answer_) for question_, answer_, _ in steps)
-    return MusiqueRow(
-        key, question, in_passage_first(answers, passages[order[-1]]), (*[passages[i] for i in order], *others), hops
+    return FileRow(
+        key,
+        question,
+        in_passage_first(answers, passages[order[-1]]),
+        passages=(*[passages[i] for i in order], *others),
+        steps=tuple((asked, answered) for asked, answered, _ in steps),
     )
 
 

@@ -30,6 +30,10 @@ class Passage:
     def key(self) -> str:
         return digest([self.title, self.text])[:16]
 
+    def gives_away(self, answers: Iterable[str]) -> bool:
+        """Whether title and text hold one of the answers under the scoring metric."""
+        return holds(f"{self.title} {self.text}", answers)
+
 
 @lru_cache(maxsize=200_000)
 def document_of(passage: Passage) -> Document:
@@ -64,7 +68,7 @@ def allowed(
         given = 0
         for i in shuffle(len(passages), keyed(seed, row, turn)):
             passage = passages[i]
-            if passage.key not in own and not holds(f"{passage.title} {passage.text}", refused):
+            if passage.key not in own and not passage.gives_away(refused):
                 given += 1
                 yield document_of(passage)
         if not given:

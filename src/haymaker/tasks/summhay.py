@@ -13,11 +13,12 @@ from haymaker.errors import ConfigError
 from haymaker.metrics import citations
 from haymaker.miniature.world import FILLER, Insight, World
 from haymaker.realism import AXES
-from haymaker.realism.context import lists, padding_document, stock
-from haymaker.realism.wording import Draw, Symbols, digits_for, world_draw
-from haymaker.records import Example, Label, Segment
+from haymaker.realism.context import padding_document, world_passages
+from haymaker.realism.symbols import Symbols, closing_lists, digits_for, fine_sizes, list_document, lists
+from haymaker.realism.wording import Draw, world_draw
+from haymaker.records import Example, Segment
 from haymaker.tasks.facts import world_of
-from haymaker.tasks.summhay_rows import SIZES, closing_lists, file_drafts, fine_lists
+from haymaker.tasks.summhay_rows import EVIDENCE, SIZES, file_drafts
 from haymaker.tasks.summhay_rows import asked as asked
 
 METRICS = ("citation_f1", "citation_f1_lenient")
@@ -36,7 +37,6 @@ HAYSTACK = Style(
     number_kinds=("citation", "answer"),
 )
 STYLES = {style.name: style for style in (MINIATURE, HAYSTACK)}
-EVIDENCE = Label("evidence", -1)  # of the document's own number
 LIMITED = ("wages", "closing")  # topics of real-limited, unless the recipe names its own
 TRIES = 1_000
 CARRIERS = (2, 3)  # documents that carry the insight, in turn
@@ -98,7 +98,7 @@ def distinct_insights(world: World, draw: Draw, count: int, topics: Sequence[str
 
 def haystack(world: World, context: str, rng: Random) -> Iterator[Document]:
     """Documents that carry no insight, without end."""
-    documents = stock(world.split, world.seed)
+    documents = world_passages(world.split, world.seed)
     while True:
         yield padding_of(rng) if context == "low" else documents[rng.randrange(len(documents))]
 
@@ -120,10 +120,10 @@ class Lists:
         return lists(self.symbols, self.rng, SIZES)
 
     def closers(self) -> Iterator[Document]:
-        return iter(closing_lists(self.symbols))
+        return closing_lists(self.symbols)
 
     def fine(self) -> Iterator[Document]:
-        return fine_lists(self.symbols.fork(self.draw("fine")))
+        return fine_sizes(self.symbols.fork(self.draw("fine")), list_document)
 
     def provenance(self) -> tuple[dict, ...]:
         return ({"kind": "symbol_map", "symbol_of": dict(self.symbols.number_of)},)
@@ -158,5 +158,5 @@ def carrier(
 
 def surrounding(world: World, context: str, rng: Random) -> str:
     """A sentence or two for an insight to stand in."""
-    documents = stock(world.split, world.seed)
+    documents = world_passages(world.split, world.seed)
     return padding_of(rng).text if context == "low" else documents[rng.randrange(len(documents))].text

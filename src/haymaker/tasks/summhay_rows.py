@@ -17,8 +17,9 @@ from haymaker.metrics import normalise
 from haymaker.miniature.world import FILLER
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism import AXES
-from haymaker.realism.context import list_document, lists, padding_document
-from haymaker.realism.wording import Draw, Symbols, digits_for
+from haymaker.realism.context import padding_document
+from haymaker.realism.symbols import Symbols, closing_lists, digits_for, fine_sizes, list_document, lists
+from haymaker.realism.wording import Draw
 from haymaker.realism.written import Asked, Written
 from haymaker.records import Label, Segment
 from haymaker.tasks.summhay_files import Haystacks, Question, Topic, read, with_written
@@ -37,7 +38,7 @@ def file_drafts(recipe: Recipe, style: Style) -> Drafts:
     found = with_written(recipe, read(recipe))
 
     def draft(number: int) -> Draft:
-        return Maker(recipe, found, found.questions[number]).draft()
+        return TopicRow(recipe, found, found.questions[number]).draft()
 
     return Drafts(draft, style, len(found.questions), found.inputs, dict(found.rejected))
 
@@ -45,12 +46,12 @@ def file_drafts(recipe: Recipe, style: Style) -> Drafts:
 def asked(recipe: Recipe) -> list[Asked]:
     """What a writer is asked for to make twins of the source's rows: as many texts as the row has carriers."""
     found = read(recipe)
-    makers = [Maker(recipe, found, question) for question in found.questions]
-    return [maker.asked() for maker in makers]
+    rows = [TopicRow(recipe, found, question) for question in found.questions]
+    return [row.asked() for row in rows]
 
 
-class Maker:
-    """Drafts one question's row."""
+class TopicRow:
+    """One question of a topic and the carriers chosen for it: what a writer is asked, and the draft."""
 
     def __init__(self, recipe: Recipe, found: Haystacks, question: Question) -> None:
         self.recipe, self.found, self.question, self.topic = recipe, found, question, question.topic
@@ -185,9 +186,9 @@ class Maker:
         )
         record = {"kind": "symbol_map", "symbol_of": dict(symbols.number_of)}
         made = replace(base, question=number, gold=gold, competitors=competitors, trim=False, provenance=(record,))
-        closers = closing_lists(symbols)
+        closers = tuple(closing_lists(symbols))
         further = lambda: lists(symbols.fork(self.draw("numbers")), self.draw("further lists"), SIZES)  # noqa: E731 - a stream
-        fine = lambda: fine_lists(symbols.fork(self.draw("fine")))  # noqa: E731 - a stream
+        fine = lambda: fine_sizes(symbols.fork(self.draw("fine")), list_document)  # noqa: E731 - a stream
         return replace(made, further=further, closers=lambda: iter(closers), fine=fine)
 
 
@@ -241,14 +242,3 @@ def list_of(symbols: Symbols, rng: Random, number: str, key: str, role: Document
     said = Segment(number, (EVIDENCE,) if role == "gold" else ())
     full = Document(key, (Segment("{" + start), said, Segment(stop + "}")), role)
     return full, Document(f"{key} alone", (Segment("{"), said, Segment("}")), role)
-
-
-def closing_lists(symbols: Symbols) -> tuple[Document, ...]:
-    """A few lists of one to five numbers, to fill a length to the last."""
-    return tuple(list_document(symbols.some(size)) for size in (1, 2, 3, 4, 5))
-
-
-def fine_lists(symbols: Symbols) -> Iterator[Document]:
-    """A few lists of a number with more digits than others, and so a token or two more, to match twins."""
-    for more in (*range(1, 8), *range(1, 8)):
-        yield list_document((symbols.longer(1), symbols.longer(more)))

@@ -17,10 +17,9 @@ from haymaker.drafts import Alternatives, Document, Draft
 from haymaker.miniature.world import Fact, World
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism import AXES
-from haymaker.realism.answers import holds
-from haymaker.realism.context import closing_dictionaries, dictionaries, fine_dictionaries
 from haymaker.realism.placeholders import placeholder_chain, placeholder_rivals, template_relation
-from haymaker.realism.wording import Draw, Numbers, Prose, Symbols, Told, Wording
+from haymaker.realism.symbols import Symbols, closing_dictionaries, dictionaries, dictionary, fine_sizes
+from haymaker.realism.wording import Draw, Numbers, Prose, Wording, WriterText
 from haymaker.realism.written import Written
 from haymaker.records import Segment
 from haymaker.tasks.facts import facts_draft, world_chain, world_rivals
@@ -37,7 +36,7 @@ class Cast:
     wording: Wording
     chain: Sequence[Fact]
     rivals: Sequence[Fact] = ()
-    told_rivals: tuple[Alternatives, ...] = ()  # those of a writer, worded already
+    written_rivals: tuple[Alternatives, ...] = ()  # those of a writer, worded already
     stands_for: dict[str, str] = field(default_factory=dict)
 
 
@@ -52,14 +51,14 @@ def twin_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:
     count = recipe.padding_competitors if context == "low" else recipe.competitors
     cast = cast_of(recipe, concept, row, found, count, draw)
     refused = [fact.object for fact in cast.chain]
-    own = [passage for passage in row.distractors if not gives_away(passage, refused)]
+    own = [passage for passage in row.distractors if not passage.gives_away(refused)]
     pooled = partial(found.pool.documents, row.key, row.passages, refused)
     source = {"dataset": found.dataset, **row.source}
     diverse = lambda: chained(map(document_of, own), pooled())  # noqa: E731 - a stream to be opened anew
     made = facts_draft(recipe, cast.wording, cast.chain, cast.rivals, diverse, draw, source)
     made = replace(
         made,
-        competitors=(*made.competitors, *cast.told_rivals),
+        competitors=(*made.competitors, *cast.written_rivals),
         facts=[found.dataset, row.question],
         provenance=(*made.provenance, placeholders_record(row, cast)),
     )
@@ -74,7 +73,7 @@ def with_dictionaries(draft: Draft, symbols: Symbols, draw: Draw) -> Draft:
     """The draft among dictionaries that are the same each time they are asked for."""
     closers = tuple(closing_dictionaries(symbols))
     further = lambda: dictionaries(symbols.fork(draw("numbers")), draw("dictionaries"), PAIRS)  # noqa: E731 - a stream
-    fine = lambda: fine_dictionaries(symbols.fork(draw("fine")))  # noqa: E731 - a stream
+    fine = lambda: fine_sizes(symbols.fork(draw("fine")), dictionary)  # noqa: E731 - a stream
     return replace(draft, further=further, closers=lambda: iter(closers), fine=fine)
 
 
@@ -88,7 +87,7 @@ def cast_of(recipe: Recipe, concept: str, row: FileRow, found: FileRows, count: 
     written = found.written.get(row.key)
     if concept == "high" and written is not None:
         facts = [Fact(template_relation("written"), "", answer) for answer in written.step_answers]
-        return Cast(Told(written), facts, told_rivals=told_rivals(row, written, found, count, draw))
+        return Cast(WriterText(written), facts, written_rivals=written_rivals(row, written, found, count, draw))
     if concept == "high":  # the world's grammar is the writer where no language model was asked
         world = World(recipe.split, recipe.seed)
         facts = world_chain(recipe, world, draw, len(row.steps))
@@ -99,18 +98,12 @@ def cast_of(recipe: Recipe, concept: str, row: FileRow, found: FileRows, count: 
     return Cast(wording, facts, rivals, stands_for=stands_for)
 
 
-def told_rivals(
+def written_rivals(
     row: FileRow, written: Written, found: FileRows, count: int, draw: Draw
 ) -> tuple[tuple[Document, ...], ...]:
     """Passages that the writer wrote for other rows, `count` of them where there are as many without this answer."""
     others = sorted(key for key in found.written if key != row.key)
     order = (found.written[others[i]] for i in shuffle(len(others), draw("told rivals")))
-    texts = ((text, other.title(i)) for other in order for i, text in enumerate(other.passages))
-    kept = ((text, title) for text, title in texts if not holds(f"{title} {text}", written.step_answers))
-    return tuple(
-        (Document(f"written: {text}", (Segment(text),), "competitor", title),) for text, title in islice(kept, count)
-    )
-
-
-def gives_away(passage: Passage, refused: Sequence[str]) -> bool:
-    return holds(f"{passage.title} {passage.text}", refused)
+    texts = (Passage(other.title(i), text) for other in order for i, text in enumerate(other.passages))
+    kept = islice((passage for passage in texts if not passage.gives_away(written.step_answers)), count)
+    return tuple((Document(f"written: {one.text}", (Segment(one.text),), "competitor", one.title),) for one in kept)

@@ -4,9 +4,8 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -39,8 +38,15 @@ class Entry:
     output_tokens: int
     time: str
 
+    @property
+    def asked_again(self) -> bool:
+        """Whether the next run asks again: an error without a reply. One with a reply was paid for."""
+        return self.status == "error" and not self.response
+
 
 COLUMNS = tuple(field.name for field in fields(Entry))
+SELECT = f"SELECT {', '.join(COLUMNS)} FROM answers"
+VALUES = f"INTO answers VALUES ({', '.join('?' * len(COLUMNS))})"
 
 
 class Cache:
@@ -68,21 +74,19 @@ class Cache:
 
     def get(self, key: str) -> Entry | None:
         """The answer to the request of that key."""
-        found = self.connection.execute(f"SELECT {', '.join(COLUMNS)} FROM answers WHERE key = ?", (key,)).fetchone()
+        found = self.connection.execute(f"{SELECT} WHERE key = ?", (key,)).fetchone()
         return None if found is None else Entry(*found)
 
     def put(self, entry: Entry) -> None:
         """Keep an answer, safe from a kill when this returns; one of the same key is replaced."""
         if not self.writable:
             return
-        marks = ", ".join("?" * len(COLUMNS))
         with self.connection:
-            values = tuple(asdict(entry).values())
-            self.connection.execute(f"INSERT OR REPLACE INTO answers VALUES ({marks})", values)
+            self.connection.execute(f"INSERT OR REPLACE {VALUES}", astuple(entry))
 
     def entries(self) -> Iterator[Entry]:
         """All of them, in the keys' order."""
-        for row in self.connection.execute(f"SELECT {', '.join(COLUMNS)} FROM answers ORDER BY key"):
+        for row in self.connection.execute(f"{SELECT} ORDER BY key"):
             yield Entry(*row)
 
     def statistics(self) -> dict[str, Any]:
@@ -110,10 +114,10 @@ class Cache:
         Raises DataError for a line that is no entry, or whose key is not that of its request.
         """
         entries = [entry_of(row, place) for place, row in read_jsonl(path)]
-        marks = ", ".join("?" * len(COLUMNS))
         with self.connection:
-            values: Iterable[tuple[Any, ...]] = (tuple(asdict(entry).values()) for entry in entries)
-            added = self.connection.executemany(f"INSERT OR IGNORE INTO answers VALUES ({marks})", values).rowcount
+            added = self.connection.executemany(
+                f"INSERT OR IGNORE {VALUES}", [astuple(entry) for entry in entries]
+            ).rowcount
         return added, len(entries) - added
 
 
@@ -174,10 +178,3 @@ def take_lock(path: str) -> int:
         os.close(descriptor)
         raise ConfigError(f"{path}: another run is filling this cache; wait for it, or give another --cache") from None
     return descriptor
-
-
-@contextmanager
-def reading(path: str | Path) -> Iterator[Cache]:
-    """A cache opened to be read alone."""
-    with Cache(path, "read-only") as cache:
-        yield cache

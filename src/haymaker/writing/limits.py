@@ -1,6 +1,7 @@
 """How fast requests may go out: buckets per minute, a window that grows slowly and halves, and what servers say.
 
 `Pace` is told the time and never looks at a clock, so that it can be tested without one; `Throttle` waits by it.
+The bucket is our own, since aiolimiter's refuses amounts above its size and takes nothing back (docs/writer.md).
 """
 
 import asyncio
@@ -37,7 +38,7 @@ class Bucket:
     def take(self, amount: int, now: float) -> None:
         """Take an amount; a negative one gives back what was not used."""
         self.fill(now)
-        self.level = min(self.size, self.level - amount)
+        self.level -= amount
 
     def fill(self, now: float) -> None:
         self.level = min(self.size, self.level + max(0.0, now - self.at) * self.per_second)
@@ -66,16 +67,16 @@ class Pace:
         tokens_per_minute: int | None = None,
         tokens_in_flight: int | None = None,
     ) -> None:
-        self.most, self.window = float(concurrency), min(FIRST_WINDOW, float(concurrency))
+        self.widest, self.window = float(concurrency), min(FIRST_WINDOW, float(concurrency))
         self.most_tokens = tokens_in_flight
         self.requests = Bucket(requests_per_minute) if requests_per_minute else None
         self.tokens = Bucket(tokens_per_minute) if tokens_per_minute else None
-        self.flying, self.flying_tokens = 0, 0
+        self.in_flight, self.tokens_in_flight = 0, 0
         self.paused_until, self.halved_at = 0.0, float("-inf")
 
     def delay(self, tokens: int, now: float) -> float | None:
         """Seconds until a request of `tokens` may go; None: not before another one ends."""
-        if self.flying and (self.flying + 1 > self.window or not self.room(tokens)):
+        if self.in_flight and (self.in_flight + 1 > self.window or not self.room(tokens)):
             return None
         waits = [self.paused_until - now]
         waits += [self.requests.wait(1, now)] if self.requests else []
@@ -86,11 +87,11 @@ class Pace:
         """Whether the tokens in flight stay under their limit, which shrinks and grows with the window."""
         if self.most_tokens is None:
             return True
-        return self.flying_tokens + tokens <= self.most_tokens * self.window / self.most
+        return self.tokens_in_flight + tokens <= self.most_tokens * self.window / self.widest
 
     def begin(self, tokens: int, now: float) -> Turn:
-        self.flying += 1
-        self.flying_tokens += tokens
+        self.in_flight += 1
+        self.tokens_in_flight += tokens
         if self.requests:
             self.requests.take(1, now)
         if self.tokens:
@@ -99,16 +100,16 @@ class Pace:
 
     def end(self, turn: Turn, now: float) -> None:
         """A request is over: what it did not use of its leave goes back."""
-        self.flying -= 1
-        self.flying_tokens -= turn.tokens
+        self.in_flight -= 1
+        self.tokens_in_flight -= turn.tokens
         if self.tokens and turn.used is not None:
             self.tokens.take(turn.used - turn.tokens, now)
 
-    def grow(self) -> None:
+    def widen(self) -> None:
         """An answer came: a window full of them makes room for one more request."""
-        self.window = min(self.most, self.window + 1 / self.window)
+        self.window = min(self.widest, self.window + 1 / self.window)
 
-    def shrink(self, turn: Turn, now: float) -> None:
+    def halve(self, turn: Turn, now: float) -> None:
         """Too fast: half the window, once for all the requests that were under way together."""
         if turn.began > self.halved_at:
             self.window, self.halved_at = max(1.0, self.window / 2), now
@@ -117,7 +118,7 @@ class Pace:
         """Nothing goes out for so long."""
         self.paused_until = max(self.paused_until, now + seconds)
 
-    def heed(self, headers: Mapping[str, str], tokens: int, now: float) -> None:
+    def read_headers(self, headers: Mapping[str, str], tokens: int, now: float) -> None:
         """Wait for the server's reset where its headers say that the next request, of `tokens`, would be refused."""
         for unit, needed in (("requests", 1), ("tokens", tokens)):
             left = number_of(headers.get(f"x-ratelimit-remaining-{unit}"))
@@ -172,10 +173,10 @@ class Throttle:
 
     def __init__(self, pace: Pace) -> None:
         self.pace = pace
-        self.queue, self.changed, self.draining = asyncio.Lock(), asyncio.Event(), False
+        self.queue, self.changed, self.ended = asyncio.Lock(), asyncio.Event(), asyncio.Event()
 
     def drain(self) -> None:
-        self.draining = True
+        self.ended.set()
         self.changed.set()
 
     @asynccontextmanager
@@ -191,24 +192,22 @@ class Throttle:
             self.changed.set()
 
     async def wait_for_leave(self, tokens: int) -> None:
-        while True:
-            if self.draining:
-                raise Drained
+        while not self.ended.is_set():
             delay = self.pace.delay(tokens, time.monotonic())
             if delay == 0.0:
                 return
             self.changed.clear()
-            await self.changed_or(delay)
-
-    async def changed_or(self, seconds: float | None) -> None:
-        """Until something changed, or for so long."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.changed.wait(), seconds)
+            await set_within(self.changed, delay)
+        raise Drained
 
     async def sleep(self, seconds: float) -> None:
         """A wait between tries, cut short by the end of the run."""
-        until = time.monotonic() + seconds
-        while not self.draining and (left := until - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, 0.1))
-        if self.draining:
+        if await set_within(self.ended, seconds):
             raise Drained
+
+
+async def set_within(event: asyncio.Event, seconds: float | None) -> bool:
+    """Wait until an event is set, or for so long; whether it is."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()

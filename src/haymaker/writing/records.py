@@ -70,6 +70,6 @@ class Answer:
 
 @runtime_checkable
 class Model(Protocol):
-    """Whatever answers requests: a client of an endpoint, or a rehearsal that only counts."""
+    """Whatever answers requests: a client of an endpoint, or a dry run that only counts."""
 
     async def ask(self, request: Request) -> Answer: ...

@@ -18,20 +18,24 @@ def rough_tokens(text: str) -> int:
     return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
+def before_correction(request: Request) -> int:
+    return rough_tokens(request.prompt) + TOKENS_PER_MESSAGE * len(request.messages)
+
+
 @dataclass
-class Gauge:
+class PromptTokens:
     """Estimates the tokens of prompts, and learns from the server's counts how far off it is."""
 
     estimated: int = 0
     counted: int = 0
 
-    def prompt_tokens(self, request: Request) -> int:
-        raw = rough_tokens(request.prompt) + TOKENS_PER_MESSAGE * len(request.messages)
+    def of(self, request: Request) -> int:
+        raw = before_correction(request)
         return -(-raw * self.counted // self.estimated) if self.estimated else raw
 
     def learn(self, request: Request, answer: Answer) -> None:
         if answer.input_tokens:
-            self.estimated += rough_tokens(request.prompt) + TOKENS_PER_MESSAGE * len(request.messages)
+            self.estimated += before_correction(request)
             self.counted += answer.input_tokens
 
 

@@ -21,8 +21,8 @@ from haymaker.data.schema import example_of, table_of, token_spans_of
 from haymaker.drafts import Document, Draft, Style
 from haymaker.errors import ConfigError, LengthError
 from haymaker.randomness import keyed
-from haymaker.realism.context import dictionary, stock
-from haymaker.realism.wording import Symbols
+from haymaker.realism.context import world_passages
+from haymaker.realism.symbols import Symbols, dictionary
 from haymaker.records import Label, Segment
 from haymaker.tasks.mdqa import DICTIONARIES, MINIATURE, OFFICIAL
 from haymaker.tasks.niah import HAYSTACK
@@ -91,10 +91,10 @@ def test_a_document_is_counted_once_and_forgotten_last(
 def test_a_sample_stands_for_documents_of_its_kind(tokenizer: PreTrainedTokenizerBase) -> None:
     costs = costs_of(tokenizer, DICTIONARIES)
     symbols = Symbols(keyed(1), 3)
-    some = [dictionary(symbols, size) for size in (1, 2, 3) for _ in range(40)]
+    some = [dictionary(symbols.some(2 * size)) for size in (1, 2, 3) for _ in range(40)]
     costs.sample(some)
     spent = costs.aligner.spent
-    others = [dictionary(symbols, size) for size in (1, 2, 3) for _ in range(40)]
+    others = [dictionary(symbols.some(2 * size)) for size in (1, 2, 3) for _ in range(40)]
     judged = costs.of(others)
     assert costs.aligner.spent == spent
     assert sum(judged) == pytest.approx(sum(costs.count(others)), rel=0.02)
@@ -116,7 +116,7 @@ def test_a_document_made_from_a_text_costs_that_text_and_what_was_put_into_it(sa
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_little_is_tokenised_in_vain(setting: str, tokenizer: PreTrainedTokenizerBase) -> None:
     builder = Builder(Recipe(task="mdqa", setting=setting, rows=8, length=8192), tokenizer)  # type: ignore[arg-type]
-    builder.costs.count(stock("train", 0))  # what is counted once for all rows
+    builder.costs.count(world_passages("train", 0))  # what is counted once for all rows
     builder.row(0)
     start = builder.costs.aligner.spent
     emitted = sum(builder.row(number)["n_prompt_tokens"] for number in range(1, 8))

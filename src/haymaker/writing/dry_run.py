@@ -1,4 +1,4 @@
-"""What a run would ask and what that would cost, without asking: the same steps, with answers that are pretended."""
+"""What a run would ask and what that would cost, without asking: the same steps, with answers that are made up."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from haymaker.writing.cache import Cache
 from haymaker.writing.client import answer_of
 from haymaker.writing.config import WriterConfig
 from haymaker.writing.records import Answer, Request
-from haymaker.writing.spend import Gauge, Spend, rough_tokens
+from haymaker.writing.spend import PromptTokens, Spend, rough_tokens
 
 
 @dataclass(frozen=True)
@@ -24,25 +24,25 @@ class Estimate:
     longest_dollars: float
 
 
-class Rehearsal:
+class DryRun:
     """Answers from the cache, and where that has none with what a good answer looks like."""
 
     def __init__(self, config: WriterConfig, cache: Cache | None) -> None:
         self.config, self.cache = config, cache
-        self.gauge, self.spend = Gauge(), Spend(config)
+        self.prompt_tokens, self.spend = PromptTokens(), Spend(config)
         self.asked: set[str] = set()
         self.cached = self.input_tokens = self.output_tokens = self.longest_tokens = 0
 
     async def ask(self, request: Request) -> Answer:
-        entry = self.cache.get(request.key) if self.cache is not None and self.cache.mode != "refresh" else None
-        if entry is not None and (entry.status != "error" or entry.response):
+        entry = None if self.cache is None else self.cache.get(request.key)
+        if entry is not None and not entry.asked_again:
             self.cached += 1
             answer = answer_of(entry)
-            self.gauge.learn(request, answer)
+            self.prompt_tokens.learn(request, answer)
             return answer
         if request.key not in self.asked:
             self.asked.add(request.key)
-            self.input_tokens += self.gauge.prompt_tokens(request)
+            self.input_tokens += self.prompt_tokens.of(request)
             self.output_tokens += rough_tokens(request.expected)
             self.longest_tokens += request.max_tokens
         return Answer("ok", request.expected, finish_reason="stop")

@@ -1,0 +1,36 @@
+"""The key goes to the server and nowhere else."""
+
+from pathlib import Path
+
+import pytest
+from misbehaving_server import always, first, serving
+from writer_runs import KEY, run, text_of
+
+from haymaker.errors import ConfigError
+from haymaker.writing.cache import Cache
+from haymaker.writing.config import WriterConfig
+from haymaker.writing.endpoint import Endpoint
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def test_the_key_is_sent_and_stands_nowhere_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    plan = first("echo", share=0.5)
+    with serving(plan) as server:
+        results, _ = run(server.url, tmp_path / "cache.sqlite")
+        assert server.keys == {f"Bearer {KEY}"}
+    with serving(always("status 400 bad", "book number 3")) as server:
+        results += run(server.url, tmp_path / "other.sqlite")[0]
+    with Cache(tmp_path / "cache.sqlite", "read-only") as cache:
+        cache.export(tmp_path / "cache.jsonl")
+    assert b"debug" in (tmp_path / "cache.jsonl").read_bytes()  # the echo was stored, without the key
+    for path in tmp_path.iterdir():
+        assert KEY.encode() not in path.read_bytes(), path
+    assert KEY not in text_of(results)
+    assert KEY not in caplog.text
+
+
+def test_without_an_address_nothing_is_assumed() -> None:
+    with pytest.raises(ConfigError, match="no endpoint; set it in the config or set OPENAI_BASE_URL"):
+        Endpoint(WriterConfig(model="m"))
