@@ -14,7 +14,7 @@ from haymaker.records import Head
 
 
 def rows_of(chart: Chart) -> list[dict]:
-    (rows,) = chart.spec["datasets"].values()
+    (rows,) = chart.spec()["datasets"].values()
     return rows
 
 
@@ -34,7 +34,7 @@ def test_every_head_with_a_score_has_its_cell() -> None:
 
 def test_layers_and_heads_without_a_score_keep_their_places() -> None:
     mean = np.array([[math.nan, math.nan], [0.5, math.nan]])
-    encoding = head_map(mean, mean, mean, "copy").spec["layer"][0]["encoding"]
+    encoding = head_map(mean, mean, mean, "copy").spec()["layer"][0]["encoding"]
     assert encoding["x"]["scale"]["domain"] == encoding["y"]["scale"]["domain"] == [0, 1]
     assert (encoding["x"]["title"], encoding["y"]["title"]) == ("head", "layer")
 
@@ -45,14 +45,14 @@ def test_layers_and_heads_without_a_score_keep_their_places() -> None:
 )
 def test_colours_start_at_zero_or_turn_there(scores: list[float], domain: list[float], colours: str) -> None:
     grid = np.array([scores])
-    scale = head_map(grid, grid, grid, "copy").spec["layer"][0]["encoding"]["color"]["scale"]
+    scale = head_map(grid, grid, grid, "copy").spec()["layer"][0]["encoding"]["color"]["scale"]
     assert (scale["domain"], scale["range"]) == (domain, colours)
 
 
 def test_maps_side_by_side_share_their_colours() -> None:
     grid = np.array([[0.1, 0.2]])
     chart = head_map(grid, grid, grid, "copy", extremes=Extremes(0, 0.9), legend=False)
-    color = chart.spec["layer"][0]["encoding"]["color"]
+    color = chart.spec()["layer"][0]["encoding"]["color"]
     assert color["scale"]["domain"] == [0, 0.9]
     assert color["legend"] is None
 
@@ -60,7 +60,7 @@ def test_maps_side_by_side_share_their_colours() -> None:
 def test_an_unscored_head_has_no_colour() -> None:
     # A cell is drawn per score: three, of four heads.
     grid = np.array([[0.1, math.nan], [0.3, 0.4]])
-    drawn = vl_convert.vegalite_to_svg(head_map(grid, grid, grid, "copy", legend=False).spec, page.VEGALITE)
+    drawn = vl_convert.vegalite_to_svg(head_map(grid, grid, grid, "copy", legend=False).spec(), page.VEGALITE)
     assert drawn.split("mark-rect")[1].count("<path") == 3
 
 
@@ -73,7 +73,7 @@ def test_head_scores_plot_their_means_with_intervals_and_unit() -> None:
     values = np.array([[[0.0, 1.0], [0.5, math.nan]], [[0.0, 0.5], [0.5, math.nan]]])
     scores = HeadScores(values, ("a", "b"), "causal_zero", {"unit": "nats"})
     chart = scores.plot(k=1)
-    assert chart.spec["title"] == "causal_zero (nats)"
+    assert chart.spec()["title"] == "causal_zero (nats)"
     assert [(row["name"], row["score"], row["ring"]) for row in rows_of(chart)] == [
         ("0-0", 0.0, False),
         ("0-1", 0.75, True),

@@ -7,7 +7,7 @@ from haymaker.stats import Interval
 
 def test_a_dot_a_row() -> None:
     points = [Point(name, "real", name, Interval(0.5, 0.4, 0.6)) for name in ("b", "a")]
-    spec = dots(points, "F1", title="F1", reach=(0, 1)).spec
+    spec = dots(points, "F1", title="F1", reach=(0, 1)).spec()
     encoding = spec["layer"][2]["encoding"]
     assert encoding["y"]["scale"]["domain"] == ["b", "a"]
     assert "yOffset" not in encoding
@@ -16,7 +16,7 @@ def test_a_dot_a_row() -> None:
 
 def test_groups_have_room_for_all_their_members_and_a_legend_in_words() -> None:
     points = [Point(kind, kind, group, Interval(0.5)) for group in ("x", "y") for kind in ("random", "intersection")]
-    spec = dots(points, "change", title="Change", words={"random": "random", "intersection": "shared"}).spec
+    spec = dots(points, "change", title="Change", words={"random": "random", "intersection": "shared"}).spec()
     encoding = spec["layer"][2]["encoding"]
     assert encoding["yOffset"]["scale"]["domain"] == ["random", "intersection"]
     assert encoding["color"]["legend"]["values"] == ["random", "intersection"]
@@ -25,6 +25,6 @@ def test_groups_have_room_for_all_their_members_and_a_legend_in_words() -> None:
 
 
 def test_bars_in_order() -> None:
-    spec = bars({"train": 1234.5, "build": 2.0}, "seconds", title="Seconds").spec
+    spec = bars({"train": 1234.5, "build": 2.0}, "seconds", title="Seconds").spec()
     assert spec["description"] == "Seconds: train 1,234.5; build 2.0."
     assert spec["layer"][0]["encoding"]["y"]["scale"]["domain"] == ["train", "build"]

@@ -8,7 +8,7 @@ from haymaker.stats import Interval
 
 
 def rows_of(chart: Chart) -> list[dict]:
-    (rows,) = chart.spec["datasets"].values()
+    (rows,) = chart.spec()["datasets"].values()
     return rows
 
 
@@ -46,7 +46,7 @@ def test_without_random_draws_there_is_one_line() -> None:
 def test_an_ablation_curve_is_a_list_of_rows_that_plots() -> None:
     curve = AblationCurve(MASKED)
     assert curve == MASKED
-    assert curve.plot().spec["description"] == (
+    assert curve.plot().spec()["description"] == (
         "F1 of the model by heads masked: random 0.75 at 0, 0.75 at 2; retrieval 0.75 at 0, 0.50 at 1, 0.25 at 2."
     )
 

@@ -21,10 +21,9 @@ class Chart(alt.LayerChart):
     Its spec names roles rather than colours, so that showing or saving picks light, dark, or a page's own.
     """
 
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The Vega-Lite spec without a theme."""
-        return {key: value for key, value in self.to_dict().items() if key != "config"}
+    def spec(self, validate: bool = True) -> dict[str, Any]:
+        """The Vega-Lite spec without a theme, checked against its schema (most of the time that a chart takes)."""
+        return {key: value for key, value in self.to_dict(validate).items() if key != "config"}
 
     def save(self, path: str | Path, dark: bool = False) -> Path:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Write .html (interactive, without network, in its reader's light or dark), .png or .svg (light unless dark).
@@ -45,11 +44,11 @@ class Chart(alt.LayerChart):
     def _content(self, path: Path, config: dict[str, Any]) -> bytes:
         match path.suffix.lower():
             case ".html":
-                return page.document(self.spec).encode()
+                return page.document(self.spec()).encode()
             case ".png":
-                return vl_convert.vegalite_to_png(self.spec, page.VEGALITE, config=config, scale=2)
+                return vl_convert.vegalite_to_png(self.spec(), page.VEGALITE, config=config, scale=2)
             case ".svg":
-                return vl_convert.vegalite_to_svg(self.spec, page.VEGALITE, config=config).encode()
+                return vl_convert.vegalite_to_svg(self.spec(), page.VEGALITE, config=config).encode()
         raise ConfigError(f"{path}: expected a name that ends in .html, .png or .svg, found {path.suffix!r}")
 
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
@@ -60,9 +59,9 @@ class Chart(alt.LayerChart):
         if alt.renderers.active != "default":
             return super()._repr_mimebundle_(*args, **kwargs)
         config = theme.config(theme.LIGHT)
-        picture = vl_convert.vegalite_to_svg(self.spec, page.VEGALITE, config=config)
-        kind = f"application/vnd.vegalite.v{page.VEGALITE.split('.')[0]}+json"
-        return {kind: self.spec | {"config": config}, "image/svg+xml": picture, "text/plain": self.spec["description"]}
+        spec, kind = self.spec(), f"application/vnd.vegalite.v{page.VEGALITE.split('.')[0]}+json"
+        picture = vl_convert.vegalite_to_svg(spec, page.VEGALITE, config=config)
+        return {kind: spec | {"config": config}, "image/svg+xml": picture, "text/plain": spec["description"]}
 
 
 class Point(NamedTuple):
