@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from haymaker.stats import bootstrap_grid, bootstrap_mean, spearman, split_half
+from haymaker.stats import Interval, bootstrap_grid, bootstrap_mean, spearman, split_half
 
 
 def test_bootstrap_interval_brackets_the_mean_and_shrinks_with_n() -> None:
@@ -62,3 +62,29 @@ def test_split_half_is_one_for_a_stable_map_and_near_zero_for_noise() -> None:
     stable = np.broadcast_to(np.arange(12.0).reshape(3, 4), (20, 3, 4))
     assert split_half(np.array(stable)) == pytest.approx(1.0)
     assert abs(split_half(rng.normal(size=(200, 8, 8)))) < 0.5
+
+
+def test_difference_has_an_interval_from_both_intervals() -> None:
+    # 0.9 - 0.5 = 0.4. Down: sqrt(0.03^2 + 0.04^2) = 0.05. Up: sqrt(0.06^2 + 0.08^2) = 0.10.
+    found = Interval(0.9, 0.87, 0.96).minus(Interval(0.5, 0.42, 0.54))
+    assert (found.mean, found.low, found.high) == pytest.approx((0.4, 0.35, 0.5))
+
+
+def test_difference_without_bounds_has_none() -> None:
+    found = Interval(0.9, 0.8, 1.0).minus(Interval(0.5))
+    assert np.isnan([found.low, found.high]).all()
+    assert not found.low > 0
+
+
+def test_an_interval_of_a_row_knows_what_is_not_known() -> None:
+    row = {"f1": 0.5, "f1_low": 0, "f1_high": None, "em": float("inf"), "delta": None}
+    found = Interval.of(row)
+    assert found is not None
+    assert found[:2] == (0.5, 0.0)
+    assert np.isnan(found.high)
+    assert Interval.of(row, "em") is None
+    assert Interval.of(row, "delta") is None
+
+
+def test_draws_spread_from_the_smallest_to_the_largest() -> None:
+    assert Interval.spread([0.75, 0.25, 0.5]) == (0.5, 0.25, 0.75)

@@ -1,20 +1,50 @@
 """Pure statistics: intervals, rank correlation, reliability. No torch, no files."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from scipy import stats as scipy_stats
 
+Number = int | float  # rows come from JSON, where 1.0 may be written 1
+
 
 class Interval(NamedTuple):
-    """A mean with its confidence bounds."""
+    """A mean with its confidence bounds; NaN where they are not known."""
 
-    mean: float
-    low: float
-    high: float
+    mean: Number
+    low: Number = math.nan
+    high: Number = math.nan
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], name: str = "f1") -> "Interval | None":
+        """Columns `name`, `name`_low and `name`_high of a row; None where the mean is null or not finite."""
+        mean, low, high = (known(row.get(column)) for column in (name, f"{name}_low", f"{name}_high"))
+        return None if math.isnan(mean) else cls(mean, low, high)
+
+    @classmethod
+    def spread(cls, values: Sequence[Number]) -> "Interval":
+        """The mean of several draws with the smallest and the largest."""
+        return cls(sum(values) / len(values), min(values), max(values))
+
+    def minus(self, other: "Interval") -> "Interval":
+        """The difference with an interval from the two intervals (MOVER: Zou and Donner 2008).
+
+        It takes the two as independent. Scores of the same questions rise and fall together, which makes it too wide
+        rather than too narrow.
+        """
+        difference = self.mean - other.mean
+        down = math.hypot(self.mean - self.low, other.high - other.mean)
+        up = math.hypot(self.high - self.mean, other.mean - other.low)
+        return Interval(difference, difference - down, difference + up)
+
+
+def known(value: Number | None) -> float:
+    """The value, NaN where it is null or not finite."""
+    return float(value) if value is not None and math.isfinite(value) else math.nan
 
 
 class Correlation(NamedTuple):

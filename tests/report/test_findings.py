@@ -4,11 +4,9 @@ import pytest
 import report_rows
 from report_rows import Row, change
 
-from haymaker.report.estimate import Estimate, Finding, overlap_chance, two_decimals
 from haymaker.report.findings import find
-from haymaker.report.maps import shade
-from haymaker.report.svg import place_labels, round_ticks, spread_out
 from haymaker.report.tables import at_main_length, check, groups, in_group, in_order
+from haymaker.report.wording import Finding, overlap_chance
 
 
 @pytest.fixture
@@ -27,62 +25,11 @@ def plain(finding: Finding) -> str:
     return finding.sentence.replace("\u00a0", " ")
 
 
-def test_difference_has_an_interval_from_both_intervals() -> None:
-    # 0.9 - 0.5 = 0.4. Down: sqrt(0.03^2 + 0.04^2) = 0.05. Up: sqrt(0.06^2 + 0.08^2) = 0.10.
-    found = Estimate(0.9, 0.87, 0.96).minus(Estimate(0.5, 0.42, 0.54))
-    assert (found.value, found.low, found.high) == pytest.approx((0.4, 0.35, 0.5))
-
-
-def test_difference_without_bounds_has_none() -> None:
-    found = Estimate(0.9, 0.8, 1.0).minus(Estimate(0.5))
-    assert (found.low, found.high) == (None, None)
-    assert not found.above_zero
-
-
 def test_overlap_chance_counts_sets() -> None:
     # 2 of 4 heads against 2 of 4: of comb(4, 2) = 6 sets one shares both and four share one.
     assert overlap_chance(4, 2, 2, 2) == pytest.approx(1 / 6)
     assert overlap_chance(4, 2, 2, 1) == pytest.approx(5 / 6)
     assert overlap_chance(4, 2, 2, 0) == 1
-
-
-@pytest.mark.parametrize(
-    ("value", "sign", "text"),
-    [(0.834, "", "0.83"), (-0.004, "", "0.00"), (-0.25, "+", "−0.25"), (0.1, "+", "+0.10"), (None, "", "–")],
-)
-def test_two_decimals(value: float | None, sign: str, text: str) -> None:
-    assert two_decimals(value, sign) == text
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [(0.5, 0.9, [0.5, 0.6, 0.7, 0.8, 0.9]), (-0.1, 0.33, [-0.1, 0, 0.1, 0.2, 0.3, 0.4]), (0.7, 0.7, None)],
-)
-def test_round_ticks_enclose(low: float, high: float, ticks: list[float] | None) -> None:
-    found = round_ticks(low, high)
-    assert found[0] <= low <= high <= found[-1]
-    assert len(found) > 1
-    assert ticks is None or found == ticks
-
-
-def test_shades_start_at_zero_and_end_at_the_highest() -> None:
-    assert [shade(score, 0.9) for score in (0.0, 0.01, 0.11, 0.9)] == [0, 1, 2, 9]
-
-
-def test_names_at_line_ends_keep_apart_and_inside() -> None:
-    assert spread_out([50, 52, 10], limit=200, gap=10) == [50, 60, 10]
-    assert spread_out([100, 99], limit=100, gap=10) == [100, 90]
-
-
-def test_labels_avoid_each_other_and_the_points() -> None:
-    boxes = [(100.0, 100.0, 110.0, 110.0), (104.0, 102.0, 114.0, 112.0), (330.0, 100.0, 340.0, 110.0)]
-    labels = place_labels(boxes, ["first", "second", "at the edge"], left=40, right=360)
-    taken = list(boxes)
-    for (x, y), text in zip(labels, ["first", "second", "at the edge"], strict=True):
-        box = (x, y - 10, x + 6.5 * len(text), y + 3)
-        assert 40 <= box[0] <= box[2] <= 360
-        assert not any(box[0] < c and a < box[2] and box[1] < d and b < box[3] for a, b, c, d in taken)
-        taken.append(box)
 
 
 def test_settings_keep_the_order_of_the_paper() -> None:

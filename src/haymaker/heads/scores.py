@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -18,6 +18,9 @@ from scipy.stats import rankdata
 from haymaker.errors import DataError
 from haymaker.records import Head, digest
 from haymaker.stats import bootstrap_grid, split_half
+
+if TYPE_CHECKING:
+    import haymaker.charts.chart
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +139,15 @@ class HeadScores:
         if len(counted) < 2 or not whole.any():
             return float("nan")
         return split_half(counted[:, whole][:, None], seed=seed)
+
+    def plot(self, k: int = 0) -> "haymaker.charts.chart.Chart":
+        """A map of the means with their intervals, the k highest outlined: a notebook shows it, and
+        `.save("heads.html")`, .png or .svg keeps it, without a network."""
+        from haymaker.charts.heads import head_map
+
+        unit = f" ({self.provenance['unit']})" if "unit" in self.provenance else ""
+        low, high = self.interval()
+        return head_map(self.mean, low, high, f"{self.metric}{unit}", outlined=self.top(k) if k else ())
 
     def _beside(self, other: "HeadScores") -> tuple[ndarray, ndarray]:
         if self.mean.shape != other.mean.shape:

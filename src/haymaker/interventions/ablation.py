@@ -1,7 +1,7 @@
 """Ablation: what a model answers without some of its heads."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from haymaker.attention.edits import Zero, edit
 from haymaker.attention.targets import HeadLike, as_heads
@@ -13,6 +13,19 @@ from haymaker.interventions.tables import row_of
 from haymaker.models.generation import TOKENS_AT_ONCE
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example
+
+if TYPE_CHECKING:
+    import haymaker.charts.chart
+
+
+class AblationCurve(list[dict[str, Any]]):
+    """The rows of `ablation_curve`, which can draw themselves."""
+
+    def plot(self) -> "haymaker.charts.chart.Chart":
+        """F1 against the heads masked, for a notebook or, with `.save`, a file (.html, .png, .svg)."""
+        from haymaker.charts.lines import masking_chart
+
+        return masking_chart(self)
 
 
 def ablate(
@@ -47,7 +60,7 @@ def ablation_curve(
     new_tokens: int = 32,
     scope: str = "all",
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
+) -> AblationCurve:
     """Ablation of the top heads of a score map in several sizes, each beside `draws` sets of other heads of the same
     layers: a row per set with its scores and their change from the whole model's, which is the first row.
 
@@ -58,4 +71,4 @@ def ablation_curve(
         (chosen, ablate(lm, rows, chosen.heads, new_tokens, progress=progress, scope=scope))
         for chosen in ablation_sets(scores, sizes, draws, seed)
     ]
-    return [row_of(chosen, changed, found[0][1]) | {"scope": scope} for chosen, changed in found]
+    return AblationCurve(row_of(chosen, changed, found[0][1]) | {"scope": scope} for chosen, changed in found)

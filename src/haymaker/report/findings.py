@@ -1,31 +1,22 @@
 """The patterns of the paper, each judged from rows and said in words. Pure: rows in, sentences out.
 
 Every judge takes the tables of one (model, task) and returns one Finding. The rule by which it decides stands in the
-Finding, so the page can print it. Here: training and heads; `causal.py` judges masking and patching.
+Finding, so the page can print it. Here: training and heads; `interventions.py` judges masking and patching.
 """
 
 from collections.abc import Callable
+from math import isnan
 
-from haymaker.report.estimate import (
-    JOIN,
-    Estimate,
-    Finding,
-    Number,
-    decide,
-    from_to,
-    known,
-    listed,
-    overlap_chance,
-    questions,
-    two_decimals,
-)
+from haymaker.charts.numbers import JOIN, in_words, two_decimals
 from haymaker.report.interventions import (
     identity_changes_nothing,
     intersection_helps,
     masking_random_does_not,
     masking_retrieval_hurts,
 )
-from haymaker.report.tables import SYNTHETIC, Row, Tables, at_main_length, in_order, select
+from haymaker.report.tables import SYNTHETIC, Row, Tables, at_main_length, in_order, select, with_number
+from haymaker.report.wording import Finding, decide, from_to, listed, overlap_chance, questions
+from haymaker.stats import Interval, known
 
 SURE = 0.05  # p-values below this count
 
@@ -49,15 +40,15 @@ def real_beats_extension(tables: Tables) -> Finding:
     pattern = "Training on real data does what a larger RoPE base alone does not"
     rule = "Shows if the interval of the difference lies above 0; does not show if the difference is not positive."
     rows = at_main_length(tables["evaluation"])
-    real, extended = (Estimate.of(rows[name]) if name in rows else None for name in ("real", "extended"))
+    real, extended = (Interval.of(rows[name]) if name in rows else None for name in ("real", "extended"))
     if real is None or extended is None:
         return Finding(pattern, "cannot be told", "F1 of real or of extended is missing.", rule)
     gain = real.minus(extended)
     sentence = (
-        f"Real reaches F1 {real}, extended without training {extended}: a difference of {gain.signed()} "
-        f"({questions([rows['real'], rows['extended']])} of {rows['real']['length']:,} tokens)."
+        f"Real reaches F1 {in_words(real)}, extended without training {in_words(extended)}: a difference of "
+        f"{in_words(gain, '+')} ({questions([rows['real'], rows['extended']])} of {rows['real']['length']:,} tokens)."
     )
-    return Finding(pattern, decide(gain.above_zero, gain.value <= 0), sentence, rule)
+    return Finding(pattern, decide(gain.low > 0, gain.mean <= 0), sentence, rule)
 
 
 def real_beats_synthetic(tables: Tables) -> Finding:
@@ -67,21 +58,21 @@ def real_beats_synthetic(tables: Tables) -> Finding:
         "does not show if one of them reaches real’s F1."
     )
     rows = at_main_length(tables["evaluation"])
-    scores = {name: found for name, row in rows.items() if (found := Estimate.of(row)) is not None}
+    scores = {name: found for name, row in rows.items() if (found := Interval.of(row)) is not None}
     others = [name for name in scores if name in SYNTHETIC]
     if "real" not in scores or not others:
         return Finding(pattern, "cannot be told", "F1 of real or of every synthetic setting is missing.", rule)
-    real, best = scores["real"], max(others, key=lambda name: scores[name].value)
+    real, best = scores["real"], max(others, key=lambda name: scores[name].mean)
     gaps = {name: real.minus(scores[name]) for name in others}
     sentence = (
-        f"Real reaches F1 {real}; the best synthetic data, {best}, {scores[best]}: a difference of "
-        f"{gaps[best].signed()} ({questions([rows['real'], rows[best]])} of {rows[best]['length']:,} tokens)."
+        f"Real reaches F1 {in_words(real)}; the best synthetic data, {best}, {in_words(scores[best])}: a difference of "
+        f"{in_words(gaps[best], '+')} ({questions([rows['real'], rows[best]])} of {rows[best]['length']:,} tokens)."
     )
-    if close := [name for name in others if gaps[name].value > 0 and not gaps[name].above_zero]:
+    if close := [name for name in others if gaps[name].mean > 0 and not gaps[name].low > 0]:
         sentence += f" The interval of the difference holds 0 for {listed(close)}."
-    if ahead := [name for name in others if gaps[name].value <= 0]:
+    if ahead := [name for name in others if gaps[name].mean <= 0]:
         sentence += f" Real is not ahead of {listed(ahead)}."
-    return Finding(pattern, decide(all(gap.above_zero for gap in gaps.values()), bool(ahead)), sentence, rule)
+    return Finding(pattern, decide(all(gap.low > 0 for gap in gaps.values()), bool(ahead)), sentence, rule)
 
 
 def synthetic_heads_inside_real(tables: Tables) -> Finding:
@@ -91,7 +82,7 @@ def synthetic_heads_inside_real(tables: Tables) -> Finding:
         f"(hypergeometric, p < {SURE}); does not show if one shares no more than chance."
     )
     compared = select(tables["similarity"], setting=SYNTHETIC)
-    rows = [row for row in compared if known(row["subset"]) is not None]
+    rows = with_number(compared, "subset")
     total = len({(row["layer"], row["head"]) for row in tables["heads"]})
     if not rows or total < max(max(row["active"], row["active_reference"]) for row in rows):
         return Finding(pattern, "cannot be told", "The rows of similarity or of head scores are missing.", rule)
@@ -120,7 +111,7 @@ def emptiness(rows: list[Row]) -> list[str]:
     return [f"No head retrieves after {listed(empty)}."] if empty else []
 
 
-def chance_of_sharing(row: Row, total: int) -> Number:
+def chance_of_sharing(row: Row, total: int) -> float:
     """Probability that random heads are shared at least as often as in a row of similarity."""
     shared = round(row["subset"] * row["active"])
     return overlap_chance(total, row["active_reference"], row["active"], shared)
@@ -132,25 +123,20 @@ def similarity_tracks_f1(tables: Tables) -> Finding:
         f"Shows if Spearman’s rho with F1 is positive with p < {SURE} for every measure; does not show if it is "
         "positive for none."
     )
-    rows = [row for row in tables["correlation"] if known(row["spearman"]) is not None]
+    rows = with_number(tables["correlation"], "spearman")
     if not rows:
         return Finding(pattern, "cannot be told", "There are no rows with a correlation.", rule)
     parts = [f"{row['measure']} {correlation(row)}" for row in rows]
     sentence = f"Spearman’s rho with F1: {'; '.join(parts)}." + too_few(min(row["n"] for row in rows))
-    shows = all(row["spearman"] > 0 and is_sure(row["p"]) for row in rows)
+    shows = all(row["spearman"] > 0 and known(row["p"]) < SURE for row in rows)
     return Finding(pattern, decide(shows, all(row["spearman"] <= 0 for row in rows)), sentence, rule)
 
 
-def chance(p: Number | None) -> str:
+def chance(p: float) -> str:
     """p = 0.017, or that it is smaller than three decimals can say, or unknown."""
-    if p is None:
+    if isnan(p):
         return "p unknown"
     return f"p{JOIN}={JOIN}{p:.3f}" if p >= 0.001 else f"p{JOIN}<{JOIN}0.001"
-
-
-def is_sure(p: Number | None) -> bool:
-    found = known(p)
-    return found is not None and found < SURE
 
 
 def correlation(row: Row) -> str:

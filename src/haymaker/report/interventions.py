@@ -1,9 +1,12 @@
 """Findings about interventions: what masking heads costs, and what patching them from another model gives. Pure."""
 
 from dataclasses import dataclass
+from math import isnan
 
-from haymaker.report.estimate import Estimate, Finding, Number, decide, from_to, known, listed, questions, two_decimals
-from haymaker.report.tables import SYNTHETIC, Row, Tables, in_order, select
+from haymaker.charts.numbers import bounds, in_words, two_decimals
+from haymaker.report.tables import SYNTHETIC, Row, Tables, in_order, select, with_number
+from haymaker.report.wording import Finding, decide, from_to, listed, questions
+from haymaker.stats import Interval, Number, known
 
 LARGEST_HARM = 0.1  # share of F1 that random heads may cost and still count as harmless
 MOST = 0.75  # share of recipients that patching must help; the paper saw about three quarters
@@ -17,14 +20,14 @@ class Masking:
     k: int
     total: int
     n: int
-    none: Estimate
-    retrieval: Estimate
+    none: Interval
+    retrieval: Interval
     random: tuple[Number, ...]
 
 
 def masking(tables: Tables) -> Masking | None:
     """The masking that findings judge: of real (else the best setting), at the k nearest to a tenth of all heads."""
-    rows = [row for row in tables["ablation"] if known(row["f1"]) is not None]
+    rows = with_number(tables["ablation"], "f1")
     none = {row["setting"]: row for row in select(rows, heads="none")}
     usable = [row for row in select(rows, heads="retrieval") if row["setting"] in none]
     if not usable:
@@ -34,7 +37,7 @@ def masking(tables: Tables) -> Masking | None:
     total = len({(row["layer"], row["head"]) for row in tables["heads"]})
     chosen = min(select(usable, setting=setting), key=lambda row: (abs(row["k"] - total / 10), row["k"]))
     random = tuple(row["f1"] for row in select(rows, setting=setting, heads="random", k=chosen["k"]))
-    unmasked, masked = Estimate.of(none[setting]), Estimate.of(chosen)
+    unmasked, masked = Interval.of(none[setting]), Interval.of(chosen)
     assert unmasked is not None
     assert masked is not None
     return Masking(setting, chosen["k"], total, chosen["n"], unmasked, masked, random)
@@ -51,14 +54,15 @@ def masking_retrieval_hurts(tables: Tables) -> Finding:
     if found is None:
         return Finding(pattern, "cannot be told", "No setting has rows both with and without masked heads.", rule)
     loss = found.none.minus(found.retrieval)
-    share = f", {two_decimals(loss.value / found.none.value)} of it" if found.none.value > 0 else ""
+    share = f", {two_decimals(loss.mean / found.none.mean)} of it" if found.none.mean > 0 else ""
     sentence = (
-        f"Without its top {of_heads(found)}, {found.setting} falls from F1 {found.none} to {found.retrieval}: "
-        f"a loss of {two_decimals(loss.value)} {loss.bounds()}{share} (n = {found.n} questions)."
+        f"Without its top {of_heads(found)}, {found.setting} falls from F1 {in_words(found.none)} to "
+        f"{in_words(found.retrieval)}: a loss of {two_decimals(loss.mean)} {bounds(loss)}{share} "
+        f"(n = {found.n} questions)."
     )
-    if loss.value <= 0:
+    if loss.mean <= 0:
         sentence = sentence.replace(" falls ", " goes ").replace("a loss", "no loss, a difference", 1)
-    return Finding(pattern, decide(loss.above_zero, loss.value <= 0), sentence, rule)
+    return Finding(pattern, decide(loss.low > 0, loss.mean <= 0), sentence, rule)
 
 
 def masking_random_does_not(tables: Tables) -> Finding:
@@ -71,16 +75,16 @@ def masking_random_does_not(tables: Tables) -> Finding:
     if found is None or not found.random:
         return Finding(pattern, "cannot be told", "There are no rows with random heads masked.", rule)
     mean = sum(found.random) / len(found.random)
-    loss = found.none.value - mean
+    loss = found.none.mean - mean
     sentence = (
         f"Without {of_heads(found)} drawn at random, {found.setting} has F1 {two_decimals(mean)} on average "
         f"({from_to(list(found.random))} over {len(found.random)} draws, n = {found.n} questions each), against "
-        f"{two_decimals(found.none.value)} with all heads and {two_decimals(found.retrieval.value)} without the "
+        f"{two_decimals(found.none.mean)} with all heads and {two_decimals(found.retrieval.mean)} without the "
         "retrieval heads."
     )
-    if found.none.value <= 0.05:
+    if found.none.mean <= 0.05:
         return Finding(pattern, "cannot be told", f"{sentence} There was next to nothing to lose.", rule)
-    harmless = loss <= LARGEST_HARM * found.none.value and mean > found.retrieval.value
+    harmless = loss <= LARGEST_HARM * found.none.mean and mean > found.retrieval.mean
     return Finding(pattern, decide(harmless, not harmless), sentence, rule)
 
 
@@ -89,29 +93,29 @@ class Gain:
     """What patching one head set into one recipient changed, and what as many random heads did on average."""
 
     setting: str
-    change: Estimate
+    change: Interval
     random: Number | None
     n: int
 
     @property
     def helps(self) -> bool:
-        return self.change.above_zero and (self.random is None or self.change.value > self.random)
+        return self.change.low > 0 and (self.random is None or self.change.mean > self.random)
 
 
-def change_of(row: Row, patching: list[Row]) -> Estimate | None:
+def change_of(row: Row, patching: list[Row]) -> Interval | None:
     """F1 with patched heads minus F1 without.
 
     The interval is the row's own (delta_low, delta_high, of paired questions) where it has one, else that of two
     independent runs where the recipient has a row without patched heads, else unknown.
     """
     if is_paired(row):
-        return Estimate.of(row, "delta")
-    patched, original = Estimate.of(row), known(row["f1_original"])
-    if patched is None or original is None:
+        return Interval.of(row, "delta")
+    patched, original = Interval.of(row), known(row["f1_original"])
+    if patched is None or isnan(original):
         return None
     plain = select(patching, setting=row["setting"], donor=row["donor"], heads="none")
-    before = Estimate.of(plain[0]) if plain else None
-    return patched.minus(before if before is not None else Estimate(original))
+    before = Interval.of(plain[0]) if plain else None
+    return patched.minus(before if before is not None else Interval(original))
 
 
 def is_paired(row: Row) -> bool:
@@ -123,8 +127,8 @@ def gains(patching: list[Row], heads: str = "intersection") -> list[Gain]:
     found = []
     for setting in in_order(row["setting"] for row in select(patching, heads=heads, setting=SYNTHETIC)):
         row = max(select(patching, heads=heads, setting=setting), key=lambda row: row["k"])
-        draws = select(patching, heads="random", setting=setting, k=row["k"])
-        random = [delta for draw in draws if (delta := known(draw["delta"])) is not None]
+        draws = with_number(select(patching, heads="random", setting=setting, k=row["k"]), "delta")
+        random = [draw["delta"] for draw in draws]
         change = change_of(row, patching)
         if change is not None:
             found.append(Gain(setting, change, sum(random) / len(random) if random else None, row["n"]))
@@ -140,8 +144,8 @@ def intersection_helps(tables: Tables) -> Finding:
     found = gains(tables["patching"])
     if not found:
         return Finding(pattern, "cannot be told", "There are no rows with shared heads patched.", rule)
-    helped, gained = [gain for gain in found if gain.helps], [gain for gain in found if gain.change.value > 0]
-    changes = "; ".join(f"{gain.setting} {gain.change.signed()}" for gain in found)
+    helped, gained = [gain for gain in found if gain.helps], [gain for gain in found if gain.change.mean > 0]
+    changes = "; ".join(f"{gain.setting} {in_words(gain.change, '+')}" for gain in found)
     random = [gain.random for gain in found if gain.random is not None]
     control = f"As many random heads change it by {from_to(random, '+')}." if random else "There is no random control."
     sentence = (
@@ -155,7 +159,7 @@ def intersection_helps(tables: Tables) -> Finding:
 def identity_changes_nothing(tables: Tables) -> Finding:
     pattern = "Patching a model’s own heads into itself changes nothing"
     rule = "Shows if F1 stays the same to the last digit; does not show otherwise, and then no patch can be trusted."
-    rows = [row for row in select(tables["patching"], heads="identity") if known(row["delta"]) is not None]
+    rows = with_number(select(tables["patching"], heads="identity"), "delta")
     if not rows:
         return Finding(pattern, "cannot be told", "There is no row of the identity check.", rule)
     largest = max(abs(row["delta"]) for row in rows)

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from haymaker.report.charts import Figure, length_charts, masking_charts, similarity_charts
-from haymaker.report.estimate import Estimate, Finding, questions
+from haymaker.charts import page as drawing
+from haymaker.charts.chart import Chart
+from haymaker.charts.numbers import in_words
 from haymaker.report.findings import find
-from haymaker.report.maps import head_maps
+from haymaker.report.panels import PANELS
 from haymaker.report.tables import (
     GROUPED,
     SYNTHETIC,
@@ -27,20 +28,10 @@ from haymaker.report.tables import (
     in_group,
     read_results,
 )
-from haymaker.report.tracks import f1_tracks, patching_tracks, timing_tracks
+from haymaker.report.wording import Finding, questions
+from haymaker.stats import Interval
 
 MOST_ROWS = 400  # of a table in full; results.json holds the rest, and the page says so
-
-# Name of a part of the page: the table it is drawn from, and how. Its title and its prose are in page.html.
-PARTS: dict[str, tuple[str, Callable[[Tables], list[Figure]]]] = {
-    "scores": ("evaluation", f1_tracks),
-    "lengths": ("evaluation", length_charts),
-    "heads": ("heads", head_maps),
-    "similarity": ("similarity", similarity_charts),
-    "masking": ("ablation", masking_charts),
-    "patching": ("patching", patching_tracks),
-    "timings": ("timings", timing_tracks),
-}
 
 
 def write_report(results_path: Path | str, out_path: Path | str) -> Path:
@@ -77,8 +68,8 @@ def render(results: Any, source: str = "results") -> str:
             config=as_yaml(meta.get("config") or {}),
             summaries=[summary(group, rows, findings[group], meta) for group, rows in grouped.items()],
             findings=[(names[group], found) for group, found in findings.items()],
-            parts={part: figures_of(part, grouped, tables, names) for part in PARTS},
-            absent={part: absent(table, results["tables"]) for part, (table, _) in PARTS.items()},
+            parts={part: figures_of(part, grouped, tables, names) for part in PANELS},
+            absent={part: absent(table, results["tables"]) for part, (table, _) in PANELS.items()},
             tables=[Listing.of(name, rows) for name, rows in tables.items()],
         )
     )
@@ -91,12 +82,19 @@ def as_yaml(value: Any) -> str:
 @cache
 def environment() -> Environment:
     loader = FileSystemLoader(Path(__file__).parent)
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found.globals |= {"place": place, "style": drawing.style, "script": drawing.script}
+    return found
+
+
+def place(chart: Chart) -> Markup:
+    """Where the page draws a chart; that all kinds of charts are valid is for tests to say, not for every page."""
+    return drawing.place(chart.spec(validate=False))
 
 
 def figures_of(part: str, grouped: dict[Any, Tables], tables: Tables, names: dict[Any, str]) -> list[Any]:
-    """(name of the group, its figures) for one part; timings belong to no group."""
-    table, draw = PARTS[part]
+    """(name of the group, its figures) for one panel; timings belong to no group."""
+    table, draw = PANELS[part]
     if table not in GROUPED:
         return [("", figures)] if (figures := draw(tables)) else []
     drawn = [(names[group], draw(rows)) for group, rows in grouped.items()]
@@ -104,7 +102,7 @@ def figures_of(part: str, grouped: dict[Any, Tables], tables: Tables, names: dic
 
 
 def absent(table: str, tables: Tables) -> str:
-    """Why a part has nothing to show."""
+    """Why a panel has nothing to show."""
     if table not in tables:
         return f"The table {table} is missing from the results, so there is nothing to show here."
     if not tables[table]:
@@ -174,14 +172,14 @@ def opening(group: Group, rows: dict[str, Row], meta: dict[str, Any]) -> str:
 
 def numbers(rows: dict[str, Row]) -> list[str]:
     """The scores that carry the story, with their intervals."""
-    scores = {name: found for name, row in rows.items() if (found := Estimate.of(row)) is not None}
+    scores = {name: found for name, row in rows.items() if (found := Interval.of(row)) is not None}
     synthetic = [name for name in scores if name in SYNTHETIC]
-    parts = [f"real data takes it to F1 {scores['real']}"] if "real" in scores else []
+    parts = [f"real data takes it to F1 {in_words(scores['real'])}"] if "real" in scores else []
     if synthetic:
-        best = max(synthetic, key=lambda name: scores[name].value)
-        parts.append(f"the best synthetic data ({best}) to {scores[best]}")
-    parts += [f"a larger RoPE base alone to {scores['extended']}"] if "extended" in scores else []
-    parts += [f"unextended it has {scores['base']}"] if "base" in scores else []
+        best = max(synthetic, key=lambda name: scores[name].mean)
+        parts.append(f"the best synthetic data ({best}) to {in_words(scores[best])}")
+    parts += [f"a larger RoPE base alone to {in_words(scores['extended'])}"] if "extended" in scores else []
+    parts += [f"unextended it has {in_words(scores['base'])}"] if "base" in scores else []
     text = "; ".join(parts)
     return [f"{text[0].upper()}{text[1:]}."] if text else []
 

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterable
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 from haymaker.errors import DataError
+from haymaker.stats import known
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
@@ -96,6 +98,11 @@ def select(rows: Iterable[Row], **wanted: Any) -> list[Row]:
     return [row for row in rows if all(row[key] in values for key, values in allowed.items())]
 
 
+def with_number(rows: Iterable[Row], column: str) -> list[Row]:
+    """The rows whose column holds a finite number."""
+    return [row for row in rows if not isnan(known(row[column]))]
+
+
 def groups(*tables: list[Row]) -> list[Group]:
     """Every (model, task) of the tables, in order of appearance."""
     return list(dict.fromkeys((row["model"], row["task"]) for rows in tables for row in rows))
@@ -109,8 +116,8 @@ def in_group(tables: Tables, group: Group) -> Tables:
 
 def in_order(settings: Iterable[str]) -> list[str]:
     """Settings once each, in the order of MEANING; unknown ones after them, as they came."""
-    known = list(MEANING)
-    return sorted(dict.fromkeys(settings), key=lambda name: known.index(name) if name in known else len(known))
+    order = list(MEANING)
+    return sorted(dict.fromkeys(settings), key=lambda name: order.index(name) if name in order else len(order))
 
 
 def kind(setting: str) -> str:

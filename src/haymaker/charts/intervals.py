@@ -1,0 +1,55 @@
+"""Rows of dots with their intervals, and rows of bars: one number a row."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+
+from haymaker.charts.chart import Chart, Point, colour_of_kind, data, tooltip
+from haymaker.charts.numbers import in_words
+from haymaker.stats import Number
+
+ROW = 17  # height of a dot's row
+
+
+def dots(
+    points: Sequence[Point],
+    x_title: str,
+    *,
+    title: str,
+    words: Mapping[str, str] | None = None,
+    reach: tuple[Number, Number] | None = None,
+) -> Chart:
+    """A row per `at`, and in it a dot with its interval per name. `words` says what kinds are, in a legend."""
+    rows, series = (list(dict.fromkeys(getattr(point, field) for point in points)) for field in ("at", "name"))
+    scale = alt.Scale(domain=list(reach)) if reach else alt.Scale(zero=True)
+    grid = alt.Axis(grid=True, domain=False, ticks=False)
+    y = alt.Y("at:N", title=None, scale=alt.Scale(domain=rows))
+    base = alt.Chart().encode(y=y, color=colour_of_kind(key_of(points, words) if words else None))
+    if rows != series:
+        base = base.encode(yOffset=alt.YOffset("name:N", scale=alt.Scale(domain=series)))
+    layers = [
+        alt.Chart(data([{}])).mark_rule(style="zero").encode(x=alt.datum(0)),
+        base.mark_rule(style="whisker").encode(x=alt.X("low:Q", title=x_title, scale=scale, axis=grid), x2="high:Q"),
+        base.mark_point(style="dot").encode(x=alt.X("value:Q", scale=scale), tooltip=tooltip("of", x_title)),
+    ]
+    told = "; ".join(f"{p.at}{'' if p.name == p.at else f', {p.name}'} {in_words(p.value)}" for p in points)
+    height = ROW * len(rows) * (len(series) if rows != series else 1.6)
+    chart = Chart(data=data(point.row() for point in points), layer=layers, height=height)
+    return chart.properties(description=f"{title}: {told}.")
+
+
+def key_of(points: Sequence[Point], words: Mapping[str, str]) -> alt.Legend:
+    kinds = list(dict.fromkeys(point.kind for point in points))
+    return alt.Legend(title=None, orient="top", values=kinds, labelExpr=f"{json.dumps(dict(words))}[datum.label]")
+
+
+def bars(values: Mapping[str, Number], x_title: str, *, title: str) -> Chart:
+    """A bar per name, from 0."""
+    rows = [{"name": name, "value": value, "told": f"{value:,.1f}"} for name, value in values.items()]
+    y = alt.Y("name:N", title=None, scale=alt.Scale(domain=list(values), paddingInner=0.45))
+    hints = tooltip("of", x_title)
+    bar = alt.Chart().mark_bar(style="bar").encode(y=y, x=alt.X("value:Q", title=x_title), tooltip=hints)
+    told = "; ".join(f"{name} {value:,.1f}" for name, value in values.items())
+    chart = Chart(data=data(rows), layer=[bar], height=26 * len(rows))
+    return chart.properties(description=f"{title}: {told}.")

@@ -1,0 +1,32 @@
+"""Numbers as people read them, for tooltips, tables and sentences. Pure."""
+
+from math import isnan
+
+from haymaker.stats import Interval, Number
+
+JOIN = "\u00a0"  # a space at which no line breaks: an interval stays in one piece
+
+
+def two_decimals(value: Number | None, sign: str = "") -> str:
+    """0.83, with sign="+" +0.83; a typographic minus, no negative zero, and a dash for what is not known."""
+    if value is None or isnan(value):
+        return "–"
+    return f"{round(value, 2) + 0.0:{sign}.2f}".replace("-", "−")
+
+
+def bounds(of: Interval, sign: str = "") -> str:
+    """[0.80, 0.86], or that there is no interval."""
+    if isnan(of.low) or isnan(of.high):
+        return "no interval"
+    return f"[{two_decimals(of.low, sign)},{JOIN}{two_decimals(of.high, sign)}]"
+
+
+def three_digits(of: Interval) -> str:
+    """0.0123 [0.0101, 0.0144]: of a score whose size depends on its unit."""
+    mean, low, high = (f"{number:.3g}".replace("-", "−") for number in of)
+    return f"{mean}{JOIN}" + ("no interval" if isnan(of.low) or isnan(of.high) else f"[{low},{JOIN}{high}]")
+
+
+def in_words(of: Interval, sign: str = "") -> str:
+    """0.83 [0.80, 0.86]"""
+    return f"{two_decimals(of.mean, sign)}{JOIN}{bounds(of, sign)}"

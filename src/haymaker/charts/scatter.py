@@ -1,0 +1,28 @@
+"""Scatters: a score against another number, a named point each."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from haymaker.charts.chart import Chart, Point, colour_of_kind, data, fraction, spread_out, tooltip
+from haymaker.charts.lines import HEIGHT, LINE
+from haymaker.charts.numbers import two_decimals
+
+
+def scatter(points: Sequence[Point], x_title: str, title: str) -> Chart:
+    """F1 with its interval against `at`, with names toward the middle of the chart and apart from each other."""
+    middle = (min(p.at for p in points) + max(p.at for p in points)) / 2
+    heights = spread_out([p.value.mean for p in points], LINE, limit=1)
+    rows = [p.row(name_at=height, right=p.at > middle) for p, height in zip(points, heights, strict=True)]
+    x = alt.X("at:Q", title=x_title, scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(tickCount=4))
+    base = alt.Chart().encode(x=x, color=colour_of_kind())
+    names = base.encode(y=fraction("name_at:Q"), text="name:N")
+    layers = [
+        base.encode(y=fraction("low:Q"), y2="high:Q").mark_rule(style="whisker"),
+        base.encode(y=fraction("value:Q"), tooltip=tooltip("setting", "F1")).mark_point(style="dot"),
+        names.transform_filter("!datum.right").mark_text(style="name", align="left", dx=9),
+        names.transform_filter("datum.right").mark_text(style="name", align="right", dx=-9),
+    ]
+    told = "; ".join(f"{p.name} {two_decimals(p.at)}, {two_decimals(p.value.mean)}" for p in points)
+    chart = Chart(data=data(rows), layer=layers, height=HEIGHT)
+    return chart.properties(description=f"{title}: {told}.")

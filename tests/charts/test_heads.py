@@ -1,0 +1,86 @@
+"""Maps of heads: every head in its place, colours from zero."""
+
+import math
+
+import numpy as np
+import pytest
+import vl_convert
+
+from haymaker.charts import page
+from haymaker.charts.chart import Chart
+from haymaker.charts.heads import Extremes, head_map, highest
+from haymaker.heads.scores import HeadScores
+from haymaker.records import Head
+
+
+def rows_of(chart: Chart) -> list[dict]:
+    (rows,) = chart.spec()["datasets"].values()
+    return rows
+
+
+def test_every_head_with_a_score_has_its_cell() -> None:
+    mean = np.array([[0.25, math.nan, 0.5], [0.0, 1.0, 0.125]])
+    rows = rows_of(head_map(mean, mean - 0.1, mean + 0.1, "copy", outlined=[Head(1, 1)]))
+    assert {(row["layer"], row["head"]): row["score"] for row in rows} == {
+        (0, 0): 0.25,
+        (0, 2): 0.5,
+        (1, 0): 0.0,
+        (1, 1): 1.0,
+        (1, 2): 0.125,
+    }
+    assert [row["name"] for row in rows if row["ring"]] == ["1-1"]
+    assert rows[0]["told"] == "0.25\u00a0[0.15,\u00a00.35]"
+
+
+def test_layers_and_heads_without_a_score_keep_their_places() -> None:
+    mean = np.array([[math.nan, math.nan], [0.5, math.nan]])
+    encoding = head_map(mean, mean, mean, "copy").spec()["layer"][0]["encoding"]
+    assert encoding["x"]["scale"]["domain"] == encoding["y"]["scale"]["domain"] == [0, 1]
+    assert (encoding["x"]["title"], encoding["y"]["title"]) == ("head", "layer")
+
+
+@pytest.mark.parametrize(
+    ("scores", "domain", "colours"),
+    [([0.1, 0.5], [0, 0.5], "ramp"), ([-0.1, 0.5], [-0.5, 0.5], "diverging"), ([0.0, 0.0], [0, 1.0], "ramp")],
+)
+def test_colours_start_at_zero_or_turn_there(scores: list[float], domain: list[float], colours: str) -> None:
+    grid = np.array([scores])
+    scale = head_map(grid, grid, grid, "copy").spec()["layer"][0]["encoding"]["color"]["scale"]
+    assert (scale["domain"], scale["range"]) == (domain, colours)
+
+
+def test_maps_side_by_side_share_their_colours() -> None:
+    grid = np.array([[0.1, 0.2]])
+    chart = head_map(grid, grid, grid, "copy", extremes=Extremes(0, 0.9), legend=False)
+    color = chart.spec()["layer"][0]["encoding"]["color"]
+    assert color["scale"]["domain"] == [0, 0.9]
+    assert color["legend"] is None
+
+
+def test_an_unscored_head_has_no_colour() -> None:
+    # A cell is drawn per score: three, of four heads.
+    grid = np.array([[0.1, math.nan], [0.3, 0.4]])
+    drawn = vl_convert.vegalite_to_svg(head_map(grid, grid, grid, "copy", legend=False).spec(), page.VEGALITE)
+    assert drawn.split("mark-rect")[1].count("<path") == 3
+
+
+def test_the_highest_in_words() -> None:
+    assert highest(np.array([[0.25, math.nan], [0.5, -1.0]])) == "1-0 highest, 0.50"
+    assert highest(np.full((2, 2), math.nan)) == "none with a score"
+
+
+def test_head_scores_plot_their_means_with_intervals_and_unit() -> None:
+    values = np.array([[[0.0, 1.0], [0.5, math.nan]], [[0.0, 0.5], [0.5, math.nan]]])
+    scores = HeadScores(values, ("a", "b"), "causal_zero", {"unit": "nats"})
+    chart = scores.plot(k=1)
+    assert chart.spec()["title"] == "causal_zero (nats)"
+    assert [(row["name"], row["score"], row["ring"]) for row in rows_of(chart)] == [
+        ("0-0", 0.0, False),
+        ("0-1", 0.75, True),
+        ("1-0", 0.5, False),
+    ]
+    assert rows_of(chart)[1]["told"] == "0.75\u00a0[0.5,\u00a01]"
+
+
+def test_scores_that_no_example_counts_for_plot_as_nothing() -> None:
+    assert rows_of(HeadScores(np.full((1, 2, 2), math.nan), ("a",), "copy").plot()) == []
