@@ -81,7 +81,7 @@ def check_architecture(model: Any) -> Architecture:
 
 
 def output_projection(attention: nn.Module) -> nn.Module:
-    """The module that mixes heads; with LoRA, its wrapper (heads.md 5.16)."""
+    """The module that mixes heads; with LoRA its wrapper, so that an edit reaches the adapter's part too."""
     for name in ("o_proj", "out_proj", "dense", "c_proj", "wo", "proj"):
         if isinstance(found := getattr(attention, name, None), nn.Module):
             return found
@@ -106,13 +106,13 @@ def at_projection(
             shape = architecture.layers[layer]
             projection = output_projection(decoder.get_submodule(shape.name))
             register = projection.register_forward_pre_hook if before else projection.register_forward_hook
-            hook = register(partial(_at_projection, decoder, partial(act, layer=layer), shape.head_dim, before))
+            hook = register(partial(_at_projection, decoder, partial(act, layer=layer), shape.head_dim, before=before))
             hooks.callback(hook.remove)
         yield
 
 
 def _at_projection(
-    decoder: PreTrainedModel, act: Callable, head_dim: int, before: bool, _: nn.Module, args: tuple, *__: Any
+    decoder: PreTrainedModel, act: Callable, head_dim: int, _: nn.Module, args: tuple, *__: Any, before: bool
 ) -> tuple | None:
     step = current_step(decoder)
     if step is None:

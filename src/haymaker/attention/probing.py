@@ -65,7 +65,7 @@ def probe(
         raise ProbeError(f"expected topk of 1 or more, found {topk}")
     wanted = _layers(layers, architecture)
     try:
-        with attach(_Probe(decoder, seen, topk, values, wanted, memory_budget_bytes)):
+        with attach(_Probe(decoder, seen, topk, values=values, layers=wanted, budget=memory_budget_bytes)):
             yield seen
     finally:
         seen.freeze()
@@ -106,7 +106,7 @@ class _Probe(Tool):
     """Reduces chosen rows of each call on the spot, and writes the results into a Seen."""
 
     def __init__(
-        self, decoder: PreTrainedModel, seen: Seen, topk: int, values: bool, layers: frozenset[int], budget: int
+        self, decoder: PreTrainedModel, seen: Seen, topk: int, *, values: bool, layers: frozenset[int], budget: int
     ) -> None:
         super().__init__(decoder)
         self.seen, self.topk, self.values, self.layers, self.budget = seen, topk, values, layers, budget

@@ -34,7 +34,7 @@ class Sight:
 
 
 def sight_of(call: Call, slots: Int[Tensor, "#batch rows"]) -> Sight:
-    """What the rows at `slots` (on the CPU) see in a call. Mask forms: heads.md 5.8."""
+    """What the rows at `slots` (on the CPU) see in a call, whatever form its mask has (see `Call.mask`)."""
     mask, keys = call.mask, call.key.shape[2]
     if mask is None:
         return packed_sight(call, slots) if is_packed(call) else causal_sight(call, slots)

@@ -85,7 +85,10 @@ def copy_source(sight: Sight) -> Float[Tensor, "layer head"]:
 
 
 def copy_previous(sight: Sight) -> Float[Tensor, "layer head"]:
-    """As `copy` with offset -1: the head looks at the place just before the token that is produced (heads.md 5.14)."""
+    """As `copy` with offset -1: the head looks at the place just before the token that is produced.
+
+    What tools for induction heads look for, one token apart from the published retrieval score.
+    """
     return share_copied(sight, looks_at(sight, sight.inside(sight.needle), offset=-1))
 
 

@@ -2,20 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from haymaker.heads.detectors import Ending
 from haymaker.heads.observations import Reading, Subject, Wants, Watch
-from haymaker.models.generation import Decoder, decoded, end_tokens, finish_reason, text_before
+from haymaker.models.generation import STOP, AnswerEnd, Decoder, decoded, end_tokens, greedy, text_before
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded
 
 SCRIPT_TOKENS = 50  # the published script's limit
 SCRIPT_END_TOKEN, SCRIPT_END_ID = "<0x0A>", 144  # what it stops at, whatever the tokenizer
-STOP = "\n"
-Over = Callable[[Sequence[int]], bool]  # whether an answer of these tokens is over
+Over = Callable[[Sequence[int]], Any]  # whether an answer of these tokens is over
 
 
 def read_gold(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> list[Reading]:
@@ -46,7 +47,7 @@ def read_own(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> li
     watch = Watch(lm, subjects, wants, torch.arange(longest - 1, longest - 1 + most)[None], shifts)
     with watch.open():
         decoder = Decoder(lm.model, prompts)
-        written, lengths = decode(decoder, endings)
+        written, lengths = greedy(decoder.prefill(), decoder.go_on, endings)
     encoded = [
         replace(subject.encoded, input_ids=(*subject.encoded.prompt_ids, *ids))
         for subject, ids in zip(subjects, written, strict=True)
@@ -72,10 +73,9 @@ def told(lm: LanguageModel, ids: Sequence[int]) -> int:
 
 def endings_of(lm: LanguageModel, encoded: Encoded, wants: Wants) -> dict[Ending, Over]:
     """The rules that say whether an answer is over; the script's holds beyond the end token and the context too."""
-    ends, room = end_tokens(lm), min(wants.new_tokens, lm.context - encoded.prompt_length)
     rules: dict[Ending, Over] = {
-        "answer": lambda written: finish_reason(lm.tokenizer, written, ends, STOP, room) is not None,
-        "script": lambda written: script_ends(lm.tokenizer, written),
+        "answer": AnswerEnd(lm, min(wants.new_tokens, lm.context - encoded.prompt_length)),
+        "script": partial(script_ends, lm.tokenizer),
     }
     return {name: rules[name] for name in wants.endings}
 
@@ -88,18 +88,3 @@ def script_ends(tokenizer: PreTrainedTokenizerBase, written: Sequence[int]) -> b
         or last == SCRIPT_END_ID
         or tokenizer.convert_ids_to_tokens(last) == SCRIPT_END_TOKEN
     )
-
-
-def decode(decoder: Decoder, endings: Sequence[dict[Ending, Over]]) -> tuple[list[list[int]], list[dict[Ending, int]]]:
-    """Greedy tokens until every rule of every row holds, and at which length each of them held first."""
-    written: list[list[int]] = [[] for _ in endings]
-    lengths: list[dict[Ending, int]] = [{} for _ in endings]
-    logits = decoder.prefill()
-    while True:
-        tokens = logits.argmax(dim=-1)
-        for ids, found, rules, token in zip(written, lengths, endings, tokens.tolist(), strict=True):
-            ids.append(token)
-            found |= {name: len(ids) for name, over in rules.items() if name not in found and over(ids)}
-        if all(len(found) == len(rules) for found, rules in zip(lengths, endings, strict=True)):
-            return written, lengths
-        logits = decoder.step(tokens)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from haymaker.errors import ModelError
-from haymaker.interventions.obstacles import lora_layers, own_obstacle
+from haymaker.interventions.pairs import lora_layers, own_obstacle
 from haymaker.models.handshake import BaseRecord, base_of, check_base, check_probe
 from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import ADAPTER_FILES, quiet_peft, remove_lora

@@ -75,7 +75,7 @@ def register() -> None:
 
 
 def attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, scaling: float | None = None, **options: Any
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, *, scaling: float | None = None, **options: Any
 ) -> tuple[Tensor, None]:
     """transformers' attention function: in blocks where that is exact and pays, else SDPA."""
     batch, heads, tokens, dim = query.shape
