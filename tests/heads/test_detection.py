@@ -19,7 +19,7 @@ from haymaker.heads.detection import detect_all, detect_heads
 from haymaker.heads.detectors import DETECTORS
 from haymaker.heads.null_query import null_example
 from haymaker.heads.observations import Subject, Wants
-from haymaker.heads.passes import read_gold, read_own, told
+from haymaker.heads.passes import read_gold, read_own, text_tokens
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Example, Head, Label, Message, Segment
@@ -261,10 +261,10 @@ def test_decoding_reads_what_a_forward_over_the_same_answer_reads(lm: LanguageMo
 def test_an_own_answer_is_its_text_without_what_ended_it(lm: LanguageModel) -> None:
     (answer,) = lm.tokenizer([" Port Modini"], add_special_tokens=False)["input_ids"]
     (newline,) = lm.tokenizer(["\n"], add_special_tokens=False)["input_ids"]
-    assert told(lm, answer) == len(answer)  # cut off: every token is text
-    assert told(lm, [*answer, lm.tokenizer.eos_token_id]) == len(answer)
-    assert told(lm, [*answer, *newline]) == len(answer)
-    assert told(lm, [lm.tokenizer.eos_token_id]) == 0
+    assert text_tokens(lm, answer) == len(answer)  # cut off: every token is text
+    assert text_tokens(lm, [*answer, lm.tokenizer.eos_token_id]) == len(answer)
+    assert text_tokens(lm, [*answer, *newline]) == len(answer)
+    assert text_tokens(lm, [lm.tokenizer.eos_token_id]) == 0
 
 
 def test_a_merged_adapter_scores_as_an_unmerged_one(

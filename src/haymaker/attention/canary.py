@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from haymaker.attention.hook import OVERRIDE, Call, Tool, attach, backend_of, current_step, decoder_of
-from haymaker.attention.rows import scores, sight_of, softmax_with_sinks, take_rows, weighted
+from haymaker.attention.rows import scores, softmax_with_sinks, take_rows, visible_keys, weighted
 from haymaker.errors import ProbeError
 from haymaker.records import Head
 
@@ -167,12 +167,12 @@ class _Canary(Tool):
 
     def _compare(self, call: Call, output: Tensor, eager: Tensor | None) -> None:
         slots = torch.stack([torch.arange(PADDING, TOKENS), torch.arange(TOKENS - PADDING)])
-        weights, _ = softmax_with_sinks(scores(call, slots, sight := sight_of(call, slots)), call.sinks)
+        weights, _ = softmax_with_sinks(scores(call, slots, visible := visible_keys(call, slots)), call.sinks)
         local = slots.to(output.device)
-        ours = weighted(weights, call.value[:, :, : sight.stop])
+        ours = weighted(weights, call.value[:, :, : visible.stop])
         self._note("outputs", ours, take_rows(output.transpose(1, 2), local))
         if eager is not None and eager.ndim == 4:
-            self._note("rows", weights, take_rows(eager, local)[..., : sight.stop])
+            self._note("rows", weights, take_rows(eager, local)[..., : visible.stop])
 
     def _note(self, name: str, ours: Tensor, theirs: Tensor) -> None:
         self.differences[name] = max(self.differences[name], difference(ours, theirs))

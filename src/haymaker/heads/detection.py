@@ -135,7 +135,7 @@ def read(
 
 def score(reading: Reading, detector: Detector, needle: Sequence[str] | None, lm: LanguageModel) -> np.ndarray:
     """One example's scores [layer, head]."""
-    return detector(reading.sight(detector, needle, lm.tokenizer)).numpy()
+    return detector(reading.observation(detector, needle, lm.tokenizer)).numpy()
 
 
 # --- provenance -----------------------------------------------------------------------------------------------------

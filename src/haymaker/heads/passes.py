@@ -9,7 +9,7 @@ import torch
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from haymaker.heads.detectors import Ending
-from haymaker.heads.observations import Reading, Subject, Wants, Watch
+from haymaker.heads.observations import PassProbes, Reading, Subject, Wants
 from haymaker.models.generation import STOP, AnswerEnd, Decoder, decoded, end_tokens, greedy, text_before
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded
@@ -29,12 +29,12 @@ def read_gold(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> l
         ids[i, : len(item)] = torch.tensor(item.input_ids)
         # Rows of a shorter answer repeat its last one; they are cut off again below.
         rows[i] = torch.arange(max(counts)).clamp(max=counts[i] - 1) + item.prompt_length - 1
-    watch = Watch(lm, subjects, wants, rows, [0] * len(subjects))
+    probes = PassProbes(lm, subjects, wants, rows, [0] * len(subjects))
     cache = DynamicCache(config=lm.base.config) if wants.null else None
-    with watch.open():
+    with probes.open():
         lm.model(input_ids=ids.to(lm.device), past_key_values=cache, use_cache=wants.null, logits_to_keep=1)
     kept: list[dict[Ending, int]] = [{"answer": count} for count in counts]
-    return watch.readings(encoded, kept, cache)
+    return probes.readings(encoded, kept, cache)
 
 
 def read_own(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> list[Reading]:
@@ -44,8 +44,8 @@ def read_own(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> li
     endings = [endings_of(lm, subject.encoded, wants) for subject in subjects]
     most = max(SCRIPT_TOKENS if ending == "script" else wants.new_tokens for ending in wants.endings)
     shifts = [longest - len(prompt) for prompt in prompts]
-    watch = Watch(lm, subjects, wants, torch.arange(longest - 1, longest - 1 + most)[None], shifts)
-    with watch.open():
+    probes = PassProbes(lm, subjects, wants, torch.arange(longest - 1, longest - 1 + most)[None], shifts)
+    with probes.open():
         decoder = Decoder(lm.model, prompts)
         written, lengths = greedy(decoder.prefill(), decoder.go_on, endings)
     encoded = [
@@ -53,10 +53,10 @@ def read_own(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> li
         for subject, ids in zip(subjects, written, strict=True)
     ]
     counts: list[dict[Ending, int]] = [
-        {name: told(lm, ids[:length]) if name == "answer" else length for name, length in found.items()}
+        {name: text_tokens(lm, ids[:length]) if name == "answer" else length for name, length in found.items()}
         for ids, found in zip(written, lengths, strict=True)
     ]
-    return watch.readings(encoded, counts, decoder.cache)
+    return probes.readings(encoded, counts, decoder.cache)
 
 
 def answer_tokens(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -64,7 +64,7 @@ def answer_tokens(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> int:
     return len(encoded.answer_ids) - (encoded.answer_ids[-1] == tokenizer.eos_token_id)
 
 
-def told(lm: LanguageModel, ids: Sequence[int]) -> int:
+def text_tokens(lm: LanguageModel, ids: Sequence[int]) -> int:
     """How many tokens of a finished answer carry its text: all, or all but the one that ended it."""
     ended = ids[-1] in end_tokens(lm) or STOP in decoded(lm.tokenizer, ids)
     closing = ended and text_before(lm.tokenizer, ids, STOP) == text_before(lm.tokenizer, ids[:-1], STOP)
