@@ -47,6 +47,7 @@ def detect_heads(
     answer: "gold" reads the target answer, teacher-forced in one forward; "own" reads the model's greedy answer, of
         at most `new_tokens` tokens, while it is generated. None: gold, but own for copy_wu2024.
     batch: most examples at once; fewer where they are long, and mass_calibrated takes them one by one.
+    on_progress: told how many examples were read since it was last called.
 
     Scores are NaN where a head cannot see the needle, or the example does not count; means leave them out. Raises
     ConfigError for an unknown metric or answer, DataError for an example without a needle, LengthError for one longer

@@ -51,7 +51,7 @@ def causal_map(
     scope: the positions that are edited. "last" is the row that predicts the first answer token, "decode" the rows
         after it; "last+decode" and both alone share one prefill among all heads. "prompt", "all" and their sums run
         every head by itself, reusing the layers below it; so does every scope where a layer has no keys to share
-        (linear attention). `tokens_at_once` bounds the rows of a forward.
+        (linear attention). `tokens_at_once` bounds the rows of a forward; `on_progress` is told of each example.
     Returns values [example, layer, head]; NaN in layers without attention. Raises LengthError for examples longer than
     the model's context, ModelError for a donor of another shape or a model in train mode, ProbeError where the
     architecture cannot be read, OutOfMemory; never skips an example.
