@@ -13,7 +13,7 @@ from haymaker.errors import LengthError, ModelError
 from haymaker.interventions.branches import Trunk
 from haymaker.models.batching import batches_of
 from haymaker.models.extend import extend_context
-from haymaker.models.generation import AnswerEnd, Decoder, answers, finish_reason, generate, greedy, text_before
+from haymaker.models.generation import AnswerEnd, Decoder, answers, generate, greedy
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded
 
@@ -167,12 +167,14 @@ def test_an_answer_ends_as_it_says(
     assert len(found.ids) <= len(script)
 
 
-def test_nothing_after_the_stop_is_kept(tokenizer) -> None:
-    ids = tokenizer(" Dora\nVen", add_special_tokens=False)["input_ids"]
-    assert text_before(tokenizer, ids, "\n") == "Dora"
-    assert finish_reason(tokenizer, ids, set(), "\n", 100) == "stop"
-    assert finish_reason(tokenizer, ids, set(), None, 100) is None
-    assert finish_reason(tokenizer, ids, {ids[-1]}, None, 100) == "stop"
+def test_nothing_after_the_stop_is_kept(lm: LanguageModel) -> None:
+    ids: list[int] = lm.tokenizer(" Dora\nVen", add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
+    end, without = AnswerEnd(lm, 100), AnswerEnd(lm, 100, stop=None)
+    assert (end.text(ids), without.text(ids)) == ("Dora", "Dora\nVen")
+    assert (end(ids), without(ids)) == ("stop", None)
+    assert AnswerEnd(lm, len(ids), stop=None)(ids) == "length"
+    lm.base.generation_config.eos_token_id = [1, ids[-1]]
+    assert AnswerEnd(lm, 100, stop=None)(ids) == "stop"
 
 
 def test_rows_that_end_early_do_not_stop_the_others(lm: LanguageModel) -> None:

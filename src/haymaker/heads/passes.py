@@ -10,7 +10,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from haymaker.heads.detectors import Ending
 from haymaker.heads.observations import PassProbes, Reading, Subject, Wants
-from haymaker.models.generation import STOP, AnswerEnd, Decoder, decoded, end_tokens, greedy, text_before
+from haymaker.models.generation import AnswerEnd, Decoder, greedy
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded
 
@@ -66,8 +66,8 @@ def answer_tokens(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> int:
 
 def text_tokens(lm: LanguageModel, ids: Sequence[int]) -> int:
     """How many tokens of a finished answer carry its text: all, or all but the one that ended it."""
-    ended = ids[-1] in end_tokens(lm) or STOP in decoded(lm.tokenizer, ids)
-    closing = ended and text_before(lm.tokenizer, ids, STOP) == text_before(lm.tokenizer, ids[:-1], STOP)
+    end = AnswerEnd(lm, len(ids))
+    closing = end(ids) == "stop" and end.text(ids) == end.text(ids[:-1])
     return len(ids) - closing
 
 

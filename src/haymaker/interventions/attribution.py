@@ -6,6 +6,7 @@ output before the output projection (Nanda 2023; Syed et al. 2023, arXiv 2310.10
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,12 +21,11 @@ from haymaker.console import OnProgress
 from haymaker.errors import ConfigError
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branches import is_late
-from haymaker.interventions.pairs import check_pair, check_ready
-from haymaker.models.batching import refuse_long_rows
+from haymaker.interventions.causal import effects_of_examples
 from haymaker.models.load import LanguageModel
-from haymaker.models.memory import memory_of
 from haymaker.records import Encoded, Example
-from haymaker.tokens import encode_many
+
+ADVICE = "use scope='last+decode', build shorter rows, or use more memory"
 
 
 def attribute(
@@ -51,22 +51,9 @@ def attribute(
     """
     if unknown := [part for part in scope.split("+") if part not in SCOPES]:
         raise ConfigError(f"scope: expected {', '.join(SCOPES)}, joined by +, found {unknown}")
-    models = [lm] if donor is None else [lm, donor]
-    check_ready(*models)
-    if donor is not None:
-        check_pair(donor, lm)
-    encoded = encode_many(list(examples), lm.tokenizer)
-    refuse_long_rows(encoded, lm.context)
-    found = []
-    for item in encoded:
-        with memory_of([item.example_id], "use scope='last+decode', build shorter rows, or use more memory"):
-            found.append(effects(lm, item, donor, scope))
-        if on_progress:
-            on_progress(1)
-    about = {"model": lm.name, "answer": "gold", "scope": scope, "unit": "nats"}
-    metric = "attribution_zero" if donor is None else "attribution_patch"
-    provenance = about if donor is None else about | {"donor": donor.name}
-    return HeadScores(np.stack(found), tuple(item.example_id for item in encoded), metric, provenance)
+    about = {"metric": "attribution", "scope": scope, "advice": ADVICE}
+    one = partial(effects, lm, donor=donor, scope=scope)
+    return effects_of_examples(lm, donor, examples, one, **about, on_progress=on_progress)
 
 
 def effects(

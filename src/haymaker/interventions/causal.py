@@ -6,7 +6,8 @@ layer of linear attention has none to share: then each runs by itself, from the 
 exact, and slower.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,24 +57,40 @@ def causal_map(
     the model's context, ModelError for a donor of another shape or a model in train mode, ProbeError where the
     architecture cannot be read, OutOfMemory; never skips an example.
     """
-    models = [lm] if donor is None else [lm, donor]
-    check_ready(*models)
+    branched = all(can_branch(each.model, scope) for each in (lm, donor) if each is not None)
+    effects = branched_effects if branched else relayed_effects
+    one = partial(effects, lm, donor=donor, scope=scope, tokens_at_once=tokens_at_once)
+    about = {"metric": "causal", "scope": scope, "advice": ADVICE}
+    return effects_of_examples(lm, donor, examples, one, **about, on_progress=on_progress)
+
+
+def effects_of_examples(
+    lm: LanguageModel,
+    donor: LanguageModel | None,
+    examples: Iterable[Example],
+    effects: Callable[[Encoded], Float[np.ndarray, "layer head"]],
+    *,
+    metric: str,
+    scope: str,
+    advice: str,
+    on_progress: OnProgress | None,
+) -> HeadScores:
+    """What `effects` finds of every head in each example, and where it came from."""
+    check_ready(*([lm] if donor is None else [lm, donor]))
     if donor is not None:
         check_pair(donor, lm)
     encoded = encode_many(list(examples), lm.tokenizer)
     refuse_long_rows(encoded, lm.context)
-    branched = all(can_branch(each.model, scope) for each in models)
-    effects = branched_effects if branched else relayed_effects
     found = []
     for item in encoded:
-        with memory_of([item.example_id], ADVICE):
-            found.append(effects(lm, item, donor, scope, tokens_at_once))
+        with memory_of([item.example_id], advice):
+            found.append(effects(item))
         if on_progress:
             on_progress(1)
     about = {"model": lm.name, "answer": "gold", "scope": scope, "unit": "nats"}
-    metric = "causal_zero" if donor is None else "causal_patch"
     provenance = about if donor is None else about | {"donor": donor.name}
-    return HeadScores(np.stack(found), tuple(item.example_id for item in encoded), metric, provenance)
+    ids = tuple(item.example_id for item in encoded)
+    return HeadScores(np.stack(found), ids, f"{metric}_{'zero' if donor is None else 'patch'}", provenance)
 
 
 def set_effects(

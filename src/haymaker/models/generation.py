@@ -124,17 +124,27 @@ class AnswerEnd:
 
     @cached_property
     def tokens(self) -> set[int]:
-        return end_tokens(self.lm)
+        """Tokens that end an answer: the tokenizer's, and those that the model's generation config adds."""
+        configured: Any = getattr(self.lm.base.generation_config, "eos_token_id", None)
+        extra = configured if isinstance(configured, list) else [configured]
+        return {int(token) for token in (cast(Any, self.lm.tokenizer).eos_token_id, *extra) if token is not None}
 
     def __call__(self, written: Sequence[int]) -> Reason | None:
         """Why an answer ends with its last token; None where it goes on."""
-        return finish_reason(self.lm.tokenizer, written, self.tokens, self.stop, self.room)
+        if written[-1] in self.tokens or (self.stop is not None and self.stop in decoded(self.lm.tokenizer, written)):
+            return "stop"
+        return "length" if len(written) >= self.room else None
+
+    def text(self, written: Sequence[int]) -> str:
+        """The text before the stop, stripped."""
+        text = decoded(self.lm.tokenizer, written)
+        return (text if self.stop is None else text.partition(self.stop)[0]).strip()
 
     def generation(self, example_id: str, written: Sequence[int]) -> Generation:
         """The answer of these tokens, which is over."""
         reason = self(written)
         assert reason is not None
-        return Generation(example_id, tuple(written), text_before(self.lm.tokenizer, written, self.stop), reason)
+        return Generation(example_id, tuple(written), self.text(written), reason)
 
 
 def answers(
@@ -183,27 +193,6 @@ def decode_group(lm: LanguageModel, rows: Sequence[Encoded], ends: Sequence[Answ
     """Greedy answers to a batch of prompts."""
     decoder = Decoder(lm.model, [row.prompt_ids for row in rows])
     return answers(decoder.prefill(), decoder.go_on, ends, [row.example_id for row in rows])
-
-
-def end_tokens(lm: LanguageModel) -> set[int]:
-    """Tokens that end an answer: the tokenizer's, and those that the model's generation config adds."""
-    configured: Any = getattr(lm.base.generation_config, "eos_token_id", None)
-    extra = configured if isinstance(configured, list) else [configured]
-    return {int(token) for token in (cast(Any, lm.tokenizer).eos_token_id, *extra) if token is not None}
-
-
-def finish_reason(
-    tokenizer: PreTrainedTokenizerBase, written: Sequence[int], ends: set[int], stop: str | None, room: int
-) -> Reason | None:
-    """Why an answer ends with its last token; None where it goes on."""
-    if written[-1] in ends or (stop is not None and stop in decoded(tokenizer, written)):
-        return "stop"
-    return "length" if len(written) >= room else None
-
-
-def text_before(tokenizer: PreTrainedTokenizerBase, written: Sequence[int], stop: str | None) -> str:
-    text = decoded(tokenizer, written)
-    return (text if stop is None else text.partition(stop)[0]).strip()
 
 
 def decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
