@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from haymaker.models.batching import batches_of
 from haymaker.models.handshake import library_versions
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Encoded
 from haymaker.training.answer_rows import Method
-from haymaker.training.batches import lay_out, micro_batches
+from haymaker.training.batches import lay_out
 from haymaker.training.loop import answer_loss
 
 TOLERANCE = 1e-5  # relative, of loss and gradient
@@ -61,8 +62,8 @@ def labels_step(model: Any, rows: list[Encoded]) -> Tensor:
 def our_step(model: Any, rows: list[Encoded], method: Method, tokens_at_once: int) -> Tensor:
     answers = sum(len(row.answer_rows) for row in rows)
     total = torch.zeros(())
-    for group in micro_batches(rows, tokens_at_once):
-        loss = answer_loss(model, lay_out(group, CPU), method) / answers
+    for group in batches_of([len(row) for row in rows], tokens_at_once):
+        loss = answer_loss(model, lay_out([rows[i] for i in group], CPU), method) / answers
         loss.backward()
         total += loss.detach()
     return total

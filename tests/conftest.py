@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_models import tiny_model
 from tiny_rows import CONTEXT, WINDOW
 from transformers import (
     AutoTokenizer,
@@ -46,6 +47,14 @@ def new_model(tokenizer: PreTrainedTokenizerBase) -> Callable[..., PreTrainedMod
 @pytest.fixture
 def lm(new_model: Callable[..., PreTrainedModel], tokenizer: PreTrainedTokenizerBase) -> LanguageModel:
     return LanguageModel(new_model().requires_grad_(False), tokenizer, "tiny")
+
+
+@pytest.fixture
+def linear_attention(tokenizer: PreTrainedTokenizerBase) -> LanguageModel:
+    """A model whose first layer keeps no keys."""
+    model = tiny_model("qwen3_next").requires_grad_(False)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    return LanguageModel(model, tokenizer, "linear attention")
 
 
 @pytest.fixture

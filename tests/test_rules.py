@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,27 @@ def test_functions_have_at_most_fifty_lines_of_code(path: Path) -> None:
             code = [line for line in body if line.strip() and not line.strip().startswith("#")]
             docstring = (ast.get_docstring(node, clean=False) or "").count("\n") + 1
             assert len(code) - docstring <= 50, f"{path.name}: {node.name}"
+
+
+def parameters(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Functions of a file with their parameters that may be given by position, and those given by name alone."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            given = [one.arg for one in (*node.args.posonlyargs, *node.args.args) if one.arg not in ("self", "cls")]
+            yield node.name, given, [one.arg for one in node.args.kwonlyargs]
+
+
+@pytest.mark.parametrize("room", ["attention", "heads", "models", "training", "evaluation", "interventions"])
+def test_functions_take_at_most_five_arguments_by_position(room: str) -> None:
+    for path in (SOURCE / room).glob("*.py"):
+        for name, given, _ in parameters(path):
+            assert len(given) <= 5, f"{path.name}: {name}{given}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_progress_has_one_word(path: Path) -> None:
+    for name, given, by_name in parameters(path):
+        assert not {"progress", "callback", "progress_callback"} & {*given, *by_name}, name
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)

@@ -24,14 +24,14 @@ from .heads.formats import write_scores as write_scores
 from .heads.scores import HeadScores as HeadScores
 from .heads.scores import agreement as agreement
 from .interventions.ablation import ablate as ablate
+from .interventions.ablation import ablate_sets as ablate_sets
 from .interventions.ablation import ablation_curve as ablation_curve
 from .interventions.attribution import attribute as attribute
-from .interventions.branch_answers import ablate_sets as ablate_sets
-from .interventions.branch_answers import patch_sets as patch_sets
 from .interventions.causal import causal_map as causal_map
 from .interventions.causal import set_effects as set_effects
 from .interventions.patching import patch as patch
 from .interventions.patching import patch_many as patch_many
+from .interventions.patching import patch_sets as patch_sets
 from .models.load import LanguageModel as LanguageModel
 from .models.load import load_model as load_model
 from .records import Encoded as Encoded

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from haymaker.heads.detectors import DETECTORS, Sight, copy_wu2024, rouge1_recall
+from haymaker.heads.detectors import DETECTORS, Observation, copy_wu2024, rouge1_recall
 from haymaker.heads.observations import cited_numbers
 from haymaker.heads.passes import script_ends
 from haymaker.records import Encoded, Label, Span
@@ -21,13 +21,13 @@ NAN = float("nan")
 PLANTED = Encoded("planted", (10, 11, 12, 13, 11, 11, 12), 5, ((Label("answer"), Span(1, 3)),))
 
 
-def sight(*top_positions: list[int], **more: Any) -> Sight:
+def observed(*top_positions: list[int], **more: Any) -> Observation:
     """One layer, one head per list of attended positions (a list holds one position per answer row)."""
     top = torch.tensor([top_positions])
-    return replace(Sight(PLANTED, [Span(1, 3)], top, torch.full(top.shape, 0.25)), **more)
+    return replace(Observation(PLANTED, [Span(1, 3)], top, torch.full(top.shape, 0.25)), **more)
 
 
-def score(metric: str, seen: Sight) -> list[list[float]]:
+def score(metric: str, seen: Observation) -> list[list[float]]:
     return DETECTORS[metric](seen).tolist()
 
 
@@ -43,7 +43,7 @@ def score(metric: str, seen: Sight) -> list[list[float]]:
     ],
 )
 def test_copying_by_hand(attended: list[int], copied: float, anywhere: float, previous: float) -> None:
-    found = sight(attended)
+    found = observed(attended)
     assert score("copy", found) == [[copied]]
     assert score("copy_previous", found) == [[previous]]
     if max(attended) >= 0:
@@ -55,14 +55,14 @@ def test_copying_by_hand(attended: list[int], copied: float, anywhere: float, pr
 def test_copying_a_token_twice_counts_once_but_for_the_script() -> None:
     # The answer repeats 11: both steps copy it, yet of the needle's set {11, 12} only one token was copied.
     twice = replace(PLANTED, input_ids=(10, 11, 12, 13, 11, 11, 11))
-    found = Sight(twice, [Span(1, 3)], torch.tensor([[[1, 1]]]), torch.zeros(1, 1, 2), "same", "same")
+    found = Observation(twice, [Span(1, 3)], torch.tensor([[[1, 1]]]), torch.zeros(1, 1, 2), "same", "same")
     assert score("copy", found) == [[0.5]]
     assert score("copy_wu2024", found) == [[1.0]]  # two hits over a span of two
 
 
 def test_the_scripts_score_exceeds_one_where_a_token_is_copied_more_often_than_the_needle_is_long() -> None:
     thrice = replace(PLANTED, input_ids=(10, 11, 12, 13, 11, 11, 11, 11))
-    found = Sight(thrice, [Span(1, 3)], torch.tensor([[[1, 1, 1]]]), torch.zeros(1, 1, 3), "a", "a")
+    found = Observation(thrice, [Span(1, 3)], torch.tensor([[[1, 1, 1]]]), torch.zeros(1, 1, 3), "a", "a")
     assert score("copy_wu2024", found) == [[1.5]]
     assert score("copy", found) == [[0.5]]
 
@@ -70,7 +70,7 @@ def test_the_scripts_score_exceeds_one_where_a_token_is_copied_more_often_than_t
 def test_the_exact_source_continues_what_was_said() -> None:
     # Needle 7 5 8 5, answer 8 5: the 5 after the 8 is the source (position 3), the 5 after the 7 (position 1) is not.
     encoded = Encoded("source", (7, 5, 8, 5, 9, 8, 5), 5, ())
-    found = Sight(encoded, [Span(0, 4)], torch.tensor([[[2, 3], [2, 1]]]), torch.zeros(1, 2, 2))
+    found = Observation(encoded, [Span(0, 4)], torch.tensor([[[2, 3], [2, 1]]]), torch.zeros(1, 2, 2))
     # k = {5, 7, 8}; the first head copies 8 and 5, the second, by the exact rule, 8 alone.
     assert score("copy_source", found) == [[pytest.approx(2 / 3), pytest.approx(1 / 3)]]
     assert score("copy", found) == [[pytest.approx(2 / 3)] * 2]
@@ -91,7 +91,7 @@ def looks(draw: st.DrawFn) -> tuple[list[int], list[int], tuple[int, int], list[
 def test_laws_of_copying(look: tuple[list[int], list[int], tuple[int, int], list[int]]) -> None:
     prompt, answer, needle, top = look
     encoded, rows = Encoded("any", (*prompt, *answer), len(prompt)), torch.tensor([[top]])
-    seen = Sight(encoded, [Span(*needle)], rows, torch.zeros(rows.shape), "same", "same")
+    seen = Observation(encoded, [Span(*needle)], rows, torch.zeros(rows.shape), "same", "same")
     copied, source, counted = (DETECTORS[name](seen).item() for name in ("copy", "copy_source", "copy_wu2024"))
     kinds, size = len(set(prompt[slice(*needle)])), needle[1] - needle[0]
     assert 0 <= source <= copied <= 1
@@ -101,14 +101,14 @@ def test_laws_of_copying(look: tuple[list[int], list[int], tuple[int, int], list
 
 
 def test_a_planted_head_is_ranked_first() -> None:
-    found = sight([0, 0], [1, 2], [3, 2])
+    found = observed([0, 0], [1, 2], [3, 2])
     for metric in ("copy", "copy_source", "copy_anywhere"):
         assert DETECTORS[metric](found).argmax().item() == 1
 
 
 def test_mass_is_the_mean_over_rows_that_see_the_needle() -> None:
     seen = torch.tensor([[[0.2, 0.6], [0.3, NAN], [NAN, NAN]]])
-    first, second, third = score("mass", sight([0, 0], [0, 0], [0, 0], mass=seen))[0]
+    first, second, third = score("mass", observed([0, 0], [0, 0], [0, 0], mass=seen))[0]
     assert (first, second) == (pytest.approx(0.4), pytest.approx(0.3))
     assert math.isnan(third)
 
@@ -117,11 +117,11 @@ def test_mass_is_the_mean_over_rows_that_see_the_needle() -> None:
 def test_a_needle_out_of_sight_is_no_score(metric: str) -> None:
     blind = torch.full((1, 1, 2), NAN)
     zero = torch.zeros(1, 1, 2)
-    assert math.isnan(score(metric, sight([0, 0], mass=blind, written=(zero, zero)))[0][0])
+    assert math.isnan(score(metric, observed([0, 0], mass=blind, written=(zero, zero)))[0][0])
 
 
 def test_the_script_knows_no_windows() -> None:
-    found = sight([0, 0], mass=torch.full((1, 1, 2), NAN), needle_text="a", answer_text="a")
+    found = observed([0, 0], mass=torch.full((1, 1, 2), NAN), needle_text="a", answer_text="a")
     assert score("copy_wu2024", found) == [[0.0]]
 
 
@@ -131,7 +131,7 @@ def test_insight_by_hand() -> None:
     encoded = Encoded("cite", (10, 11, 12, 13, 14, 2, 5, 9), 5, labels)
     full = torch.full((1, 3, 3), 0.1)
     top = torch.tensor([[[1, 3, 1], [1, 1, 3], [3, 0, 0]]])
-    seen = Sight(encoded, [Span(1, 4)], top, full, cited=(2, 5, 9), documents={2: full, 5: full})
+    seen = Observation(encoded, [Span(1, 4)], top, full, cited=(2, 5, 9), documents={2: full, 5: full})
     assert score("insight", seen) == [[1.0, 0.5, 0.0]]
     # Document 5 out of the second head's window: its only step left is that of document 2.
     windowed = full.clone()
@@ -143,14 +143,14 @@ def test_insight_by_hand() -> None:
 
 def test_calibrated_mass_is_the_difference_of_means() -> None:
     asked, null = torch.tensor([[[0.5, 0.7, 0.9]]]), torch.tensor([[[0.1, 0.3]]])
-    assert score("mass_calibrated", sight([0, 0], asked=(asked, null))) == [[pytest.approx(0.5)]]
+    assert score("mass_calibrated", observed([0, 0], asked=(asked, null))) == [[pytest.approx(0.5)]]
 
 
 def test_write_weighs_the_rest_by_its_length() -> None:
     # The needle is 2 of 5 and then of 6 tokens, so the rest is 3 and 4. Needle 0.9 and 0.5, whole head 1.5 and 0.1:
     # 0.9 - 2/3 * 0.6 = 0.5 and 0.5 - 2/4 * -0.4 = 0.7; their mean is 0.6.
     written = torch.tensor([[[0.9, 0.5]]]), torch.tensor([[[1.5, 0.1]]])
-    assert score("write", sight([0, 0], written=written)) == [[pytest.approx(0.6)]]
+    assert score("write", observed([0, 0], written=written)) == [[pytest.approx(0.6)]]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_rouge1_recall(reference: str, answer: str, recall: float) -> None:
 
 
 def test_the_gate_of_the_script_needs_more_than_half() -> None:
-    half = sight([1, 2], needle_text="red fox", answer_text="a red dog")
+    half = observed([1, 2], needle_text="red fox", answer_text="a red dog")
     assert copy_wu2024(half).isnan().all()
     assert copy_wu2024(replace(half, answer_text="a red fox")).tolist() == [[1.0]]
 

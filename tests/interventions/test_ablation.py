@@ -1,20 +1,35 @@
 """Ablation and patching on tiny random models: laws, and one equality against a hook written here."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from haymaker.attention.edits import Zero, edit
+from haymaker.attention.edits import Patch, Zero, edit
+from haymaker.attention.recording import record
 from haymaker.errors import ConfigError, ModelError, ProbeError
 from haymaker.evaluation.predictions import Evaluation
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions import ablate, ablation_curve, ablation_sets, patch, patching_sets, random_heads
+from haymaker.interventions import (
+    ablate,
+    ablate_sets,
+    ablation_curve,
+    ablation_sets,
+    patch,
+    patch_many,
+    patch_sets,
+    patching_sets,
+    patching_table,
+    random_heads,
+)
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example, Head, Message, Segment
+from haymaker.tokens import encode
 
 LAYERS, HEADS = 3, 4
 
@@ -76,9 +91,92 @@ def test_ablation_in_a_scope_is_the_edit_step_by_step(lm: LanguageModel, scope: 
     assert found.text != texts(ablate(lm, [example], [], new_tokens=5))[0]
 
 
+SCOPES = ("all", "prompt", "last", "decode", "last+decode", "decode+last", "prompt+decode")
+SETS = ([], [(0, 1), (2, 2)], ["1-0", "1-1", "1-2"], every_head())
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_sets_answer_as_each_of_them_does_alone(lm: LanguageModel, scope: str) -> None:
+    """With and without a prefill that they share: edited one set at a time, the reference reads every prompt anew."""
+    alone = [ablate(lm, examples(3), heads, 6, scope=scope) for heads in SETS]
+    assert ablate_sets(lm, examples(3), SETS, 6, scope=scope) == alone
+    assert ablate_sets(lm, examples(3), SETS, 6, scope=scope, tokens_at_once=13) == alone  # two sets at once
+    assert alone[0] == ablate(lm, examples(3), [], 6)
+    assert len({tuple(texts(found)) for found in alone}) > 1
+
+
+@pytest.mark.parametrize("scope", ["all", "last+decode"])
+def test_sets_of_a_model_that_cannot_branch_answer_alone(linear_attention: LanguageModel, scope: str) -> None:
+    sets = ([], [(1, 0), (2, 2)])
+    found = ablate_sets(linear_attention, examples(2), sets, 4, scope=scope)
+    assert found == [ablate(linear_attention, examples(2), heads, 4, scope=scope) for heads in sets]
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(("scope", "readings"), [("last+decode", 1), ("decode", 1), ("all", 4), ("prompt", 4)])
+def test_a_prompt_is_read_once_wherever_the_scope_allows(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch, scope: str, readings: int
+) -> None:
+    counts: list[int] = []
+
+    def count(*given: Any, **options: Any) -> Any:
+        counts.append(options["input_ids"].shape[1])
+        return forward(*given, **options)
+
+    forward = lm.model.forward
+    monkeypatch.setattr(lm.model, "forward", count)
+    ablate_sets(lm, examples(1), SETS, 2, scope=scope)
+    assert sum(tokens > 10 for tokens in counts) == readings
+
+
+def test_one_default_scope_for_all_answers() -> None:
+    functions = (ablate, ablate_sets, ablation_curve, patch, patch_many, patch_sets, patching_table)
+    assert {inspect.signature(function).parameters["scope"].default for function in functions} == {"all"}
+
+
+def test_an_answer_that_has_no_room_is_refused(lm: LanguageModel) -> None:
+    with pytest.raises(ConfigError, match="tokens_at_once: 5 rows cannot hold an answer of 6 tokens"):
+        ablate_sets(lm, examples(1), SETS, 6, scope="decode", tokens_at_once=5)
+    assert ablate_sets(lm, examples(1), [], 6) == []
+
+
 def test_patching_a_model_into_itself_changes_nothing(lm: LanguageModel) -> None:
     plain = ablate(lm, examples(), [], new_tokens=6)
     assert texts(patch(lm, lm, examples(), every_head(), new_tokens=6)) == texts(plain)
+
+
+def test_patched_sets_are_patched_on_the_tokens_that_each_set_wrote(lm: LanguageModel, other: LanguageModel) -> None:
+    # One set at a time and without branches: a donor forward over the whole text so far, then the patched recipient's.
+    sets = [[], [(0, 1), (2, 2)], every_head()]
+    found = patch_sets(lm, other, examples(2), sets, 6, scope="last+decode", tokens_at_once=13)
+    for heads, evaluation in zip(sets, found, strict=True):
+        for example, prediction in zip(examples(2), evaluation.predictions, strict=True):
+            item = encode(example, lm.tokenizer)
+            ids = torch.tensor([item.prompt_ids])
+            for _ in range(prediction.generated_tokens):
+                rows = list(range(item.prompt_length - 1, ids.shape[1]))
+                with torch.no_grad(), record(lm.model, every_head()) as outputs:
+                    lm.model(input_ids=ids)
+                with torch.no_grad(), edit(other.model, *([Patch(heads, outputs)] if heads else []), scope=rows):
+                    ids = torch.cat([ids, other.model(input_ids=ids).logits[:, -1:].argmax(-1)], dim=1)
+            text = lm.tokenizer.decode(ids[0, item.prompt_length :].tolist(), skip_special_tokens=True)
+            assert prediction.text == str(text).partition("\n")[0].strip()
+    assert found[1] != found[0]
+    assert found[0] == ablate(other, examples(2), [], new_tokens=6)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_patched_sets_answer_as_each_of_them_does_alone(lm: LanguageModel, other: LanguageModel, scope: str) -> None:
+    found = patch_sets(lm, other, examples(2), SETS, 6, scope=scope)
+    for heads, evaluation in zip(SETS, found, strict=True):
+        assert evaluation.predictions == patch(lm, other, examples(2), heads, 6, scope=scope).predictions
+    assert len({tuple(texts(evaluation)) for evaluation in found}) > 1
+
+
+def test_sets_that_are_patched_into_the_same_model_change_nothing(lm: LanguageModel) -> None:
+    for scope in ("last+decode", "all"):
+        found = patch_sets(lm, lm, examples(2), [[], every_head()], new_tokens=6, scope=scope)
+        assert found[0] == found[1]
 
 
 def test_patching_no_head_is_the_recipient(lm: LanguageModel, other: LanguageModel) -> None:
@@ -132,9 +230,16 @@ def test_patched_decoding_equals_recomputing_without_a_cache(lm: LanguageModel, 
 def test_bad_use_is_named(lm: LanguageModel, tokenizer: PreTrainedTokenizerBase, new_model: Callable) -> None:
     with pytest.raises(ProbeError, match="7-0"):
         ablate(lm, examples(), [(7, 0)])
+    lm.model.train()
+    for act in (lambda: ablate(lm, examples(), [(0, 0)]), lambda: ablate_sets(lm, examples(), [[(0, 0)]])):
+        with pytest.raises(ModelError, match="train mode"):
+            act()
+    lm.model.eval()
     smaller = LanguageModel(new_model(layers=2), tokenizer, "smaller")
     with pytest.raises(ModelError, match="one shape"):
         patch(lm, smaller, examples(), [(0, 0)])
+    with pytest.raises(ModelError, match="one shape"):
+        patch_sets(lm, smaller, examples(), [[(0, 0)]], scope="decode")
 
 
 def scores(means: list[list[float]]) -> HeadScores:
@@ -179,19 +284,20 @@ def test_random_heads_come_from_layers_above_too_where_the_model_has_them() -> N
     assert {head.layer for head in random.heads} == {1}
 
 
-def test_an_ablation_curve_is_its_sets_as_rows(lm: LanguageModel) -> None:
+@pytest.mark.parametrize("scope", ["all", "decode"])
+def test_an_ablation_curve_is_its_sets_as_rows(lm: LanguageModel, scope: str) -> None:
     found = scores([[0.1, 0.9, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0], [0.0] * 4])
     counts: list[int] = []
-    rows = ablation_curve(lm, examples(3), found, (1, 2), 2, new_tokens=3, scope="decode", progress=counts.append)
+    rows = ablation_curve(lm, examples(3), found, (1, 2), 2, new_tokens=3, scope=scope, on_progress=counts.append)
     sets = list(ablation_sets(found, (1, 2), 2))
     assert [{key: row[key] for key in ("heads", "k", "draw", "head_list")} for row in rows] == [
         chosen.columns() for chosen in sets
     ]
     assert sum(counts) == 3 * len(sets)
-    alone = ablate(lm, examples(3), sets[4].heads, new_tokens=3, scope="decode")
+    alone = ablate(lm, examples(3), sets[4].heads, new_tokens=3, scope=scope)
     assert {key: rows[4][key] for key in alone.row()} == alone.row()
     assert rows[4]["delta"] == pytest.approx(alone.f1 - rows[0]["f1"])
-    assert (rows[0]["delta"], rows[0]["head_list"], rows[0]["scope"]) == (0.0, "", "decode")
+    assert (rows[0]["delta"], rows[0]["head_list"], rows[0]["scope"]) == (0.0, "", scope)
     assert rows[1]["head_list"] == "0-1"
 
 

@@ -19,10 +19,8 @@ from haymaker.cli import app
 from haymaker.config import Recipe
 from haymaker.data.builder import build
 from haymaker.errors import LengthError, ModelError, OutOfMemory
-from haymaker.evaluation.predictions import answer_and_judge
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions import ablate
-from haymaker.interventions.branch_answers import ablate_sets, patch_sets
+from haymaker.interventions import attribute
 from haymaker.interventions.branches import Trunk
 from haymaker.interventions.causal import causal_map, relayed_effects, set_effects
 from haymaker.models.load import MINIATURES, LanguageModel, load_model
@@ -122,45 +120,33 @@ def test_the_effect_of_a_set_is_that_of_its_heads_together(lm: LanguageModel) ->
     np.testing.assert_allclose(found[:, 2], causal_map(lm, examples()).values[:, 1, 3], atol=1e-5)
 
 
-def test_answers_without_sets_of_heads_are_those_of_ablation_while_decoding(lm: LanguageModel) -> None:
-    sets = [[], [(0, 1), (2, 2)], [(1, 0), (1, 1), (1, 2)], HEADS]
-    found = ablate_sets(lm, examples(3), sets, new_tokens=6, tokens_at_once=13)  # two sets at once
-    for heads, evaluation in zip(sets, found, strict=True):
-        with edit(lm.model, *([Zero(heads)] if heads else []), scope="last+decode"):
-            expected = answer_and_judge(lm, examples(3), 6)
-        assert evaluation == expected
-    assert len({tuple(p.text for p in evaluation.predictions) for evaluation in found}) > 1
-    assert found[0] == ablate(lm, examples(3), [], new_tokens=6)
+@pytest.mark.parametrize("scope", ["last", "decode+last", "prompt", "all"])
+def test_sets_of_heads_have_effects_in_every_scope(lm: LanguageModel, scope: str) -> None:
+    found = set_effects(lm, examples(1), [[(0, 1), (2, 2)], [], [(1, 3)]], scope, tokens_at_once=100)
+    item = encode(examples(1)[0], lm.tokenizer)
+    with edit(lm.model, Zero([(0, 1), (2, 2)]), scope=scope, prompt_length=item.prompt_length):
+        changed = gold_log_probability(lm, item)
+    assert found[0, 0] == pytest.approx(gold_log_probability(lm, item) - changed, abs=1e-4)
+    assert abs(found[0, 0]) > 0.01
+    assert found[0, 1] == 0
+    np.testing.assert_allclose(found[0, 2], causal_map(lm, examples(1), scope=scope).values[0, 1, 3], atol=1e-4)
 
 
-def test_patched_sets_are_patched_on_the_tokens_that_each_set_wrote(lm: LanguageModel, other: LanguageModel) -> None:
-    # One set at a time and without branches: a donor forward over the whole text so far, then the patched recipient's.
-    sets = [[], [(0, 1), (2, 2)], HEADS]
-    found = patch_sets(lm, other, examples(2), sets, new_tokens=6, tokens_at_once=13)
-    for heads, evaluation in zip(sets, found, strict=True):
-        for example, prediction in zip(examples(2), evaluation.predictions, strict=True):
-            item = encode(example, lm.tokenizer)
-            ids = torch.tensor([item.prompt_ids])
-            for _ in range(prediction.generated_tokens):
-                rows = list(range(item.prompt_length - 1, ids.shape[1]))
-                with torch.no_grad(), record(lm.model, HEADS) as outputs:
-                    logits(lm.model, ids)
-                with torch.no_grad(), edit(other.model, *([Patch(heads, outputs)] if heads else []), scope=rows):
-                    ids = torch.cat([ids, logits(other.model, ids)[:, -1:].argmax(-1)], dim=1)
-            text = lm.tokenizer.decode(ids[0, item.prompt_length :].tolist(), skip_special_tokens=True)
-            assert prediction.text == str(text).partition("\n")[0].strip()
-    assert found[1] != found[0]
-    assert found[0] == ablate(other, examples(2), [], new_tokens=6)
-
-
-def test_a_model_whose_heads_are_patched_into_itself_answers_alike(lm: LanguageModel) -> None:
-    found = patch_sets(lm, lm, examples(2), [[], HEADS], new_tokens=6)
-    assert found[0] == found[1]
+def test_a_model_that_cannot_branch_has_its_map_too(linear_attention: LanguageModel) -> None:
+    lm, item = linear_attention, encode(examples(1)[0], linear_attention.tokenizer)
+    found = causal_map(lm, examples(1)).values[0]
+    plain = gold_log_probability(lm, item)
+    for head in (Head(1, 0), Head(2, 3)):
+        with edit(lm.model, Zero([head]), scope="last+decode", prompt_length=item.prompt_length):
+            assert found[head] == pytest.approx(plain - gold_log_probability(lm, item), abs=1e-4)
+    assert np.isnan(found[0]).all()  # the layer of linear attention
+    sets = set_effects(lm, examples(1), [[(1, 0)], [(2, 3)]])
+    np.testing.assert_allclose(sets[0], [found[1, 0], found[2, 3]], atol=1e-4)
 
 
 def test_a_longer_example_than_the_context_is_refused(lm: LanguageModel) -> None:
     long = replace(examples(1)[0], messages=(Message("user", (Segment("Kalo lives in Tami. " * 40),)),))
-    with pytest.raises(LengthError, match="e0: .* context is 64"):
+    with pytest.raises(LengthError, match=r"context of 64 tokens: e0 \("):
         causal_map(lm, [long])
 
 
@@ -170,7 +156,7 @@ def test_models_that_cannot_be_compared_are_refused(
     deeper = LanguageModel(new_model(layers=4).requires_grad_(False), tokenizer, "deeper")
     for act in (
         lambda: causal_map(lm, examples(), donor=deeper),
-        lambda: patch_sets(deeper, lm, examples(), [HEADS]),
+        lambda: attribute(lm, examples(), deeper),
     ):
         with pytest.raises(ModelError, match="one shape"):
             act()
@@ -178,7 +164,6 @@ def test_models_that_cannot_be_compared_are_refused(
     for act in (
         lambda: causal_map(lm, examples()),
         lambda: set_effects(lm, examples(), [HEADS]),
-        lambda: ablate_sets(lm, examples(), [HEADS]),
     ):
         with pytest.raises(ModelError, match="train mode"):
             act()

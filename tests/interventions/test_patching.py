@@ -27,7 +27,7 @@ from haymaker.heads.scores import HeadScores
 from haymaker.interventions import ablate, ablation_curve, attribute, lockstep, patch, patch_many, patching_table
 from haymaker.interventions.adapters import one_model, rows_as
 from haymaker.interventions.lockstep import OneBatch, TwoModels
-from haymaker.interventions.obstacles import obstacle
+from haymaker.interventions.pairs import obstacle
 from haymaker.models.generation import Decoder
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.models.lora import add_lora, lora_parameters
@@ -76,6 +76,10 @@ def examples(count: int = 3) -> list[Example]:
         Example(f"e{i}", "mdqa", (Message("user", (Segment(text),)),), "Where?", ("Tami",))
         for i, text in enumerate(texts)
     ]
+
+
+def quiet(steps: int) -> None:
+    """Instead of a progress bar."""
 
 
 def texts(found: Evaluation) -> list[str]:
@@ -257,7 +261,7 @@ def test_progress_counts_every_example_of_every_set(donor: LanguageModel, recipi
     for mode in ("one batch", "two models"):
         counts: list[int] = []
         sets = {"none": (), "some": SOME}
-        patch_many(donor, recipient, examples(), sets, 2, progress=counts.append, mode=mode)
+        patch_many(donor, recipient, examples(), sets, 2, on_progress=counts.append, mode=mode)
         assert sum(counts) == 6
 
 
@@ -345,7 +349,7 @@ def folder(tmp_path: Path, new_model: NewModel, tokenizer: PreTrainedTokenizerBa
     """A trained adapter."""
     lm = LanguageModel(new_model().requires_grad_(False), tokenizer, "tiny")
     config = TrainConfig(steps=2, batch=2, rate=0.05, rank=2, alpha=4.0)
-    train(lm, random_rows(4, longest=20), config, tmp_path / "adapter", callback=lambda line: None)
+    train(lm, random_rows(4, longest=20), config, tmp_path / "adapter", on_progress=quiet)
     return tmp_path / "adapter"
 
 
@@ -408,7 +412,13 @@ def test_the_commands_write_what_the_library_says(tmp_path: Path, model_folder: 
     dataset.save(data)
     for name, seed in (("one", 1), ("two", 2)):
         config = TrainConfig(steps=1, batch=2, rate=0.05, rank=2, alpha=4.0, seed=seed)
-        train(load_model(model, extend=Extend(length=128)), dataset, config, tmp_path / name, callback=lambda _: None)
+        train(
+            load_model(model, extend=Extend(length=128)),
+            dataset,
+            config,
+            tmp_path / name,
+            on_progress=quiet,
+        )
         arguments = ["--adapter", str(tmp_path / name), "--out", str(tmp_path / f"{name}.safetensors")]
         result = CliRunner().invoke(app, ["attribute", "--model", model, "--data", data, *arguments])
         assert result.exit_code == 0, result.output

@@ -10,8 +10,10 @@ from transformers import PreTrainedModel
 from haymaker.attention.edits import Zero, edit
 from haymaker.config import Extend
 from haymaker.errors import LengthError, ModelError
+from haymaker.interventions.branches import Trunk
+from haymaker.models.batching import batches_of
 from haymaker.models.extend import extend_context
-from haymaker.models.generation import Decoder, finish_reason, generate, groups, text_before
+from haymaker.models.generation import AnswerEnd, Decoder, answers, generate, greedy
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded
 
@@ -29,7 +31,8 @@ def test_batches_of_mixed_lengths_give_each_row_its_own_answer(kind: str, new_mo
     lm = LanguageModel(new_model(kind), tokenizer, "tiny")
     rows = random_rows(9, longest=CONTEXT - 10, seed=2)
     found = generate(lm, rows, max_new_tokens=5, stop=None)
-    assert any(len({rows[i].prompt_length for i in group}) > 1 for group in groups(rows, 16_384))  # some are padded
+    groups = batches_of([row.prompt_length for row in rows])
+    assert any(len({rows[i].prompt_length for i in group}) > 1 for group in groups)  # some are padded
     for row, answer in zip(rows, found, strict=True):
         expected = reference(lm.model, row.prompt_ids, len(answer.ids))
         assert list(answer.ids) == expected
@@ -69,15 +72,64 @@ def test_two_decoders_go_in_lockstep(new_model) -> None:
     assert leader.steps == follower.steps == 3
 
 
-def test_groups_hold_every_row_once_with_little_padding() -> None:
-    rows = random_rows(40, longest=60)
-    found = list(groups(rows, tokens_at_once=200))
-    assert sorted(i for group in found for i in group) == list(range(40))
-    for group in found:
-        longest = rows[group[0]].prompt_length
-        assert len(group) * longest <= 200
-        assert rows[group[-1]].prompt_length >= longest * 15 / 16
-    assert list(groups([], 200)) == []
+# ---- the greedy loop
+
+
+def scripted(
+    scripts: Sequence[Sequence[int]],
+) -> tuple[torch.Tensor, Callable[..., torch.Tensor]]:
+    """Logits that make every answer write its script; each step checks that it is told the newest tokens."""
+    steps = [0] * len(scripts)
+
+    def logits(going: Sequence[int]) -> torch.Tensor:
+        table = torch.zeros(len(going), 10)
+        table[torch.arange(len(going)), [scripts[i][steps[i]] for i in going]] = 1.0
+        return table
+
+    def go_on(going: list[int], tokens: torch.Tensor) -> torch.Tensor:
+        assert tokens.tolist() == [scripts[i][steps[i]] for i in going]
+        for i in going:
+            steps[i] += 1
+        return logits(going)
+
+    return logits(range(len(scripts))), go_on
+
+
+def test_the_loop_ends_each_answer_when_all_its_rules_hold() -> None:
+    rules = [
+        {"two": lambda ids: len(ids) == 2},
+        {"nine": lambda ids: ids[-1] == 9, "three": lambda ids: len(ids) >= 3},
+        {"nine": lambda ids: ids[-1] == 9, "one": lambda ids: True},
+    ]
+    first, go_on = scripted([[1, 2, 3], [9, 4, 5, 6], [1, 1, 1, 9, 7]])
+    written, lengths = greedy(first, go_on, rules)
+    assert written == [[1, 2], [9, 4, 5], [1, 1, 1, 9]]  # nobody is asked for tokens after its end
+    assert lengths == [{"two": 2}, {"nine": 1, "three": 3}, {"nine": 4, "one": 1}]
+    assert greedy(torch.zeros(0, 10), go_on, []) == ([], [])
+
+
+def test_a_decoder_of_which_some_go_on_gives_them_the_same(new_model) -> None:
+    model, prompts = new_model(), [list(range(10, 40)), list(range(50, 73)), list(range(9, 33))]
+    all_of_them, some = Decoder(model, prompts), Decoder(model, prompts)
+    assert torch.equal(all_of_them.prefill(), some.prefill())
+    for tokens in ([5, 6, 7], [8, 9, 10]):
+        expected = all_of_them.step(torch.tensor(tokens))
+        going = [0, 1, 2] if tokens[0] == 5 else [0, 2]
+        found = some.go_on(going, torch.tensor(tokens)[going])
+        assert torch.equal(found, expected[going])
+
+
+def test_answers_are_the_same_from_a_batch_and_from_branches_of_a_prompt(lm: LanguageModel) -> None:
+    row = random_rows(1, longest=CONTEXT - 10, seed=2)[0]
+    ends = [AnswerEnd(lm, room, stop=None) for room in (1, 4, 6)]  # they part when the first is over
+    trunk = Trunk(lm.model, row.prompt_ids)
+    with trunk.growing([[], [], []], "last") as step:
+        first = step(range(3), trunk.last_tokens(3))[:, -1]
+        grown = answers(first, lambda going, tokens: step(going, tokens[:, None])[:, -1], ends, ["a", "b", "c"])
+    decoder = Decoder(lm.model, [row.prompt_ids] * 3)
+    assert grown == answers(decoder.prefill(), decoder.go_on, ends, ["a", "b", "c"])
+    assert list(grown[2].ids) == reference(lm.model, row.prompt_ids, len(grown[2].ids))
+    assert [len(answer.ids) for answer in grown] == [1, 4, 6]
 
 
 # ---- the end of an answer
@@ -115,12 +167,14 @@ def test_an_answer_ends_as_it_says(
     assert len(found.ids) <= len(script)
 
 
-def test_nothing_after_the_stop_is_kept(tokenizer) -> None:
-    ids = tokenizer(" Dora\nVen", add_special_tokens=False)["input_ids"]
-    assert text_before(tokenizer, ids, "\n") == "Dora"
-    assert finish_reason(tokenizer, ids, set(), "\n", 100) == "stop"
-    assert finish_reason(tokenizer, ids, set(), None, 100) is None
-    assert finish_reason(tokenizer, ids, {ids[-1]}, None, 100) == "stop"
+def test_nothing_after_the_stop_is_kept(lm: LanguageModel) -> None:
+    ids: list[int] = lm.tokenizer(" Dora\nVen", add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
+    end, without = AnswerEnd(lm, 100), AnswerEnd(lm, 100, stop=None)
+    assert (end.text(ids), without.text(ids)) == ("Dora", "Dora\nVen")
+    assert (end(ids), without(ids)) == ("stop", None)
+    assert AnswerEnd(lm, len(ids), stop=None)(ids) == "length"
+    lm.base.generation_config.eos_token_id = [1, ids[-1]]
+    assert AnswerEnd(lm, 100, stop=None)(ids) == "stop"
 
 
 def test_rows_that_end_early_do_not_stop_the_others(lm: LanguageModel) -> None:
@@ -156,6 +210,6 @@ def test_logits_that_are_not_finite_are_an_error(lm: LanguageModel) -> None:
 def test_progress_counts_every_row(lm: LanguageModel) -> None:
     seen: list[int] = []
     record: Callable[[int], None] = seen.append
-    generate(lm, random_rows(7), max_new_tokens=2, tokens_at_once=80, progress=record)
+    generate(lm, random_rows(7), max_new_tokens=2, tokens_at_once=80, on_progress=record)
     assert sum(seen) == 7
     assert len(seen) > 1

@@ -258,7 +258,7 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory, new_model, tokenizer)
     tokenizer.save_pretrained(folder / "model")
     lm = load_model(folder / "model", extend=Extend(length=128))
     config = TrainConfig(steps=2, batch=2, rank=2, rate=0.05)
-    train(lm, random_rows(4), config, folder / "adapter", callback=lambda line: None)
+    train(lm, random_rows(4), config, folder / "adapter", on_progress=lambda steps: None)
     return lm, folder / "adapter"
 
 

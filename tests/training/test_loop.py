@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Encoded, Example, Message, Segment
 from haymaker.training.answer_rows import Method, best_method
-from haymaker.training.batches import encoded_rows, lay_out, micro_batches, rows_of_step
+from haymaker.training.batches import encoded_rows, lay_out, rows_of_step
 from haymaker.training.loop import answer_loss, check_first_gradients, rate_share, train
 from haymaker.training.small_cpu import CausalBlocks, shortcuts
 
@@ -32,7 +32,7 @@ CONFIG = TrainConfig(steps=6, batch=3, rank=2, rate=0.01, save_every=2)
 HALF_ROTARY = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5}
 
 
-def quiet(line: Mapping[str, Any]) -> None:
+def quiet(steps: int) -> None:
     """Takes the metrics, so that no progress bar is drawn."""
 
 
@@ -137,11 +137,11 @@ def test_a_method_that_disagrees_is_not_used_and_the_record_says_so(
     lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "largest_difference", lambda *_: 0.1)
-    assert train(lm, random_rows(4), CONFIG, tmp_path, callback=quiet).record["method"] == "head"
+    assert train(lm, random_rows(4), CONFIG, tmp_path, on_progress=quiet).record["method"] == "head"
 
 
 def test_the_record_names_the_method(lm: LanguageModel, tmp_path: Path) -> None:
-    result = train(lm, random_rows(4), CONFIG, tmp_path, callback=quiet)
+    result = train(lm, random_rows(4), CONFIG, tmp_path, on_progress=quiet)
     assert json.loads((tmp_path / "training.json").read_text())["method"] == "last_layer"
     assert result.record["parameters"] == 3 * 2 * (64 + 48 + 48 + 64)  # layers x rank x (in + out of q, k, v, o)
 
@@ -166,27 +166,17 @@ def test_order_depends_on_the_seed_and_not_on_the_batch() -> None:
     assert stream(4, 0) != stream(4, 1)
 
 
-def test_micro_batches_hold_every_row_once_within_the_budget_and_with_little_padding() -> None:
-    rows = random_rows(30, longest=60)
-    parts = list(micro_batches(rows, tokens_at_once=200))
-    assert sorted(row.example_id for part in parts for row in part) == sorted(row.example_id for row in rows)
-    for part in parts:
-        assert len(part) * len(part[0]) <= 200
-        assert len(part[-1]) >= 0.9 * len(part[0])
-    assert [len(part) for part in micro_batches(rows, tokens_at_once=1)] == [1] * 30  # a row is never cut
-
-
 def test_long_rows_are_named_and_nothing_is_written(lm: LanguageModel, tmp_path: Path) -> None:
     rows = [*random_rows(3), Encoded("too-long", (5,) * (CONTEXT + 1), CONTEXT)]
     with pytest.raises(LengthError, match=rf"1 of 4 rows.*context of {CONTEXT} tokens: too-long \({CONTEXT + 1}\)"):
-        train(lm, rows, CONFIG, tmp_path / "out", callback=quiet)
+        train(lm, rows, CONFIG, tmp_path / "out", on_progress=quiet)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("rows", "message"), [([], "found none"), ([Encoded("mute", (5, 6), 2)], "mute")])
 def test_rows_that_teach_nothing_are_refused(lm: LanguageModel, tmp_path: Path, rows: list, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        train(lm, rows, CONFIG, tmp_path / "out", callback=quiet)
+        train(lm, rows, CONFIG, tmp_path / "out", on_progress=quiet)
 
 
 def test_examples_are_encoded_and_keep_their_order(lm: LanguageModel) -> None:
@@ -210,7 +200,7 @@ def test_rates_rise_and_fall() -> None:
 def test_training_learns_and_leaves_the_base_alone(lm: LanguageModel, tmp_path: Path) -> None:
     before = weights_digest(lm.model)
     config = CONFIG.changed(steps=40, batch=2, rate=0.05, rank=8)
-    result = train(lm, random_rows(2), config, tmp_path, callback=quiet)
+    result = train(lm, random_rows(2), config, tmp_path, on_progress=quiet)
     assert result.final_loss < result.metrics[0]["loss"] / 3
     assert weights_digest(lm.model) == before
     assert lm.adapter == tmp_path
@@ -219,10 +209,11 @@ def test_training_learns_and_leaves_the_base_alone(lm: LanguageModel, tmp_path: 
 
 
 def test_metrics_have_a_line_for_every_step(lm: LanguageModel, tmp_path: Path) -> None:
-    seen: list[Mapping[str, Any]] = []
-    result = train(lm, random_rows(4), CONFIG, tmp_path, callback=seen.append)
+    seen: list[int] = []
+    result = train(lm, random_rows(4), CONFIG, tmp_path, on_progress=seen.append)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert lines == result.metrics == seen
+    assert lines == result.metrics
+    assert seen == [0, 1, 1, 1, 1, 1, 1]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert {line["answer_tokens"] for line in lines} == {9}
     assert set(lines[0]) == {
@@ -241,20 +232,24 @@ def assert_same_bits(one: Path, other: Path) -> None:
 
 
 def test_cutting_a_step_in_parts_does_not_change_the_objective(lm: LanguageModel, new_model, tmp_path: Path) -> None:
-    train(lm, random_rows(6), CONFIG, tmp_path / "whole", callback=quiet)
+    train(lm, random_rows(6), CONFIG, tmp_path / "whole", on_progress=quiet)
     other = LanguageModel(new_model().requires_grad_(False), lm.tokenizer, "tiny")
-    train(other, random_rows(6), CONFIG.changed(tokens_at_once=1), tmp_path / "parts", callback=quiet)
+    train(other, random_rows(6), CONFIG.changed(tokens_at_once=1), tmp_path / "parts", on_progress=quiet)
     whole, parts = adapter_of(tmp_path / "whole"), adapter_of(tmp_path / "parts")
     for name in whole:
         torch.testing.assert_close(whole[name], parts[name], rtol=1e-3, atol=1e-4)
 
 
-def stop_after(step: int, how: Callable[[], Any]) -> Callable[[Mapping[str, Any]], None]:
-    def callback(line: Mapping[str, Any]) -> None:
-        if line["step"] == step:
+def stop_after(step: int, how: Callable[[], Any]) -> Callable[[int], None]:
+    done = 0
+
+    def count(steps: int) -> None:
+        nonlocal done
+        done += steps
+        if done == step:
             how()
 
-    return callback
+    return count
 
 
 def press_ctrl_c() -> None:
@@ -277,13 +272,15 @@ def test_a_stopped_run_ends_on_the_same_bits(
     lm: LanguageModel, new_model, tmp_path: Path, how: Callable[[], Any], error: type[Exception], resumes_after: int
 ) -> None:
     straight = LanguageModel(new_model().requires_grad_(False), lm.tokenizer, "tiny")
-    expected = train(straight, random_rows(5), CONFIG, tmp_path / "straight", callback=quiet)
+    expected = train(straight, random_rows(5), CONFIG, tmp_path / "straight", on_progress=quiet)
     with pytest.raises(error):
-        train(lm, random_rows(5), CONFIG, tmp_path / "stopped", callback=stop_after(3, how))
+        train(lm, random_rows(5), CONFIG, tmp_path / "stopped", on_progress=stop_after(3, how))
     assert isinstance(lm.model, PreTrainedModel)  # as it was
     assert not any("lora" in name for name, _ in lm.model.named_parameters())
     torch.rand(7)
-    result = train(lm, random_rows(5), CONFIG, tmp_path / "stopped", callback=quiet)
+    told: list[int] = []
+    result = train(lm, random_rows(5), CONFIG, tmp_path / "stopped", on_progress=told.append)
+    assert (told[0], sum(told)) == (resumes_after, CONFIG.steps)
     assert_same_bits(tmp_path / "straight", tmp_path / "stopped")
     assert result.record["resumed_from"] == resumes_after
     assert [line["loss"] for line in result.metrics] == [line["loss"] for line in expected.metrics]
@@ -303,17 +300,17 @@ def test_an_interrupt_within_an_update_goes_back_to_the_last_whole_step(
     original = torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step", torn_step)
     with pytest.raises(Interrupted, match="stopped after step 2 of 6"):
-        train(lm, random_rows(5), CONFIG, tmp_path / "torn", callback=quiet)
-    train(lm, random_rows(5), CONFIG, tmp_path / "torn", callback=quiet)
+        train(lm, random_rows(5), CONFIG, tmp_path / "torn", on_progress=quiet)
+    train(lm, random_rows(5), CONFIG, tmp_path / "torn", on_progress=quiet)
     straight = LanguageModel(new_model().requires_grad_(False), lm.tokenizer, "tiny")
-    train(straight, random_rows(5), CONFIG, tmp_path / "straight", callback=quiet)
+    train(straight, random_rows(5), CONFIG, tmp_path / "straight", on_progress=quiet)
     assert_same_bits(tmp_path / "straight", tmp_path / "torn")
 
 
 def test_the_signal_handler_is_given_back(lm: LanguageModel, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted, match="stopped after step 1 of 6"):
-        train(lm, random_rows(5), CONFIG, tmp_path, callback=stop_after(1, press_ctrl_c))
+        train(lm, random_rows(5), CONFIG, tmp_path, on_progress=stop_after(1, press_ctrl_c))
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -327,21 +324,21 @@ def test_another_run_does_not_go_on_here(
 ) -> None:
     if stop < CONFIG.steps:
         with pytest.raises(Interrupted):
-            train(lm, random_rows(5), CONFIG, tmp_path, callback=stop_after(stop, raise_interrupt))
+            train(lm, random_rows(5), CONFIG, tmp_path, on_progress=stop_after(stop, raise_interrupt))
     else:
-        train(lm, random_rows(5), CONFIG, tmp_path, callback=quiet)
+        train(lm, random_rows(5), CONFIG, tmp_path, on_progress=quiet)
     other = LanguageModel(new_model().requires_grad_(False), lm.tokenizer, "tiny")
     with pytest.raises(DataError, match=f"{message}.*overwrite"):
-        train(other, rows, CONFIG.changed(**changes), tmp_path, callback=quiet)
-    result = train(other, rows, CONFIG.changed(**changes), tmp_path, overwrite=True, callback=quiet)
+        train(other, rows, CONFIG.changed(**changes), tmp_path, on_progress=quiet)
+    result = train(other, rows, CONFIG.changed(**changes), tmp_path, overwrite=True, on_progress=quiet)
     assert len(result.metrics) == CONFIG.steps
     assert result.record["resumed_from"] == 0
 
 
 def test_a_finished_run_is_loaded_and_not_run_again(lm: LanguageModel, new_model, tmp_path: Path) -> None:
-    first = train(lm, random_rows(5), CONFIG, tmp_path, callback=quiet)
+    first = train(lm, random_rows(5), CONFIG, tmp_path, on_progress=quiet)
     again = LanguageModel(new_model().requires_grad_(False), lm.tokenizer, "tiny")
-    second = train(again, random_rows(5), CONFIG, tmp_path, callback=lambda line: pytest.fail("a step ran"))
+    second = train(again, random_rows(5), CONFIG, tmp_path, on_progress=lambda steps: pytest.fail("a step ran"))
     assert (second.metrics, second.record) == (first.metrics, first.record)
     ids = torch.arange(10, 40)[None]
     assert torch.equal(lm.model(input_ids=ids).logits, again.model(input_ids=ids).logits)
@@ -349,23 +346,23 @@ def test_a_finished_run_is_loaded_and_not_run_again(lm: LanguageModel, new_model
 
 def test_a_line_that_a_crash_cut_short_is_written_again(lm: LanguageModel, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
-        train(lm, random_rows(5), CONFIG, tmp_path, callback=stop_after(3, fail))
+        train(lm, random_rows(5), CONFIG, tmp_path, on_progress=stop_after(3, fail))
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')
-    result = train(lm, random_rows(5), CONFIG, tmp_path, callback=quiet)
+    result = train(lm, random_rows(5), CONFIG, tmp_path, on_progress=quiet)
     assert [line["step"] for line in result.metrics] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_state_file_that_is_none_is_named(lm: LanguageModel, tmp_path: Path) -> None:
     (tmp_path / "state.safetensors").write_bytes(b"nonsense")
     with pytest.raises(DataError, match="not a training state"):
-        train(lm, random_rows(5), CONFIG, tmp_path, callback=quiet)
+        train(lm, random_rows(5), CONFIG, tmp_path, on_progress=quiet)
 
 
 def test_a_second_adapter_on_top_is_refused(lm: LanguageModel, tmp_path: Path) -> None:
-    train(lm, random_rows(5), CONFIG, tmp_path / "one", callback=quiet)
+    train(lm, random_rows(5), CONFIG, tmp_path / "one", on_progress=quiet)
     with pytest.raises(ModelError, match="already carries an adapter"):
-        train(lm, random_rows(5), CONFIG, tmp_path / "two", callback=quiet)
+        train(lm, random_rows(5), CONFIG, tmp_path / "two", on_progress=quiet)
 
 
 def test_a_projection_that_learns_nothing_stops_the_run(lm: LanguageModel) -> None:
@@ -385,4 +382,4 @@ def test_a_gradient_that_is_not_finite_stops_the_run(
     broken = lambda *arguments: answer_loss(*arguments) * float("nan")  # noqa: E731
     monkeypatch.setattr(loop, "answer_loss", broken)
     with pytest.raises(ModelError, match="no finite gradient at step 1"):
-        train(lm, random_rows(5), CONFIG, tmp_path, callback=quiet)
+        train(lm, random_rows(5), CONFIG, tmp_path, on_progress=quiet)

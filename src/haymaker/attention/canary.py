@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from haymaker.attention.hook import OVERRIDE, Call, Tool, attach, backend_of, current_step, decoder_of
-from haymaker.attention.rows import scores, sight_of, softmax_with_sinks, take_rows, weighted
+from haymaker.attention.rows import scores, softmax_with_sinks, take_rows, visible_keys, weighted
 from haymaker.errors import ProbeError
 from haymaker.records import Head
 
@@ -81,7 +81,7 @@ def check_architecture(model: Any) -> Architecture:
 
 
 def output_projection(attention: nn.Module) -> nn.Module:
-    """The module that mixes heads; with LoRA, its wrapper (heads.md 5.16)."""
+    """The module that mixes heads; with LoRA its wrapper, so that an edit reaches the adapter's part too."""
     for name in ("o_proj", "out_proj", "dense", "c_proj", "wo", "proj"):
         if isinstance(found := getattr(attention, name, None), nn.Module):
             return found
@@ -106,13 +106,13 @@ def at_projection(
             shape = architecture.layers[layer]
             projection = output_projection(decoder.get_submodule(shape.name))
             register = projection.register_forward_pre_hook if before else projection.register_forward_hook
-            hook = register(partial(_at_projection, decoder, partial(act, layer=layer), shape.head_dim, before))
+            hook = register(partial(_at_projection, decoder, partial(act, layer=layer), shape.head_dim, before=before))
             hooks.callback(hook.remove)
         yield
 
 
 def _at_projection(
-    decoder: PreTrainedModel, act: Callable, head_dim: int, before: bool, _: nn.Module, args: tuple, *__: Any
+    decoder: PreTrainedModel, act: Callable, head_dim: int, _: nn.Module, args: tuple, *__: Any, before: bool
 ) -> tuple | None:
     step = current_step(decoder)
     if step is None:
@@ -167,12 +167,12 @@ class _Canary(Tool):
 
     def _compare(self, call: Call, output: Tensor, eager: Tensor | None) -> None:
         slots = torch.stack([torch.arange(PADDING, TOKENS), torch.arange(TOKENS - PADDING)])
-        weights, _ = softmax_with_sinks(scores(call, slots, sight := sight_of(call, slots)), call.sinks)
+        weights, _ = softmax_with_sinks(scores(call, slots, visible := visible_keys(call, slots)), call.sinks)
         local = slots.to(output.device)
-        ours = weighted(weights, call.value[:, :, : sight.stop])
+        ours = weighted(weights, call.value[:, :, : visible.stop])
         self._note("outputs", ours, take_rows(output.transpose(1, 2), local))
         if eager is not None and eager.ndim == 4:
-            self._note("rows", weights, take_rows(eager, local)[..., : sight.stop])
+            self._note("rows", weights, take_rows(eager, local)[..., : visible.stop])
 
     def _note(self, name: str, ours: Tensor, theirs: Tensor) -> None:
         self.differences[name] = max(self.differences[name], difference(ours, theirs))

@@ -21,7 +21,7 @@ from torch import Tensor
 from haymaker.attention.canary import Site
 from haymaker.attention.hook import Call
 from haymaker.attention.recording import Recording
-from haymaker.attention.rows import scores, sight_of, softmax_with_sinks, weighted
+from haymaker.attention.rows import scores, softmax_with_sinks, visible_keys, weighted
 from haymaker.attention.targets import Target, as_head, as_heads
 from haymaker.errors import ProbeError
 from haymaker.records import Head, Span
@@ -148,14 +148,14 @@ class Knockout(Edit):
 
     def _without(self, call: Call, slots: Int[Tensor, "#batch rows"]) -> tuple[Tensor, Tensor]:
         """Outputs [batch, head, row, head_dim] without the span, and which rows [batch or 1, 1 or head, row] saw it."""
-        sight, first = sight_of(call, slots), call.first_key
-        score = scores(call, slots, sight)
+        visible, first = visible_keys(call, slots), call.first_key
+        score = scores(call, slots, visible)
         touched = torch.zeros(1, 1, slots.shape[1], dtype=torch.bool, device=score.device)
         for span in self.span:
-            touched = touched | sight.sees(span.start - first, span.stop - first, slots.shape[1], score.device)
+            touched = touched | visible.sees(span.start - first, span.stop - first, slots.shape[1], score.device)
             score[..., max(span.start - first, 0) : max(span.stop - first, 0)] = -torch.inf
         weights, _ = softmax_with_sinks(score, call.sinks)
-        return weighted(weights.nan_to_num(0.0), call.value[:, :, : sight.stop]), touched
+        return weighted(weights.nan_to_num(0.0), call.value[:, :, : visible.stop]), touched
 
 
 @dataclass(frozen=True, eq=False)

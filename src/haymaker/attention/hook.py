@@ -91,7 +91,10 @@ class Call:
     query: Tensor
     key: Tensor
     value: Tensor
-    mask: Any  # None, bool or additive [batch, 1 or head, query, key], padding [batch, key], or a BlockMask
+    mask: (
+        Any  # None (causal, or as the backend finds in position ids), bool or additive [batch, 1 or head, query, key],
+    )
+    # padding [batch, key] (flash backends), or a BlockMask (flex attention)
     layer: int
     scaling: float
     softcap: float | None
@@ -142,14 +145,14 @@ def open_tools(decoder: PreTrainedModel) -> tuple[Tool, ...]:
 
 
 def attend(
-    backend: str, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **options: Any
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, *, backend: str, **options: Any
 ) -> Any:
     """transformers' attention function: (output [batch, query, head, head_dim], weights or None) of `backend`."""
     backend = OVERRIDE.get() or backend
     step = _STEP.get()
     if step is None:
         return delegate(backend, module)(module, query, key, value, mask, **options)
-    call = describe(step, backend, module, query, key, value, mask, options)
+    call = describe(step, module, query, key, value, mask=mask, backend=backend, options=options)
     for tool in step.tools:
         call.query = tool.rewrite_query(call)
     output, weights = delegate(backend, module)(module, call.query, key, value, mask, **options)
@@ -175,7 +178,7 @@ def build_mask(backend: str, *args: Any, **options: Any) -> Any:
 def register(backend: str) -> str:
     """Names our two functions for `backend`; returns the name. The entries stay, and do nothing outside a block."""
     name = PREFIX + backend
-    AttentionInterface.register(name, partial(attend, backend))
+    AttentionInterface.register(name, partial(attend, backend=backend))
     if backend in AttentionMaskInterface():
         AttentionMaskInterface.register(name, partial(build_mask, backend))
     return name
@@ -217,7 +220,7 @@ class _Stand:
 
 
 def describe(
-    step: Step, backend: str, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, options: dict
+    step: Step, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *, mask: Any, backend: str, options: dict
 ) -> Call:
     """A call with its geometry checked against what the cache promised."""
     layer = getattr(module, "layer_idx", len(step.keys))

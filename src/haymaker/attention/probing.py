@@ -14,13 +14,13 @@ from transformers import PreTrainedModel
 from haymaker.attention.canary import Architecture, check_architecture
 from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of
 from haymaker.attention.rows import (
-    Sight,
+    VisibleKeys,
     highest,
     mask_bytes,
     scores,
-    sight_of,
     softmax_with_sinks,
     take_rows,
+    visible_keys,
     weighted,
 )
 from haymaker.attention.seen import Part, Parts, Seen
@@ -65,7 +65,7 @@ def probe(
         raise ProbeError(f"expected topk of 1 or more, found {topk}")
     wanted = _layers(layers, architecture)
     try:
-        with attach(_Probe(decoder, seen, topk, values, wanted, memory_budget_bytes)):
+        with attach(_Probe(decoder, seen, topk, values=values, layers=wanted, budget=memory_budget_bytes)):
             yield seen
     finally:
         seen.freeze()
@@ -106,7 +106,7 @@ class _Probe(Tool):
     """Reduces chosen rows of each call on the spot, and writes the results into a Seen."""
 
     def __init__(
-        self, decoder: PreTrainedModel, seen: Seen, topk: int, values: bool, layers: frozenset[int], budget: int
+        self, decoder: PreTrainedModel, seen: Seen, topk: int, *, values: bool, layers: frozenset[int], budget: int
     ) -> None:
         super().__init__(decoder)
         self.seen, self.topk, self.values, self.layers, self.budget = seen, topk, values, layers, budget
@@ -153,16 +153,16 @@ class _Probe(Tool):
         return call.step.memo[key][0]
 
     def _look(self, call: Call, plan: Reach) -> "_Look":
-        sight = sight_of(call, plan.slots)
-        visible = _each_span(self.seen.spans, partial(_sees, call, sight, len(plan.columns)))
-        return _Look(sight, visible, visible is not None and bool(visible.all()))
+        keys = visible_keys(call, plan.slots)
+        visible = _each_span(self.seen.spans, partial(_sees, call, keys, len(plan.columns)))
+        return _Look(keys, visible, visible is not None and bool(visible.all()))
 
     def _read(self, call: Call, plan: Reach, look: "_Look", output: Tensor) -> None:
         self.seen.store(call.layer, plan.columns, plan.reached, self._reduce(call, plan, look, output))
 
     def _reduce(self, call: Call, plan: Reach, look: "_Look", output: Tensor) -> dict[str, Tensor]:
         """The results for the rows of a plan, each [batch, head, row, ...]."""
-        score = scores(call, plan.slots, look.sight)
+        score = scores(call, plan.slots, look.keys)
         position = top_positions(score, self.topk)
         weights, lse = softmax_with_sinks(score, call.sinks, in_place=True)
         exists = position >= 0
@@ -193,7 +193,7 @@ class _Probe(Tool):
 class _Look:
     """What rows see of the keys, and of each span: visible [batch, head, row, span]."""
 
-    sight: Sight
+    keys: VisibleKeys
     visible: Bool[Tensor, "#batch #heads rows spans"] | None
     everything: bool
 
@@ -215,9 +215,9 @@ def _keys(call: Call, start: int, stop: int, count: int) -> slice:
     return slice(max(start - call.first_key, 0), min(max(stop - call.first_key, 0), count))
 
 
-def _sees(call: Call, sight: Sight, rows: int, batch: slice, part: Part) -> Bool[Tensor, "#batch #heads rows"]:
+def _sees(call: Call, keys: VisibleKeys, rows: int, batch: slice, part: Part) -> Bool[Tensor, "#batch #heads rows"]:
     first, device = call.first_key, call.query.device
-    seen = [sight.sees(start - first, stop - first, rows, device) for start, stop in part]
+    seen = [keys.sees(start - first, stop - first, rows, device) for start, stop in part]
     found = torch.stack(torch.broadcast_tensors(*seen)).any(0)
     return found[batch] if len(found) > 1 else found
 

@@ -15,7 +15,7 @@ SEARCH_BLOCK = 128  # keys searched one by one for the highest score; larger blo
 
 
 @dataclass
-class Sight:
+class VisibleKeys:
     """The keys that some rows see: all before `start`, none from `stop` on, between them those not `hidden`."""
 
     start: int
@@ -33,11 +33,11 @@ class Sight:
         return ~self.hidden[..., start - self.start : stop - self.start].all(-1)
 
 
-def sight_of(call: Call, slots: Int[Tensor, "#batch rows"]) -> Sight:
-    """What the rows at `slots` (on the CPU) see in a call. Mask forms: heads.md 5.8."""
+def visible_keys(call: Call, slots: Int[Tensor, "#batch rows"]) -> VisibleKeys:
+    """What the rows at `slots` (on the CPU) see in a call, whatever form its mask has (see `Call.mask`)."""
     mask, keys = call.mask, call.key.shape[2]
     if mask is None:
-        return packed_sight(call, slots) if is_packed(call) else causal_sight(call, slots)
+        return packed_keys(call, slots) if is_packed(call) else causal_keys(call, slots)
     local = (slots - call.step.first).to(call.query.device)
     if isinstance(mask, BlockMask):
         index = torch.arange(max(keys, call.step.batch), device=local.device)
@@ -50,12 +50,12 @@ def sight_of(call: Call, slots: Int[Tensor, "#batch rows"]) -> Sight:
         picked = take_rows(mask[..., :keys], local if mask.shape[2] > 1 else torch.zeros_like(local))
         hidden = ~picked if mask.dtype == torch.bool else picked <= torch.finfo(mask.dtype).min / 2
         bias = None if mask.dtype == torch.bool else picked.masked_fill(hidden, 0)
-        return Sight(0, keys, hidden if hidden.any() else None, bias if bias is not None and bias.any() else None)
-    return Sight(0, keys, hidden if hidden.any() else None)
+        return VisibleKeys(0, keys, hidden if hidden.any() else None, bias if bias is not None and bias.any() else None)
+    return VisibleKeys(0, keys, hidden if hidden.any() else None)
 
 
 def mask_bytes(call: Call) -> int:
-    """Bytes for each row, key and batch row that `sight_of` takes at most, its temporaries included."""
+    """Bytes for each row, key and batch row that `visible_keys` takes at most, its temporaries included."""
     if not isinstance(call.mask, Tensor) or call.mask.ndim != 4:
         return 3  # what comes after, what lies before the window, and both
     additive = 0 if call.mask.dtype == torch.bool else 2 * call.mask.element_size()
@@ -68,15 +68,15 @@ def causal_hidden(call: Call, slots: Int[Tensor, "#batch rows"], start: int, sto
     return hidden if call.window is None else hidden | (key <= row - call.window)
 
 
-def causal_sight(call: Call, slots: Int[Tensor, "#batch rows"]) -> Sight:
+def causal_keys(call: Call, slots: Int[Tensor, "#batch rows"]) -> VisibleKeys:
     """Without a mask: nothing is hidden, or what comes after the row, or lies before its window."""
     keys = call.key.shape[2]
     if not call.causal:
-        return Sight(0, keys)
+        return VisibleKeys(0, keys)
     stop = min(keys, int(slots.max()) - call.first_key + 1)
     start = min(stop, int(slots.min()) - call.first_key + 1) if call.window is None else 0
     hidden = causal_hidden(call, slots, start, stop).to(call.query.device) if start < stop else None
-    return Sight(start, stop, hidden)
+    return VisibleKeys(start, stop, hidden)
 
 
 def is_packed(call: Call) -> bool:
@@ -87,12 +87,12 @@ def is_packed(call: Call) -> bool:
     return bool((ids.diff(dim=-1) != 1).any())
 
 
-def packed_sight(call: Call, slots: Int[Tensor, "#batch rows"]) -> Sight:
+def packed_keys(call: Call, slots: Int[Tensor, "#batch rows"]) -> VisibleKeys:
     assert call.position_ids is not None
     document = (call.position_ids[0].cpu().diff(prepend=call.position_ids[0, :1].cpu() - 1) != 1).cumsum(0)
     keys = call.key.shape[2]
     hidden = causal_hidden(call, slots, 0, keys) | (document[slots][:, None, :, None] != document)
-    return Sight(0, keys, hidden.to(call.query.device))
+    return VisibleKeys(0, keys, hidden.to(call.query.device))
 
 
 def take_rows(tensor: Tensor, rows: Int[Tensor, "#batch rows"]) -> Tensor:
@@ -103,7 +103,9 @@ def take_rows(tensor: Tensor, rows: Int[Tensor, "#batch rows"]) -> Tensor:
     return tensor.expand(rows.shape[0], -1, -1, -1).gather(2, index)
 
 
-def scores(call: Call, slots: Int[Tensor, "#batch rows"], sight: Sight) -> Float[Tensor, "batch heads rows keys"]:
+def scores(
+    call: Call, slots: Int[Tensor, "#batch rows"], visible: VisibleKeys
+) -> Float[Tensor, "batch heads rows keys"]:
     """Attention scores of rows before the softmax, in fp32 at least; -inf where a key is hidden.
 
     Query heads are grouped by their KV head, so keys are never repeated. Scaling and softcap are those of the call:
@@ -113,16 +115,16 @@ def scores(call: Call, slots: Int[Tensor, "#batch rows"], sight: Sight) -> Float
     dtype = torch.promote_types(call.query.dtype, torch.float32)
     rows = take_rows(call.query, local).to(dtype) * call.scaling
     batch, heads, count, size = rows.shape
-    keys = call.key[:, :, : sight.stop]
+    keys = call.key[:, :, : visible.stop]
     grouped = rows.reshape(batch, keys.shape[1], heads // keys.shape[1] * count, size)
-    result = products(grouped, keys).view(batch, heads, count, sight.stop)
+    result = products(grouped, keys).view(batch, heads, count, visible.stop)
     if call.softcap is not None:
         result = result.div_(call.softcap).tanh_()
         result = result * call.softcap if result.requires_grad else result.mul_(call.softcap)  # autograd needs the tanh
-    if sight.bias is not None:
-        result += sight.bias
-    if sight.hidden is not None:
-        result[..., sight.start :].masked_fill_(sight.hidden, -torch.inf)
+    if visible.bias is not None:
+        result += visible.bias
+    if visible.hidden is not None:
+        result[..., visible.start :].masked_fill_(visible.hidden, -torch.inf)
     return result
 
 

@@ -16,7 +16,7 @@ FILL = {"top_position": -1, "visible": False}  # what a layer without attention 
 
 
 @dataclass(eq=False)
-class Piece:
+class ForwardRows:
     """What one forward gave of a layer's rows, [batch, head, some, ...] by name."""
 
     columns: list[int]
@@ -35,7 +35,7 @@ class Seen:
         self.length = 0  # slots that forwards covered
         self.spans, self._depth = spans, depth
         self._merged: dict[int, dict[str, Tensor]] = {}
-        self._pieces: dict[int, list[Piece]] = {}  # what forwards left since results were last read
+        self._pieces: dict[int, list[ForwardRows]] = {}  # what forwards left since results were last read
         self._batches: dict[int, int] = {}
         self._reached: dict[int, Tensor] = {}
         self._frozen: dict[str, Tensor] | None = None
@@ -119,7 +119,7 @@ class Seen:
         elif batch != (before := self._batches.get(layer, batch)):
             raise ProbeError(f"expected a batch of {before} as before, found {batch}: one probe per batch")
         self._batches[layer] = batch
-        pieces.append(Piece(columns, reached, found))
+        pieces.append(ForwardRows(columns, reached, found))
         if len(pieces) > self.rows.shape[1]:  # rows are computed over and over
             self._merge(layer)
 
@@ -139,7 +139,7 @@ class Seen:
             for name, part in piece.found.items():
                 table[name] = self._written(table.get(name), name, piece, part)
 
-    def _written(self, table: Tensor | None, name: str, piece: "Piece", part: Tensor) -> Tensor:
+    def _written(self, table: Tensor | None, name: str, piece: ForwardRows, part: Tensor) -> Tensor:
         count, everything = self.rows.shape[1], bool(piece.reached.all())
         if everything and piece.columns == list(range(count)):
             return part
@@ -195,9 +195,9 @@ class Seen:
                 raise ProbeError(f"span {name!r} ends at {stop}, beyond the sequence of {self.length} positions")
 
 
-def _joined(pieces: list[Piece]) -> list[Piece]:
+def _joined(pieces: list[ForwardRows]) -> list[ForwardRows]:
     """Neighbours of different rows as one piece; a row that comes again begins another, which is written later."""
-    groups: list[list[Piece]] = []
+    groups: list[list[ForwardRows]] = []
     taken: set[int] = set()
     for piece in pieces:
         if not groups or taken & set(piece.columns):
@@ -208,7 +208,7 @@ def _joined(pieces: list[Piece]) -> list[Piece]:
     return [group[0] if len(group) == 1 else _one_of(group) for group in groups]
 
 
-def _one_of(group: list[Piece]) -> Piece:
+def _one_of(group: list[ForwardRows]) -> ForwardRows:
     columns = [column for piece in group for column in piece.columns]
     found = {name: torch.cat([piece.found[name] for piece in group], dim=2) for name in group[0].found}
-    return Piece(columns, torch.cat([piece.reached for piece in group], dim=1), found)
+    return ForwardRows(columns, torch.cat([piece.reached for piece in group], dim=1), found)

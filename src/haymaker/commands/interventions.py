@@ -71,7 +71,7 @@ def ablate(
         sizes = tuple(k or SIZES)
         options = {"seed": seed, "new_tokens": new_tokens, "scope": scope}
         with bar("answers", (1 + len(sizes) * (1 + draws)) * len(dataset)) as advance:
-            found = ablation_curve(lm, dataset, scores, sizes, draws, progress=advance, **options)
+            found = ablation_curve(lm, dataset, scores, sizes, draws, on_progress=advance, **options)
         write_table(folder, "ablation", found)
     tell(found, json)
 
@@ -123,7 +123,7 @@ def one_way(
     lender = open_model(model, donor) if two_models else donor
     sets = 2 if options["identity"] else 3 + options["draws"]
     with bar("answers", sets * len(dataset)) as advance:
-        rows = patching_table(lender, lm, dataset, scores[0], scores[1], progress=advance, **options)
+        rows = patching_table(lender, lm, dataset, scores[0], scores[1], on_progress=advance, **options)
     return [{"donor": donor.name, "recipient": recipient.name} | row for row in rows]
 
 
@@ -175,7 +175,7 @@ def causal_map(
         from haymaker.interventions import causal_map as map_heads
 
         with bar("examples", len(dataset)) as advance:
-            return map_heads(lm, dataset, lender, scope, tokens_at_once, advance)
+            return map_heads(lm, dataset, lender, scope, tokens_at_once, on_progress=advance)
 
     write_effects(effects, model, data, out, adapter, extend, donor, rows, top, overwrite, json)
 

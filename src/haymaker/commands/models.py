@@ -67,7 +67,7 @@ def train(
     from haymaker.training.loop import train as train_adapter
 
     with bar("train", chosen.steps) as advance:
-        result = train_adapter(lm, dataset, chosen, out, overwrite=overwrite, callback=lambda line: advance(1))
+        result = train_adapter(lm, dataset, chosen, out, overwrite=overwrite, on_progress=advance)
     show({"out": str(out), "steps": chosen.steps, "loss": result.final_loss}, json)
 
 
@@ -91,7 +91,7 @@ def evaluate(
         from haymaker.evaluation.predictions import evaluate as evaluate_model
 
         with bar("answers", len(dataset)) as advance:
-            found = evaluate_model(lm, dataset, new_tokens=new_tokens, beyond_context=beyond_context, progress=advance)
+            found = evaluate_model(lm, dataset, new_tokens, beyond_context=beyond_context, on_progress=advance)
         found.save(folder / "predictions.jsonl")
         write_json(folder / "evaluation.json", found.row())
     show({**found.row(), "out": str(out)}, json)
@@ -176,7 +176,7 @@ def save_scores(scores: "HeadScores", path: Path, file_format: str, k: int, lm: 
         scores.save(path)
     else:
         kv_heads = getattr(lm.base.config, "num_key_value_heads", None) or lm.base.config.num_attention_heads
-        write_scores(scores, path, file_format, k, kv_heads, rule)
+        write_scores(scores, path, file_format, k, kv_heads, rule=rule)
 
 
 def show_heads(found: "dict[str, HeadScores]", top: int, json: bool) -> None:

@@ -153,17 +153,17 @@ def part_path(work: Path, part: int) -> Path:
 
 
 def make_missing(
-    builder: Builder, tokenizer: PreTrainedTokenizerBase, work: Path, workers: int, progress: Progress
+    builder: Builder, tokenizer: PreTrainedTokenizerBase, work: Path, workers: int, on_progress: Progress
 ) -> None:
     """Make the parts that are not there yet."""
     recipe = builder.recipe
     missing = [part for part in range(parts_of(recipe)) if not part_path(work, part).exists()]
     done = recipe.rows - sum(len(rows_of(recipe, part)) for part in missing)
-    progress(done)
+    on_progress(done)
     try:
         for rows in parts_made(builder, tokenizer, work, missing, min(workers, len(missing))):
             done += rows
-            progress(rows)
+            on_progress(rows)
     except KeyboardInterrupt:
         raise Interrupted(f"stopped after {done} of {recipe.rows} rows; the same command goes on from there") from None
     except BrokenProcessPool:

@@ -1,42 +1,26 @@
-"""What models answered and how that was scored: shared by evaluation and interventions."""
+"""Evaluation: a model answers every example greedily, and metrics judge the answers."""
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from haymaker.console import OnProgress
 from haymaker.errors import DataError
 from haymaker.metrics import row_metric
-from haymaker.models.generation import TOKENS_AT_ONCE, Generation, generate
+from haymaker.models.batching import TOKENS_AT_ONCE
+from haymaker.models.generation import Generation, generate
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example, Prediction
 from haymaker.stats import Interval, bootstrap_mean
 from haymaker.tokens import encode_many
 
 HEADLINE = ("squad_f1", "squad_em")
-Progress = Callable[[int], None]  # told how many rows were finished since it was last called
-
-
-def answer_and_judge(
-    lm: LanguageModel,
-    examples: Iterable[Example],
-    new_tokens: int,
-    metrics: Sequence[str] = HEADLINE,
-    beyond_context: bool = False,
-    progress: Progress | None = None,
-    tokens_at_once: int = TOKENS_AT_ONCE,
-) -> "Evaluation":
-    """Greedy answers to all examples, scored under every metric (fractions 0 to 1)."""
-    rows = list(examples)
-    encoded = encode_many(rows, lm.tokenizer)
-    options = {"tokens_at_once": tokens_at_once, "beyond_context": beyond_context, "progress": progress}
-    written = generate(lm, encoded, new_tokens, **options)
-    judged = zip(rows, encoded, written, strict=True)
-    return Evaluation(tuple(judge(example, item.prompt_length, answer, metrics) for example, item, answer in judged))
 
 
 def judge(example: Example, prompt_tokens: int, answer: Generation, metrics: Sequence[str] = HEADLINE) -> Prediction:
@@ -79,6 +63,11 @@ class Evaluation:
         """Answers that reached the limit of new tokens before they ended."""
         return sum(prediction.finish_reason == "length" for prediction in self.predictions)
 
+    def change_from(self, plain: "Evaluation") -> dict[str, float]:
+        """The plain model's F1, and the change from it with a 95 % bootstrap interval over the same questions."""
+        change = bootstrap_mean(self.values("squad_f1") - plain.values("squad_f1"))
+        return {"f1_original": plain.f1, "delta": change.mean, "delta_low": change.low, "delta_high": change.high}
+
     def row(self) -> dict[str, float | int]:
         """The summary as a flat row: n, f1 and em with bounds, answers cut off."""
         f1, em = self.interval("squad_f1"), self.interval("squad_em")
@@ -116,20 +105,26 @@ def read_predictions(path: Path) -> Iterable[Prediction]:
             raise DataError(f"{path}, line {number}: not a prediction ({error})") from None
 
 
-# ---- Evaluation: a model answers every example greedily, and a task's metrics judge the answers.
-
-
 def evaluate(
     lm: LanguageModel,
     examples: Iterable[Example],
     new_tokens: int = 32,
     metrics: Sequence[str] = HEADLINE,
     beyond_context: bool = False,
-    progress: Progress | None = None,
+    *,
+    tokens_at_once: int = TOKENS_AT_ONCE,
+    on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Answers to all examples, at most `new_tokens` tokens each, scored 0 to 1 under every metric.
 
     An answer that reaches the limit is kept and counted (`Evaluation.cut_off`). Raises LengthError for examples that do
-    not fit the model's context with their answer, unless `beyond_context` asks how a model fares there.
+    not fit the model's context with their answer, unless `beyond_context` asks how a model fares there; OutOfMemory.
+    `tokens_at_once` bounds the prompt tokens of a batch, `on_progress` is told how many examples were answered since it
+    was last called.
     """
-    return answer_and_judge(lm, examples, new_tokens, metrics, beyond_context, progress)
+    rows = list(examples)
+    encoded = encode_many(rows, lm.tokenizer)
+    options: dict[str, Any] = {"beyond_context": beyond_context, "on_progress": on_progress}
+    written = generate(lm, encoded, new_tokens, tokens_at_once=tokens_at_once, **options)
+    judged = zip(rows, encoded, written, strict=True)
+    return Evaluation(tuple(judge(example, item.prompt_length, answer, metrics) for example, item, answer in judged))

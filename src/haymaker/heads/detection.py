@@ -1,7 +1,7 @@
 """Which heads retrieve: detectors over one pass per example, teacher-forced gold or the model's own greedy answer."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -9,13 +9,14 @@ import numpy as np
 
 from haymaker import __version__
 from haymaker.attention.hook import backend_of, decoder_of
-from haymaker.errors import ConfigError, DataError, LengthError
+from haymaker.console import OnProgress
+from haymaker.errors import ConfigError, DataError
 from haymaker.heads.detectors import DETECTORS, Detector
 from haymaker.heads.direct_path import check_direct_path
 from haymaker.heads.observations import Reading, Subject, Wants
 from haymaker.heads.passes import read_gold, read_own
 from haymaker.heads.scores import HeadScores
-from haymaker.models.generation import groups, refuse_long
+from haymaker.models.batching import batches_of, refuse_long_prompts, refuse_long_rows
 from haymaker.models.handshake import tokenizer_digest, weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import lora_parameters
@@ -24,9 +25,7 @@ from haymaker.records import Encoded, Example
 from haymaker.tokens import encode_many
 
 Answer = Literal["gold", "own"]
-Progress = Callable[[int], Any]
 LIBRARIES = ("torch", "transformers", "peft", "numpy")
-TOKENS_AT_ONCE = 16_384  # of a batch, padding included
 
 
 def detect_heads(
@@ -35,7 +34,8 @@ def detect_heads(
     metric: str = "copy",
     needle: Sequence[str] | None = None,
     batch: int = 8,
-    on_progress: Progress | None = None,
+    *,
+    on_progress: OnProgress | None = None,
     answer: str | None = None,
     new_tokens: int = 32,
 ) -> HeadScores:
@@ -47,12 +47,14 @@ def detect_heads(
     answer: "gold" reads the target answer, teacher-forced in one forward; "own" reads the model's greedy answer, of
         at most `new_tokens` tokens, while it is generated. None: gold, but own for copy_wu2024.
     batch: most examples at once; fewer where they are long, and mass_calibrated takes them one by one.
+    on_progress: told how many examples were read since it was last called.
 
     Scores are NaN where a head cannot see the needle, or the example does not count; means leave them out. Raises
     ConfigError for an unknown metric or answer, DataError for an example without a needle, LengthError for one longer
     than the model's context, ProbeError for a model that `write` cannot read, OutOfMemory; never skips an example.
     """
-    return detect_all(lm, examples, (metric,), needle, batch, on_progress, answer, new_tokens)[metric]
+    options: dict[str, Any] = {"on_progress": on_progress, "answer": answer, "new_tokens": new_tokens}
+    return detect_all(lm, examples, (metric,), needle, batch, **options)[metric]
 
 
 def detect_all(
@@ -61,7 +63,8 @@ def detect_all(
     metrics: Sequence[str],
     needle: Sequence[str] | None = None,
     batch: int = 8,
-    on_progress: Progress | None = None,
+    *,
+    on_progress: OnProgress | None = None,
     answer: str | None = None,
     new_tokens: int = 32,
 ) -> dict[str, HeadScores]:
@@ -75,7 +78,7 @@ def detect_all(
     if not rows:
         raise DataError("expected at least one example to score heads on, found none")
     encoded = encode_many(rows, lm.tokenizer)
-    check_lengths(encoded, lm.context) if mode == "gold" else refuse_long(encoded, lm.context)
+    (refuse_long_rows if mode == "gold" else refuse_long_prompts)(encoded, lm.context)
     subjects = [Subject.of(example, item, wants) for example, item in zip(rows, encoded, strict=True)]
     found: dict[int, dict[str, np.ndarray]] = {}
     for chosen, readings in read(lm, subjects, wants, mode, batch):
@@ -118,37 +121,22 @@ def answer_of(detectors: dict[str, Detector], answer: str | None) -> Answer:
     return "gold"
 
 
-def check_lengths(encoded: Sequence[Encoded], context: int) -> None:
-    """Raise LengthError for the first row longer than the model's context."""
-    for item in encoded:
-        if len(item) > context:
-            raise LengthError(
-                f"{item.example_id}: {len(item)} tokens, but the model's context is {context}; "
-                "extend the model or build shorter rows"
-            )
-
-
 def read(
     lm: LanguageModel, subjects: Sequence[Subject], wants: Wants, mode: Answer, batch: int
 ) -> Iterator[tuple[list[int], list[Reading]]]:
     """Indices and readings of batches of subjects of about equal length."""
-    size = 1 if wants.null else batch  # a cache is cut back for one example at a time
+    encoded = [subject.encoded for subject in subjects]
+    lengths = [len(item) if mode == "gold" else item.prompt_length for item in encoded]
     reader = read_gold if mode == "gold" else read_own
-    order = sorted(range(len(subjects)), key=lambda i: -len(subjects[i].encoded))
-    grouped = [order] if mode == "gold" else groups([subject.encoded for subject in subjects], TOKENS_AT_ONCE)
-    for group in grouped:
-        left = list(group)
-        while left:  # longest first, so the first one's length is what the others are padded to
-            most = max(1, min(size, TOKENS_AT_ONCE // len(subjects[left[0]].encoded)))
-            chosen, left = left[:most], left[most:]
-            with memory_of([subjects[i].encoded.example_id for i in chosen], "lower batch, or build shorter rows"):
-                readings = reader(lm, [subjects[i] for i in chosen], wants)
-            yield chosen, readings
+    for chosen in batches_of(lengths, most=1 if wants.null else batch):  # a cache is cut back for one at a time
+        with memory_of([encoded[i].example_id for i in chosen], "lower batch, or build shorter rows"):
+            readings = reader(lm, [subjects[i] for i in chosen], wants)
+        yield chosen, readings
 
 
 def score(reading: Reading, detector: Detector, needle: Sequence[str] | None, lm: LanguageModel) -> np.ndarray:
     """One example's scores [layer, head]."""
-    return detector(reading.sight(detector, needle, lm.tokenizer)).numpy()
+    return detector(reading.observation(detector, needle, lm.tokenizer)).numpy()
 
 
 # --- provenance -----------------------------------------------------------------------------------------------------

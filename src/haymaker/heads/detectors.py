@@ -1,4 +1,4 @@
-"""Detectors: what the rows that produce an answer say of every head. Pure functions of a Sight; no model runs here.
+"""Detectors: what the rows that produce an answer say of every head. Pure functions of an Observation; no model runs.
 
 A score is a number per layer and head, NaN where it has no meaning: the head sees nothing of the needle (a sliding
 window), or the example is not counted (an answer that missed the needle, for the published script). Formulas and
@@ -22,7 +22,7 @@ Ending = Literal["answer", "script"]  # whose rule says where an answer ends
 
 
 @dataclass(frozen=True)
-class Sight:
+class Observation:
     """One example as a detector sees it: prompt, answer, needle, and the rows that produce the answer's tokens.
 
     mass: attention probability on the needle; NaN where the row sees nothing of it.
@@ -68,58 +68,63 @@ class Sight:
 # --- copying --------------------------------------------------------------------------------------------------------
 
 
-def copy(sight: Sight) -> Float[Tensor, "layer head"]:
+def copy(observed: Observation) -> Float[Tensor, "layer head"]:
     """The retrieval score |g ∩ k| / |k| (Wu et al. 2024, eq. 1; Zhao et al. 2025).
 
     k is the set of the needle's tokens; g holds a token if at a step that produces it the head's top attention lands
     inside the needle on that very token. A set: copying a token twice counts once, so the score is at most 1.
     """
-    return share_copied(sight, looks_at(sight, sight.inside(sight.needle)))
+    return share_copied(observed, looks_at(observed, observed.inside(observed.needle)))
 
 
-def copy_source(sight: Sight) -> Float[Tensor, "layer head"]:
+def copy_source(observed: Observation) -> Float[Tensor, "layer head"]:
     """As `copy`, but only the exact source counts: of the needle's places that hold the token, those that continue
     the longest stretch of what the answer has said so far."""
-    hits = exact_sources(sight)[torch.arange(len(sight.produced)), sight.top_position.clamp(min=0)]
-    return share_copied(sight, hits & (sight.top_position >= 0))
+    hits = exact_sources(observed)[torch.arange(len(observed.produced)), observed.top_position.clamp(min=0)]
+    return share_copied(observed, hits & (observed.top_position >= 0))
 
 
-def copy_previous(sight: Sight) -> Float[Tensor, "layer head"]:
-    """As `copy` with offset -1: the head looks at the place just before the token that is produced (heads.md 5.14)."""
-    return share_copied(sight, looks_at(sight, sight.inside(sight.needle), offset=-1))
+def copy_previous(observed: Observation) -> Float[Tensor, "layer head"]:
+    """As `copy` with offset -1: the head looks at the place just before the token that is produced.
+
+    What tools for induction heads look for, one token apart from the published retrieval score.
+    """
+    return share_copied(observed, looks_at(observed, observed.inside(observed.needle), offset=-1))
 
 
-def copy_anywhere(sight: Sight) -> Float[Tensor, "layer head"]:
+def copy_anywhere(observed: Observation) -> Float[Tensor, "layer head"]:
     """As `copy`, but the attended token may stand anywhere in the prompt; k is the set of the answer's tokens."""
-    prompt = sight.inside([Span(0, sight.encoded.prompt_length)])
-    blind = (sight.top_position < 0).all(dim=-1)
-    return share_of(sight, looks_at(sight, prompt), set(sight.produced.tolist()), blind)
+    prompt = observed.inside([Span(0, observed.encoded.prompt_length)])
+    blind = (observed.top_position < 0).all(dim=-1)
+    return share_of(observed, looks_at(observed, prompt), set(observed.produced.tolist()), blind)
 
 
-def copy_wu2024(sight: Sight) -> Float[Tensor, "layer head"]:
+def copy_wu2024(observed: Observation) -> Float[Tensor, "layer head"]:
     """The published script's score, hit for hit: hits / |needle|, counted and not a set, so it may exceed 1.
 
     NaN, not counted, where the answer recalls at most half of the needle's words. The script knows no windows: a head
     that sees nothing of the needle scores 0.
     """
-    if rouge1_recall(sight.needle_text, sight.answer_text) <= RECALL_GATE:
-        return torch.full(sight.top_position.shape[:2], torch.nan)
-    inside = sight.inside(sight.needle)
-    return (looks_at(sight, inside).sum(dim=-1).double() / int(inside.sum())).float()
+    if rouge1_recall(observed.needle_text, observed.answer_text) <= RECALL_GATE:
+        return torch.full(observed.top_position.shape[:2], torch.nan)
+    inside = observed.inside(observed.needle)
+    return (looks_at(observed, inside).sum(dim=-1).double() / int(inside.sum())).float()
 
 
-def looks_at(sight: Sight, inside: Bool[Tensor, " position"], offset: int = 0) -> Bool[Tensor, "layer head row"]:
+def looks_at(
+    observed: Observation, inside: Bool[Tensor, " position"], offset: int = 0
+) -> Bool[Tensor, "layer head row"]:
     """Whether the top attention, less `offset`, is a place inside that holds the token produced."""
-    place = sight.top_position - offset
-    exists = (sight.top_position >= 0) & (place < len(inside))
+    place = observed.top_position - offset
+    exists = (observed.top_position >= 0) & (place < len(inside))
     place = place.clamp(0, len(inside) - 1)
-    return exists & inside[place] & (sight.ids[place] == sight.produced)
+    return exists & inside[place] & (observed.ids[place] == observed.produced)
 
 
-def exact_sources(sight: Sight) -> Bool[Tensor, "row position"]:
+def exact_sources(observed: Observation) -> Bool[Tensor, "row position"]:
     """For each row the needle's places that hold its token after the longest stretch shared with the answer so far."""
-    ids, produced = sight.encoded.input_ids, sight.produced.tolist()
-    places = sight.inside(sight.needle).nonzero()[:, 0].tolist()
+    ids, produced = observed.encoded.input_ids, observed.produced.tolist()
+    places = observed.inside(observed.needle).nonzero()[:, 0].tolist()
     found = torch.zeros(len(produced), len(ids), dtype=torch.bool)
     for row, token in enumerate(produced):
         shared = {place: common_end(ids[:place], produced[:row]) for place in places if ids[place] == token}
@@ -137,18 +142,18 @@ def common_end(first: tuple[int, ...], second: list[int]) -> int:
     return length
 
 
-def share_copied(sight: Sight, hits: Bool[Tensor, "layer head row"]) -> Float[Tensor, "layer head"]:
+def share_copied(observed: Observation, hits: Bool[Tensor, "layer head row"]) -> Float[Tensor, "layer head"]:
     """Share of the needle's set of tokens that was hit; NaN for heads that see nothing of the needle."""
-    return share_of(sight, hits, set(sight.ids[sight.inside(sight.needle)].tolist()), sight.unseen)
+    return share_of(observed, hits, set(observed.ids[observed.inside(observed.needle)].tolist()), observed.unseen)
 
 
 def share_of(
-    sight: Sight, hits: Bool[Tensor, "layer head row"], wanted: set[int], blind: Bool[Tensor, "layer head"]
+    observed: Observation, hits: Bool[Tensor, "layer head row"], wanted: set[int], blind: Bool[Tensor, "layer head"]
 ) -> Float[Tensor, "layer head"]:
     """Share of the wanted tokens that each head hits at a row that produces them; NaN where `blind`."""
     copied = torch.zeros(hits.shape[:2])
-    for token in wanted & set(sight.produced.tolist()):
-        copied += hits[..., sight.produced == token].any(dim=-1)
+    for token in wanted & set(observed.produced.tolist()):
+        copied += hits[..., observed.produced == token].any(dim=-1)
     return (copied / max(len(wanted), 1)).masked_fill(blind, torch.nan)
 
 
@@ -164,42 +169,42 @@ def rouge1_recall(reference: str, answer: str) -> float:
 # --- attending and writing ------------------------------------------------------------------------------------------
 
 
-def insight(sight: Sight) -> Float[Tensor, "layer head"]:
+def insight(observed: Observation) -> Float[Tensor, "layer head"]:
     """Share of the steps that cite a document with evidence at which the top attention is on that document's evidence
     (the insight score of SummHay, Zhao et al. 2025). No token has to match. NaN where no such document is cited."""
-    steps = [(row, number) for row, number in enumerate(sight.cited) if number is not None]
-    steps = [(row, number) for row, number in steps if number in sight.documents]
-    hits, seen = torch.zeros(2, *sight.top_position.shape[:2])
+    steps = [(row, number) for row, number in enumerate(observed.cited) if number is not None]
+    steps = [(row, number) for row, number in steps if number in observed.documents]
+    hits, seen = torch.zeros(2, *observed.top_position.shape[:2])
     for row, number in steps:
-        spans = [span for label, span in sight.encoded.labelled_spans if label == ("evidence", number)]
-        top = sight.top_position[..., row]
-        hits += (top >= 0) & sight.inside(spans)[top.clamp(min=0)]
-        seen += ~sight.documents[number][..., row].isnan()
+        spans = [span for label, span in observed.encoded.labelled_spans if label == ("evidence", number)]
+        top = observed.top_position[..., row]
+        hits += (top >= 0) & observed.inside(spans)[top.clamp(min=0)]
+        seen += ~observed.documents[number][..., row].isnan()
     return (hits / seen.clamp(min=1)).masked_fill(seen == 0, torch.nan)
 
 
-def mass(sight: Sight) -> Float[Tensor, "layer head"]:
+def mass(observed: Observation) -> Float[Tensor, "layer head"]:
     """Attention probability on the needle, averaged over the rows that produce the answer and see it."""
-    return mean_of_seen(sight.mass)
+    return mean_of_seen(observed.mass)
 
 
-def mass_calibrated(sight: Sight) -> Float[Tensor, "layer head"]:
+def mass_calibrated(observed: Observation) -> Float[Tensor, "layer head"]:
     """Mass on the needle, averaged over the prompt's tokens from the question on, less the same with a question
     without content (QRHead, Zhang et al. 2025): -1 to 1."""
-    assert sight.asked is not None
-    asked, null = sight.asked
+    assert observed.asked is not None
+    asked, null = observed.asked
     return mean_of_seen(asked) - mean_of_seen(null)
 
 
-def write(sight: Sight) -> Float[Tensor, "layer head"]:
+def write(observed: Observation) -> Float[Tensor, "layer head"]:
     """Logits that the head adds to the token produced from the needle, less those from elsewhere, scaled to the
     needle's length (LOCOS, Gema et al. 2026): φ(needle) - |needle| / |rest| φ(rest), averaged over rows."""
-    assert sight.written is not None
-    needle, whole = sight.written
-    size = int(sight.inside(sight.needle).sum())
-    rest = sight.encoded.prompt_length + torch.arange(needle.shape[-1]) - size
+    assert observed.written is not None
+    needle, whole = observed.written
+    size = int(observed.inside(observed.needle).sum())
+    rest = observed.encoded.prompt_length + torch.arange(needle.shape[-1]) - size
     contrast = needle - size / rest.clamp(min=1) * (whole - needle)
-    return mean_of_seen(contrast.masked_fill(sight.mass.isnan(), torch.nan))
+    return mean_of_seen(contrast.masked_fill(observed.mass.isnan(), torch.nan))
 
 
 def mean_of_seen(values: Float[Tensor, "layer head row"]) -> Float[Tensor, "layer head"]:
@@ -218,7 +223,7 @@ class Detector:
     ending: whose rule says where an own answer ends. own_only: it is defined on the model's own answers alone.
     """
 
-    score: Callable[[Sight], Float[Tensor, "layer head"]]
+    score: Callable[[Observation], Float[Tensor, "layer head"]]
     needle: tuple[str, ...] = ("answer", "evidence")
     ending: Ending = "answer"
     own_only: bool = False
@@ -226,8 +231,8 @@ class Detector:
     reads_documents: bool = False
     reads_null: bool = False
 
-    def __call__(self, sight: Sight) -> Float[Tensor, "layer head"]:
-        return self.score(sight)
+    def __call__(self, observed: Observation) -> Float[Tensor, "layer head"]:
+        return self.score(observed)
 
 
 DETECTORS: dict[str, Detector] = {

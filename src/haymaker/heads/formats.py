@@ -195,7 +195,7 @@ def parse_duo(text: str, where: str) -> KVScores:
 
 
 def write_scores(
-    scores: ScoreFile, path: str | Path, form: str, k: int = 16, kv_heads: int | None = None, rule: Rule = "max"
+    scores: ScoreFile, path: str | Path, form: str, k: int = 16, kv_heads: int | None = None, *, rule: Rule = "max"
 ) -> None:
     """Write scores in another tool's format. The file appears whole or not at all.
 

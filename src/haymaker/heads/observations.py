@@ -1,6 +1,6 @@
 """What is read of a pass: the probes around it, and what they saw of each example.
 
-What they saw of one example is a Reading, from which each detector's Sight is cut.
+What they saw of one example is a Reading, from which each detector's Observation is cut.
 """
 
 import re
@@ -16,7 +16,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from haymaker.attention.probing import probe
 from haymaker.attention.seen import Seen
 from haymaker.errors import DataError
-from haymaker.heads.detectors import Detector, Ending, Sight
+from haymaker.heads.detectors import Detector, Ending, Observation
 from haymaker.heads.direct_path import Scales, contributions, watch_scales
 from haymaker.heads.null_query import asked_rows, null_masses
 from haymaker.models.generation import decoded
@@ -102,11 +102,13 @@ class Reading:
     written: dict[Kinds, tuple[Tensor, Tensor]]
     asked: dict[Kinds, tuple[Tensor, Tensor]]
 
-    def sight(self, detector: Detector, needle: Sequence[str] | None, tokenizer: PreTrainedTokenizerBase) -> Sight:
+    def observation(
+        self, detector: Detector, needle: Sequence[str] | None, tokenizer: PreTrainedTokenizerBase
+    ) -> Observation:
         """What `detector` sees of the example."""
         kinds, count = tuple(needle or detector.needle), self.counts[detector.ending]
         encoded = replace(self.encoded, input_ids=self.encoded.input_ids[: self.encoded.prompt_length + count])
-        return Sight(
+        return Observation(
             encoded=encoded,
             needle=self.subject.needles[kinds],
             top_position=self.top_position[..., :count],
@@ -136,7 +138,7 @@ def cited_numbers(answer_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase)
 # --- the probe around a pass ----------------------------------------------------------------------------------------
 
 
-class Watch:
+class PassProbes:
     """The probes of one pass over a batch. `shifts` is the padding before each prompt; slots less it are positions."""
 
     def __init__(

@@ -2,20 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from haymaker.heads.detectors import Ending
-from haymaker.heads.observations import Reading, Subject, Wants, Watch
-from haymaker.models.generation import Decoder, decoded, end_tokens, finish_reason, text_before
+from haymaker.heads.observations import PassProbes, Reading, Subject, Wants
+from haymaker.models.generation import AnswerEnd, Decoder, greedy
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded
 
 SCRIPT_TOKENS = 50  # the published script's limit
 SCRIPT_END_TOKEN, SCRIPT_END_ID = "<0x0A>", 144  # what it stops at, whatever the tokenizer
-STOP = "\n"
-Over = Callable[[Sequence[int]], bool]  # whether an answer of these tokens is over
+Over = Callable[[Sequence[int]], Any]  # whether an answer of these tokens is over
 
 
 def read_gold(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> list[Reading]:
@@ -28,12 +29,12 @@ def read_gold(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> l
         ids[i, : len(item)] = torch.tensor(item.input_ids)
         # Rows of a shorter answer repeat its last one; they are cut off again below.
         rows[i] = torch.arange(max(counts)).clamp(max=counts[i] - 1) + item.prompt_length - 1
-    watch = Watch(lm, subjects, wants, rows, [0] * len(subjects))
+    probes = PassProbes(lm, subjects, wants, rows, [0] * len(subjects))
     cache = DynamicCache(config=lm.base.config) if wants.null else None
-    with watch.open():
+    with probes.open():
         lm.model(input_ids=ids.to(lm.device), past_key_values=cache, use_cache=wants.null, logits_to_keep=1)
     kept: list[dict[Ending, int]] = [{"answer": count} for count in counts]
-    return watch.readings(encoded, kept, cache)
+    return probes.readings(encoded, kept, cache)
 
 
 def read_own(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> list[Reading]:
@@ -43,19 +44,19 @@ def read_own(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> li
     endings = [endings_of(lm, subject.encoded, wants) for subject in subjects]
     most = max(SCRIPT_TOKENS if ending == "script" else wants.new_tokens for ending in wants.endings)
     shifts = [longest - len(prompt) for prompt in prompts]
-    watch = Watch(lm, subjects, wants, torch.arange(longest - 1, longest - 1 + most)[None], shifts)
-    with watch.open():
+    probes = PassProbes(lm, subjects, wants, torch.arange(longest - 1, longest - 1 + most)[None], shifts)
+    with probes.open():
         decoder = Decoder(lm.model, prompts)
-        written, lengths = decode(decoder, endings)
+        written, lengths = greedy(decoder.prefill(), decoder.go_on, endings)
     encoded = [
         replace(subject.encoded, input_ids=(*subject.encoded.prompt_ids, *ids))
         for subject, ids in zip(subjects, written, strict=True)
     ]
     counts: list[dict[Ending, int]] = [
-        {name: told(lm, ids[:length]) if name == "answer" else length for name, length in found.items()}
+        {name: text_tokens(lm, ids[:length]) if name == "answer" else length for name, length in found.items()}
         for ids, found in zip(written, lengths, strict=True)
     ]
-    return watch.readings(encoded, counts, decoder.cache)
+    return probes.readings(encoded, counts, decoder.cache)
 
 
 def answer_tokens(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -63,19 +64,18 @@ def answer_tokens(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> int:
     return len(encoded.answer_ids) - (encoded.answer_ids[-1] == tokenizer.eos_token_id)
 
 
-def told(lm: LanguageModel, ids: Sequence[int]) -> int:
+def text_tokens(lm: LanguageModel, ids: Sequence[int]) -> int:
     """How many tokens of a finished answer carry its text: all, or all but the one that ended it."""
-    ended = ids[-1] in end_tokens(lm) or STOP in decoded(lm.tokenizer, ids)
-    closing = ended and text_before(lm.tokenizer, ids, STOP) == text_before(lm.tokenizer, ids[:-1], STOP)
+    end = AnswerEnd(lm, len(ids))
+    closing = end(ids) == "stop" and end.text(ids) == end.text(ids[:-1])
     return len(ids) - closing
 
 
 def endings_of(lm: LanguageModel, encoded: Encoded, wants: Wants) -> dict[Ending, Over]:
     """The rules that say whether an answer is over; the script's holds beyond the end token and the context too."""
-    ends, room = end_tokens(lm), min(wants.new_tokens, lm.context - encoded.prompt_length)
     rules: dict[Ending, Over] = {
-        "answer": lambda written: finish_reason(lm.tokenizer, written, ends, STOP, room) is not None,
-        "script": lambda written: script_ends(lm.tokenizer, written),
+        "answer": AnswerEnd(lm, min(wants.new_tokens, lm.context - encoded.prompt_length)),
+        "script": partial(script_ends, lm.tokenizer),
     }
     return {name: rules[name] for name in wants.endings}
 
@@ -88,18 +88,3 @@ def script_ends(tokenizer: PreTrainedTokenizerBase, written: Sequence[int]) -> b
         or last == SCRIPT_END_ID
         or tokenizer.convert_ids_to_tokens(last) == SCRIPT_END_TOKEN
     )
-
-
-def decode(decoder: Decoder, endings: Sequence[dict[Ending, Over]]) -> tuple[list[list[int]], list[dict[Ending, int]]]:
-    """Greedy tokens until every rule of every row holds, and at which length each of them held first."""
-    written: list[list[int]] = [[] for _ in endings]
-    lengths: list[dict[Ending, int]] = [{} for _ in endings]
-    logits = decoder.prefill()
-    while True:
-        tokens = logits.argmax(dim=-1)
-        for ids, found, rules, token in zip(written, lengths, endings, tokens.tolist(), strict=True):
-            ids.append(token)
-            found |= {name: len(ids) for name, over in rules.items() if name not in found and over(ids)}
-        if all(len(found) == len(rules) for found, rules in zip(lengths, endings, strict=True)):
-            return written, lengths
-        logits = decoder.step(tokens)

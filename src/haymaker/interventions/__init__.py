@@ -1,11 +1,10 @@
 """Interventions: what a model answers without some of its heads, or with another model's heads in their place."""
 
-from haymaker.interventions.ablation import ablate, ablation_curve
+from haymaker.interventions.ablation import ablate, ablate_sets, ablation_curve
 from haymaker.interventions.attribution import attribute
-from haymaker.interventions.branch_answers import ablate_sets, patch_sets
 from haymaker.interventions.causal import causal_map, set_effects
 from haymaker.interventions.head_sets import HeadSet, ablation_sets, identity_sets, patching_sets, random_heads
-from haymaker.interventions.patching import Patched, patch, patch_many, patching_table
+from haymaker.interventions.patching import Patched, patch, patch_many, patch_sets, patching_table
 
 __all__ = [
     "HeadSet",

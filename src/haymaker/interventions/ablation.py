@@ -1,18 +1,26 @@
-"""Ablation: what a model answers without some of its heads."""
+"""Ablation: what a model answers without some of its heads.
+
+`scope` is the same word with the same default in `ablate`, `ablate_sets`, `ablation_curve` and in the functions of
+patching: the positions at which heads are edited, by default "all". Sets of heads share one reading of each prompt
+where the scope leaves the prompt's own keys alone; where it does not, every set reads the prompt anew. The answers are
+the same both ways.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from haymaker.attention.edits import Zero, edit
 from haymaker.attention.targets import HeadLike, as_heads
-from haymaker.evaluation.predictions import HEADLINE, Evaluation, Progress, answer_and_judge
+from haymaker.console import OnProgress
+from haymaker.evaluation.predictions import HEADLINE, Evaluation, evaluate
 from haymaker.heads.scores import HeadScores
+from haymaker.interventions.branch_answers import AnswerBranches, answers_of, judged_sets
+from haymaker.interventions.branches import Branch, Trunk, can_branch
 from haymaker.interventions.head_sets import ablation_sets
-from haymaker.interventions.ready import check_ready
-from haymaker.interventions.tables import row_of
-from haymaker.models.generation import TOKENS_AT_ONCE
+from haymaker.interventions.pairs import check_ready
+from haymaker.models.batching import TOKENS_AT_ONCE
 from haymaker.models.load import LanguageModel
-from haymaker.records import Example
+from haymaker.records import Encoded, Example
 
 if TYPE_CHECKING:
     import haymaker.charts.chart
@@ -33,10 +41,11 @@ def ablate(
     examples: Iterable[Example],
     heads: Iterable[HeadLike],
     new_tokens: int = 32,
+    *,
     metrics: Sequence[str] = HEADLINE,
-    progress: Progress | None = None,
     scope: str = "all",
     tokens_at_once: int = TOKENS_AT_ONCE,
+    on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Evaluation with the outputs of `heads` set to zero in `scope`: "all" positions, "prompt", "last" (the prompt's
     last token), "decode" (what comes after it), or several joined by +.
@@ -45,9 +54,41 @@ def ablate(
     the model lacks, ModelError for a model in train mode, OutOfMemory, and never skips an example.
     """
     check_ready(lm)
-    chosen = as_heads(heads)
-    with edit(lm.model, *([Zero(chosen)] if chosen else []), scope=scope):
-        return answer_and_judge(lm, examples, new_tokens, metrics, progress=progress, tokens_at_once=tokens_at_once)
+    options: dict[str, Any] = {"tokens_at_once": tokens_at_once, "on_progress": on_progress}
+    with edit(lm.model, *removal(heads), scope=scope):
+        return evaluate(lm, examples, new_tokens, metrics, **options)
+
+
+def ablate_sets(
+    lm: LanguageModel,
+    examples: Iterable[Example],
+    sets: Sequence[Iterable[HeadLike]],
+    new_tokens: int = 32,
+    *,
+    metrics: Sequence[str] = HEADLINE,
+    scope: str = "all",
+    tokens_at_once: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> list[Evaluation]:
+    """`ablate` for many sets of heads, in their order; with one reading of each prompt for all sets where `scope` is
+    made of "last" and "decode" alone and every layer of the model keeps keys, else set by set.
+
+    tokens_at_once: most prompt tokens of a batch (16,384 by default), or rows of a forward that answers many sets at
+        once (1,024). `on_progress` is told the answers given since it was last called, one per example and set.
+    Raises what `ablate` does, and ConfigError where `tokens_at_once` rows cannot hold an answer.
+    """
+    check_ready(lm)
+    rows, chosen = list(examples), [as_heads(heads) for heads in sets]
+    options: dict[str, Any] = {"metrics": metrics, "on_progress": on_progress}
+    if not can_branch(lm.model, scope):
+        options |= {"scope": scope, "tokens_at_once": tokens_at_once or TOKENS_AT_ONCE}
+        return [ablate(lm, rows, heads, new_tokens, **options) for heads in chosen]
+
+    def prepare(item: Encoded, rows_at_once: int) -> AnswerBranches:
+        trunk = Trunk(lm.model, item.prompt_ids, rows_at_once)
+        return lambda some, end: answers_of(trunk, item, [removal(heads) for heads in chosen[some]], end, scope)
+
+    return judged_sets(lm, rows, len(chosen), prepare, new_tokens, rows_at_once=tokens_at_once, **options)
 
 
 def ablation_curve(
@@ -56,19 +97,27 @@ def ablation_curve(
     scores: HeadScores,
     sizes: Sequence[int] = (1, 2, 5, 10),
     draws: int = 3,
+    *,
     seed: int = 0,
     new_tokens: int = 32,
     scope: str = "all",
-    progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> AblationCurve:
     """Ablation of the top heads of a score map in several sizes, each beside `draws` sets of other heads of the same
     layers: a row per set with its scores and their change from the whole model's, which is the first row.
 
-    `scope` as in `ablate`; progress is told the examples answered, once per set.
+    `scope` as in `ablate`; sets share one reading of a prompt as in `ablate_sets`, and progress is told as there.
     """
-    rows = list(examples)
-    found = [
-        (chosen, ablate(lm, rows, chosen.heads, new_tokens, progress=progress, scope=scope))
-        for chosen in ablation_sets(scores, sizes, draws, seed)
-    ]
-    return AblationCurve(row_of(chosen, changed, found[0][1]) | {"scope": scope} for chosen, changed in found)
+    sets = list(ablation_sets(scores, sizes, draws, seed))
+    heads = [chosen.heads for chosen in sets]
+    found = ablate_sets(lm, examples, heads, new_tokens, scope=scope, on_progress=on_progress)
+    return AblationCurve(
+        chosen.columns() | changed.row() | changed.change_from(found[0]) | {"scope": scope}
+        for chosen, changed in zip(sets, found, strict=True)
+    )
+
+
+def removal(heads: Iterable[HeadLike]) -> Branch:
+    """The edit that takes heads away; none without heads."""
+    chosen = as_heads(heads)
+    return [Zero(chosen)] if chosen else []

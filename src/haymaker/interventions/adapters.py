@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from haymaker.errors import ModelError
-from haymaker.interventions.obstacles import lora_layers, own_obstacle
+from haymaker.interventions.pairs import lora_layers, own_obstacle
 from haymaker.models.handshake import BaseRecord, base_of, check_base, check_probe
 from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import ADAPTER_FILES, quiet_peft, remove_lora
@@ -50,8 +50,8 @@ class Shared:
         return (self.recipient,) * recipients + (self.donor,) * donors
 
 
-class Voice(nn.Module):
-    """A shared model that speaks as one of its adapters in every row."""
+class OneAdapter(nn.Module):
+    """A shared model that takes one of its adapters for every row."""
 
     def __init__(self, model: Any, name: str | None) -> None:
         super().__init__()
@@ -174,5 +174,5 @@ def lent_from_folder(folder: Path, recipient: LanguageModel) -> Iterator[Shared]
     config = PeftConfig.from_pretrained(str(folder))
     weights = {name: weight.float() for name, weight in load_file(folder / ADAPTER_FILES[1]).items()}
     with lent(recipient.model, config, weights) as shared:
-        check_probe(record, folder, replace(recipient, model=Voice(shared.model, shared.donor)))
+        check_probe(record, folder, replace(recipient, model=OneAdapter(shared.model, shared.donor)))
         yield shared

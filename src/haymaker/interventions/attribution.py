@@ -5,8 +5,8 @@ output before the output projection (Nanda 2023; Syed et al. 2023, arXiv 2310.10
 2403.00745). With delta = -z that estimates zero ablation, with delta = donor - z patching.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,17 +15,17 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from haymaker.attention.canary import Architecture, check_architecture
+from haymaker.attention.edits import SCOPES
 from haymaker.attention.recording import Recording, record
+from haymaker.console import OnProgress
 from haymaker.errors import ConfigError
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions.ready import check_fits, check_pair, check_ready
+from haymaker.interventions.branches import is_late
+from haymaker.interventions.causal import effects_of_examples
 from haymaker.models.load import LanguageModel
-from haymaker.models.memory import memory_of
 from haymaker.records import Encoded, Example
-from haymaker.tokens import encode_many
 
-PARTS = ("all", "prompt", "last", "decode")
-ANSWER_PARTS = {"last", "decode"}  # these rows alone need a graph; the prompt before them is only read
+ADVICE = "use scope='last+decode', build shorter rows, or use more memory"
 
 
 def attribute(
@@ -33,7 +33,7 @@ def attribute(
     examples: Iterable[Example],
     donor: LanguageModel | None = None,
     scope: str = "last+decode",
-    on_progress: Callable[[int], Any] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> HeadScores:
     """The estimated effect of every head on the log-probability of the gold answer (nats, summed over its tokens).
 
@@ -49,24 +49,11 @@ def attribute(
     Returns values [example, layer, head]; NaN in layers without attention. Raises LengthError for examples longer than
     the model's context, ModelError for a donor of another shape or a model in train mode, OutOfMemory.
     """
-    if unknown := [part for part in scope.split("+") if part not in PARTS]:
-        raise ConfigError(f"scope: expected {', '.join(PARTS)}, joined by +, found {unknown}")
-    models = [lm] if donor is None else [lm, donor]
-    check_ready(*models)
-    if donor is not None:
-        check_pair(donor, lm)
-    encoded = encode_many(list(examples), lm.tokenizer)
-    found = []
-    for item in encoded:
-        check_fits(item, lm)
-        with memory_of([item.example_id], "use scope='last+decode', build shorter rows, or use more memory"):
-            found.append(effects(lm, item, donor, scope))
-        if on_progress:
-            on_progress(1)
-    about = {"model": lm.name, "answer": "gold", "scope": scope, "unit": "nats"}
-    metric = "attribution_zero" if donor is None else "attribution_patch"
-    provenance = about if donor is None else about | {"donor": donor.name}
-    return HeadScores(np.stack(found), tuple(item.example_id for item in encoded), metric, provenance)
+    if unknown := [part for part in scope.split("+") if part not in SCOPES]:
+        raise ConfigError(f"scope: expected {', '.join(SCOPES)}, joined by +, found {unknown}")
+    about = {"metric": "attribution", "scope": scope, "advice": ADVICE}
+    one = partial(effects, lm, donor=donor, scope=scope)
+    return effects_of_examples(lm, donor, examples, one, **about, on_progress=on_progress)
 
 
 def effects(
@@ -74,7 +61,7 @@ def effects(
 ) -> Float[np.ndarray, "layer head"]:
     """One example's effects."""
     architecture = check_architecture(lm.model)
-    first = item.prompt_length - 1 if set(scope.split("+")) <= ANSWER_PARTS else 0
+    first = item.prompt_length - 1 if is_late(scope) else 0  # only these rows need a graph
     outputs, slopes = slopes_of(lm, item, first, architecture)
     lent = None if donor is None else written(donor, item, first, architecture)
     chosen = in_scope(item, scope)[first:].to(lm.device)

@@ -22,7 +22,8 @@ from haymaker.attention.targets import Target, Where
 from haymaker.errors import ConfigError, ProbeError
 
 TREE_BACKENDS = ("sdpa", "eager")  # they take a mask of any form
-SCOPES = ("last", "decode", "last+decode")
+SCOPE_PARTS = {"last", "decode"}  # rows whose edits leave the keys of the prompt before them as they are
+ROWS_AT_ONCE = 1024  # packed rows of a forward
 Branch = Sequence[Edit]
 
 
@@ -105,11 +106,11 @@ class Trunk:
     forward. Raises ProbeError for models with layers that keep no keys (linear attention).
     """
 
-    def __init__(self, model: Any, prompt: Sequence[int], rows_at_once: int = 1024) -> None:
+    def __init__(self, model: Any, prompt: Sequence[int], rows_at_once: int = ROWS_AT_ONCE) -> None:
         self.model, self.decoder = model, decoder_of(model)
         self.architecture = check_architecture(model)
         self.layers = layers = int(self.decoder.config.num_hidden_layers)
-        if missing := sorted(set(range(layers)) - set(self.architecture.layers)):
+        if missing := layers_without_keys(self.decoder, self.architecture):
             raise ProbeError(
                 f"{self.architecture.name}: layers {missing} have no attention cache that branches could share; "
                 "ask for scope='all', which runs every edit alone"
@@ -120,6 +121,10 @@ class Trunk:
         self.cache = Cache(layers=[TrunkLayer(self.tree.prefix + rows_at_once) for _ in range(layers)])
         if self.tree.prefix:
             self._run(torch.tensor([list(prompt[:-1])], device=self.device), self.tree.position[None], keep=1)
+
+    def last_tokens(self, count: int) -> Int64[Tensor, "count 1"]:
+        """The prompt's last token, which every branch reads first, for each of several branches."""
+        return torch.full((count, 1), self.last, device=self.device)
 
     def log_probabilities(
         self, branches: Sequence[Branch], answer: Sequence[int], scope: str = "last+decode"
@@ -155,9 +160,9 @@ class Trunk:
         trunks of a donor and a recipient may grow in turns, even of one model. `donor`: whether edits find what a
         donor wrote by true positions (it ran on one sequence) or by slots (it grew the same branches).
         """
-        if scope not in SCOPES:
-            raise ConfigError(f"scope: branches know {', '.join(SCOPES)}, found {scope!r}")
-        editing = BranchEditing(self.decoder, self.architecture, branches, self.tree, scope, donor)
+        if not is_late(scope):
+            raise ConfigError(f"scope: branches know last, decode and last+decode, found {scope!r}")
+        editing = BranchEditing(self.decoder, self.architecture, branches, self.tree, scope=scope, donor=donor)
 
         def step(which: Sequence[int], tokens: Tensor) -> Tensor:
             positions = self.tree.grow(which, tokens.shape[1])
@@ -180,6 +185,21 @@ class Trunk:
         ).logits
 
 
+def is_late(scope: str) -> bool:
+    """Whether a scope touches nothing of a prompt before its last token."""
+    return set(scope.split("+")) <= SCOPE_PARTS
+
+
+def can_branch(model: Any, scope: str) -> bool:
+    """Whether edits of a model in this scope may share one prefill as branches."""
+    return is_late(scope) and not layers_without_keys(decoder_of(model), check_architecture(model))
+
+
+def layers_without_keys(decoder: PreTrainedModel, architecture: Architecture) -> list[int]:
+    """Layers (of linear attention) that have no cache of keys for branches to share."""
+    return sorted(set(range(int(decoder.config.num_hidden_layers))) - set(architecture.layers))
+
+
 def tree_backend(decoder: PreTrainedModel) -> str:
     """The model's own backend where it takes a mask of any form, else one that does."""
     backend = backend_of(decoder)
@@ -199,6 +219,7 @@ class BranchEditing(Editing):
         architecture: Architecture,
         branches: Sequence[Branch],
         tree: Tree,
+        *,
         scope: str,
         donor: Literal["positions", "slots"],
     ) -> None:

@@ -1,11 +1,13 @@
 """Causal maps: what every head, or every set of heads, does for the gold answer, measured by taking it away.
 
-With a scope of "last" and "decode" rows all edits of an example are branches of one prefill (branches.py). With any
-other scope an edit changes the prompt's own keys, so each runs by itself, from the first layer it touches on
-(relayed.py): exact, and slower.
+With a scope of "last" and "decode" rows all edits of an example are branches of one prefill (branches.py); that is the
+default here, where a model has hundreds of heads. With any other scope an edit changes the prompt's own keys, and a
+layer of linear attention has none to share: then each runs by itself, from the first layer it touches on (relayed.py):
+exact, and slower.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,18 +19,19 @@ from haymaker.attention.canary import check_architecture
 from haymaker.attention.edits import Patch, Zero
 from haymaker.attention.recording import record
 from haymaker.attention.targets import HeadLike, as_heads
+from haymaker.console import OnProgress
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions.branches import SCOPES, Branch, Trunk
-from haymaker.interventions.ready import check_fits, check_pair, check_ready
+from haymaker.interventions.branch_answers import ADVICE
+from haymaker.interventions.branches import ROWS_AT_ONCE, Branch, Trunk, can_branch
+from haymaker.interventions.pairs import check_pair, check_ready
 from haymaker.interventions.relayed import Relay
+from haymaker.models.batching import refuse_long_rows
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
 from haymaker.records import Encoded, Example, Head
 from haymaker.tokens import encode_many
 
-Progress = Callable[[int], Any]  # told how many examples were finished since it was last called
 DEFAULT_SCOPE = "last+decode"
-ADVICE = "lower tokens_at_once, build shorter rows, or use more memory"
 
 
 def causal_map(
@@ -36,8 +39,9 @@ def causal_map(
     examples: Iterable[Example],
     donor: LanguageModel | None = None,
     scope: str = DEFAULT_SCOPE,
-    tokens_at_once: int = 1024,
-    progress: Progress | None = None,
+    tokens_at_once: int = ROWS_AT_ONCE,
+    *,
+    on_progress: OnProgress | None = None,
 ) -> HeadScores:
     """The effect of every single head on the log-probability of the gold answer (nats, summed over its tokens).
 
@@ -47,27 +51,46 @@ def causal_map(
 
     scope: the positions that are edited. "last" is the row that predicts the first answer token, "decode" the rows
         after it; "last+decode" and both alone share one prefill among all heads. "prompt", "all" and their sums run
-        every head by itself, reusing the layers below it. `tokens_at_once` bounds the rows of a forward.
+        every head by itself, reusing the layers below it; so does every scope where a layer has no keys to share
+        (linear attention). `tokens_at_once` bounds the rows of a forward; `on_progress` is told of each example.
     Returns values [example, layer, head]; NaN in layers without attention. Raises LengthError for examples longer than
     the model's context, ModelError for a donor of another shape or a model in train mode, ProbeError where the
-    architecture cannot be branched (linear attention) or read, OutOfMemory; never skips an example.
+    architecture cannot be read, OutOfMemory; never skips an example.
     """
+    branched = all(can_branch(each.model, scope) for each in (lm, donor) if each is not None)
+    effects = branched_effects if branched else relayed_effects
+    one = partial(effects, lm, donor=donor, scope=scope, tokens_at_once=tokens_at_once)
+    about = {"metric": "causal", "scope": scope, "advice": ADVICE}
+    return effects_of_examples(lm, donor, examples, one, **about, on_progress=on_progress)
+
+
+def effects_of_examples(
+    lm: LanguageModel,
+    donor: LanguageModel | None,
+    examples: Iterable[Example],
+    effects: Callable[[Encoded], Float[np.ndarray, "layer head"]],
+    *,
+    metric: str,
+    scope: str,
+    advice: str,
+    on_progress: OnProgress | None,
+) -> HeadScores:
+    """What `effects` finds of every head in each example, and where it came from."""
     check_ready(*([lm] if donor is None else [lm, donor]))
     if donor is not None:
         check_pair(donor, lm)
     encoded = encode_many(list(examples), lm.tokenizer)
-    effects = branched_effects if scope in SCOPES else relayed_effects
+    refuse_long_rows(encoded, lm.context)
     found = []
     for item in encoded:
-        check_fits(item, lm)
-        with memory_of([item.example_id], ADVICE):
-            found.append(effects(lm, item, donor, scope, tokens_at_once))
-        if progress:
-            progress(1)
+        with memory_of([item.example_id], advice):
+            found.append(effects(item))
+        if on_progress:
+            on_progress(1)
     about = {"model": lm.name, "answer": "gold", "scope": scope, "unit": "nats"}
-    metric = "causal_zero" if donor is None else "causal_patch"
     provenance = about if donor is None else about | {"donor": donor.name}
-    return HeadScores(np.stack(found), tuple(item.example_id for item in encoded), metric, provenance)
+    ids = tuple(item.example_id for item in encoded)
+    return HeadScores(np.stack(found), ids, f"{metric}_{'zero' if donor is None else 'patch'}", provenance)
 
 
 def set_effects(
@@ -75,19 +98,23 @@ def set_effects(
     examples: Iterable[Example],
     sets: Sequence[Iterable[HeadLike]],
     scope: str = DEFAULT_SCOPE,
-    tokens_at_once: int = 1024,
+    tokens_at_once: int = ROWS_AT_ONCE,
 ) -> Float[np.ndarray, "example set"]:
-    """What the gold answer's log-probability (nats) loses without each set of heads; one prefill per example."""
+    """What the gold answer's log-probability (nats) loses without each set of heads; scopes, costs and errors as in
+    `causal_map`."""
     check_ready(lm)
     encoded = encode_many(list(examples), lm.tokenizer)
+    refuse_long_rows(encoded, lm.context)
     branches: list[Branch] = [[], *([Zero(heads)] for heads in map(as_heads, sets))]
     rows = []
     for item in encoded:
-        check_fits(item, lm)
         with memory_of([item.example_id], ADVICE):
-            trunk = Trunk(lm.model, item.prompt_ids, tokens_at_once)
-            total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1).cpu()
-        rows.append((total[0] - total[1:]).numpy())
+            if can_branch(lm.model, scope):
+                trunk = Trunk(lm.model, item.prompt_ids, tokens_at_once)
+                total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1)
+            else:
+                total = Relay(lm.model, item, tokens_at_once).log_probabilities(branches, scope)
+        rows.append((total[0] - total[1:]).cpu().numpy())
     return np.stack(rows)
 
 

@@ -69,6 +69,7 @@ def patching_sets(
     k: int,
     threshold: float,
     draws: int,
+    *,
     seed: int = 0,
     kinds: Sequence[str] = ("intersection", "complement"),
 ) -> Iterator[HeadSet]:

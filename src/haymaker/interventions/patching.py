@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from haymaker.attention.targets import HeadLike, as_heads
+from haymaker.console import OnProgress
 from haymaker.errors import ModelError
-from haymaker.evaluation.predictions import HEADLINE, Evaluation, Progress, answer_and_judge, judge
+from haymaker.evaluation.predictions import HEADLINE, Evaluation, evaluate, judge
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.adapters import Shared, one_model
+from haymaker.interventions.branch_answers import AnswerBranches, judged_sets, patched_answers
+from haymaker.interventions.branches import Trunk, can_branch
 from haymaker.interventions.head_sets import identity_sets, patching_sets
 from haymaker.interventions.lockstep import OneBatch, TwoModels
-from haymaker.interventions.obstacles import obstacle
-from haymaker.interventions.ready import check_pair, check_ready
-from haymaker.interventions.tables import row_of
-from haymaker.models.generation import MEMORY_ADVICE, TOKENS_AT_ONCE, decode_group, groups, refuse_long
+from haymaker.interventions.pairs import check_pair, check_ready, obstacle
+from haymaker.models.batching import TOKENS_AT_ONCE, batches_of, refuse_long_prompts
+from haymaker.models.generation import MEMORY_ADVICE, AnswerEnd, decode_group
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
 from haymaker.records import Encoded, Example, Head
@@ -32,6 +34,10 @@ class Patched(Evaluation):
 
     mode: Mode
 
+    @classmethod
+    def of(cls, found: Evaluation, mode: Mode = "two models") -> "Patched":
+        return cls(found.predictions, mode)
+
     def row(self) -> dict[str, Any]:
         """The summary as a flat row, with the mode."""
         return {**super().row(), "mode": self.mode}
@@ -43,11 +49,12 @@ def patch(
     examples: Iterable[Example],
     heads: Iterable[HeadLike],
     new_tokens: int = 32,
+    *,
     metrics: Sequence[str] = HEADLINE,
-    progress: Progress | None = None,
     scope: str = "all",
     mode: str | None = None,
     tokens_at_once: int = TOKENS_AT_ONCE,
+    on_progress: OnProgress | None = None,
 ) -> Patched:
     """Evaluation of `recipient` with the donor's outputs of `heads` in place of its own (cross-model activation
     patching, Prakash et al. 2024).
@@ -65,10 +72,9 @@ def patch(
     Raises ModelError for models of two shapes or vocabularies, in train mode, or that cannot be one batch where that is
     asked for; ProbeError for a head that they lack; OutOfMemory, and never skips an example.
     """
+    options: dict[str, Any] = {"metrics": metrics, "scope": scope, "mode": mode, "tokens_at_once": tokens_at_once}
     sets = {"patched": heads}
-    return patch_many(donor, recipient, examples, sets, new_tokens, metrics, progress, scope, mode, tokens_at_once)[
-        "patched"
-    ]
+    return patch_many(donor, recipient, examples, sets, new_tokens, on_progress=on_progress, **options)["patched"]
 
 
 def patch_many(
@@ -77,37 +83,71 @@ def patch_many(
     examples: Iterable[Example],
     sets: Mapping[str, Iterable[HeadLike]],
     new_tokens: int = 32,
+    *,
     metrics: Sequence[str] = HEADLINE,
-    progress: Progress | None = None,
     scope: str = "all",
     mode: str | None = None,
     tokens_at_once: int = TOKENS_AT_ONCE,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Patched]:
     """`patch` for several head sets by name; in one batch, they share it: the plain recipient (no heads), the patched
     and the randomly patched one answer side by side, and the donor reads the prompt once for all.
 
-    Sets are two rows of a batch each; those that do not fit `tokens_at_once` together take turns. Progress is told the
-    examples answered, once per set.
+    Sets are two rows of a batch each; those that do not fit `tokens_at_once` together take turns. `on_progress` is told
+    the answers given since it was last called, one per example and set.
     """
     chosen = {name: as_heads(heads) for name, heads in sets.items()}
     rows = list(examples)
     if chosen_mode(donor, recipient, mode) == "two models":
         assert isinstance(donor, LanguageModel)
-        run = {}
-        for name, heads in chosen.items():
-            lm = in_turns(donor, recipient, heads, scope)
-            found = answer_and_judge(lm, rows, new_tokens, metrics, progress=progress, tokens_at_once=tokens_at_once)
-            run[name] = Patched(found.predictions, "two models")
-        return run
+        options: dict[str, Any] = {"tokens_at_once": tokens_at_once, "on_progress": on_progress}
+        return {
+            name: Patched.of(evaluate(in_turns(donor, recipient, heads, scope), rows, new_tokens, metrics, **options))
+            for name, heads in chosen.items()
+        }
     encoded = encode_many(rows, recipient.tokenizer)
-    refuse_long(encoded, recipient.context)
+    refuse_long_prompts(encoded, recipient.context)
     at_once = max(1, tokens_at_once // (2 * max((item.prompt_length for item in encoded), default=1)))
     listed, answers = list(chosen.values()), []
     with one_model(Path(donor) if isinstance(donor, str) else donor, recipient) as shared:
         for start in range(0, len(listed), at_once):
             together = Together(recipient, shared, listed[start : start + at_once], new_tokens, scope, tokens_at_once)
-            answers += together.answer(rows, encoded, metrics, progress)
+            answers += together.answer(rows, encoded, metrics, on_progress)
     return {name: Patched(predictions, "one batch") for name, predictions in zip(chosen, answers, strict=True)}
+
+
+def patch_sets(
+    donor: LanguageModel,
+    recipient: LanguageModel,
+    examples: Iterable[Example],
+    sets: Sequence[Iterable[HeadLike]],
+    new_tokens: int = 32,
+    *,
+    metrics: Sequence[str] = HEADLINE,
+    scope: str = "all",
+    tokens_at_once: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> Sequence[Evaluation]:
+    """`patch` for many sets of heads, in their order; with one reading of each prompt by each model for all sets where
+    `scope` is made of "last" and "decode" alone and every layer keeps keys, else by `patch_many`.
+
+    In the first way the donor grows the same branches in lockstep, so each set is patched on the tokens that it made
+    the recipient write. `tokens_at_once`, `on_progress` and errors are as in `ablate_sets`.
+    """
+    check_ready(donor, recipient)
+    check_pair(donor, recipient)
+    rows, chosen = list(examples), [as_heads(heads) for heads in sets]
+    options: dict[str, Any] = {"metrics": metrics, "on_progress": on_progress}
+    if not (can_branch(donor.model, scope) and can_branch(recipient.model, scope)):
+        options |= {"scope": scope, "tokens_at_once": tokens_at_once or TOKENS_AT_ONCE}
+        named = {str(place): heads for place, heads in enumerate(chosen)}
+        return list(patch_many(donor, recipient, rows, named, new_tokens, **options).values())
+
+    def prepare(item: Encoded, rows_at_once: int) -> AnswerBranches:
+        lender, trunk = (Trunk(lm.model, item.prompt_ids, rows_at_once) for lm in (donor, recipient))
+        return lambda some, end: patched_answers(lender, trunk, item, chosen[some], end, scope=scope)
+
+    return judged_sets(recipient, rows, len(chosen), prepare, new_tokens, rows_at_once=tokens_at_once, **options)
 
 
 def chosen_mode(donor: Donor, recipient: LanguageModel, wanted: str | None) -> Mode:
@@ -146,27 +186,27 @@ class Together:
     tokens_at_once: int
 
     def answer(
-        self, rows: list[Example], encoded: list[Encoded], metrics: Sequence[str], progress: Progress | None
+        self, rows: list[Example], encoded: list[Encoded], metrics: Sequence[str], on_progress: OnProgress | None
     ) -> list[tuple[Any, ...]]:
         """Predictions of every set, in the rows' order."""
         copies = len(self.sets) + sum(bool(heads) for heads in self.sets)
         found: dict[tuple[int, int], Any] = {}
-        for group in groups(encoded, self.tokens_at_once // copies):
+        for group in batches_of([item.prompt_length for item in encoded], self.tokens_at_once // copies):
             with memory_of([rows[i].id for i in group], f"use fewer head sets at once, or {MEMORY_ADVICE}"):
                 done = self._decode([encoded[i] for i in group])
             places = [(place, i) for place in range(len(self.sets)) for i in group]
             for (place, i), written in zip(places, done, strict=True):
                 found[place, i] = judge(rows[i], encoded[i].prompt_length, written, metrics)
-            if progress:
-                progress(len(group) * len(self.sets))
+            if on_progress:
+                on_progress(len(group) * len(self.sets))
         return [tuple(found[place, i] for i in range(len(rows))) for place in range(len(self.sets))]
 
     def _decode(self, rows: Sequence[Encoded]) -> list[Any]:
         """Greedy answers to a group of prompts, set by set."""
-        room = [min(self.new_tokens, self.recipient.context - row.prompt_length) for row in rows]
         with closing(OneBatch(self.shared, self.sets, len(rows), self.scope)) as model:
             lm = replace(self.recipient, model=model)
-            return decode_group(lm, [*rows] * len(self.sets), room * len(self.sets), "\n")
+            ends = [AnswerEnd(lm, min(self.new_tokens, lm.context - row.prompt_length)) for row in rows]
+            return decode_group(lm, [*rows] * len(self.sets), ends * len(self.sets))
 
 
 # ---- tables
@@ -178,6 +218,7 @@ def patching_table(
     examples: Iterable[Example],
     donor_scores: HeadScores,
     recipient_scores: HeadScores,
+    *,
     k: int = 10,
     threshold: float = 0.0,
     draws: int = 5,
@@ -186,14 +227,18 @@ def patching_table(
     new_tokens: int = 32,
     scope: str = "all",
     mode: str | None = None,
-    progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[dict[str, Any]]:
     """A row per head set of `patching_sets` (of `identity_sets` where asked): scores, and their change from the plain
     recipient's. For the other direction, call it with the two models and their scores exchanged."""
     if identity:
         sets = list(identity_sets(donor_scores))
     else:
-        sets = list(patching_sets(donor_scores, recipient_scores, k, threshold, draws, seed))
+        sets = list(patching_sets(donor_scores, recipient_scores, k, threshold, draws, seed=seed))
     heads = {str(place): chosen.heads for place, chosen in enumerate(sets)}
-    found = patch_many(donor, recipient, examples, heads, new_tokens, HEADLINE, progress, scope, mode)
-    return [row_of(chosen, patched, found["0"]) for chosen, patched in zip(sets, found.values(), strict=True)]
+    options: dict[str, Any] = {"scope": scope, "mode": mode, "on_progress": on_progress}
+    found = patch_many(donor, recipient, examples, heads, new_tokens, **options)
+    return [
+        chosen.columns() | patched.row() | patched.change_from(found["0"])
+        for chosen, patched in zip(sets, found.values(), strict=True)
+    ]

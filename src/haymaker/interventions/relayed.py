@@ -4,8 +4,8 @@ The model's own forward runs. Layers below the start are stood in for while a bl
 returns its kept output, those further down return what they get. So nothing of an architecture is written again here.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from haymaker.attention.canary import check_architecture
 from haymaker.attention.edits import Edit, edit
 from haymaker.attention.hook import decoder_of
+from haymaker.models.forward import other_forwards
 from haymaker.records import Encoded
 
 
@@ -91,22 +92,12 @@ class Relay:
             hook.remove()
         return kept[0]
 
-    @contextmanager
-    def _standing_in(self, batch: int) -> Iterator[None]:
+    def _standing_in(self, batch: int) -> AbstractContextManager[None]:
         """Layers below `start` do nothing but hand on."""
-        replaced = self.layers[: self.start]
-        before = [vars(layer).get("forward") for layer in replaced]
-        for layer in replaced:
-            layer.forward = handed_on  # type: ignore[method-assign]
-        if replaced:
-            replaced[-1].forward = lambda *_, **__: expanded(self.below, batch)  # type: ignore[method-assign]
-        try:
-            yield
-        finally:
-            for layer, forward in zip(replaced, before, strict=True):
-                del layer.forward
-                if forward is not None:
-                    layer.forward = forward
+        functions: dict[nn.Module, Callable[..., Any]] = dict.fromkeys(self.layers[: self.start], handed_on)
+        if self.start:
+            functions[self.layers[self.start - 1]] = lambda *_, **__: expanded(self.below, batch)
+        return other_forwards(functions)
 
 
 def handed_on(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:

@@ -5,18 +5,17 @@ rotary embedding is built anew, and its frequencies and outputs are compared wit
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float64
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from haymaker.config import Extend
 from haymaker.errors import ExtensionError
+from haymaker.models.forward import other_forwards
 
 FREQUENCY_TOLERANCE = 1e-5  # relative; frequencies are computed in float32
 ANGLE_TOLERANCE = 1e-5  # absolute, of cos and sin; and float32 angles lose as much again per 100 tokens of position
@@ -236,25 +235,12 @@ def sees_first_token(mask: Any) -> bool:
 def dry_run_masks(model: PreTrainedModel, tokens: int) -> list[Any]:
     """The mask that each layer is given for a prompt of `tokens`; no layer computes anything."""
     seen: list[Any] = []
-    with stubbed_layers(model.get_decoder(), seen), torch.no_grad():
-        model.get_decoder()(input_ids=torch.zeros(1, tokens, dtype=torch.long, device=model.device), use_cache=False)
-    return seen
 
-
-@contextmanager
-def stubbed_layers(decoder: nn.Module, seen: list[Any]) -> Iterator[None]:
     def pass_through(hidden_states: Tensor, attention_mask: Any = None, **_: Any) -> Tensor:
         seen.append(attention_mask)
         return hidden_states
 
-    layers: Any = decoder.layers
-    before = [vars(layer).get("forward") for layer in layers]  # accelerate's hooks live there
-    for layer in layers:
-        layer.forward = pass_through
-    try:
-        yield
-    finally:
-        for layer, forward in zip(layers, before, strict=True):
-            del layer.forward
-            if forward is not None:
-                layer.forward = forward
+    layers: Any = model.get_decoder().layers
+    with other_forwards(dict.fromkeys(layers, pass_through)), torch.no_grad():
+        model.get_decoder()(input_ids=torch.zeros(1, tokens, dtype=torch.long, device=model.device), use_cache=False)
+    return seen

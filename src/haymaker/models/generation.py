@@ -1,22 +1,26 @@
 """Greedy decoding of many prompts over a cache, in batches that change no answer."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from functools import cached_property
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
-from haymaker.errors import LengthError, ModelError
+from haymaker.console import OnProgress
+from haymaker.errors import ModelError
+from haymaker.models.batching import TOKENS_AT_ONCE, batches_of, refuse_long_prompts
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
 from haymaker.records import Encoded
 
-TOKENS_AT_ONCE = 16_384  # prompt tokens of a batch
 MEMORY_ADVICE = "lower tokens_at_once, build shorter rows, or use a machine with more memory"
-MAX_PADDED_SHARE = 1 / 16  # a prompt joins longer ones only if at most this share of it is padding
+STOP = "\n"  # what ends an answer unless told otherwise
+Reason = Literal["stop", "length"]
+Name = TypeVar("Name", bound=str)
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Generation:
     example_id: str
     ids: tuple[int, ...]
     text: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Reason
 
 
 class Decoder:
@@ -48,6 +52,7 @@ class Decoder:
         if before.any():  # without padding no mask is passed, and attention takes its fast causal path
             self.mask = (torch.arange(longest, device=self.device) >= before[:, None]).long()
         self.cache = DynamicCache(config=model.config)
+        self.newest = torch.zeros_like(self.lengths)
         self.steps = 0
 
     def prefill(self) -> Float[Tensor, "batch vocabulary"]:
@@ -64,110 +69,130 @@ class Decoder:
         self.steps += 1
         return self.forward(tokens[:, None], positions)
 
+    def go_on(self, some: Sequence[int], tokens: Int64[Tensor, " some"]) -> Float[Tensor, "some vocabulary"]:
+        """As `step`, for the prompts whose answers go on; the others are fed what they were fed last."""
+        self.newest[list(some)] = tokens
+        return self.step(self.newest)[list(some)]
+
     @torch.no_grad()
     def forward(self, ids: Int64[Tensor, "batch token"], positions: Tensor | None) -> Float[Tensor, "batch vocabulary"]:
-        output = self.model(
+        return self.model(
             input_ids=ids, attention_mask=self.mask, position_ids=positions, past_key_values=self.cache, use_cache=True,
             logits_to_keep=1,
-        )  # fmt: skip
-        logits = output.logits[:, -1]
+        ).logits[:, -1]  # fmt: skip
+
+
+# ---- the greedy loop, and where an answer ends
+
+
+def greedy(
+    first: Float[Tensor, "answer vocabulary"],
+    go_on: Callable[[list[int], Tensor], Tensor],
+    rules: Sequence[Mapping[Name, Callable[[list[int]], Any]]],
+) -> tuple[list[list[int]], list[dict[Name, int]]]:
+    """The most probable token, again and again, until every rule of every answer holds.
+
+    first: logits of each answer's first token. go_on(which answers, their newest tokens) gives the logits of the next
+    tokens of those that are not over. A rule says of an answer's tokens whether it is over; an answer may have several.
+    Returns the tokens of each answer, and by rule how many there were when it first held.
+    """
+    written: list[list[int]] = [[] for _ in rules]
+    lengths: list[dict[Name, int]] = [{} for _ in rules]
+    going, logits = list(range(len(rules))), first
+    while going:
         if not logits.isfinite().all():
             raise ModelError("the model's logits are not finite, so no token can be chosen; load it with dtype float32")
-        return logits
+        tokens = logits.argmax(dim=-1)
+        for i, token in zip(going, tokens.tolist(), strict=True):
+            written[i].append(token)
+            due = {name: over for name, over in rules[i].items() if name not in lengths[i]}
+            lengths[i] |= {name: len(written[i]) for name, over in due.items() if over(written[i])}
+        kept = [place for place, i in enumerate(going) if len(lengths[i]) < len(rules[i])]
+        going = [going[place] for place in kept]
+        if going:
+            logits = go_on(going, tokens[kept])
+    return written, lengths
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerEnd:
+    """The rule that ends an answer: an end-of-text token, a text that holds `stop`, or `room` tokens."""
+
+    lm: LanguageModel
+    room: int
+    stop: str | None = STOP
+
+    @cached_property
+    def tokens(self) -> set[int]:
+        """Tokens that end an answer: the tokenizer's, and those that the model's generation config adds."""
+        configured: Any = getattr(self.lm.base.generation_config, "eos_token_id", None)
+        extra = configured if isinstance(configured, list) else [configured]
+        return {int(token) for token in (cast(Any, self.lm.tokenizer).eos_token_id, *extra) if token is not None}
+
+    def __call__(self, written: Sequence[int]) -> Reason | None:
+        """Why an answer ends with its last token; None where it goes on."""
+        if written[-1] in self.tokens or (self.stop is not None and self.stop in decoded(self.lm.tokenizer, written)):
+            return "stop"
+        return "length" if len(written) >= self.room else None
+
+    def text(self, written: Sequence[int]) -> str:
+        """The text before the stop, stripped."""
+        text = decoded(self.lm.tokenizer, written)
+        return (text if self.stop is None else text.partition(self.stop)[0]).strip()
+
+    def generation(self, example_id: str, written: Sequence[int]) -> Generation:
+        """The answer of these tokens, which is over."""
+        reason = self(written)
+        assert reason is not None
+        return Generation(example_id, tuple(written), self.text(written), reason)
+
+
+def answers(
+    first: Float[Tensor, "answer vocabulary"],
+    go_on: Callable[[list[int], Tensor], Tensor],
+    ends: Sequence[AnswerEnd],
+    example_ids: Sequence[str],
+) -> list[Generation]:
+    """Greedy answers, each until its own end."""
+    written, _ = greedy(first, go_on, [{"answer": end} for end in ends])
+    return [end.generation(name, ids) for end, name, ids in zip(ends, example_ids, written, strict=True)]
 
 
 def generate(
     lm: LanguageModel,
     rows: Sequence[Encoded],
     max_new_tokens: int = 32,
-    stop: str | None = "\n",
+    stop: str | None = STOP,
     tokens_at_once: int = TOKENS_AT_ONCE,
+    *,
     beyond_context: bool = False,
-    progress: Callable[[int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[Generation]:
     """The greedy answer to each row's prompt, in the rows' order.
 
     A row ends with "stop" at the end-of-text token or where its text holds `stop`, with "length" after `max_new_tokens`
-    or at the end of the context. `tokens_at_once` bounds the prompt tokens of a batch. `progress` is told how many rows
-    were finished since it was last called. Raises LengthError for prompts that do not fit the context, unless
+    or at the end of the context. `tokens_at_once` bounds the prompt tokens of a batch. `on_progress` is told how many
+    rows were finished since it was last called. Raises LengthError for prompts that do not fit the context, unless
     `beyond_context` asks what happens there.
     """
     if not beyond_context:
-        refuse_long(rows, lm.context)
+        refuse_long_prompts(rows, lm.context)
     found: dict[int, Generation] = {}
-    for group in groups(rows, tokens_at_once):
-        left = [max_new_tokens if beyond_context else lm.context - rows[i].prompt_length for i in group]
-        room = [min(max_new_tokens, tokens) for tokens in left]
-        with memory_of([rows[i].example_id for i in group], MEMORY_ADVICE):
-            done = decode_group(lm, [rows[i] for i in group], room, stop)
-        found |= zip(group, done, strict=True)
-        if progress is not None:
-            progress(len(group))
+    for batch in batches_of([row.prompt_length for row in rows], tokens_at_once):
+        some = [rows[i] for i in batch]
+        left = [max_new_tokens if beyond_context else lm.context - row.prompt_length for row in some]
+        ends = [AnswerEnd(lm, min(max_new_tokens, tokens), stop) for tokens in left]
+        with memory_of([row.example_id for row in some], MEMORY_ADVICE):
+            found |= zip(batch, decode_group(lm, some, ends), strict=True)
+        if on_progress is not None:
+            on_progress(len(batch))
     return [found[i] for i in range(len(rows))]
 
 
-def refuse_long(rows: Sequence[Encoded], context: int) -> None:
-    if long := [row for row in rows if row.prompt_length >= context]:
-        named = ", ".join(f"{row.example_id} ({row.prompt_length})" for row in long[:5])
-        raise LengthError(
-            f"{len(long)} of {len(rows)} prompts leave no room to answer in the context of {context} tokens: {named}; "
-            "build shorter rows or extend the model further"
-        )
-
-
-def groups(rows: Sequence[Encoded], tokens_at_once: int) -> Iterator[list[int]]:
-    """Indices of rows that are decoded together: prompts of about equal length, longest first."""
-    group: list[int] = []
-    for i in sorted(range(len(rows)), key=lambda i: (-rows[i].prompt_length, i)):
-        longest = rows[group[0]].prompt_length if group else 0
-        full = (len(group) + 1) * longest > tokens_at_once
-        if group and (full or rows[i].prompt_length < (1 - MAX_PADDED_SHARE) * longest):
-            yield group
-            group = []
-        group.append(i)
-    if group:
-        yield group
-
-
-def decode_group(lm: LanguageModel, rows: Sequence[Encoded], room: Sequence[int], stop: str | None) -> list[Generation]:
-    """Greedy answers of a batch, of at most `room` tokens each."""
-    ends = end_tokens(lm)
-    written: list[list[int]] = [[] for _ in rows]
-    done: dict[int, Generation] = {}
+def decode_group(lm: LanguageModel, rows: Sequence[Encoded], ends: Sequence[AnswerEnd]) -> list[Generation]:
+    """Greedy answers to a batch of prompts."""
     decoder = Decoder(lm.model, [row.prompt_ids for row in rows])
-    logits = decoder.prefill()
-    while True:
-        tokens = logits.argmax(dim=-1)
-        for i, token in enumerate(tokens.tolist()):
-            if i not in done:
-                written[i].append(token)
-                if reason := finish_reason(lm.tokenizer, written[i], ends, stop, room[i]):
-                    text = text_before(lm.tokenizer, written[i], stop)
-                    done[i] = Generation(rows[i].example_id, tuple(written[i]), text, reason)
-        if len(done) == len(rows):
-            return [done[i] for i in range(len(rows))]
-        logits = decoder.step(tokens)
-
-
-def end_tokens(lm: LanguageModel) -> set[int]:
-    """Tokens that end an answer: the tokenizer's, and those that the model's generation config adds."""
-    configured: Any = getattr(lm.base.generation_config, "eos_token_id", None)
-    extra = configured if isinstance(configured, list) else [configured]
-    return {int(token) for token in (cast(Any, lm.tokenizer).eos_token_id, *extra) if token is not None}
-
-
-def finish_reason(
-    tokenizer: PreTrainedTokenizerBase, written: Sequence[int], ends: set[int], stop: str | None, room: int
-) -> Literal["stop", "length"] | None:
-    """Why an answer ends with its last token; None where it goes on."""
-    if written[-1] in ends or (stop is not None and stop in decoded(tokenizer, written)):
-        return "stop"
-    return "length" if len(written) >= room else None
-
-
-def text_before(tokenizer: PreTrainedTokenizerBase, written: Sequence[int], stop: str | None) -> str:
-    text = decoded(tokenizer, written)
-    return (text if stop is None else text.partition(stop)[0]).strip()
+    return answers(decoder.prefill(), decoder.go_on, ends, [row.example_id for row in rows])
 
 
 def decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

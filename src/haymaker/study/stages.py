@@ -103,7 +103,7 @@ def train_adapter(params: TrainParams, inputs: Inputs, output: Path) -> None:
     # A model of its own: training writes into it.
     lm = load_model(str(inputs["model"]), extend=params.extend)
     with bar("training steps", params.train.steps) as advance:
-        train(lm, rows_of(inputs, None), params.train, out=output, callback=lambda line: advance(1))
+        train(lm, rows_of(inputs, None), params.train, out=output, on_progress=advance)
 
 
 def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path) -> None:
@@ -114,7 +114,7 @@ def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path) -> None
     rows = rows_of(inputs, params.rows)
     options = {"new_tokens": params.new_tokens, "beyond_context": params.beyond_context}
     with bar("answers", len(rows)) as advance:
-        found = evaluate(lm, rows, progress=advance, **options)
+        found = evaluate(lm, rows, on_progress=advance, **options)
     found.save(output / "predictions.jsonl")
     write_rows(output, "evaluation", [found.row()])
 
@@ -169,7 +169,8 @@ def ablate_heads(params: AblateParams, inputs: Inputs, output: Path) -> None:
 
     lm, rows = model_of(inputs, params.extend), rows_of(inputs, params.rows)
     scores = HeadScores.load(scores_file(inputs["heads"]))
-    found = ablation_curve(lm, rows, scores, params.k, params.draws, params.seed, params.new_tokens)
+    seed, new_tokens = params.seed, params.new_tokens
+    found = ablation_curve(lm, rows, scores, params.k, params.draws, seed=seed, new_tokens=new_tokens)
     write_rows(output, "ablation", found)
 
 

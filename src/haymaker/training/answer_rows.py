@@ -5,8 +5,7 @@ needed of every row, but attention, output projection, MLP and final norm of the
 """
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
@@ -16,6 +15,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from haymaker.models.extend import layer_types
+from haymaker.models.forward import other_forwards
 from haymaker.models.handshake import base_of
 from haymaker.training.small_cpu import shortcuts
 
@@ -51,23 +51,15 @@ def take_rows(
     return values[torch.arange(len(rows), device=rows.device)[:, None], rows]
 
 
-@contextmanager
-def pruned_last_layer(model: PreTrainedModel, rows: Int64[Tensor, "batch row"]) -> Iterator[None]:
+def pruned_last_layer(model: PreTrainedModel, rows: Int64[Tensor, "batch row"]) -> AbstractContextManager[None]:
     """Inside the block, the decoder's last layer returns only `rows`, so the head sees only them."""
     layer: Any = model.get_decoder().layers[-1]  # type: ignore[index,union-attr]
     window = model.config.sliding_window if layer_types(model)[-1] == "sliding_attention" else None
-    before = vars(layer).get("forward")
 
     def forward(hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], **_: Any) -> Tensor:
         return rows_of_layer(layer, hidden_states, position_embeddings, rows, window)
 
-    layer.forward = forward
-    try:
-        yield
-    finally:
-        del layer.forward
-        if before is not None:
-            layer.forward = before
+    return other_forwards({layer: forward})
 
 
 def rows_of_layer(

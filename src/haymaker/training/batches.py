@@ -1,6 +1,6 @@
 """Which rows a training step takes, and how they are laid into tensors. Pure: order depends on (seed, epoch) alone."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,12 +8,11 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from haymaker.errors import DataError, LengthError
+from haymaker.errors import DataError
+from haymaker.models.batching import refuse_long_rows
 from haymaker.randomness import keyed
 from haymaker.records import Encoded, Example
 from haymaker.tokens import encode_many
-
-MAX_PADDED_SHARE = 0.1  # a row joins longer ones only if at most this share of it is padding
 
 
 @dataclass(frozen=True)
@@ -41,17 +40,8 @@ def encoded_rows(rows: Iterable[Example | Encoded], tokenizer: PreTrainedTokeniz
         raise DataError(
             f"{len(silent)} rows have no answer token to learn, such as {', '.join(silent[:5])}; mend the rows"
         )
-    refuse_long(found, context)
+    refuse_long_rows(found, context)
     return found
-
-
-def refuse_long(rows: Sequence[Encoded], context: int) -> None:
-    if long := [row for row in rows if len(row) > context]:
-        named = ", ".join(f"{row.example_id} ({len(row)})" for row in long[:5])
-        raise LengthError(
-            f"{len(long)} of {len(rows)} rows are longer than the model's context of {context} tokens: {named}; "
-            "rows are never cut: build shorter ones or extend the model further"
-        )
 
 
 def rows_of_step(rows: Sequence[Encoded], batch: int, seed: int, step: int) -> list[Encoded]:
@@ -63,19 +53,6 @@ def rows_of_step(rows: Sequence[Encoded], batch: int, seed: int, step: int) -> l
         last = min(len(rows), (step + 1) * batch - epoch * len(rows))
         found += [rows[index] for index in order[first:last]]
     return found
-
-
-def micro_batches(rows: Sequence[Encoded], tokens_at_once: int) -> Iterator[list[Encoded]]:
-    """Groups of rows of about equal length, longest first; more than `tokens_at_once` tokens only in a single row."""
-    group: list[Encoded] = []
-    for row in sorted(rows, key=lambda row: (-len(row), row.example_id)):
-        longest = len(group[0]) if group else 0
-        full = (len(group) + 1) * longest > tokens_at_once or len(row) < (1 - MAX_PADDED_SHARE) * longest
-        if group and full:
-            yield group
-            group = []
-        group.append(row)
-    yield group
 
 
 def lay_out(rows: Sequence[Encoded], device: torch.device) -> MicroBatch:

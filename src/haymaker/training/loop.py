@@ -17,13 +17,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from haymaker.config import TrainConfig
+from haymaker.console import OnProgress
 from haymaker.errors import DataError, Interrupted, ModelError
+from haymaker.models.batching import batches_of
 from haymaker.models.handshake import BASE_FILE, BaseRecord, describe_base, library_versions, weights_digest, write_json
 from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import ADAPTER_FILES, add_lora, lora_parameters, remove_lora, save_adapter
 from haymaker.records import Encoded, Example, digest
 from haymaker.training.answer_rows import Method, answer_logits, best_method, largest_difference
-from haymaker.training.batches import MicroBatch, encoded_rows, lay_out, micro_batches, rows_of_step
+from haymaker.training.batches import MicroBatch, encoded_rows, lay_out, rows_of_step
 from haymaker.training.state import (
     METRICS_FILE,
     STATE_FILE,
@@ -37,9 +39,6 @@ from haymaker.training.state import (
 )
 
 RECORD_FILE = "training.json"
-Callback = Callable[[Mapping[str, Any]], None]
-
-
 METHOD_TOLERANCE = {torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of the largest logit
 METHOD_TOLERANCE_FLOAT32 = 1e-4
 Report = Callable[[Mapping[str, Any]], None]
@@ -102,8 +101,8 @@ class Run:
         """Gradients of the mean loss over all answer tokens of the step, however it is cut into parts."""
         answer_tokens = sum(len(row.answer_rows) for row in rows)
         loss, tokens = torch.zeros((), device=self.device), 0
-        for group in micro_batches(rows, self.config.tokens_at_once):
-            batch = lay_out(group, self.device)
+        for group in batches_of([len(row) for row in rows], self.config.tokens_at_once):
+            batch = lay_out([rows[i] for i in group], self.device)
             part = answer_loss(self.model, batch, self.method) / answer_tokens
             part.backward()
             loss += part.detach()
@@ -209,12 +208,14 @@ def train(
     config: TrainConfig,
     out: str | Path,
     overwrite: bool = False,
-    callback: Callback | None = None,
+    *,
+    on_progress: OnProgress | None = None,
 ) -> TrainResult:
     """Train a LoRA adapter on the answers of `rows`, publish it in `out`, and leave it on `lm`.
 
-    A run that stopped goes on where its last saved state stood; a finished one is loaded. `callback` is given every
-    step's metrics instead of a progress bar. Raises LengthError for rows beyond the context, DataError for an `out`
+    A run that stopped goes on where its last saved state stood; a finished one is loaded. `on_progress`
+    takes the place of a progress bar: it is told how many steps were finished since it was last called, at first those
+    that an earlier run had done. Raises LengthError for rows beyond the context, DataError for an `out`
     that holds another run, ModelError where training would not do what it says, Interrupted when the user stops it.
     """
     refuse_changed_model(lm)
@@ -230,7 +231,7 @@ def train(
     try:
         run = Run(folder, model, encoded, config, identity, finished=steps_done(folder, identity))
         resumed_from = run.finished
-        with reporting(config.steps, callback, resumed_from) as report:
+        with reporting(config.steps, resumed_from, on_progress) as report:
             run.go(report)
     except BaseException:
         lm.model = remove_lora(model)
@@ -288,10 +289,11 @@ def finished_run(lm: LanguageModel, folder: Path, identity: Mapping[str, Any]) -
 
 
 @contextmanager
-def reporting(steps: int, callback: Callback | None, completed: int) -> Iterator[Callback]:
-    """A progress bar, unless a callback takes the metrics."""
-    if callback is not None:
-        yield callback
+def reporting(steps: int, completed: int, on_progress: OnProgress | None) -> Iterator[Report]:
+    """A progress bar with the loss, unless someone else is told of the steps."""
+    if on_progress is not None:
+        on_progress(completed)
+        yield lambda line: on_progress(1)
         return
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
         bar = progress.add_task("train", total=steps, completed=completed)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from haymaker.models.forward import other_forwards
 from haymaker.models.handshake import base_of
 
 NAME = "haymaker-blocks"
@@ -34,16 +35,13 @@ def shortcuts(model: Any) -> Iterator[None]:
         yield
         return
     register()
-    merged: list[Any] = [module for module in model.modules() if isinstance(module, Linear) and is_plain(module)]
+    merged = [module for module in model.modules() if isinstance(module, Linear) and is_plain(module)]
     base.config._attn_implementation_internal = NAME
-    for module in merged:
-        module.forward = merged_forward(module)
     try:
-        yield
+        with other_forwards({module: merged_forward(module) for module in merged}):
+            yield
     finally:
         base.config._attn_implementation_internal = "sdpa"
-        for module in merged:
-            del module.forward
 
 
 # ---- projections
@@ -77,7 +75,7 @@ def register() -> None:
 
 
 def attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, scaling: float | None = None, **options: Any
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, *, scaling: float | None = None, **options: Any
 ) -> tuple[Tensor, None]:
     """transformers' attention function: in blocks where that is exact and pays, else SDPA."""
     batch, heads, tokens, dim = query.shape

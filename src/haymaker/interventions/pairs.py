@@ -1,4 +1,7 @@
-"""Whether donor and recipient can be two rows of one batch: LoRA adapters, or none, over equal base models."""
+"""What must hold before models are intervened on, alone or as donor and recipient.
+
+And when the two can be rows of one batch: as LoRA adapters, or none, over equal base models.
+"""
 
 from typing import Any
 
@@ -9,9 +12,41 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from haymaker.attention.hook import decoder_of, open_tools
+from haymaker.errors import ModelError
 from haymaker.models.extend import positions_of
 from haymaker.models.handshake import base_name
 from haymaker.models.load import LanguageModel
+
+
+def check_ready(*models: LanguageModel) -> None:
+    """Raise ModelError for a model in train mode: dropout would be on, and answers would be chance."""
+    for lm in models:
+        if lm.model.training:
+            raise ModelError(f"{lm.name}: expected a model in eval mode, found it in train mode; call lm.model.eval()")
+
+
+def check_pair(donor: LanguageModel, recipient: LanguageModel) -> None:
+    """Raise ModelError where the heads or tokens of one model have no counterpart in the other."""
+    shapes = [shape_of(lm) for lm in (donor, recipient)]
+    if shapes[0] != shapes[1]:
+        raise ModelError(
+            f"patching needs two models of one shape (layers, heads, width of a head, vocabulary): donor {shapes[0]}, "
+            f"recipient {shapes[1]}; use two adapters of one base model"
+        )
+    if donor.tokenizer is not recipient.tokenizer and donor.tokenizer.get_vocab() != recipient.tokenizer.get_vocab():
+        raise ModelError(
+            f"patching needs two models that read the same tokens: the tokenizers of {donor.name} and "
+            f"{recipient.name} differ; use two adapters of one base model"
+        )
+
+
+def shape_of(lm: LanguageModel) -> tuple[int, int, int, int]:
+    config = lm.base.config
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return config.num_hidden_layers, config.num_attention_heads, width, config.vocab_size
+
+
+# ---- two rows of one batch
 
 
 def obstacle(donor: LanguageModel, recipient: LanguageModel) -> str | None:

@@ -1,0 +1,50 @@
+"""Which rows go through a model together, and whether they fit into its context."""
+
+from collections.abc import Iterator, Sequence
+
+from haymaker.errors import LengthError
+from haymaker.records import Encoded
+
+TOKENS_AT_ONCE = 16_384  # of a batch, padding included
+MAX_PADDED_SHARE = 1 / 16  # a row joins longer ones only if at most this share of it is padding
+
+
+def batches_of(
+    lengths: Sequence[int], tokens_at_once: int = TOKENS_AT_ONCE, most: int | None = None
+) -> Iterator[list[int]]:
+    """Indices of rows that go together: of about equal length, longest first, each row once.
+
+    A batch has at most `most` rows, and more than `tokens_at_once` tokens, padding included, only in a single row.
+    """
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        longest = lengths[batch[0]] if batch else 0
+        full = (len(batch) + 1) * longest > tokens_at_once or len(batch) == most
+        if batch and (full or lengths[i] < (1 - MAX_PADDED_SHARE) * longest):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def refuse_long_rows(rows: Sequence[Encoded], context: int) -> None:
+    """Raises LengthError, which names them, for rows (prompt and answer) longer than the model's context."""
+    if long := {row.example_id: len(row) for row in rows if len(row) > context}:
+        raise LengthError(
+            f"{len(long)} of {len(rows)} rows are longer than the model's context of {context} tokens: {named(long)}; "
+            "rows are never cut: build shorter ones or extend the model further"
+        )
+
+
+def refuse_long_prompts(rows: Sequence[Encoded], context: int) -> None:
+    """Raises LengthError, which names them, for prompts after which not one token fits into the model's context."""
+    if long := {row.example_id: row.prompt_length for row in rows if row.prompt_length >= context}:
+        raise LengthError(
+            f"{len(long)} of {len(rows)} prompts leave no room to answer in the context of {context} tokens: "
+            f"{named(long)}; build shorter rows or extend the model further"
+        )
+
+
+def named(lengths: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({length})" for name, length in list(lengths.items())[:5])
