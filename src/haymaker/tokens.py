@@ -4,6 +4,7 @@ A token belongs to a span if it holds one of its characters. The prompt is token
 answer follows as the tokens that continue it, closed as the model closes an answer.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.errors import DataError, ModelError
-from haymaker.records import Encoded, Example, Label, Span
+from haymaker.records import Encoded, Example, Label, Span, digest
 
 SENTINEL = "\ue000{}\ue001"  # private-use characters: no template changes them
 
@@ -131,3 +132,13 @@ def answer_ids(prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase, use
         both = [*before, *ids_of([joined], tokenizer)[0]]
     end: list[Any] = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     return (*both[len(before) :], *end)
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """sha256 of all that decides how the tokenizer cuts and frames text: vocabulary, merges, normalisation, special
+    tokens and chat template; the same in every process. How it pads and truncates does not count."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    cutting = json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
+    cutting = {key: value for key, value in cutting.items() if key not in ("padding", "truncation")}
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if name != "pad_token"}
+    return digest({"cutting": cutting, "chat_template": tokenizer.chat_template, "special": special})

@@ -1,7 +1,6 @@
 """Task x setting x length x rows -> Dataset. Row k depends on the recipe and k alone."""
 
 import gc
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from haymaker.drafts import Draft, Drafts
 from haymaker.errors import ConfigError, DataError
 from haymaker.records import canonical_json, digest
 from haymaker.tasks import task
+from haymaker.tokens import tokenizer_digest
 
 VERSION = 5  # of the rows that a recipe gives; counts up when they change
 MOST_CHECKED = 8  # rows that are tried for one to check the counts with
@@ -58,7 +58,7 @@ class Builder:
         self.drafts = drafts_of(recipe)
         self.measure = Measure(tokenizer, self.drafts.style, recipe.chat_template)
         self.fitter = Fitter(recipe, self.measure)
-        self.tokenizer_digest = digest_of_tokenizer(tokenizer)
+        self.tokenizer_digest = tokenizer_digest(tokenizer)
         self.checked = False
 
     def table(self, numbers: Iterable[int]) -> tuple[pa.Table, list[Failure]]:
@@ -197,10 +197,3 @@ def drafts_of(recipe: Recipe) -> Drafts:
             f"(rejected: {dict(drafts.rejected) or 'none'}); ask for fewer or give more data"
         )
     return drafts
-
-
-def digest_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
-    """sha256 of all that decides how the tokenizer cuts and frames text."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    parts = (backend.to_str() if backend is not None else repr(tokenizer), str(tokenizer.chat_template))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

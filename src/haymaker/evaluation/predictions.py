@@ -1,7 +1,6 @@
 """What models answered and how that was scored: shared by evaluation and interventions."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from haymaker.errors import DataError
+from haymaker.files import write_jsonl
 from haymaker.metrics import row_metric
 from haymaker.models.generation import TOKENS_AT_ONCE, Generation, generate
 from haymaker.models.load import LanguageModel
@@ -91,11 +91,7 @@ class Evaluation:
 
     def save(self, path: str | Path) -> None:
         """Write one JSON line per prediction."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text("".join(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in self.predictions))
-        os.replace(temporary, path)
+        write_jsonl(Path(path), map(asdict, self.predictions))
 
     @classmethod
     def load(cls, path: str | Path) -> "Evaluation":

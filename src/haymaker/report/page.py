@@ -1,7 +1,6 @@
 """results.json to report.html: the same rows give the same bytes."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from haymaker.files import write_text
 from haymaker.report.charts import Figure, length_charts, masking_charts, similarity_charts
 from haymaker.report.estimate import Estimate, Finding, questions
 from haymaker.report.findings import find
@@ -47,13 +47,7 @@ def write_report(results_path: Path | str, out_path: Path | str) -> Path:
     """Render results.json to one HTML file, which appears complete or not at all. Raises DataError for bad rows."""
     source, out = Path(results_path), Path(out_path)
     page = render(read_results(source), source=str(source))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        unfinished.write_text(page, encoding="utf-8")
-        os.replace(unfinished, out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_text(out, page)
     return out
 
 
