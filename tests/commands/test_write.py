@@ -20,7 +20,7 @@ from real_rows import mdqa_row, musique_row, topic, write_jsonl
 from typer.testing import CliRunner, Result
 
 from haymaker.cli import app
-from haymaker.models.load import MINIATURES
+from haymaker.models.names import MINIATURES
 from haymaker.realism.written import read_written
 from haymaker.writing import limits
 from haymaker.writing.cache import Cache

@@ -25,7 +25,8 @@ from haymaker.interventions import ablate
 from haymaker.interventions.branch_answers import ablate_sets, patch_sets
 from haymaker.interventions.branches import Trunk
 from haymaker.interventions.causal import causal_map, relayed_effects, set_effects
-from haymaker.models.load import MINIATURES, LanguageModel, load_model
+from haymaker.models.load import LanguageModel, load_model
+from haymaker.models.names import MINIATURES
 from haymaker.records import Encoded, Example, Head, Message, Segment
 from haymaker.tokens import encode
 

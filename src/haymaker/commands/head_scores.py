@@ -1,0 +1,220 @@
+"""haymaker heads | compare | attribute | causal-map: a number for every head of a model, in a file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from haymaker.commands.options import (
+    Adapter,
+    Data,
+    ExtendTo,
+    Json,
+    KVRule,
+    Model,
+    NewTokens,
+    OutFile,
+    Overwrite,
+    Rows,
+    Scope,
+    Threshold,
+    extension,
+    inputs_of,
+)
+from haymaker.commands.output import fresh_file, refuse_existing, show, show_json, show_values
+from haymaker.errors import ConfigError
+from haymaker.study.stages import (
+    CausalParams,
+    CompareParams,
+    EffectsParams,
+    HeadsParams,
+    attribution_effects,
+    causal_effects,
+    compared,
+    head_scores,
+    model_of,
+)
+
+if TYPE_CHECKING:
+    from haymaker.heads.formats import Rule
+    from haymaker.heads.scores import HeadScores
+    from haymaker.models.load import LanguageModel
+
+Donor = Annotated[
+    Path | None, typer.Option("--donor", help="An adapter whose head outputs are written in, instead of zeros.")
+]
+Top = Annotated[int, typer.Option(min=1, help="How many heads to print.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("heads")(heads)
+    app.command("compare")(compare)
+    app.command("attribute")(attribute)
+    app.command("causal-map")(causal_map)
+
+
+def heads(
+    *,
+    model: Model,
+    data: Data,
+    out: OutFile,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            help="copy, copy_source, copy_previous, copy_anywhere, copy_wu2024, insight, mass, mass_calibrated or "
+            "write; may be repeated: one pass serves all, and each gets a file.  [default: copy]",
+        ),
+    ] = None,
+    answer: Annotated[
+        str | None,
+        typer.Option(
+            help="gold: teacher-forced; own: the model's greedy answer.  [default: gold; own for copy_wu2024]"
+        ),
+    ] = None,
+    file_format: Annotated[
+        str, typer.Option("--format", help="haymaker (safetensors), wu (JSON), qrhead (YAML) or duo (TSV).")
+    ] = "haymaker",
+    kv_rule: KVRule = "max",
+    new_tokens: NewTokens = 32,
+    adapter: Adapter = None,
+    extend: ExtendTo = None,
+    rows: Rows = None,
+    top: Annotated[int, typer.Option(min=1, help="How many heads to print, and to list in a YAML file.")] = 10,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Score every head of a model for retrieval on a dataset."""
+    from haymaker.heads.formats import check_format, rule_of
+
+    chosen, rule = tuple(metrics or ("copy",)), rule_of(kv_rule)
+    check_format(file_format)
+    if file_format == "haymaker":
+        refuse_json(out)
+    files = {name: out if len(chosen) == 1 else out.with_name(f"{out.stem}.{name}{out.suffix}") for name in chosen}
+    for path in files.values():
+        refuse_existing(path, overwrite)
+    params = HeadsParams(extend=extension(extend), metrics=chosen, answer=answer, rows=rows, new_tokens=new_tokens)
+    with fresh_file(out, overwrite) as file:
+        inputs = inputs_of(model=model, data=data, adapter=adapter)
+        found, lm = head_scores(params, inputs), model_of(inputs, params.extend)
+        for name, scores in found.items():
+            save_scores(scores, file.with_name(files[name].name), file_format, top, lm, rule)
+    show_heads({str(files[name]): scores for name, scores in found.items()}, top, json)
+
+
+def refuse_json(out: Path) -> None:
+    if out.suffix == ".json":
+        raise ConfigError(f"--out {out}: a summary in .json is written beside the scores; give a name in .safetensors")
+
+
+def save_scores(scores: "HeadScores", path: Path, file_format: str, k: int, lm: "LanguageModel", rule: "Rule") -> None:
+    from haymaker.heads.formats import write_scores
+
+    if file_format == "haymaker":
+        scores.save(path)
+    else:
+        kv_heads = getattr(lm.base.config, "num_key_value_heads", None) or lm.base.config.num_attention_heads
+        write_scores(scores, path, file_format, k, kv_heads, rule)
+
+
+def show_heads(found: "dict[str, HeadScores]", top: int, json: bool) -> None:
+    """The best heads of each file. Raises DataError for scores of no example, once the others are told."""
+    told = []
+    for path, scores in found.items():
+        best = best_of(scores, top) if scores.counted.any() else {}
+        about = {"out": path, "metric": scores.metric, "n": len(scores.values), "counted": int(scores.counted.sum())}
+        told.append(about | {"top": best})
+        if not json:
+            show_values({f"head {name}": value for name, value in best.items()} | about, False)
+    if json:
+        show_json(told[0] if len(told) == 1 else told)
+    for scores in found.values():
+        scores.top(1)
+
+
+def best_of(scores: "HeadScores", top: int) -> dict[str, float]:
+    """The best heads and their means."""
+    return {str(head): float(scores.mean[head]) for head in scores.top(top)}
+
+
+def compare(
+    *,
+    first: Annotated[Path, typer.Argument(help="Head scores: of `haymaker heads`, or Wu JSON, QRHead YAML, Duo TSV.")],
+    reference: Annotated[Path, typer.Argument(help="Head scores to compare with.")],
+    threshold: Threshold = 0.0,
+    k: Annotated[int, typer.Option(min=1, help="Top heads whose overlap is counted.")] = 10,
+    kv_rule: KVRule = "max",
+    query_heads: Annotated[
+        int | None, typer.Option("--query-heads", min=1, help="Query heads a layer, for a list beside KV heads.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compare two files of head scores: cosine, rank correlation, recall, subset, overlap, and their maps."""
+    from haymaker.heads.compare import side_by_side
+    from haymaker.study.store import plain
+
+    params = CompareParams(threshold=threshold, k=k, kv_rule=kv_rule, query_heads=query_heads)
+    own, other, row = compared(params, inputs_of(heads=first, reference=reference))
+    if json:
+        best = {"top": [str(head) for head in own.top(k)], "top_reference": [str(head) for head in other.top(k)]}
+        show_json(plain(row | best))
+    else:
+        show_values(row, False)
+        show(side_by_side(own, other, (first.name, reference.name), threshold))
+
+
+def attribute(
+    *,
+    model: Model,
+    data: Data,
+    out: OutFile,
+    adapter: Adapter = None,
+    extend: ExtendTo = None,
+    donor: Donor = None,
+    scope: Scope = "last+decode",
+    rows: Rows = None,
+    top: Top = 10,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Estimate every head's effect on the gold answer's log-probability from one forward and one backward pass."""
+    params = EffectsParams(extend=extension(extend), scope=scope, rows=rows)
+    refuse_json(out)
+    with fresh_file(out, overwrite) as file:
+        scores = attribution_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
+        scores.save(file)
+    show_effects(scores, out, top, json)
+
+
+def causal_map(
+    *,
+    model: Model,
+    data: Data,
+    out: OutFile,
+    adapter: Adapter = None,
+    extend: ExtendTo = None,
+    donor: Donor = None,
+    scope: Scope = "last+decode",
+    tokens_at_once: Annotated[int, typer.Option("--tokens-at-once", min=1, help="Rows of one forward.")] = 1024,
+    rows: Rows = None,
+    top: Top = 10,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Measure what the gold answer's log-probability loses without each single head (or gains by a donor's)."""
+    params = CausalParams(extend=extension(extend), scope=scope, rows=rows, tokens_at_once=tokens_at_once)
+    refuse_json(out)
+    with fresh_file(out, overwrite) as file:
+        scores = causal_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
+        scores.save(file)
+    show_effects(scores, out, top, json)
+
+
+def show_effects(scores: "HeadScores", out: Path, top: int, json: bool) -> None:
+    """The heads with the largest effects."""
+    best = best_of(scores, top)
+    if json:
+        show_json({"out": str(out), "metric": scores.metric, "n": len(scores.values), "top": best})
+    else:
+        show_values({f"head {name}": value for name, value in best.items()} | {"out": str(out)}, False)
