@@ -20,8 +20,13 @@ WIDEST = 10_000  # columns, where nobody's terminal limits them
 
 def show(what: RenderableType) -> None:
     """Print a table: as wide as the terminal is, and into a file or pipe as wide as it has to be."""
-    console = out if out.is_terminal else Console(width=WIDEST)
-    console.print(what, highlight=False)
+    if out.is_terminal:
+        out.print(what, highlight=False)
+        return
+    console = Console(width=WIDEST)
+    with console.capture() as printed:
+        console.print(what)
+    typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def show_json(value: Any) -> None:
