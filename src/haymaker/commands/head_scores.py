@@ -5,40 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from haymaker.commands.options import (
-    Adapter,
-    Data,
-    ExtendTo,
-    Json,
-    KVRule,
-    Model,
-    NewTokens,
-    OutFile,
-    Overwrite,
-    Rows,
-    Scope,
-    Threshold,
-    extension,
-    inputs_of,
-)
+from haymaker.commands import options as flag
+from haymaker.commands.options import extension, inputs_of
 from haymaker.commands.output import fresh_file, refuse_existing, show, show_json, show_values
 from haymaker.errors import ConfigError
-from haymaker.study.stages import (
-    CausalParams,
-    CompareParams,
-    EffectsParams,
-    HeadsParams,
-    attribution_effects,
-    causal_effects,
-    compared,
-    head_scores,
-    model_of,
-)
+from haymaker.study import stages
 
 if TYPE_CHECKING:
-    from haymaker.heads.formats import Rule
     from haymaker.heads.scores import HeadScores
-    from haymaker.models.load import LanguageModel
 
 Donor = Annotated[
     Path | None, typer.Option("--donor", help="An adapter whose head outputs are written in, instead of zeros.")
@@ -55,9 +29,9 @@ def register(app: typer.Typer) -> None:
 
 def heads(
     *,
-    model: Model,
-    data: Data,
-    out: OutFile,
+    model: flag.Model,
+    data: flag.Data,
+    out: flag.OutFile,
     metrics: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,17 +49,17 @@ def heads(
     file_format: Annotated[
         str, typer.Option("--format", help="haymaker (safetensors), wu (JSON), qrhead (YAML) or duo (TSV).")
     ] = "haymaker",
-    kv_rule: KVRule = "max",
-    new_tokens: NewTokens = 32,
-    adapter: Adapter = None,
-    extend: ExtendTo = None,
-    rows: Rows = None,
+    kv_rule: flag.KVRule = "max",
+    new_tokens: flag.NewTokens = 32,
+    adapter: flag.Adapter = None,
+    extend: flag.ExtendTo = None,
+    rows: flag.Rows = None,
     top: Annotated[int, typer.Option(min=1, help="How many heads to print, and to list in a YAML file.")] = 10,
-    overwrite: Overwrite = False,
-    json: Json = False,
+    overwrite: flag.Overwrite = False,
+    json: flag.Json = False,
 ) -> None:
     """Score every head of a model for retrieval on a dataset."""
-    from haymaker.heads.formats import check_format, rule_of
+    from haymaker.heads.formats import check_format, rule_of, write_scores
 
     chosen, rule = tuple(metrics or ("copy",)), rule_of(kv_rule)
     check_format(file_format)
@@ -94,28 +68,25 @@ def heads(
     files = {name: out if len(chosen) == 1 else out.with_name(f"{out.stem}.{name}{out.suffix}") for name in chosen}
     for path in files.values():
         refuse_existing(path, overwrite)
-    params = HeadsParams(extend=extension(extend), metrics=chosen, answer=answer, rows=rows, new_tokens=new_tokens)
+    params = stages.HeadsParams(
+        extend=extension(extend), metrics=chosen, answer=answer, rows=rows, new_tokens=new_tokens
+    )
     with fresh_file(out, overwrite) as file:
         inputs = inputs_of(model=model, data=data, adapter=adapter)
-        found, lm = head_scores(params, inputs), model_of(inputs, params.extend)
+        found, lm = stages.head_scores(params, inputs), stages.model_of(inputs, params.extend)
+        kv_heads = getattr(lm.base.config, "num_key_value_heads", None) or lm.base.config.num_attention_heads
         for name, scores in found.items():
-            save_scores(scores, file.with_name(files[name].name), file_format, top, lm, rule)
+            path = file.with_name(files[name].name)
+            if file_format == "haymaker":
+                scores.save(path)
+            else:
+                write_scores(scores, path, file_format, top, kv_heads, rule)
     show_heads({str(files[name]): scores for name, scores in found.items()}, top, json)
 
 
 def refuse_json(out: Path) -> None:
     if out.suffix == ".json":
         raise ConfigError(f"--out {out}: a summary in .json is written beside the scores; give a name in .safetensors")
-
-
-def save_scores(scores: "HeadScores", path: Path, file_format: str, k: int, lm: "LanguageModel", rule: "Rule") -> None:
-    from haymaker.heads.formats import write_scores
-
-    if file_format == "haymaker":
-        scores.save(path)
-    else:
-        kv_heads = getattr(lm.base.config, "num_key_value_heads", None) or lm.base.config.num_attention_heads
-        write_scores(scores, path, file_format, k, kv_heads, rule)
 
 
 def show_heads(found: "dict[str, HeadScores]", top: int, json: bool) -> None:
@@ -142,20 +113,20 @@ def compare(
     *,
     first: Annotated[Path, typer.Argument(help="Head scores: of `haymaker heads`, or Wu JSON, QRHead YAML, Duo TSV.")],
     reference: Annotated[Path, typer.Argument(help="Head scores to compare with.")],
-    threshold: Threshold = 0.0,
+    threshold: flag.Threshold = 0.0,
     k: Annotated[int, typer.Option(min=1, help="Top heads whose overlap is counted.")] = 10,
-    kv_rule: KVRule = "max",
+    kv_rule: flag.KVRule = "max",
     query_heads: Annotated[
         int | None, typer.Option("--query-heads", min=1, help="Query heads a layer, for a list beside KV heads.")
     ] = None,
-    json: Json = False,
+    json: flag.Json = False,
 ) -> None:
     """Compare two files of head scores: cosine, rank correlation, recall, subset, overlap, and their maps."""
     from haymaker.heads.compare import side_by_side
     from haymaker.study.store import plain
 
-    params = CompareParams(threshold=threshold, k=k, kv_rule=kv_rule, query_heads=query_heads)
-    own, other, row = compared(params, inputs_of(heads=first, reference=reference))
+    params = stages.CompareParams(threshold=threshold, k=k, kv_rule=kv_rule, query_heads=query_heads)
+    own, other, row = stages.compared(params, inputs_of(heads=first, reference=reference))
     if json:
         best = {"top": [str(head) for head in own.top(k)], "top_reference": [str(head) for head in other.top(k)]}
         show_json(plain(row | best))
@@ -166,47 +137,47 @@ def compare(
 
 def attribute(
     *,
-    model: Model,
-    data: Data,
-    out: OutFile,
-    adapter: Adapter = None,
-    extend: ExtendTo = None,
+    model: flag.Model,
+    data: flag.Data,
+    out: flag.OutFile,
+    adapter: flag.Adapter = None,
+    extend: flag.ExtendTo = None,
     donor: Donor = None,
-    scope: Scope = "last+decode",
-    rows: Rows = None,
+    scope: flag.Scope = "last+decode",
+    rows: flag.Rows = None,
     top: Top = 10,
-    overwrite: Overwrite = False,
-    json: Json = False,
+    overwrite: flag.Overwrite = False,
+    json: flag.Json = False,
 ) -> None:
     """Estimate every head's effect on the gold answer's log-probability from one forward and one backward pass."""
-    params = EffectsParams(extend=extension(extend), scope=scope, rows=rows)
+    params = stages.EffectsParams(extend=extension(extend), scope=scope, rows=rows)
     refuse_json(out)
     with fresh_file(out, overwrite) as file:
-        scores = attribution_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
+        scores = stages.attribution_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
         scores.save(file)
     show_effects(scores, out, top, json)
 
 
 def causal_map(
     *,
-    model: Model,
-    data: Data,
-    out: OutFile,
-    adapter: Adapter = None,
-    extend: ExtendTo = None,
+    model: flag.Model,
+    data: flag.Data,
+    out: flag.OutFile,
+    adapter: flag.Adapter = None,
+    extend: flag.ExtendTo = None,
     donor: Donor = None,
-    scope: Scope = "last+decode",
+    scope: flag.Scope = "last+decode",
     tokens_at_once: Annotated[int, typer.Option("--tokens-at-once", min=1, help="Rows of one forward.")] = 1024,
-    rows: Rows = None,
+    rows: flag.Rows = None,
     top: Top = 10,
-    overwrite: Overwrite = False,
-    json: Json = False,
+    overwrite: flag.Overwrite = False,
+    json: flag.Json = False,
 ) -> None:
     """Measure what the gold answer's log-probability loses without each single head (or gains by a donor's)."""
-    params = CausalParams(extend=extension(extend), scope=scope, rows=rows, tokens_at_once=tokens_at_once)
+    params = stages.CausalParams(extend=extension(extend), scope=scope, rows=rows, tokens_at_once=tokens_at_once)
     refuse_json(out)
     with fresh_file(out, overwrite) as file:
-        scores = causal_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
+        scores = stages.causal_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
         scores.save(file)
     show_effects(scores, out, top, json)
 

@@ -5,24 +5,8 @@ from typing import Annotated
 
 import typer
 
-from haymaker.commands.options import (
-    Adapter,
-    Data,
-    Draws,
-    ExtendTo,
-    HeadFile,
-    Json,
-    Model,
-    NewTokens,
-    OutFolder,
-    Overwrite,
-    Rows,
-    Scope,
-    Seed,
-    Threshold,
-    extension,
-    inputs_of,
-)
+from haymaker.commands import options as flag
+from haymaker.commands.options import extension, inputs_of
 from haymaker.commands.output import fresh_folder, show_json, show_rows
 from haymaker.errors import ConfigError
 from haymaker.study.cell import Tables
@@ -40,20 +24,20 @@ def register(app: typer.Typer) -> None:
 
 def ablate(
     *,
-    model: Model,
-    data: Data,
-    heads: HeadFile,
-    out: OutFolder,
+    model: flag.Model,
+    data: flag.Data,
+    heads: flag.HeadFile,
+    out: flag.OutFolder,
     k: Annotated[list[int] | None, typer.Option("--k", min=1, help="Heads to mask; may be repeated.")] = None,
-    draws: Draws = 3,
-    scope: Scope = "all",
-    adapter: Adapter = None,
-    extend: ExtendTo = None,
-    rows: Rows = None,
-    new_tokens: NewTokens = 32,
-    seed: Seed = 0,
-    overwrite: Overwrite = False,
-    json: Json = False,
+    draws: flag.Draws = 3,
+    scope: flag.Scope = "all",
+    adapter: flag.Adapter = None,
+    extend: flag.ExtendTo = None,
+    rows: flag.Rows = None,
+    new_tokens: flag.NewTokens = 32,
+    seed: flag.Seed = 0,
+    overwrite: flag.Overwrite = False,
+    json: flag.Json = False,
 ) -> None:
     """Mask the top-k heads of a score file, and k other heads drawn at random, while the model answers."""
     params = AblateParams(
@@ -68,26 +52,26 @@ def ablate(
 
 def patch(
     *,
-    model: Model,
-    data: Data,
-    heads: HeadFile,
-    out: OutFolder,
+    model: flag.Model,
+    data: flag.Data,
+    heads: flag.HeadFile,
+    out: flag.OutFolder,
     donor: Annotated[Path, typer.Option("--donor", help="The adapter whose head outputs are lent.")],
     recipient: Annotated[Path, typer.Option("--recipient", help="The adapter that answers with them.")],
     donor_heads: Annotated[Path, typer.Option("--donor-heads", help="Head scores of the donor.")],
     k: Annotated[int, typer.Option("--k", min=1, help="Most heads of a set.")] = 10,
-    threshold: Threshold = 0.0,
-    draws: Draws = 3,
+    threshold: flag.Threshold = 0.0,
+    draws: flag.Draws = 3,
     both: Annotated[bool, typer.Option("--both", help="Also the other way: recipient into donor.")] = False,
-    scope: Scope = "all",
+    scope: flag.Scope = "all",
     two_models: Annotated[
         bool, typer.Option("--two-models", help="Load the donor beside the recipient, not as a row of its batch.")
     ] = False,
-    rows: Rows = None,
-    new_tokens: NewTokens = 32,
-    seed: Seed = 0,
-    overwrite: Overwrite = False,
-    json: Json = False,
+    rows: flag.Rows = None,
+    new_tokens: flag.NewTokens = 32,
+    seed: flag.Seed = 0,
+    overwrite: flag.Overwrite = False,
+    json: flag.Json = False,
 ) -> None:
     """Write a donor's heads into a recipient while it answers: those both use, the donor's own, random ones."""
     for name, path in (("--donor", donor), ("--recipient", recipient)):

@@ -5,21 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from haymaker.commands.options import (
-    Adapter,
-    Data,
-    ExtendTo,
-    Json,
-    Model,
-    NewTokens,
-    OutFolder,
-    Overwrite,
-    Rows,
-    Set,
-    extension,
-    inputs_of,
-    values_of,
-)
+from haymaker.commands import options as flag
+from haymaker.commands.options import extension, inputs_of, values_of
 from haymaker.commands.output import fresh_folder, refuse_existing, show_values
 from haymaker.config import TrainConfig, load_config
 from haymaker.files import read_json, write_json
@@ -37,14 +24,14 @@ def register(app: typer.Typer) -> None:
 
 def train(
     *,
-    model: Model,
-    data: Data,
+    model: flag.Model,
+    data: flag.Data,
     out: Annotated[Path, typer.Option("--out", help="The adapter folder; an interrupted run in it goes on.")],
-    extend: ExtendTo = None,
+    extend: flag.ExtendTo = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file with keys of a TrainConfig.")] = None,
-    overrides: Set = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
+    overrides: flag.Set = None,
+    overwrite: flag.Overwrite = False,
+    json: flag.Json = False,
 ) -> None:
     """Train a LoRA adapter (q, k, v, o) on the answers of a dataset."""
     chosen = load_config(config, TrainConfig, overrides) if config else TrainConfig(**values_of(None, overrides))
@@ -58,18 +45,18 @@ def train(
 
 def evaluate(
     *,
-    model: Model,
-    data: Data,
-    out: OutFolder,
-    adapter: Adapter = None,
-    extend: ExtendTo = None,
-    rows: Rows = None,
-    new_tokens: NewTokens = 32,
+    model: flag.Model,
+    data: flag.Data,
+    out: flag.OutFolder,
+    adapter: flag.Adapter = None,
+    extend: flag.ExtendTo = None,
+    rows: flag.Rows = None,
+    new_tokens: flag.NewTokens = 32,
     beyond_context: Annotated[
         bool, typer.Option("--beyond-context", help="Also answer rows that the model's context does not hold.")
     ] = False,
-    overwrite: Overwrite = False,
-    json: Json = False,
+    overwrite: flag.Overwrite = False,
+    json: flag.Json = False,
 ) -> None:
     """Let a model answer a dataset by greedy generation, and score the answers: F1 and EM with 95 % intervals."""
     params = EvaluateParams(extend=extension(extend), beyond_context=beyond_context, rows=rows, new_tokens=new_tokens)
@@ -84,7 +71,7 @@ def score(
     *,
     predictions: Annotated[Path, typer.Argument(help="predictions.jsonl, or the folder that `haymaker eval` wrote.")],
     metrics: Annotated[list[str] | None, typer.Option("--metric", help="A metric's name; may be repeated.")] = None,
-    json: Json = False,
+    json: flag.Json = False,
 ) -> None:
     """Score answers again, by other metrics, without a model: means with 95 % intervals."""
     import numpy as np
