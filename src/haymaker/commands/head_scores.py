@@ -14,6 +14,10 @@ from haymaker.study import stages
 if TYPE_CHECKING:
     from haymaker.heads.scores import HeadScores
 
+Answer = Annotated[
+    str | None,
+    typer.Option(help="gold: teacher-forced; own: the model's greedy answer.  [default: gold; own for copy_wu2024]"),
+]
 Donor = Annotated[
     Path | None, typer.Option("--donor", help="An adapter whose head outputs are written in, instead of zeros.")
 ]
@@ -40,12 +44,7 @@ def heads(
             "write; may be repeated: one pass serves all, and each gets a file.  [default: copy]",
         ),
     ] = None,
-    answer: Annotated[
-        str | None,
-        typer.Option(
-            help="gold: teacher-forced; own: the model's greedy answer.  [default: gold; own for copy_wu2024]"
-        ),
-    ] = None,
+    answer: Answer = None,
     file_format: Annotated[
         str, typer.Option("--format", help="haymaker (safetensors), wu (JSON), qrhead (YAML) or duo (TSV).")
     ] = "haymaker",
@@ -65,9 +64,7 @@ def heads(
     check_format(file_format)
     if file_format == "haymaker":
         refuse_json(out)
-    files = {name: out if len(chosen) == 1 else out.with_name(f"{out.stem}.{name}{out.suffix}") for name in chosen}
-    for path in files.values():
-        refuse_existing(path, overwrite)
+    files = files_of(out, chosen, overwrite)
     params = stages.HeadsParams(
         extend=extension(extend), metrics=chosen, answer=answer, rows=rows, new_tokens=new_tokens
     )
@@ -82,6 +79,15 @@ def heads(
             else:
                 write_scores(scores, path, file_format, top, kv_heads, rule)
     show_heads({str(files[name]): scores for name, scores in found.items()}, top, json)
+
+
+def files_of(out: Path, metrics: tuple[str, ...], overwrite: bool) -> dict[str, Path]:
+    """A file for each metric: `out` itself for one alone. Raises ConfigError for one that exists."""
+    several = len(metrics) > 1
+    files = {name: out.with_name(f"{out.stem}.{name}{out.suffix}") if several else out for name in metrics}
+    for path in files.values():
+        refuse_existing(path, overwrite)
+    return files
 
 
 def refuse_json(out: Path) -> None:
