@@ -34,7 +34,7 @@ from task_solvers import context_of, solver_of  # noqa: E402
 from haymaker.config import Recipe  # noqa: E402
 from haymaker.data.builder import Builder  # noqa: E402
 from haymaker.data.schema import example_of, table_of  # noqa: E402
-from haymaker.models.load import MINIATURES  # noqa: E402
+from haymaker.models.names import MINIATURES  # noqa: E402
 from haymaker.realism import AXES  # noqa: E402
 from haymaker.records import Example  # noqa: E402
 

@@ -30,8 +30,9 @@ from haymaker.interventions.adapters import Shared, one_model, rows_as
 from haymaker.interventions.lockstep import OneBatch, TwoModels
 from haymaker.models.generation import Decoder
 from haymaker.models.handshake import describe_base, weights_digest
-from haymaker.models.load import MINIATURES, LanguageModel
+from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters, save_adapter
+from haymaker.models.names import MINIATURES
 from haymaker.records import Head
 
 SIZES = dict(

@@ -18,7 +18,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from haymaker.models.load import MINIATURES, LanguageModel
+from haymaker.models.load import LanguageModel
+from haymaker.models.names import MINIATURES
 
 
 @pytest.fixture(scope="session")

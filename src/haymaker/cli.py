@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from haymaker import __version__
-from haymaker.commands import data, data_folder, interventions, models, results, show, study, write
+from haymaker.commands import dataset_files, dataset_rows, datasets, head_scores, interventions, models, studies, writer
 from haymaker.console import note
 from haymaker.errors import ConfigError, HaymakerError, Interrupted
 
@@ -68,14 +68,8 @@ def options(
     """Build synthetic long-context data, extend a model with it, and read its retrieval heads."""
 
 
-data.register(app)
-show.register(app)
-write.register(app)
-app.add_typer(data_folder.app, name="data")
-models.register(app)
-interventions.register(app)
-app.add_typer(study.app, name="study")
-results.register(app)
+for group in (datasets, dataset_rows, writer, dataset_files, models, head_scores, interventions, studies):
+    group.register(app)
 
 
 def main() -> None:

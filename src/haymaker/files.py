@@ -1,19 +1,155 @@
-"""Reading files of real rows. A file that is broken is a DataError naming file and line; a row that is whole but of no
-use is counted under its reason, never silently left out."""
+"""Files and folders: written whole or not at all, read with a sentence where they are broken, their digests and locks.
+
+What is written here is on disk before it takes its name, so that neither a kill nor a power cut leaves half of it.
+"""
 
 import gzip
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from haymaker.errors import DataError
+from filelock import BaseFileLock, FileLock, Timeout
+
+from haymaker.errors import DataError, HaymakerError
 from haymaker.records import digest
 
 GZIP_MAGIC = b"\x1f\x8b"
-Item = TypeVar("Item")
+
+
+# ---- writing
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A scratch path beside `path`; what the block writes there takes the name `path` if the block ends well.
+
+    After an exception nothing is left, after a kill at most a hidden scratch file. The folders above are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = scratch_beside(path)
+    try:
+        yield scratch
+        sync(scratch)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_files(folder: Path) -> Iterator[Path]:
+    """A scratch folder; the files that the block makes in it move into `folder`, each whole, if it ends well."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / f".{os.getpid()}.tmp"
+    remove(scratch)
+    scratch.mkdir()
+    try:
+        yield scratch
+        sync_tree(scratch)
+        for made in sorted(scratch.iterdir()):
+            os.replace(made, folder / made.name)
+    finally:
+        shutil.rmtree(scratch)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A scratch folder beside `folder` that takes its name, and its place, if the block ends well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = scratch_beside(folder)
+    remove(scratch)
+    scratch.mkdir()
+    try:
+        yield scratch
+        replace_folder(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with whole_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one JSON value, whole or not at all. ValueError for a number that JSON does not know."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSON object a line, whole or not at all."""
+    with whole_file(path) as scratch, scratch.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def replace_folder(ready: Path, folder: Path) -> None:
+    """Give a finished folder its name. What has that name stands aside, beside `ready`, until it is done."""
+    sync_tree(ready)
+    aside = scratch_beside(ready)
+    remove(aside)
+    if folder.exists():
+        os.replace(folder, aside)
+    os.replace(ready, folder)
+    sync(folder.parent)
+    remove(aside)
+
+
+def name_folder(ready: Path, folder: Path) -> bool:
+    """Give a finished folder its name; False, and nothing changed, where somebody else's has it already."""
+    sync_tree(ready)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(ready, folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        return False
+    sync(folder.parent)
+    return True
+
+
+def remove(path: Path) -> None:
+    """Delete a file or folder, if there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_whole(folder: Path, aside: Path) -> None:
+    """Delete a folder that disappears at once: it goes under the name `aside` first."""
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(folder, aside)
+    shutil.rmtree(aside)
+
+
+def scratch_beside(path: Path) -> Path:
+    """A hidden name beside `path` that is this process's own."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def sync_tree(folder: Path) -> None:
+    """Have every file and folder of a tree on disk."""
+    for path in folder.rglob("*"):
+        sync(path)
+    sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or a folder's list of names, on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# ---- reading
 
 
 def read_text(path: str | Path) -> Iterator[str]:
@@ -51,16 +187,21 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DataError(f"{path}: the file is empty; expected one JSON object a line")
 
 
-def read_json(path: str | Path) -> Any:
-    """The one JSON value a file holds, gzip or plain."""
+def read_json(path: str | Path, remedy: str = "fetch the file again") -> Any:
+    """The one JSON value a file holds, gzip or plain. Raises DataError that ends with `remedy` where it is broken."""
     try:
         return json.loads("".join(read_text(path)))
     except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error})") from None
+        raise DataError(f"{path}: not JSON ({error}); {remedy}") from None
+
+
+def read_json_if_there(path: Path, remedy: str) -> Any:
+    """`read_json`, or None where there is no such file."""
+    return read_json(path, remedy) if path.is_file() else None
 
 
 def required(row: Any, key: str, kind: type | tuple[type, ...], place: str) -> Any:
-    """row[key], checked to be of `kind`."""
+    """row[key], checked to be of `kind`; `place` names the row in the DataError of another."""
     if not isinstance(row, Mapping):
         raise DataError(f"{place}: expected an object, found {type(row).__name__}")
     if key not in row:
@@ -72,7 +213,7 @@ def required(row: Any, key: str, kind: type | tuple[type, ...], place: str) -> A
 
 
 def texts_of(row: Any, key: str, place: str) -> list[str]:
-    """row[key], a list of texts."""
+    """row[key], checked to be a list of texts."""
     values = required(row, key, list, place)
     wrong = [type(value).__name__ for value in values if not isinstance(value, str)]
     if wrong:
@@ -80,31 +221,7 @@ def texts_of(row: Any, key: str, place: str) -> list[str]:
     return values
 
 
-def sift(
-    rows: Iterable[tuple[str, dict[str, Any]]], parse: Callable[[dict[str, Any], str], Item | str]
-) -> tuple[list[Item], Counter[str]]:
-    """Parsed rows, and the counted reasons of those that `parse` rejects by giving a reason instead."""
-    kept: list[Item] = []
-    rejected: Counter[str] = Counter()
-    for place, row in rows:
-        parsed = parse(row, place)
-        if isinstance(parsed, str):
-            rejected[parsed] += 1
-        else:
-            kept.append(parsed)
-    return kept, rejected
-
-
-def in_split(text: str, split: str, shares: Mapping[Any, float] | None) -> bool:
-    """Whether a question belongs to the split, by hash: stable when data grows. Without shares all rows do."""
-    if shares is None:
-        return True
-    place = int(digest(["split", text])[:15], 16) / 16**15 * sum(shares.values())
-    for name, share in shares.items():
-        if place < share:
-            return name == split
-        place -= share
-    return False
+# ---- digests
 
 
 def file_digest(path: str | Path) -> str:
@@ -113,4 +230,34 @@ def file_digest(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-# ---- writing
+def folder_digest(folder: Path, volatile: Iterable[str] = ()) -> str:
+    """One digest of a folder's file names and contents, without files that match a volatile glob pattern."""
+    patterns = tuple(volatile)
+    names = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    kept = {name: path for name, path in names.items() if not any(name.match(pattern) for pattern in patterns)}
+    return digest({name.as_posix(): file_digest(path) for name, path in kept.items()})
+
+
+# ---- locks
+
+
+def take_lock(path: Path, refusal: HaymakerError) -> BaseFileLock:
+    """Hold the lock file at `path` until `drop_lock`, or until this process ends, however it ends.
+
+    Raises `refusal` where another process, or another lock of this one, holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, blocking=False, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise refusal from None
+    return lock
+
+
+def drop_lock(lock: BaseFileLock) -> None:
+    """Let go of a lock; its file goes with it."""
+    # While it is held: who opened the file before finds that it has no name any more, and asks again.
+    with suppress(OSError):  # Windows removes no open file; there the library does, once it is closed
+        os.unlink(lock.lock_file)
+    lock.release()

@@ -6,6 +6,7 @@ closes an answer. What comes from data (documents, questions, answers) is read a
 its letters are tokenised, or, where a tokenizer cannot do that, the text is refused.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from jaxtyping import Int
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.errors import DataError, ModelError
-from haymaker.records import Encoded, Example, Label, Span
+from haymaker.records import Encoded, Example, Label, Span, digest
 
 SENTINEL = "\ue000{}\ue001"  # private-use characters: no template changes them
 EXCERPT_CHARACTERS = 40
@@ -300,3 +301,13 @@ def token_ranges(ranges: Int[np.ndarray, "span 2"], offsets: Int[np.ndarray, "to
     found = np.zeros_like(ranges)
     found[held, 0], found[held, 1] = real[first[held]], real[last[held] - 1] + 1
     return found
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """sha256 of all that decides how the tokenizer cuts and frames text: vocabulary, merges, normalisation, special
+    tokens and chat template; the same in every process. How it pads and truncates does not count."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    cutting = json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
+    cutting = {key: value for key, value in cutting.items() if key not in ("padding", "truncation")}
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if name != "pad_token"}
+    return digest({"cutting": cutting, "chat_template": tokenizer.chat_template, "special": special})

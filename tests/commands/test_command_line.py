@@ -14,15 +14,14 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from haymaker.cli import app
-from haymaker.commands import study as study_commands
-from haymaker.commands.common import fresh_file, fresh_folder
+from haymaker.commands import studies
+from haymaker.commands.output import fresh_file, fresh_folder
 from haymaker.config import Frozen, load_config
 from haymaker.errors import ConfigError, DataError
 from haymaker.heads.scores import HeadScores
 from haymaker.study import Plan, StudyConfig, plan_study
-from haymaker.study.cell import Cell, Stage
+from haymaker.study.cell import Cell, Stage, Tables
 from haymaker.study.config import HeadMetric
-from haymaker.study.rows import write_rows
 
 ROOT = Path(__file__).parents[2]
 PACKAGED = ROOT / "src" / "haymaker" / "studies" / "miniature.yaml"
@@ -154,7 +153,7 @@ class Toy(Frozen):
     f1: float = 0.0
 
 
-def evaluate_toy(params: Toy, inputs: Mapping[str, Path], output: Path) -> None:
+def evaluate_toy(params: Toy, inputs: Mapping[str, Path], output: Path) -> Tables:
     if params.f1 < 0:
         raise DataError("row 3 of rows.jsonl is broken")
     row = {
@@ -167,12 +166,12 @@ def evaluate_toy(params: Toy, inputs: Mapping[str, Path], output: Path) -> None:
         "em_high": 1.0,
         "cut_off": 0,
     }
-    write_rows(output, "evaluation", [row])
+    return {"evaluation": [row]}
 
 
-def compare_toy(params: Toy, inputs: Mapping[str, Path], output: Path) -> None:
+def compare_toy(params: Toy, inputs: Mapping[str, Path], output: Path) -> Tables:
     similar = {"cosine": params.f1**2, "recall": float("nan"), "subset": 1.0, "overlap": 1 - params.f1}
-    write_rows(output, "similarity", [{**similar, "k": 1, "active": 1, "active_reference": 1}])
+    return {"similarity": [{**similar, "k": 1, "active": 1, "active_reference": 1}]}
 
 
 def toy_plan(config: StudyConfig, broken: str = "") -> Plan:
@@ -190,7 +189,7 @@ def toy_plan(config: StudyConfig, broken: str = "") -> Plan:
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr(study_commands, "plan_study", toy_plan)
+    monkeypatch.setattr(studies, "plan_study", toy_plan)
     return tmp_path / "out"
 
 
@@ -237,7 +236,7 @@ def test_a_second_run_makes_nothing_and_gives_the_same_numbers(toy: Path) -> Non
 
 
 def test_a_failed_cell_is_told_and_the_rest_is_kept(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study_commands, "plan_study", lambda config: toy_plan(config, broken="low-low"))
+    monkeypatch.setattr(studies, "plan_study", lambda config: toy_plan(config, broken="low-low"))
     result = run("study", "run", "miniature", "--out", toy, "--no-report")
     assert result.exit_code == 1
     assert "failed evaluate/low-low: row 3 of rows.jsonl is broken (traceback: " in result.stderr
@@ -271,7 +270,7 @@ def test_version_is_the_package_s() -> None:
 
 
 def test_a_recipe_comes_from_file_set_and_flags_in_this_order(tmp_path: Path) -> None:
-    from haymaker.commands.data import recipe_of
+    from haymaker.commands.datasets import recipe_of
 
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump({"task": "mdqa", "length": 64, "rows": 1, "seed": 1}))
@@ -285,7 +284,7 @@ def test_building_refuses_bad_keys_missing_files_and_existing_output(tmp_path: P
     fails(2, "Recipe: unknown key rowz", "build", "--out", out, *flags, "--set", "rowz=3")
     fails(2, "setting: ", "build", "--out", out, *flags, "--setting", "hihg-low")
     fails(1, "nowhere.jsonl", "build", "--out", out, *flags, "--source", tmp_path / "nowhere.jsonl")
-    fails(2, "no such folder", "build", "--out", out, *flags, "--tokenizer", "nowhere")
+    fails(2, "no such model folder", "build", "--out", out, *flags, "--tokenizer", "nowhere")
     assert not list(tmp_path.iterdir())
     out.mkdir()
     (out / "file").write_text("mine")

@@ -14,12 +14,10 @@ import pytest
 from haymaker.config import Frozen
 from haymaker.errors import ConfigError, Interrupted
 from haymaker.study import Plan, Store, execute
-from haymaker.study.cell import Cell, Stage, action_key
-from haymaker.study.garbage import find_garbage, remove_garbage
+from haymaker.study.cell import Cell, Outside, Stage, action_key
 from haymaker.study.lease import lease
-from haymaker.study.outside import Outside
-from haymaker.study.progress import Survey, why
 from haymaker.study.runners import Work, perform
+from haymaker.study.survey import Survey, find_garbage, remove_garbage, why
 
 CALLS: list[str] = []
 

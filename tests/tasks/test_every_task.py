@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 import haymaker as hm
 from haymaker.config import Setting
-from haymaker.models.load import MINIATURES
+from haymaker.models.names import MINIATURES
 from haymaker.realism import AXES
 from haymaker.realism.placeholders import meaning
 from haymaker.tasks import NAMES, judge

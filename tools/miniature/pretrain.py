@@ -6,7 +6,6 @@ matrices, AdamW the embeddings and norms. Runs resume by default.
 
 import argparse
 import json
-import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from haymaker.files import whole_file
 from haymaker.miniature.world import World
 
 MODELS = Path(__file__).parents[2] / "src" / "haymaker" / "miniature" / "models"
@@ -158,8 +158,8 @@ def save_state(folder: Path, model: Any, chosen: list[torch.optim.Optimizer], st
     for i, optimizer in enumerate(chosen):
         for j, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{i}/{j}/{key}": torch.as_tensor(value) for key, value in state.items()}
-    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "state.tmp", {"step": str(step)})
-    os.replace(folder / "state.tmp", folder / "state.safetensors")
+    with whole_file(folder / "state.safetensors") as scratch:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, scratch, {"step": str(step)})
 
 
 def load_state(folder: Path, model: Any, chosen: list[torch.optim.Optimizer]) -> int:

@@ -1,6 +1,5 @@
 """What all charts share: points as rows of data, the scale of colours, and the chart that shows and saves itself."""
 
-import os
 from collections.abc import Iterable, Sequence
 from math import isnan
 from pathlib import Path
@@ -12,6 +11,7 @@ import vl_convert
 from haymaker.charts import page, theme
 from haymaker.charts.numbers import in_words
 from haymaker.errors import ConfigError
+from haymaker.files import whole_file
 from haymaker.stats import Interval, Number, known
 
 
@@ -32,13 +32,8 @@ class Chart(alt.LayerChart):
         """
         path = Path(path)
         content = self._content(path, theme.config(theme.DARK if dark else theme.LIGHT))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            unfinished.write_bytes(content)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with whole_file(path) as file:
+            file.write_bytes(content)
         return path
 
     def _content(self, path: Path, config: dict[str, Any]) -> bytes:

@@ -1,7 +1,6 @@
 """Task x setting x length x rows -> Dataset. Row k depends on the recipe and k alone."""
 
 import gc
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +21,7 @@ from haymaker.drafts import Draft, Drafts
 from haymaker.errors import ConfigError, DataError
 from haymaker.records import canonical_json, digest
 from haymaker.tasks import task
-from haymaker.tokens import Aligner
+from haymaker.tokens import Aligner, tokenizer_digest
 
 VERSION = 6  # of the rows that a recipe gives; counts up when they change
 MOST_TRIED = 8  # rows of which one tells what documents of a kind take
@@ -60,7 +59,7 @@ class Builder:
         self.drafts = drafts_of(recipe)
         self.costs = Costs(Aligner(tokenizer, recipe.chat_template), self.drafts.style)
         self.fitter = Fitter(recipe, self.costs)
-        self.tokenizer_digest = digest_of_tokenizer(tokenizer)
+        self.tokenizer_digest = tokenizer_digest(tokenizer)
         self.sampled = recipe.matched or recipe.shortest < LEAST_JUDGED  # these are counted to the token
 
     def table(self, numbers: Iterable[int]) -> tuple[pa.Table, list[Failure]]:
@@ -194,10 +193,3 @@ def drafts_of(recipe: Recipe) -> Drafts:
             f"(rejected: {dict(drafts.rejected) or 'none'}); ask for fewer or give more data"
         )
     return drafts
-
-
-def digest_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
-    """sha256 of all that decides how the tokenizer cuts and frames text."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    parts = (backend.to_str() if backend is not None else repr(tokenizer), str(tokenizer.chat_template))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

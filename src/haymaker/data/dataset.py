@@ -1,8 +1,5 @@
 """A dataset in memory: examples, the table that holds them, and what they were built from."""
 
-import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +14,7 @@ from haymaker.data.checks import SUMMED, summary
 from haymaker.data.pooled import POOLED, restored
 from haymaker.data.schema import SCHEMA, Row, example_of
 from haymaker.errors import DataError
-from haymaker.files import file_digest
+from haymaker.files import file_digest, read_json_if_there, whole_folder, write_json, write_text
 from haymaker.records import Example
 
 
@@ -172,12 +169,9 @@ def check_columns(path: Path, wanted: pa.Schema, found: pa.Schema) -> None:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """manifest.json of a dataset's folder."""
     path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise DataError(f"{folder}: no dataset here (manifest.json is missing); `haymaker build` writes one") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); build the dataset again") from None
+    manifest = read_json_if_there(path, "build the dataset again")
+    if manifest is None:
+        raise DataError(f"{folder}: no dataset here (manifest.json is missing); `haymaker build` writes one")
     if not isinstance(manifest, dict) or manifest.get("format") not in SCHEMAS:
         found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         raise DataError(f"{path}: expected format {' or '.join(SCHEMAS)}, found {found!r}")
@@ -232,20 +226,8 @@ class Shards:
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """manifest.json and the card drawn from it; each appears whole or not at all."""
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    for name, content in (("manifest.json", text), ("README.md", card(manifest))):
-        temporary = folder / f".{name}.{os.getpid()}.tmp"
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, folder / name)
-
-
-def publish(work: Path, folder: Path, aside: Path) -> None:
-    """Move a finished folder to its name; an old one of that name stands `aside` until the new one is there."""
-    shutil.rmtree(aside, ignore_errors=True)
-    if folder.exists():
-        os.rename(folder, aside)
-    os.rename(work, folder)
-    shutil.rmtree(aside, ignore_errors=True)
+    write_json(folder / "manifest.json", manifest)
+    write_text(folder / "README.md", card(manifest))
 
 
 def stands(folder: Path) -> bool:
@@ -264,11 +246,6 @@ def appearing(folder: Path, overwrite: bool, write: Callable[[Path], Any]) -> Fo
     check_replaceable(folder)
     if stands(folder) and not overwrite:
         raise DataError(f"{folder} exists; choose another folder or say overwrite")
-    work = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    (work / "ready").mkdir(parents=True)
-    try:
-        write(work / "ready")
-        publish(work / "ready", folder, work / "old")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with whole_folder(folder) as work:
+        write(work)
     return Folder(folder)

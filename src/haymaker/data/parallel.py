@@ -5,17 +5,15 @@ are the same bytes. A part appears by atomic rename, so one that is there is who
 hidden folder beside the dataset's, `.NAME.parts`, until the dataset takes its name.
 """
 
-import fcntl
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,9 @@ from transformers import PreTrainedTokenizerBase
 from haymaker.config import Recipe
 from haymaker.data.builder import Builder, Failure, nothing_built
 from haymaker.data.checks import SUMMED, Summary
-from haymaker.data.dataset import Folder, Shards, check_replaceable, publish, stands
+from haymaker.data.dataset import Folder, Shards, check_replaceable, stands
 from haymaker.errors import ConfigError, DataError, HaymakerError, Interrupted
+from haymaker.files import drop_lock, remove, replace_folder, take_lock, whole_file, write_text
 
 MOST_ROWS_PER_PART = 32
 TOKENS_PER_PART = 2**20  # about a second of work
@@ -53,7 +52,7 @@ def build_folder(
     folder = Path(folder)
     builder = Builder(recipe, tokenizer, tokenizer_name)
     work = folder.with_name(f".{folder.name}.parts")
-    with alone_in(work, folder):
+    with alone_at(folder):
         check_replaceable(folder)
         if stands(folder) and not overwrite:
             found = finished(folder, builder)
@@ -63,31 +62,21 @@ def build_folder(
                 make_missing(builder, tokenizer, work, workers, on_progress)
                 found = assemble(builder, work, folder)
             except (DataError, ConfigError):  # the same command would fail again: there is nothing to go on from
-                shutil.rmtree(work)
+                remove(work)
                 raise
-        shutil.rmtree(work)
+        remove(work)
     return found
 
 
 @contextmanager
-def alone_in(work: Path, folder: Path) -> Iterator[None]:
-    """Hold the folder of parts against other builds of the same dataset; the lock ends with this process."""
-    work.mkdir(parents=True, exist_ok=True)
-    lock = os.open(work, os.O_RDONLY)
+def alone_at(folder: Path) -> Iterator[None]:
+    """Hold a dataset's name against other builds of it; the lock ends with this process."""
+    running = DataError(f"{folder}: another build of it is running; wait for it, or choose another folder")
+    lock = take_lock(folder.with_name(f".{folder.name}.lock"), running)
     try:
-        take(lock, folder)
         yield
     finally:
-        os.close(lock)
-        with suppress(OSError):
-            work.rmdir()  # where there is nothing in it
-
-
-def take(lock: int, folder: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DataError(f"{folder}: another build of it is running; wait for it, or choose another folder") from None
+        drop_lock(lock)
 
 
 def finished(folder: Path, builder: Builder) -> Folder:
@@ -119,16 +108,8 @@ def prepare(work: Path, identity: str) -> None:
     """A folder for parts of this identity: parts of another are removed."""
     mark = work / "identity"
     if not (mark.exists() and mark.read_text() == identity):
-        for path in work.iterdir():
-            path.unlink() if path.is_file() else shutil.rmtree(path)
-        write_whole(mark, lambda path: path.write_text(identity))
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file that appears whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    write(temporary)
-    os.replace(temporary, path)
+        remove(work)
+        write_text(mark, identity)
 
 
 # ---- parts
@@ -191,7 +172,8 @@ def make_part(builder: Builder, work: Path, part: int) -> int:
     numbers = rows_of(builder.recipe, part)
     built, failures = builder.table(numbers)
     table = built.replace_schema_metadata({FAILURES: json.dumps(failures)})
-    write_whole(part_path(work, part), lambda path: pq.write_table(table, path, compression="zstd"))
+    with whole_file(part_path(work, part)) as scratch:
+        pq.write_table(table, scratch, compression="zstd")
     return len(numbers)
 
 
@@ -214,7 +196,7 @@ def make_part_here(part: int) -> int:
 def assemble(builder: Builder, work: Path, folder: Path) -> Folder:
     """The parts as shards, with manifest and card, in a folder that appears whole."""
     ready, recipe = work / "ready", builder.recipe
-    shutil.rmtree(ready, ignore_errors=True)
+    remove(ready)
     ready.mkdir()
     failures = [failure for part in range(parts_of(recipe)) for failure in failures_of(part_path(work, part))]
     if len(failures) == recipe.rows:
@@ -226,7 +208,7 @@ def assemble(builder: Builder, work: Path, folder: Path) -> Folder:
         for row in table.select(SUMMED).to_pylist():
             summed.add(row)
     shards.close(builder.manifest(summed.result(), failures))
-    publish(ready, folder, work / "old")
+    replace_folder(ready, folder)
     return Folder(folder)
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from haymaker.data.builder import Builder, digest_of_tokenizer
+from haymaker.data.builder import Builder
 from haymaker.data.checks import Summary
 from haymaker.data.dataset import Dataset, Folder
 from haymaker.data.schema import Row, example_of, table_of, token_spans_of
 from haymaker.errors import ConfigError, HaymakerError
 from haymaker.records import Example
-from haymaker.tokens import encode
+from haymaker.tokens import encode, tokenizer_digest
 
 MOST_PROBLEMS = 20
 
@@ -47,7 +47,7 @@ def validate(
     `source` is where the source lies now, if it has moved. Raises ConfigError for a tokenizer other than the build's,
     DataError where the source cannot be read. At most 20 problems are told.
     """
-    if digest_of_tokenizer(tokenizer) != dataset.manifest["tokenizer_sha256"]:
+    if tokenizer_digest(tokenizer) != dataset.manifest["tokenizer_sha256"]:
         raise ConfigError("this is not the tokenizer that the dataset was built for; give that one")
     recipe = dataset.recipe if source is None else dataset.recipe.changed(source=source)
     found, summed, seen = Validation(), Summary(), set[str]()

@@ -1,7 +1,6 @@
 """Evaluation: a model answers every example greedily, and metrics judge the answers."""
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ import numpy as np
 
 from haymaker.console import OnProgress
 from haymaker.errors import DataError
+from haymaker.files import write_jsonl
 from haymaker.metrics import row_metric
 from haymaker.models.batching import TOKENS_AT_ONCE
 from haymaker.models.generation import Generation, generate
@@ -80,11 +80,7 @@ class Evaluation:
 
     def save(self, path: str | Path) -> None:
         """Write one JSON line per prediction."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text("".join(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in self.predictions))
-        os.replace(temporary, path)
+        write_jsonl(Path(path), map(asdict, self.predictions))
 
     @classmethod
     def load(cls, path: str | Path) -> "Evaluation":

@@ -6,7 +6,6 @@ scores (HeadList), scores of key-value heads (KVScores). `read_scores` tells fil
 
 import io
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,6 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from haymaker.errors import ConfigError, DataError
+from haymaker.files import write_text
 from haymaker.heads.scores import HeadScores
 from haymaker.records import Head
 
@@ -204,11 +204,7 @@ def write_scores(
     format, or one that cannot hold such scores; DataError where no example is counted or a head has no score.
     """
     path = Path(path)
-    text = as_text(scores, form, k, kv_heads, rule)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    write_text(Path(path), as_text(scores, form, k, kv_heads, rule))
 
 
 def as_text(scores: ScoreFile, form: str, k: int, kv_heads: int | None, rule: Rule) -> str:

@@ -1,7 +1,6 @@
 """HeadScores: one number per example and head, with what a study asks of them. Pure: no torch, no model."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +15,7 @@ from safetensors.numpy import load, save
 from scipy.stats import rankdata
 
 from haymaker.errors import DataError
+from haymaker.files import whole_files, write_json
 from haymaker.records import Head, digest
 from haymaker.stats import bootstrap_grid, split_half
 
@@ -161,18 +161,13 @@ class HeadScores:
     def save(self, path: str | Path) -> None:
         """Write `path` (safetensors) and `path` with .json beside it, both at once or neither."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         about = {"metric": self.metric, "example_ids": self.example_ids, "provenance": self.provenance}
         about |= {"provenance_hash": self.provenance_hash, "counted": int(self.counted.sum())}
         best = self.top(20) if self.counts.any() else []
         top = {str(head): round(float(self.mean[head]), 6) for head in best}
-        for target, content in (
-            (path, save({"values": self.values.astype(np.float32)})),
-            (path.with_suffix(".json"), json.dumps({**about, "top": top}, indent=1).encode()),
-        ):
-            temporary = target.with_name(target.name + ".tmp")
-            temporary.write_bytes(content)
-            os.replace(temporary, target)
+        with whole_files(path.parent) as scratch:
+            (scratch / path.name).write_bytes(save({"values": self.values.astype(np.float32)}))
+            write_json(scratch / path.with_suffix(".json").name, {**about, "top": top})
 
     @classmethod
     def load(cls, path: str | Path) -> "HeadScores":

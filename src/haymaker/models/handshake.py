@@ -5,8 +5,6 @@ a word. This record says it, with the logits of a fixed prompt as proof that the
 """
 
 import hashlib
-import json
-import os
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -16,12 +14,13 @@ from typing import Any
 import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from haymaker.config import Extend
 from haymaker.errors import ExtensionError, ModelError
+from haymaker.files import read_json_if_there, write_json
 from haymaker.models.extend import Positions, positions_of
-from haymaker.records import digest
+from haymaker.tokens import tokenizer_digest
 
 BASE_FILE = "base.json"
 FORMAT = 1
@@ -50,7 +49,8 @@ class BaseRecord:
 
     @classmethod
     def load(cls, folder: Path) -> "BaseRecord":
-        """Raises ModelError for a folder that is no adapter, ExtensionError for one without a record of its base."""
+        """Raises ModelError for a folder that is no adapter, ExtensionError for one without a record of its base,
+        DataError for a record that is no JSON."""
         values = read_record(folder)
         if values.pop("format", None) != FORMAT:
             raise ModelError(
@@ -65,25 +65,15 @@ class BaseRecord:
 def read_record(folder: Path) -> dict[str, Any]:
     if not (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder}: expected an adapter folder (adapter_config.json and weights), found none there")
-    try:
-        values = json.loads((folder / BASE_FILE).read_text())
-    except FileNotFoundError:
+    values = read_json_if_there(folder / BASE_FILE, "train again or restore the file")
+    if values is None:
         raise ExtensionError(
             f"{folder}: no {BASE_FILE}, so nothing says which RoPE base and window this adapter was trained with; "
             "use an adapter that `haymaker train` wrote"
-        ) from None
-    except ValueError as error:
-        raise ModelError(f"{folder / BASE_FILE}: not JSON ({error}); train again or restore the file") from None
+        )
     if not isinstance(values, dict):
         raise ModelError(f"{folder / BASE_FILE}: expected a mapping, found {type(values).__name__}")
     return values
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file that appears whole or not at all."""
-    scratch = path.with_name(f".{path.name}.tmp")
-    scratch.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
-    os.replace(scratch, path)
 
 
 def library_versions() -> dict[str, str]:
@@ -112,16 +102,6 @@ def weights_digest(model: nn.Module) -> str:
 def base_name(name: str) -> str:
     """A parameter's name without what PEFT puts around it."""
     return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
-
-
-def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Digest of vocabulary, merges, normalisation and chat template; padding and truncation settings do not count."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    content: dict[str, Any] = (
-        json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
-    )
-    content = {key: value for key, value in content.items() if key not in ("padding", "truncation")}
-    return digest({"content": content, "chat_template": tokenizer.chat_template, "end": tokenizer.eos_token_id})
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """Loading a language model: weights, tokenizer, context extension, adapter; each verified, a sentence if it fails."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,11 +24,8 @@ from haymaker.errors import ConfigError, ModelError
 from haymaker.models.extend import Extension, extend_context
 from haymaker.models.handshake import BaseRecord, base_of, check_base, check_probe
 from haymaker.models.lora import quiet_peft, remove_lora
+from haymaker.models.names import check_model, check_tokenizer, display_name, find_folder, folder_here
 
-MINIATURES = Path(__file__).parents[1] / "miniature" / "models"
-BUNDLED = {"miniature-llama": MINIATURES / "llama"}
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 DECODER_ENDINGS = ("ForCausalLM", "LMHeadModel")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -70,14 +66,14 @@ def load_model(
     dtype: str = "auto",
     device: str = "auto",
 ) -> LanguageModel:
-    """Load a decoder from a folder, a bundled name or a Hugging Face id, frozen and in eval mode.
+    """Load a decoder from a folder, a packaged name or a Hugging Face id, frozen and in eval mode.
 
     `extend` applies a context extension; an adapter folder brings its own. `dtype` "auto" is float32 on a CPU and the
     checkpoint's elsewhere. Raises ModelError for what cannot be loaded, ExtensionError for an extension that does not
     take or an adapter trained with another one.
     """
     name = str(path_or_id)
-    source = resolve(path_or_id)
+    source = source_of(path_or_id)
     record = BaseRecord.load(Path(adapter)) if adapter is not None else None
     wanted = extend or (record and record.extend)
     place = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
@@ -90,36 +86,13 @@ def load_model(
     return lm
 
 
-def resolve(path_or_id: str | Path) -> str:
-    """The folder to read, or the id to pass on. Raises ModelError for what is neither."""
-    name = str(path_or_id)
-    folder = BUNDLED.get(name, Path(name))
-    if folder.is_dir():
-        check_folder(folder)
-        return str(folder)
-    if name in BUNDLED or isinstance(path_or_id, Path) or not HUB_ID.fullmatch(name):
-        raise ModelError(
-            f"{name}: no such model folder; give a folder, a Hugging Face id (owner/name) or {', '.join(BUNDLED)}"
-        )
-    return name
-
-
-def check_folder(folder: Path) -> None:
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: this is an adapter; give its base model, and this folder as the adapter")
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no config.json, so this is no model folder; give one that save_pretrained wrote")
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise ModelError(
-            f"{folder}: no tokenizer (looked for {', '.join(TOKENIZER_FILES)}); save the model's tokenizer there"
-        )
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(f"{folder}: no weights (looked for *.safetensors); pickled weights are not read, convert them")
-
-
-def display_name(name: str) -> str:
-    """A name without a local path: bundled names and ids as they are, folders by their last part."""
-    return name if name in BUNDLED or not Path(name).is_dir() else Path(name).resolve().name
+def source_of(path_or_id: str | Path) -> str:
+    """The folder to read, complete, or the id to pass on. Raises ModelError for what is neither."""
+    folder = find_folder(path_or_id)
+    if folder is None:
+        return str(path_or_id)
+    check_model(folder)
+    return str(folder)
 
 
 @contextmanager
@@ -144,6 +117,11 @@ def read_config(name: str, source: str) -> PreTrainedConfig:
     if getattr(config, "is_encoder_decoder", False) or not any(kind.endswith(DECODER_ENDINGS) for kind in kinds):
         raise ModelError(f"{name}: expected a decoder (a causal language model), found {', '.join(kinds)}")
     return config
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model that is on this machine, by the model's name. Raises ConfigError where it is not."""
+    return read_tokenizer(name, str(folder_here(name, check_tokenizer)))
 
 
 def read_tokenizer(name: str, source: str) -> PreTrainedTokenizerBase:

@@ -1,10 +1,6 @@
 """LoRA on the attention projections, and nothing else: added by PEFT, counted, and written in PEFT's file format."""
 
 import hashlib
-import json
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from haymaker.errors import ModelError
+from haymaker.files import read_json, whole_files, write_json
 
 PROJECTIONS = (("q_proj", "k_proj", "v_proj", "o_proj"), ("qkv_proj", "o_proj"))  # the second is Phi-3's
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -114,17 +111,11 @@ def remove_lora(model: PeftModel) -> PreTrainedModel:
 
 def save_adapter(model: PeftModel, folder: Path, base_name: str | None) -> None:
     """Write PEFT's files into `folder`, each at once, without a local path in them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".adapter-", dir=folder))
-    try:
+    with whole_files(folder) as scratch:
         model.save_pretrained(str(scratch), safe_serialization=True, save_embedding_layers=False)
         path = scratch / ADAPTER_FILES[0]
-        config = json.loads(path.read_text()) | {"base_model_name_or_path": base_name, "inference_mode": True}
-        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-        for name in ADAPTER_FILES:
-            os.replace(scratch / name, folder / name)
-    finally:
-        shutil.rmtree(scratch)
+        write_json(path, read_json(path) | {"base_model_name_or_path": base_name, "inference_mode": True})
+        (scratch / "README.md").unlink()  # PEFT's blank card
 
 
 def adapter_digest(folder: Path) -> str:

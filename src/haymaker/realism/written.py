@@ -4,8 +4,6 @@ A writer is asked for `Asked`, answers with `Written`, and its answers stand in 
 (`Recipe.written`). Building reads that file and never asks a model.
 """
 
-import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from haymaker.errors import DataError
-from haymaker.files import read_jsonl, required, texts_of
+from haymaker.files import read_jsonl, required, texts_of, write_jsonl
 from haymaker.realism.answers import Range, answer_ranges
 
 UNWRITTEN = "the writer gave no text for it"
@@ -126,10 +124,6 @@ def with_texts(
 
 def save_written(path: str | Path, rows: Mapping[str, Written] | Iterable[tuple[str, Written]]) -> Path:
     """Write a file that `read_written` reads, one object a line in the rows' order; it appears whole."""
-    path = Path(path)
-    work = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     pairs = rows.items() if isinstance(rows, Mapping) else rows
-    lines = (json.dumps({"key": key, **asdict(written)}, ensure_ascii=False) for key, written in pairs)
-    work.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    os.replace(work, path)
-    return path
+    write_jsonl(Path(path), ({"key": key, **asdict(written)} for key, written in pairs))
+    return Path(path)

@@ -1,7 +1,6 @@
 """results.json to report.html: the same rows give the same bytes."""
 
 import json
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from markupsafe import Markup
 from haymaker.charts import page as drawing
 from haymaker.charts.chart import Chart
 from haymaker.charts.numbers import in_words
+from haymaker.files import write_text
 from haymaker.report.findings import find
 from haymaker.report.panels import PANELS
 from haymaker.report.tables import (
@@ -38,13 +38,7 @@ def write_report(results_path: Path | str, out_path: Path | str) -> Path:
     """Render results.json to one HTML file, which appears complete or not at all. Raises DataError for bad rows."""
     source, out = Path(results_path), Path(out_path)
     page = render(read_results(source), source=str(source))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        unfinished.write_text(page, encoding="utf-8")
-        os.replace(unfinished, out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_text(out, page)
     return out
 
 

@@ -1,4 +1,4 @@
-"""The nouns of a study: a stage is a pure function of parameters and input folders, a cell one call of it.
+"""The nouns of a study: a stage is a pure function of parameters and inputs, a cell one call of it.
 
 A cell's key is the hash of everything that may change its output: stage and version, all parameters with their
 defaults, the contents of its inputs, and the versions of the libraries that compute numbers.
@@ -9,18 +9,22 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from haymaker.config import Frozen
+from haymaker.errors import ConfigError
+from haymaker.models.names import MODEL_FILES, TOKENIZER_FILES, check_model, check_tokenizer, files_of, folder_here
 from haymaker.records import digest
-from haymaker.study.outside import Outside
 
-Run = Callable[[Any, Mapping[str, Path], Path], None]
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
+Run = Callable[[Any, Mapping[str, Path], Path], Tables | None]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A named function (params, input paths, output folder) -> None. Raise `version` when its output changes meaning.
+    """A named function (params, input paths, output folder) -> rows by table of results.json, to which the cell's
+    columns are added. Raise `version` when its output changes meaning.
 
     `volatile` are glob patterns of output files that differ from run to run (clock times) and so stay out of the
     content digest. A `resumable` stage finds in its output folder what an interrupted call of the same key left there.
@@ -33,6 +37,39 @@ class Stage:
     libraries: tuple[str, ...] = ()
     volatile: tuple[str, ...] = ()
     resumable: bool = False
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Something that a study reads and does not make: a path or, for models, also a packaged name or Hub id.
+
+    Its contents count, not where it lies.
+    """
+
+    kind: Literal["file", "model", "tokenizer"]
+    name: str
+
+    def path(self) -> Path:
+        """Where it lies on this machine. Raises ConfigError where it does not."""
+        if self.kind == "file":
+            return existing_file(self.name)
+        return folder_here(self.name, check_model if self.kind == "model" else check_tokenizer)
+
+    def files(self) -> list[Path]:
+        """The files whose contents count."""
+        path = self.path()
+        if self.kind == "file":
+            return [path]
+        return files_of(path, TOKENIZER_FILES if self.kind == "tokenizer" else MODEL_FILES)
+
+
+def existing_file(name: str) -> Path:
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ConfigError(
+            f"{name}: no such file; paths of a study are relative to the folder it is run in ({Path.cwd()})"
+        )
+    return path
 
 
 @dataclass(frozen=True)

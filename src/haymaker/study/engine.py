@@ -1,6 +1,5 @@
 """Runs a plan: every cell once, as soon as what it reads is there; a failed one blocks only what reads it."""
 
-import shutil
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -9,11 +8,10 @@ from graphlib import TopologicalSorter
 from typing import Protocol, runtime_checkable
 
 from haymaker.errors import ConfigError, Interrupted
-from haymaker.study.lease import alive
 from haymaker.study.plan import Plan
-from haymaker.study.progress import Standing, Survey
 from haymaker.study.runners import Outcome, Runner, SerialRunner, Work
 from haymaker.study.store import Store
+from haymaker.study.survey import Standing, Survey
 
 POLL_SECONDS = 0.5
 
@@ -66,7 +64,7 @@ class Execution:
     def run(self) -> Summary:
         self.store.root.mkdir(parents=True, exist_ok=True)
         check_outside(self.survey)
-        sweep_drafts(self.store)
+        self.store.sweep_drafts()
         self.sorter.prepare()
         try:
             while self.work_left():
@@ -155,10 +153,3 @@ def check_outside(survey: Survey) -> None:
             absent.setdefault(standing.note, name)
     if absent:
         raise ConfigError("; ".join(f"{name}: {note}" for note, name in absent.items()))
-
-
-def sweep_drafts(store: Store) -> None:
-    """Remove what killed runners left half-written."""
-    for path in (store.root / "tmp").glob("*"):
-        if not alive(store.lease_path(path.name.split("-")[0])):
-            shutil.rmtree(path, ignore_errors=True)

@@ -1,6 +1,9 @@
-"""Leases: of several runners that share a store, one works on a cell, and a dead one's cell is taken over."""
+"""Leases: of several runners that share a store, one works on a cell, and a dead one's cell is taken over.
 
-import fcntl
+A lock of the system does not serve here: it is held for hours, on file systems shared by machines where locks may do
+nothing or outlive their holder. So a lease is a file with its owner's name and a heartbeat; a lock guards its change.
+"""
+
 import json
 import os
 import platform
@@ -11,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import BaseFileLock, FileLock
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
@@ -120,12 +125,9 @@ def beat(path: Path, stop: threading.Event) -> None:
             return
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> BaseFileLock:
     """One process at a time changes leases; the system lets go of the lock when its holder dies."""
-    with (folder / ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return FileLock(folder / ".lock")
 
 
 def machine() -> str:

@@ -6,9 +6,8 @@ from typing import Any
 
 from haymaker.config import Recipe, Setting, TaskName
 from haymaker.study import stages
-from haymaker.study.cell import Cell
+from haymaker.study.cell import Cell, Outside
 from haymaker.study.config import UNTRAINED, StudyConfig, StudySetting
-from haymaker.study.outside import Outside
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ class TaskPlan:
         return Cell(
             self.name("heads", variant.label),
             stages.HEADS,
-            stages.HeadsParams(extend=self.extension(variant), metric=part.metric, rows=part.rows),
+            stages.HeadsParams(extend=self.extension(variant), metrics=(part.metric,), rows=part.rows),
             inputs={"data": self.test_data(self.reach(variant)), **self.model_inputs(variant)},
             outside=self.model_outside(),
             columns=self.columns(variant, length=self.reach(variant)),

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from haymaker.errors import HaymakerError, Interrupted, StudyError
+from haymaker.files import folder_digest
 from haymaker.study.cell import Cell
 from haymaker.study.lease import lease, writer
-from haymaker.study.store import Manifest, Store, tree_digest
+from haymaker.study.store import Manifest, Store, write_tables
 
 UNFORESEEN_CHARACTERS = 300  # of an unforeseen error's text; the traceback has the rest
 
@@ -82,7 +83,7 @@ def make(work: Work, store: Store) -> Outcome:
     stage = work.cell.stage
     draft = store.draft(work.key, writer(), stage.resumable)
     try:
-        stage.run(work.cell.params, work.paths, draft / "output")
+        write_tables(draft / "output", stage.run(work.cell.params, work.paths, draft / "output") or {})
         seconds = round(time.monotonic() - clock, 3)
         store.publish(draft, work.key, manifest_of(work, draft / "output", started, seconds))
         return Outcome("done", seconds)
@@ -105,7 +106,7 @@ def manifest_of(work: Work, output: Path, started: datetime, seconds: float) -> 
         "key": work.key,
         "cell": work.cell.name,
         **work.action,
-        "content": tree_digest(output, work.cell.stage.volatile),
+        "content": folder_digest(output, work.cell.stage.volatile),
         "started": started.isoformat(),
         "seconds": seconds,
         "host": platform.node(),

@@ -1,7 +1,7 @@
-"""The stages of a study: each wires one part of the library to folders. torch is imported when a stage runs.
+"""The stages, each wiring one part of the library to folders: for a study's cells and for the command line alike.
 
-A stage's output is a function of its parameters and inputs alone; `tables/*.json` in it become rows of results.json.
-A model arrives as its name, everything else as a path.
+A stage's files and rows are a function of its parameters and inputs alone. A model arrives as its name, everything else
+as a path. torch is imported when a stage runs.
 """
 
 from collections.abc import Mapping
@@ -11,57 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 from haymaker.config import Extend, Frozen, Recipe, TrainConfig
 from haymaker.console import bar
-from haymaker.study.cell import Stage
-from haymaker.study.rows import write_rows
+from haymaker.study.cell import Row, Stage, Tables
 
 if TYPE_CHECKING:
     from haymaker.data.dataset import Dataset
+    from haymaker.heads.scores import HeadScores
     from haymaker.models.load import LanguageModel
 
 Inputs = Mapping[str, Path]
 COMPUTE = ("torch", "transformers", "peft", "numpy")
+SCORES_FILE = "heads.safetensors"
 
 
-class TrainParams(Frozen):
-    extend: Extend
-    train: TrainConfig
+# ---- what stages read
 
 
-class EvaluateParams(Frozen):
-    extend: Extend | None = None
-    beyond_context: bool = False
-    rows: int | None = None
-    new_tokens: int = 32
+def rows_of(inputs: Inputs, rows: int | None = None) -> "Dataset":
+    """The first rows of the input dataset."""
+    from haymaker.data.dataset import load_dataset
+
+    dataset = load_dataset(inputs["data"])
+    return dataset if rows is None else dataset[:rows]
 
 
-class HeadsParams(Frozen):
-    extend: Extend | None = None
-    metric: str = "copy"
-    rows: int | None = None
-
-
-class CompareParams(Frozen):
-    threshold: float = 0.0
-    k: int = 10
-
-
-class AblateParams(Frozen):
-    extend: Extend | None = None
-    k: tuple[int, ...] = (1, 2, 5, 10)
-    draws: int = 3
-    rows: int | None = None
-    new_tokens: int = 32
-    seed: int = 0
-
-
-class PatchParams(Frozen):
-    k: int = 10
-    draws: int = 3
-    rows: int | None = None
-    new_tokens: int = 32
-    threshold: float = 0.0
-    identity: bool = False
-    seed: int = 0
+def model_of(inputs: Inputs, extend: Extend | None = None, role: str = "adapter") -> "LanguageModel":
+    """The input model with the adapter of that role, if there is one."""
+    return loaded(str(inputs["model"]), inputs.get(role), extend)  # type: ignore[arg-type] - frozen configs have hashes
 
 
 @lru_cache(maxsize=2)  # a donor and a recipient
@@ -72,122 +47,220 @@ def loaded(model: str, adapter: Path | None, extend: Extend | None) -> "Language
     return load_model(model, adapter=adapter, extend=extend)
 
 
-def model_of(inputs: Inputs, extend: Extend | None = None, role: str = "adapter") -> "LanguageModel":
-    return loaded(str(inputs["model"]), inputs.get(role), extend)  # type: ignore[arg-type]
+def scores_of(inputs: Inputs, name: str = "heads") -> "HeadScores":
+    """Head scores from their file, or from a cell's folder."""
+    from haymaker.heads.scores import HeadScores
+
+    return HeadScores.load(scores_file(inputs[name]))
 
 
-def rows_of(inputs: Inputs, rows: int | None) -> "Dataset":
-    """The first rows of the input dataset."""
-    from haymaker.data.dataset import load_dataset
-
-    dataset = load_dataset(inputs["data"])
-    return dataset if rows is None else dataset[:rows]
+def scores_file(path: Path) -> Path:
+    return path / SCORES_FILE if path.is_dir() else path
 
 
-def build_data(params: Recipe, inputs: Inputs, output: Path) -> None:
-    """recipe -> dataset folder."""
-    from haymaker.data.builder import build
-    from haymaker.models.load import read_tokenizer
-    from haymaker.study.outside import model_folder
-
-    files = {key: str(inputs[key]) for key in ("source", "pool", "written") if key in inputs}
-    name = str(inputs["tokenizer"])
-    build(params.changed(**files), read_tokenizer(name, str(model_folder(name)))).save(output, overwrite=True)
+# ---- data and models
 
 
-def train_adapter(params: TrainParams, inputs: Inputs, output: Path) -> None:
-    """dataset -> adapter folder."""
+def build_data(params: Recipe, inputs: Inputs, output: Path, workers: int = 1, overwrite: bool = False) -> Tables:
+    """recipe, tokenizer -> dataset folder."""
+    from haymaker.data.parallel import build_folder
+    from haymaker.models.load import load_tokenizer
+
+    name, files = str(inputs["tokenizer"]), {key: str(path) for key, path in inputs.items() if key != "tokenizer"}
+    reader = load_tokenizer(name)
+    with bar("rows", params.rows) as advance:
+        build_folder(params.changed(**files), reader, output, workers, overwrite, name, advance)
+    return {}
+
+
+class TrainParams(Frozen):
+    extend: Extend | None = None
+    train: TrainConfig
+
+
+def train_adapter(params: TrainParams, inputs: Inputs, output: Path, overwrite: bool = False) -> Tables:
+    """dataset, model -> adapter folder."""
+    rows = rows_of(inputs)
     from haymaker.models.load import load_model
     from haymaker.training.loop import train
 
     # A model of its own: training writes into it.
     lm = load_model(str(inputs["model"]), extend=params.extend)
     with bar("training steps", params.train.steps) as advance:
-        train(lm, rows_of(inputs, None), params.train, out=output, on_progress=advance)
+        train(lm, rows, params.train, output, overwrite=overwrite, on_progress=advance)
+    return {}
 
 
-def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path) -> None:
-    """dataset, adapter -> predictions and one row of F1 and EM."""
+class EvaluateParams(Frozen):
+    extend: Extend | None = None
+    beyond_context: bool = False
+    rows: int | None = None
+    new_tokens: int = 32
+
+
+def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path) -> Tables:
+    """dataset, model -> predictions, and a row of F1 and EM."""
+    rows, lm = rows_of(inputs, params.rows), model_of(inputs, params.extend)
     from haymaker.evaluation.predictions import evaluate
 
-    lm = model_of(inputs, params.extend)
-    rows = rows_of(inputs, params.rows)
     options = {"new_tokens": params.new_tokens, "beyond_context": params.beyond_context}
     with bar("answers", len(rows)) as advance:
         found = evaluate(lm, rows, on_progress=advance, **options)
     found.save(output / "predictions.jsonl")
-    write_rows(output, "evaluation", [found.row()])
+    return {"evaluation": [found.row()]}
 
 
-def score_heads(params: HeadsParams, inputs: Inputs, output: Path) -> None:
-    """dataset, adapter -> head scores and a row per head."""
-    from haymaker.heads.detection import detect_heads
+# ---- heads
 
-    lm, rows = model_of(inputs, params.extend), rows_of(inputs, params.rows)
+
+class HeadsParams(Frozen):
+    extend: Extend | None = None
+    metrics: tuple[str, ...] = ("copy",)
+    answer: str | None = None
+    rows: int | None = None
+    new_tokens: int = 32
+
+
+def head_scores(params: HeadsParams, inputs: Inputs) -> "dict[str, HeadScores]":
+    """dataset, model -> scores of its heads by metric, from one pass."""
+    rows, lm = rows_of(inputs, params.rows), model_of(inputs, params.extend)
+    from haymaker.heads.detection import detect_all
+
+    options = {"answer": params.answer, "new_tokens": params.new_tokens}
     with bar("rows scored", len(rows)) as advance:
-        scores = detect_heads(lm, rows, metric=params.metric, on_progress=advance)
-    scores.save(output / "heads.safetensors")
+        return detect_all(lm, rows, params.metrics, on_progress=advance, **options)
+
+
+def score_heads(params: HeadsParams, inputs: Inputs, output: Path) -> Tables:
+    """dataset, model -> head scores of one metric, and a row per head."""
+    (scores,) = head_scores(params, inputs).values()
+    scores.save(output / SCORES_FILE)
     low, high = scores.interval()
+    about = {"metric": scores.metric, "n": len(scores.values)}
     rows = [
-        {"layer": layer, "head": head, "score": score, "low": low[layer, head], "high": high[layer, head]}
-        for (layer, head), score in _entries(scores.mean)
+        {"layer": layer, "head": head, "score": float(score), "low": low[layer, head], "high": high[layer, head]}
+        for layer, line in enumerate(scores.mean)
+        for head, score in enumerate(line)
     ]
-    write_rows(output, "heads", [row | {"metric": scores.metric, "n": len(scores.values)} for row in rows])
+    return {"heads": [row | about for row in rows]}
 
 
-def _entries(table: Any) -> list[tuple[tuple[int, int], float]]:
-    return [((layer, head), float(value)) for layer, line in enumerate(table) for head, value in enumerate(line)]
+class CompareParams(Frozen):
+    threshold: float = 0.0
+    k: int = 10
+    kv_rule: str = "max"
+    query_heads: int | None = None
 
 
-def compare_heads(params: CompareParams, inputs: Inputs, output: Path) -> None:
-    """two head scores -> one row of similarities."""
-    from haymaker.heads.scores import HeadScores
+def compared(params: CompareParams, inputs: Inputs) -> "tuple[HeadScores, HeadScores, Row]":
+    """two files of head scores -> both as maps of one shape, and how alike they are."""
+    from haymaker.heads.compare import comparable, comparison
+    from haymaker.heads.formats import read_scores, rule_of
 
-    own, reference = (HeadScores.load(scores_file(inputs[name])) for name in ("heads", "reference"))
-    row = {
-        "cosine": own.cosine(reference),
-        "recall": own.recall(reference, params.threshold),
-        "subset": own.subset(reference, params.threshold),
-        "overlap": own.overlap(reference, params.k),
-        "k": params.k,
-        "threshold": params.threshold,
-        "active": len(own.active(params.threshold)),
-        "active_reference": len(reference.active(params.threshold)),
-    }
-    write_rows(output, "similarity", [row])
+    first, second = (read_scores(scores_file(inputs[name])) for name in ("heads", "reference"))
+    own, reference, unit = comparable(first, second, rule_of(params.kv_rule), params.query_heads)
+    return own, reference, comparison(own, reference, params.threshold, params.k) | {"unit": unit}
 
 
-def scores_file(path: Path) -> Path:
-    """The file of head scores: the path itself, or in a cell's folder."""
-    return path / "heads.safetensors" if path.is_dir() else path
+def compare_heads(params: CompareParams, inputs: Inputs, output: Path) -> Tables:
+    """two head scores -> a row of similarities."""
+    return {"similarity": [compared(params, inputs)[2]]}
 
 
-def ablate_heads(params: AblateParams, inputs: Inputs, output: Path) -> None:
-    """dataset, adapter, head scores -> F1 without the top k heads, and without k others of the same layers."""
-    from haymaker.heads.scores import HeadScores
+# ---- interventions
+
+
+class AblateParams(Frozen):
+    extend: Extend | None = None
+    k: tuple[int, ...] = (1, 2, 5, 10)
+    draws: int = 3
+    scope: str = "all"
+    rows: int | None = None
+    new_tokens: int = 32
+    seed: int = 0
+
+
+def ablate_heads(params: AblateParams, inputs: Inputs, output: Path) -> Tables:
+    """dataset, model, head scores -> F1 without the top k heads, and without k others of the same layers."""
+    scores, rows, lm = scores_of(inputs), rows_of(inputs, params.rows), model_of(inputs, params.extend)
     from haymaker.interventions import ablation_curve
 
-    lm, rows = model_of(inputs, params.extend), rows_of(inputs, params.rows)
-    scores = HeadScores.load(scores_file(inputs["heads"]))
-    seed, new_tokens = params.seed, params.new_tokens
-    found = ablation_curve(lm, rows, scores, params.k, params.draws, seed=seed, new_tokens=new_tokens)
-    write_rows(output, "ablation", found)
+    options = params.model_dump(include={"draws", "seed", "new_tokens", "scope"})
+    with bar("answers", (1 + len(params.k) * (1 + params.draws)) * len(rows)) as advance:
+        return {"ablation": ablation_curve(lm, rows, scores, params.k, on_progress=advance, **options)}
 
 
-def patch_heads(params: PatchParams, inputs: Inputs, output: Path) -> None:
-    """dataset, two adapters, their head scores -> F1 of the recipient with heads of the donor in place of its own."""
-    from haymaker.heads.scores import HeadScores
+class PatchParams(Frozen):
+    k: int = 10
+    draws: int = 3
+    scope: str = "all"
+    rows: int | None = None
+    new_tokens: int = 32
+    threshold: float = 0.0
+    identity: bool = False
+    two_models: bool = False
+    seed: int = 0
+
+
+def patch_heads(params: PatchParams, inputs: Inputs, output: Path) -> Tables:
+    """dataset, two adapters, their head scores -> F1 of the recipient with heads of the donor in place of its own.
+
+    The donor's adapter goes on the recipient's base model, unless two models are asked for.
+    """
+    lent, own = scores_of(inputs, "donor_heads"), scores_of(inputs)
+    rows, recipient = rows_of(inputs, params.rows), model_of(inputs, role="recipient")
+    donor = model_of(inputs, role="donor") if params.two_models else inputs["donor"]
     from haymaker.interventions import patching_table
 
-    rows = rows_of(inputs, params.rows)
-    donor, recipient = (model_of(inputs, role=role) for role in ("donor", "recipient"))
-    lent, own = (HeadScores.load(scores_file(inputs[name])) for name in ("donor_heads", "heads"))
-    options = params.model_dump(exclude={"rows"})
-    write_rows(output, "patching", patching_table(donor, recipient, rows, lent, own, **options))
+    options = params.model_dump(exclude={"rows", "two_models"})
+    with bar("answers", (2 if params.identity else 3 + params.draws) * len(rows)) as advance:
+        return {"patching": patching_table(donor, recipient, rows, lent, own, on_progress=advance, **options)}
+
+
+class EffectsParams(Frozen):
+    extend: Extend | None = None
+    scope: str = "last+decode"
+    rows: int | None = None
+
+
+class CausalParams(EffectsParams):
+    tokens_at_once: int = 1024
+
+
+def attribution_effects(params: EffectsParams, inputs: Inputs) -> "HeadScores":
+    """dataset, model, perhaps a donor -> every head's estimated effect on the gold answer."""
+    from haymaker.interventions import attribute
+
+    return effects(lambda lm, rows, donor, tell: attribute(lm, rows, donor, params.scope, tell), params, inputs)
+
+
+def causal_effects(params: CausalParams, inputs: Inputs) -> "HeadScores":
+    """dataset, model, perhaps a donor -> every head's measured effect on the gold answer."""
+    from haymaker.interventions import causal_map
+
+    scope, most = params.scope, params.tokens_at_once
+    return effects(
+        lambda lm, rows, donor, tell: causal_map(lm, rows, donor, scope, most, on_progress=tell), params, inputs
+    )
+
+
+def effects(measure: Any, params: EffectsParams, inputs: Inputs) -> "HeadScores":
+    rows, lm = rows_of(inputs, params.rows), model_of(inputs, params.extend)
+    donor = model_of(inputs, role="donor") if "donor" in inputs else None
+    with bar("examples", len(rows)) as advance:
+        return measure(lm, rows, donor, advance)
+
+
+# ---- the stages of a study
 
 
 DATA = Stage(
-    "data", Recipe, build_data, libraries=("tokenizers", "numpy", "pyarrow"), volatile=("manifest.json", "README.md")
+    "data",
+    Recipe,
+    build_data,
+    libraries=("tokenizers", "numpy", "pyarrow"),
+    volatile=("manifest.json", "README.md"),  # they name files by their paths
+    resumable=True,
 )
 TRAIN = Stage(
     "train",
@@ -199,6 +272,6 @@ TRAIN = Stage(
 )
 EVALUATE = Stage("evaluate", EvaluateParams, evaluate_model, libraries=COMPUTE)
 HEADS = Stage("heads", HeadsParams, score_heads, libraries=COMPUTE)
-COMPARE = Stage("compare", CompareParams, compare_heads, libraries=("numpy",))
+COMPARE = Stage("compare", CompareParams, compare_heads, version=2, libraries=("numpy",))
 ABLATE = Stage("ablate", AblateParams, ablate_heads, libraries=COMPUTE)
 PATCH = Stage("patch", PatchParams, patch_heads, libraries=COMPUTE)

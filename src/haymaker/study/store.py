@@ -1,30 +1,48 @@
-"""Digests of contents: files, folders, and what cells read from outside."""
+"""What a study keeps on disk: rows of cells, digests of what it reads from outside, and the content-addressed store."""
 
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from haymaker.errors import StudyError
+import numpy as np
+
+from haymaker.errors import DataError
+from haymaker.files import file_digest, name_folder, read_json, read_json_if_there, remove, remove_whole, write_json
 from haymaker.records import digest
-from haymaker.study.outside import Outside
+from haymaker.study.cell import Outside, Row, Tables
+from haymaker.study.lease import alive
+
+REMEDY = "delete it and run the study again"
 
 
-def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+# ---- The rows of a cell: `tables/<table>.json` in its output
 
 
-def tree_digest(folder: Path, volatile: Iterable[str] = ()) -> str:
-    """One digest of a folder's file names and contents, without files that match a volatile glob pattern."""
-    patterns = tuple(volatile)
-    names = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
-    kept = {name: path for name, path in names.items() if not any(name.match(pattern) for pattern in patterns)}
-    return digest({name.as_posix(): file_digest(path) for name, path in kept.items()})
+def write_tables(output: Path, tables: Tables) -> None:
+    """Keep a stage's rows in its output folder."""
+    for name, rows in tables.items():
+        write_json(output / "tables" / f"{name}.json", [plain(row) for row in rows])
+
+
+def read_tables(output: Path) -> Tables:
+    """What `write_tables` kept."""
+    return {path.stem: read_json(path, REMEDY) for path in sorted((output / "tables").glob("*.json"))}
+
+
+def plain(row: Mapping[str, Any]) -> Row:
+    """A row without numpy's types and with null for numbers that are not known."""
+    return {key: plain_value(value) for key, value in row.items()}
+
+
+def plain_value(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+# ---- The digests of outside files
 
 
 class Digests:
@@ -36,8 +54,8 @@ class Digests:
 
     def read(self) -> dict[str, str]:
         try:
-            return json.loads(self.path.read_text())
-        except (OSError, ValueError):  # it is only a cache: what is lost is hashed again
+            return read_json(self.path)
+        except DataError:  # it is only a cache: what is lost is hashed again
             return {}
 
     def of(self, outside: Outside) -> str:
@@ -56,9 +74,7 @@ class Digests:
     def write(self) -> None:
         if not self.path.parent.is_dir():  # `plan` of a study that never ran leaves nothing behind
             return
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(self.known, indent=1))
-        os.replace(temporary, self.path)
+        write_json(self.path, self.known)
 
 
 # ---- The content-addressed store: a finished cell is a folder named by its key, complete or not there.
@@ -85,7 +101,7 @@ class Store:
 
     def manifest(self, key: str) -> Manifest | None:
         """What is recorded of a finished cell; None if there is none."""
-        return read_json(self.root / "cells" / key / "manifest.json")
+        return read_json_if_there(self.root / "cells" / key / "manifest.json", REMEDY)
 
     def manifests(self) -> Iterator[Manifest]:
         """Every finished cell, the newest first."""
@@ -94,7 +110,7 @@ class Store:
 
     def failure(self, key: str) -> Manifest | None:
         """The record of the last failed attempt; None if there is none or the cell finished since."""
-        return read_json(self.failure_path(key))
+        return read_json_if_there(self.failure_path(key), REMEDY)
 
     def failure_path(self, key: str) -> Path:
         return self.root / "failures" / f"{key}.json"
@@ -105,25 +121,17 @@ class Store:
     def draft(self, key: str, writer: str, resumable: bool) -> Path:
         """The folder in which `writer` makes a cell: empty, or for a resumable stage as the last attempt left it."""
         folder = self.root / "work" / key if resumable else self.root / "tmp" / f"{key}-{writer}"
-        if not resumable and folder.exists():
-            shutil.rmtree(folder)
+        if not resumable:
+            remove(folder)
         (folder / "output").mkdir(parents=True, exist_ok=True)
         return folder
 
     def publish(self, draft: Path, key: str, manifest: Manifest) -> None:
         """Make a draft the cell `key`: everything is on disk before the one rename."""
         write_json(draft / "manifest.json", manifest)
-        sync_tree(draft)
-        target = self.root / "cells" / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.replace(draft, target)
-        except OSError:
+        if not name_folder(draft, self.root / "cells" / key):
             # A runner that took our lease for stale finished first: by law its output is ours.
-            if not self.manifest(key):
-                raise
             shutil.rmtree(draft)
-        sync(target.parent)
         self.failure_path(key).unlink(missing_ok=True)
 
     def record_failure(self, key: str, record: Manifest) -> None:
@@ -135,7 +143,7 @@ class Store:
 
     def planned(self, study: str) -> dict[str, str]:
         """The keys that a study's cells had when it last ran (cell name -> key)."""
-        return read_json(self.plan_path(study)) or {}
+        return read_json_if_there(self.plan_path(study), REMEDY) or {}
 
     def record_plan(self, study: str, keys: Mapping[str, str]) -> None:
         """Remember which keys a study's cells have now."""
@@ -157,41 +165,10 @@ class Store:
         if path.is_file():
             path.unlink(missing_ok=True)
             return
-        doomed = self.root / "tmp" / f"{path.name}-removed-{os.getpid()}"
-        doomed.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, doomed)
-        shutil.rmtree(doomed)
+        remove_whole(path, self.root / "tmp" / f"{path.name}-removed-{os.getpid()}")
 
-
-def read_json(path: Path) -> Manifest | None:
-    """A JSON file's mapping; None if there is no file. StudyError where it is broken."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{path}: cannot be read ({error}); delete it and run the study again") from None
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
-    sync(temporary)
-    os.replace(temporary, path)
-
-
-def sync_tree(folder: Path) -> None:
-    """Have every file and folder of a tree on disk."""
-    for path in folder.rglob("*"):
-        sync(path)
-    sync(folder)
-
-
-def sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def sweep_drafts(self) -> None:
+        """Remove what killed runners left half-written."""
+        for path in (self.root / "tmp").glob("*"):
+            if not alive(self.lease_path(path.name.split("-")[0])):
+                shutil.rmtree(path, ignore_errors=True)

@@ -3,7 +3,6 @@
 What setting, task, length or seed the rows of a cell belong to is added here from the plan.
 """
 
-import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,16 +11,14 @@ from typing import Any
 import numpy as np
 
 from haymaker import __version__
+from haymaker.files import read_json_if_there, write_json
 from haymaker.stats import spearman
-from haymaker.study.cell import library_version
+from haymaker.study.cell import Row, Tables, library_version
 from haymaker.study.config import StudyConfig
 from haymaker.study.plan import Plan
-from haymaker.study.progress import Standing
-from haymaker.study.rows import plain
-from haymaker.study.store import Manifest, Store, read_json, write_json
+from haymaker.study.store import REMEDY, Manifest, Store, plain, read_tables
+from haymaker.study.survey import Standing
 
-Row = dict[str, Any]
-Tables = dict[str, list[Row]]
 NAMES = ("evaluation", "heads", "similarity", "ablation", "patching", "correlation", "timings")
 MEASURES = ("cosine", "recall", "subset", "overlap")
 VERSIONS = ("torch", "transformers", "peft", "numpy")
@@ -34,16 +31,12 @@ def collect(
     done = {name: standing for name, standing in standings.items() if standing.state == "done"}
     tables: Tables = {name: [] for name in NAMES}
     for name, standing in done.items():
-        for table, rows in read_tables(store.output(key_of(standing))):
+        for table, rows in read_tables(store.output(key_of(standing))).items():
             tables.setdefault(table, []).extend(dress(row, plan.cells[name].columns, standing) for row in rows)
     join_f1(tables, config.length)
     tables["correlation"] = correlations(tables["similarity"])
     tables["timings"] = [timing(name, standing, name not in ran) for name, standing in done.items()]
     return {"meta": about(config, len(plan.cells), done), "tables": tables}
-
-
-def read_tables(output: Path) -> list[tuple[str, list[Row]]]:
-    return [(path.stem, json.loads(path.read_text())) for path in sorted((output / "tables").glob("*.json"))]
 
 
 def dress(row: Row, columns: Mapping[str, Any], standing: Standing) -> Row:
@@ -117,7 +110,7 @@ def manifest_of(standing: Standing) -> Manifest:
 
 def write_results(path: Path, results: Mapping[str, Any]) -> bool:
     """Write results.json unless it says the same already; whether it was written."""
-    if path.exists() and read_json(path) == results:
+    if read_json_if_there(path, REMEDY) == results:
         return False
     write_json(path, results)
     return True

@@ -9,7 +9,7 @@ from typing import Any
 from haymaker.config import Recipe
 from haymaker.drafts import Alternatives, Document, Draft, Drafts, Style
 from haymaker.errors import ConfigError
-from haymaker.files import file_digest, in_split, sift
+from haymaker.files import file_digest
 from haymaker.miniature.world import ANSWER
 from haymaker.realism import AXES
 from haymaker.realism.answers import answer_ranges, marked
@@ -17,7 +17,7 @@ from haymaker.realism.placeholders import relation_of
 from haymaker.realism.written import Asked, Written, with_texts
 from haymaker.records import Label
 from haymaker.tasks.pool import Passage, Pool, document_of, read_pool
-from haymaker.tasks.sources import open_rows
+from haymaker.tasks.sources import in_split, open_rows, sift
 
 
 @dataclass(frozen=True)

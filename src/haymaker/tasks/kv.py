@@ -9,12 +9,12 @@ from uuid import UUID
 from haymaker.config import Recipe
 from haymaker.drafts import Document, Draft, Drafts, Style, chosen_style
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import in_split, required, sift
+from haymaker.files import required
 from haymaker.miniature.world import ANSWER, EVIDENCE, FILLER
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism.symbols import filled
 from haymaker.records import Segment, digest
-from haymaker.tasks.sources import open_rows
+from haymaker.tasks.sources import in_split, open_rows, sift
 
 METRICS = ("kv_accuracy",)
 OFFICIAL = Style(

@@ -7,14 +7,16 @@ the hub's train, validation or test stands for the recipe's train, dev or test.
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import file_digest, read_jsonl
+from haymaker.records import digest
 
 HUB_NAME = re.compile(
     r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(?::(?P<config>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?(?:#(?P<split>\w+))?"
@@ -22,6 +24,7 @@ HUB_NAME = re.compile(
 FILE_ENDINGS = (".json", ".jsonl", ".gz", ".txt", ".zst", ".parquet")
 HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 COMMIT = re.compile(r"@([0-9a-f]{40})(?:/|$)")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -110,3 +113,30 @@ def open_rows(source: str, split: str) -> FileRows | HubRows:
     """The rows of a jsonl file, or of a dataset of the hub."""
     name = hub_name(source, split)
     return FileRows(source) if name is None else HubRows(name)
+
+
+def sift(
+    rows: Iterable[tuple[str, dict[str, Any]]], parse: Callable[[dict[str, Any], str], Item | str]
+) -> tuple[list[Item], Counter[str]]:
+    """Parsed rows, and the counted reasons of those that `parse` rejects by giving a reason instead."""
+    kept: list[Item] = []
+    rejected: Counter[str] = Counter()
+    for place, row in rows:
+        parsed = parse(row, place)
+        if isinstance(parsed, str):
+            rejected[parsed] += 1
+        else:
+            kept.append(parsed)
+    return kept, rejected
+
+
+def in_split(text: str, split: str, shares: Mapping[Any, float] | None) -> bool:
+    """Whether a question belongs to the split, by hash: stable when data grows. Without shares all rows do."""
+    if shares is None:
+        return True
+    place = int(digest(["split", text])[:15], 16) / 16**15 * sum(shares.values())
+    for name, share in shares.items():
+        if place < share:
+            return name == split
+        place -= share
+    return False

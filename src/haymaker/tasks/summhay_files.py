@@ -13,7 +13,7 @@ from typing import Any
 
 from haymaker.config import Recipe
 from haymaker.errors import DataError
-from haymaker.files import file_digest, in_split, read_json, required, texts_of
+from haymaker.files import file_digest, read_json, required, texts_of
 from haymaker.metrics import normalise
 from haymaker.realism import AXES
 from haymaker.realism.placeholders import QUANTITY
@@ -21,7 +21,7 @@ from haymaker.realism.written import Written, with_texts
 from haymaker.records import digest
 from haymaker.tasks.file_rows import LIMITED_OUT
 from haymaker.tasks.pool import Passage, Pool, read_pool
-from haymaker.tasks.sources import HubRows, hub_name
+from haymaker.tasks.sources import HubRows, hub_name, in_split
 
 
 @dataclass(frozen=True)

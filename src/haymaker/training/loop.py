@@ -19,8 +19,9 @@ from torch.nn import functional
 from haymaker.config import TrainConfig
 from haymaker.console import OnProgress
 from haymaker.errors import DataError, Interrupted, ModelError
+from haymaker.files import read_json, write_json
 from haymaker.models.batching import batches_of
-from haymaker.models.handshake import BASE_FILE, BaseRecord, describe_base, library_versions, weights_digest, write_json
+from haymaker.models.handshake import BASE_FILE, BaseRecord, describe_base, library_versions, weights_digest
 from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import ADAPTER_FILES, add_lora, lora_parameters, remove_lora, save_adapter
 from haymaker.records import Encoded, Example, digest
@@ -32,7 +33,6 @@ from haymaker.training.state import (
     append_line,
     keep_lines,
     load_state,
-    read_json,
     read_lines,
     read_state_header,
     save_state,
@@ -282,7 +282,7 @@ def steps_done(folder: Path, identity: Mapping[str, Any]) -> int:
 
 def finished_run(lm: LanguageModel, folder: Path, identity: Mapping[str, Any]) -> TrainResult:
     """Put a finished run's adapter on `lm`."""
-    record = read_json(folder / RECORD_FILE)
+    record = read_json(folder / RECORD_FILE, "train with overwrite to write it again")
     refuse_other_run(folder, record["identity"], identity)
     attach_adapter(lm, BaseRecord.load(folder), folder)
     return TrainResult(folder, read_lines(folder / METRICS_FILE), record)

@@ -1,7 +1,6 @@
 """What a training run keeps on disk: a state that resumes bit for bit, and one line of metrics per step."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from haymaker.errors import DataError
+from haymaker.files import whole_file, write_jsonl
 from haymaker.models.lora import lora_parameters
 
 STATE_FILE, METRICS_FILE = "state.safetensors", "metrics.jsonl"
@@ -27,10 +27,9 @@ def save_state(
     for name, weight in lora_parameters(model).items():
         tensors[f"adapter/{name}"] = weight.detach()
         tensors |= {f"{key}/{name}": torch.as_tensor(value) for key, value in optimizer.state[weight].items()}
-    scratch = folder / f".{STATE_FILE}.tmp"
     kept = {name: value.cpu().contiguous() for name, value in tensors.items()}
-    save_file(kept, scratch, {"step": str(step), "identity": json.dumps(identity)})
-    os.replace(scratch, folder / STATE_FILE)
+    with whole_file(folder / STATE_FILE) as scratch:
+        save_file(kept, scratch, {"step": str(step), "identity": json.dumps(identity)})
 
 
 def read_state_header(folder: Path) -> tuple[int, dict[str, Any]] | None:
@@ -65,13 +64,6 @@ def placed(key: str, value: Tensor, weight: Tensor) -> Tensor:
 # ---- metrics
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); train with overwrite to write it again") from None
-
-
 def append_line(path: Path, values: Mapping[str, Any]) -> None:
     with path.open("a") as file:
         file.write(json.dumps(values) + "\n")
@@ -93,7 +85,5 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def keep_lines(path: Path, steps: int) -> list[dict[str, Any]]:
     """Forget the metrics of steps that run again; returns the others."""
     kept = [line for line in read_lines(path) if line["step"] <= steps]
-    scratch = path.with_name(f".{path.name}.tmp")
-    scratch.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    os.replace(scratch, path)
+    write_jsonl(path, kept)
     return kept

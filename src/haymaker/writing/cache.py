@@ -1,16 +1,16 @@
 """Answers by content of their request, in one SQLite file: an answer that was paid for is never asked for again."""
 
-import fcntl
 import json
-import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from filelock import BaseFileLock
+
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import read_jsonl
+from haymaker.files import drop_lock, read_jsonl, take_lock
 from haymaker.records import canonical_json, digest
 from haymaker.writing.records import Status
 
@@ -58,13 +58,13 @@ class Cache:
     def __init__(self, path: str | Path, mode: Mode = "normal") -> None:
         self.path, self.mode = str(path), mode
         self.writable = mode in ("normal", "refresh")
-        self.lock = take_lock(self.path) if self.writable and self.path != ":memory:" else None
+        self.lock = alone_at(self.path) if self.writable and self.path != ":memory:" else None
         self.connection = connect(self.path, self.writable)
 
     def close(self) -> None:
         self.connection.close()
         if self.lock is not None:
-            os.close(self.lock)
+            drop_lock(self.lock)
 
     def __enter__(self) -> "Cache":
         return self
@@ -168,13 +168,7 @@ def connect(path: str, writable: bool) -> sqlite3.Connection:
     return connection
 
 
-def take_lock(path: str) -> int:
-    """Hold `path`.lock until closed, or until the process dies. Two runs that fill one cache would pay twice."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(f"{path}.lock", os.O_CREAT | os.O_WRONLY, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise ConfigError(f"{path}: another run is filling this cache; wait for it, or give another --cache") from None
-    return descriptor
+def alone_at(path: str) -> BaseFileLock:
+    """Hold `path`.lock until the cache is closed, or the process dies. Two runs that fill one cache would pay twice."""
+    filling = ConfigError(f"{path}: another run is filling this cache; wait for it, or give another --cache")
+    return take_lock(Path(f"{path}.lock"), filling)

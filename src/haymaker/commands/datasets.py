@@ -5,21 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from haymaker.commands.common import Json, Overwrite, Set, print_json, refuse_existing
-from haymaker.commands.common import show as show_values
-from haymaker.config import Recipe, read_yaml, set_dotted
+from haymaker.commands.options import DataFolder, Json, Overwrite, Set, inputs_of, values_of
+from haymaker.commands.output import refuse_existing, show_json, show_values
+from haymaker.config import Recipe
 from haymaker.console import bar, note
 from haymaker.errors import ConfigError
+from haymaker.study.stages import build_data
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from haymaker.data.dataset import Folder
 
 FAILED_ROWS = 3  # exit code: finished, with failed rows
 DEFAULT_TOKENIZER = "miniature-llama"
 
-DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder.")]
 Tokenizer = Annotated[
     str | None, typer.Option(help="Whose tokens are counted: a model's name or folder. [default: miniature-llama]")
 ]
@@ -32,6 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def build(
+    *,
     out: Annotated[
         Path | None, typer.Option("--out", help="The dataset folder; an interrupted build of it goes on.")
     ] = None,
@@ -68,11 +67,10 @@ def build(
         raise ConfigError("--out: give the folder to write")
     if not (out / "manifest.json").is_file():
         refuse_existing(out, overwrite)
-    from haymaker.data.parallel import build_folder
+    build_data(recipe, inputs_of(tokenizer=name), out, workers, overwrite)
+    from haymaker.data.dataset import Folder
 
-    reader = tokenizer_named(name)
-    with bar("rows", recipe.rows) as advance:
-        made = build_folder(recipe, reader, out, workers, overwrite, name, advance)
+    made = Folder(out)
     print_built(made, out, json)
     if made.manifest["failed"]:
         raise typer.Exit(FAILED_ROWS)
@@ -80,10 +78,7 @@ def build(
 
 def recipe_of(config: Path | None, overrides: list[str] | None, flags: dict[str, Any]) -> Recipe:
     """Defaults < file < --set < flags."""
-    values = read_yaml(config) if config else {}
-    for override in overrides or []:
-        set_dotted(values, override)
-    values |= {key: value for key, value in flags.items() if value is not None}
+    values = values_of(config, overrides) | {key: value for key, value in flags.items() if value is not None}
     try:
         return Recipe(**values)
     except ConfigError as error:
@@ -95,19 +90,13 @@ def first_rows(recipe: Recipe, limit: int | None) -> Recipe:
     return recipe if limit is None else recipe.changed(rows=min(limit, recipe.rows))
 
 
-def tokenizer_named(name: str) -> "PreTrainedTokenizerBase":
-    from haymaker.models.load import read_tokenizer
-    from haymaker.study.outside import Outside
-
-    return read_tokenizer(name, str(Outside("tokenizer", name).path()))
-
-
 def print_estimate(recipe: Recipe, name: str, workers: int, as_json: bool) -> None:
     from haymaker.data.estimate import estimate
+    from haymaker.models.load import load_tokenizer
 
-    found = estimate(recipe, tokenizer_named(name), workers).as_dict()
+    found = estimate(recipe, load_tokenizer(name), workers).as_dict()
     if as_json:
-        print_json(found)
+        show_json(found)
         return
     found["rejected"] = reasons(found["rejected"])
     show_values({**found, "bytes": f"{found['bytes']:,}", "tokens": f"{found['tokens']:,}"}, as_json)
@@ -119,7 +108,7 @@ def print_built(made: "Folder", out: Path, as_json: bool) -> None:
     counts = {key: manifest["checks"][key] for key in ("tokens", "tokens_least", "tokens_most")}
     if as_json:
         about = {key: manifest[key] for key in ("recipe", "rejected", "failed", "checks")}
-        print_json({"out": str(out), "rows": len(made), "tokens": counts["tokens"], **about})
+        show_json({"out": str(out), "rows": len(made), "tokens": counts["tokens"], **about})
         return
     note(f"{len(made)} rows of {counts['tokens_least']} to {counts['tokens_most']} tokens")
     if manifest["rejected"]:
@@ -134,6 +123,7 @@ def reasons(counted: dict[str, int]) -> str:
 
 
 def validate(
+    *,
     folder: DataFolder,
     tokenizer: Annotated[str | None, typer.Option(help="Without, the one that the dataset names.")] = None,
     source: Annotated[Path | None, typer.Option(help="Where the file of real rows lies now.")] = None,
@@ -145,12 +135,13 @@ def validate(
     """Re-derive every row of a dataset and compare. Exit code 1 where something differs."""
     from haymaker.data.dataset import Folder
     from haymaker.data.validation import validate as validate_rows
+    from haymaker.models.load import load_tokenizer
 
     stored = Folder(folder)
     name = tokenizer or stored.manifest["tokenizer_name"]
     if name is None:
         raise ConfigError(f"{folder} does not name its tokenizer; give --tokenizer")
-    reader = tokenizer_named(name)
+    reader = load_tokenizer(name)
     with bar("rows", len(stored)) as advance:
         found = validate_rows(stored, reader, rebuild, advance, str(source) if source else None)
     report_problems(found.problems, json, f"{found.rows} rows hold", rows=found.rows)
@@ -159,7 +150,7 @@ def validate(
 def report_problems(problems: list[str], as_json: bool, passed: str, **counts: int) -> None:
     """The problems, a line each, and exit code 1; or that there are none."""
     if as_json:
-        print_json({"passed": not problems, **counts, "problems": problems})
+        show_json({"passed": not problems, **counts, "problems": problems})
     else:
         typer.echo("\n".join(problems) if problems else passed)
     if problems:
@@ -167,6 +158,7 @@ def report_problems(problems: list[str], as_json: bool, passed: str, **counts: i
 
 
 def stats(
+    *,
     folder: DataFolder,
     against: Annotated[
         Path | None, typer.Option(metavar="OTHER", help="A dataset (of training, say) to look for the same rows in.")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from haymaker.commands.common import Json, Overwrite, fresh_file, print_json
-from haymaker.commands.data import DataFolder
+from haymaker.commands.options import DataFolder, Json, Overwrite
+from haymaker.commands.output import fresh_file, show_json
 from haymaker.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
+    *,
     folder: DataFolder,
     row: Annotated[int, typer.Option(help="Which row, from 0.")] = 0,
     id: Annotated[str | None, typer.Option(help="The row of this id, or of the one id that starts so.")] = None,
@@ -48,7 +49,7 @@ def show(
     example = example_of(chosen)
     if json:
         spans = {kind: [[span.start, span.stop] for span in found] for kind, found in example.spans.items()}
-        print_json({"id": example.id, "text": example.text, "answers": list(example.answers), "spans": spans})
+        show_json({"id": example.id, "text": example.text, "answers": list(example.answers), "spans": spans})
     else:
         print_example(example)
 
@@ -79,7 +80,7 @@ def print_example(example: "Example") -> None:
     """The prompt with what matters in it coloured, then the answers."""
     from rich.text import Text
 
-    from haymaker.commands.common import out
+    from haymaker.commands.output import out
 
     text = Text(example.text)
     for kind, colour in COLOURS.items():

@@ -1,4 +1,4 @@
-"""What is known of every cell of a plan without running anything."""
+"""What is known without running anything: how every cell of a plan stands, why, and what no plan refers to."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from haymaker.errors import ConfigError
 from haymaker.records import digest
 from haymaker.study.cell import Cell, action
-from haymaker.study.lease import alive
+from haymaker.study.lease import alive, clear_stale
 from haymaker.study.plan import Plan
 from haymaker.study.store import Digests, Manifest, Store
 
@@ -170,3 +170,44 @@ def flatten(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, values
+
+
+# ---- Garbage: what no plan refers to.
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """An entry of the store that nothing refers to."""
+
+    path: Path
+    key: str
+    cell: str
+    bytes: int
+
+
+def find_garbage(survey: Survey) -> list[Garbage]:
+    """Cells, work and failures that neither this plan nor any other that ran in the store refers to.
+
+    The study's plan counts as it is now: cells of its earlier versions are garbage.
+    """
+    store = survey.store
+    kept = set(survey.keys().values()) | store.planned_by_others(survey.plan.study)
+    entries = [(key, path) for key, path in store.entries() if key not in kept and not alive(store.lease_path(key))]
+    return [Garbage(path, key, name_of(store, key), size(path)) for key, path in entries]
+
+
+def remove_garbage(survey: Survey, garbage: list[Garbage]) -> None:
+    """Delete what `find_garbage` found, and drafts and leases that killed runners left."""
+    for entry in garbage:
+        survey.store.remove(entry.path)
+    survey.store.sweep_drafts()
+    clear_stale(survey.store.root / "leases")
+
+
+def name_of(store: Store, key: str) -> str:
+    record = store.manifest(key) or store.failure(key)
+    return record["cell"] if record else "unfinished"
+
+
+def size(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())

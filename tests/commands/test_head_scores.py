@@ -120,7 +120,7 @@ def test_shades_are_equal_steps_and_blindness_is_a_question_mark() -> None:
 def detected(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeadScores], list[dict[str, Any]]]:
     """`haymaker heads` with a detector that finds the scores given; the calls are kept."""
     import haymaker.heads.detection as detection
-    from haymaker.commands import models
+    from haymaker.study import stages
 
     class Model:
         class base:
@@ -135,8 +135,8 @@ def detected(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeadScores], list[dic
             return {name: HeadScores(found.values, found.example_ids, name, found.provenance) for name in metrics}
 
         monkeypatch.setattr(detection, "detect_all", detect)
-        monkeypatch.setattr(models, "open_data", lambda folder, rows: [None])
-        monkeypatch.setattr(models, "open_model", lambda *given: Model)
+        monkeypatch.setattr(stages, "rows_of", lambda inputs, rows: [None])
+        monkeypatch.setattr(stages, "loaded", lambda *given: Model)
         return calls
 
     return find

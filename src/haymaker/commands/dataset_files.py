@@ -6,17 +6,20 @@ from typing import Annotated
 
 import typer
 
-from haymaker.commands.common import Json, Overwrite, print_json, refuse_existing
-from haymaker.commands.common import show as show_values
-from haymaker.commands.data import DataFolder, report_problems
+from haymaker.commands.datasets import report_problems
+from haymaker.commands.options import DataFolder, Json, Overwrite
+from haymaker.commands.output import refuse_existing, show_json, show_values
 from haymaker.console import note
 
 app = typer.Typer(
     help="A dataset's files: verify, diff, overlap, pool, unpool.", no_args_is_help=True, rich_markup_mode=None
 )
-
 OutFolder = Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")]
 MOST_SHOWN = 20
+
+
+def register(commands: typer.Typer) -> None:
+    commands.add_typer(app, name="data")
 
 
 @app.command()
@@ -39,7 +42,7 @@ def diff(
 
     found = difference_of(Folder(first), Folder(second))
     if json:
-        print_json({**asdict(found), "columns": found.columns})
+        show_json({**asdict(found), "columns": found.columns})
     else:
         typer.echo(f"{found.same} rows are the same, {len(found.changed)} differ")
         for name, count in found.columns.items():

@@ -10,7 +10,7 @@ from rich.console import Console
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
-from haymaker.commands import common
+from haymaker.commands import output
 from haymaker.data.dataset import Folder
 from haymaker.data.row_page import LEGEND, marks_of, render
 
@@ -32,7 +32,7 @@ def test_show_takes_a_row_by_number_or_id(data: Path) -> None:
 
 def test_show_colours_spans_in_a_terminal(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = Console(force_terminal=True, color_system="standard", width=10_000)
-    monkeypatch.setattr(common, "out", wide)
+    monkeypatch.setattr(output, "out", wide)
     with wide.capture() as capture:
         result = run("show", data)
     assert result.exit_code == 0, result.output

@@ -1,6 +1,5 @@
 """haymaker write | cache: texts of a language model for rows of files, and the answers that were paid for."""
 
-import json as json_module
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -9,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from haymaker.commands.common import Json, Overwrite, Set, fresh_file, print_json, refuse_existing, remove
-from haymaker.commands.common import show as show_values
-from haymaker.commands.data import FAILED_ROWS
-from haymaker.config import Recipe, SplitName, read_yaml, set_dotted
+from haymaker.commands.datasets import FAILED_ROWS
+from haymaker.commands.options import Json, Overwrite, Set, values_of
+from haymaker.commands.output import fresh_file, refuse_existing, show_json, show_values
+from haymaker.config import Recipe, SplitName
 from haymaker.console import bar, note
 from haymaker.errors import ConfigError
+from haymaker.files import remove, write_jsonl
 
 if TYPE_CHECKING:
     from haymaker.realism.written import Asked, Written
@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def write(
+    *,
     task: Annotated[str | None, typer.Option(help="mdqa, musique or summhay.")] = None,
     source: Annotated[Path | None, typer.Option(help="Real rows, as `haymaker build` reads them.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The file to write, for `build --set written=`.")] = None,
@@ -93,7 +94,7 @@ def job_of(settings: "WriterConfig", path: Path | None, flags: dict[str, Any], r
     from haymaker.tasks import to_write
 
     values: dict[str, Any] = dict(ANY_SIZE)
-    values.update(read_yaml(path) if path else {})
+    values.update(values_of(path, None))
     values.update({key: value for key, value in flags.items() if value}, setting="high-high")
     recipe = Recipe(**values)
     everything = to_write(recipe)
@@ -106,11 +107,8 @@ def settings_of(config: Path | None, overrides: list[str] | None) -> "WriterConf
     """Defaults < file < --set."""
     from haymaker.writing.config import WriterConfig
 
-    values = read_yaml(config) if config else {}
-    for override in overrides or []:
-        set_dotted(values, override)
     try:
-        return WriterConfig(**values)
+        return WriterConfig(**values_of(config, overrides))
     except ConfigError as error:
         raise ConfigError(f"{config}: {error}" if config else str(error)) from None
 
@@ -144,8 +142,7 @@ def save(out: Path, results: "Results") -> None:
     with fresh_file(out, overwrite=True) as path:
         save_written(path, [(asked.key, result) for asked, result in results if not isinstance(result, Failure)])
         if failed:
-            lines = (json_module.dumps(asdict(failure), ensure_ascii=False) for failure in failed)
-            path.with_name(failed_beside(out).name).write_text("".join(f"{line}\n" for line in lines))
+            write_jsonl(path.with_name(failed_beside(out).name), map(asdict, failed))
     if not failed:
         remove(failed_beside(out))
 
@@ -176,7 +173,7 @@ def report(out: Path, results: "Results", client: "Client", json: bool) -> None:
         "dollars_of_cached": round(spend.replayed_dollars, 6),
     }
     if json:
-        print_json(values)
+        show_json(values)
     else:
         note(f"{values['written']} of {len(results)} rows written, {counts.answers} answers asked for, "
              f"{counts.replayed} from the cache, {spend.paid_dollars:.4f} dollars")  # fmt: skip

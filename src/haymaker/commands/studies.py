@@ -1,4 +1,4 @@
-"""haymaker study plan | run | status | why | gc. None of this module's imports imports torch."""
+"""haymaker study plan | run | status | why | gc, and report. None of this module's imports imports torch."""
 
 import signal
 from collections import Counter
@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from haymaker.commands.common import Json, Set, print_json, table
+from haymaker.commands.options import Json, Overwrite, Set
+from haymaker.commands.output import refuse_existing, show_json, show_rows
 from haymaker.config import load_config
 from haymaker.console import err, note
 from haymaker.errors import ConfigError
 from haymaker.study import Plan, Store, StudyConfig, Summary, execute, plan_study
-from haymaker.study.progress import Standing, Survey
 from haymaker.study.runners import Outcome
+from haymaker.study.survey import Standing, Survey, find_garbage, remove_garbage, why
 
 PACKAGED = Path(__file__).parents[1] / "studies"
 
@@ -22,7 +23,13 @@ app = typer.Typer(no_args_is_help=True, help="Plan, run and inspect a whole stud
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of a packaged one (miniature).")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where results go.  [default: runs/<name of the study>]")]
+GARBAGE = ("MiB", "cell", "path")
 StoreFolder = Annotated[Path | None, typer.Option("--store", help="A store to share.  [default: <out>/store]")]
+
+
+def register(commands: typer.Typer) -> None:
+    commands.add_typer(app, name="study")
+    commands.command("report")(report)
 
 
 class Opened:
@@ -53,21 +60,21 @@ def find_study(study: str) -> Path:
 
 @app.command("plan")
 def plan_command(
-    study: Study, overrides: Set = None, out: Out = None, store: StoreFolder = None, json: Json = False
+    *, study: Study, overrides: Set = None, out: Out = None, store: StoreFolder = None, json: Json = False
 ) -> None:
     """Show every cell: done, missing (would run), failed, running, waiting for others, or absent (no model or file)."""
     standings = Opened(study, overrides, out, store).survey().all()
     if json:
-        print_json([as_row(standing) for standing in standings.values()])
+        show_json([as_row(standing) for standing in standings.values()])
         return
     rows = [as_row(standing) | {"key": (standing.key or "")[:12]} for standing in standings.values()]
-    table(rows, {"cell": "cell", "state": "state", "key": "key", "seconds": "seconds", "note": "note"})
+    show_rows(rows, ("cell", "state", "key", "seconds", "note"))
     typer.echo(f"\n{len(rows)} cells: {counts(standings)}")
 
 
 @app.command("status")
 def status_command(
-    study: Study, overrides: Set = None, out: Out = None, store: StoreFolder = None, json: Json = False
+    *, study: Study, overrides: Set = None, out: Out = None, store: StoreFolder = None, json: Json = False
 ) -> None:
     """Count cells by state, and name those that failed or are running."""
     opened = Opened(study, overrides, out, store)
@@ -75,7 +82,7 @@ def status_command(
     notable = {name: s.note for name, s in standings.items() if s.state in ("failed", "running", "absent")}
     if json:
         states = Counter(standing.state for standing in standings.values())
-        print_json({"study": opened.config.name, "cells": dict(states), "notable": notable, "out": str(opened.out)})
+        show_json({"study": opened.config.name, "cells": dict(states), "notable": notable, "out": str(opened.out)})
         return
     typer.echo(f"{opened.config.name}: {len(standings)} cells, {counts(standings)}")
     for name, message in notable.items():
@@ -87,12 +94,13 @@ def status_command(
 
 @app.command("run")
 def run_command(
+    *,
     study: Study,
     overrides: Set = None,
     out: Out = None,
     store: StoreFolder = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make finished cells again.")] = False,
-    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
+    page: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
     json: Json = False,
 ) -> None:
     """Make every cell that is not finished, then results.json and report.html. The same command resumes."""
@@ -101,9 +109,9 @@ def run_command(
     if overwrite:
         discard(opened)
     summary = execute(opened.plan, opened.store, listener=Printer(opened.plan))
-    files = write_outputs(opened, summary, report)
+    files = write_outputs(opened, summary, page)
     if json:
-        print_json({**vars(summary), "complete": summary.complete, **files})
+        show_json({**vars(summary), "complete": summary.complete, **files})
     else:
         tell(opened, summary, files)
     if not summary.complete:
@@ -112,6 +120,7 @@ def run_command(
 
 @app.command("why")
 def why_command(
+    *,
     study: Study,
     cell: Annotated[str, typer.Argument(help="A cell's name, as `plan` shows it.")],
     overrides: Set = None,
@@ -120,25 +129,24 @@ def why_command(
     json: Json = False,
 ) -> None:
     """Say what a cell waits for, or which parameter or input differs from the nearest finished one."""
-    from haymaker.study.progress import why
-
-    report = why(Opened(study, overrides, out, store).survey(), cell)
+    told = why(Opened(study, overrides, out, store).survey(), cell)
     if json:
-        print_json(report)
+        show_json(told)
         return
-    typer.echo(f"{cell}: {report['state']}{': ' + report['note'] if report['note'] else ''}")
-    for source, state in report.get("waits_for", {}).items():
+    typer.echo(f"{cell}: {told['state']}{': ' + told['note'] if told['note'] else ''}")
+    for source, state in told.get("waits_for", {}).items():
         typer.echo(f"  {state} {source}")
-    if near := report.get("nearest"):
+    if near := told.get("nearest"):
         typer.echo(f"  nearest finished cell: {near['cell']} ({near['key'][:12]}, {near['started'][:19]})")
-        for key, (before, after) in report["changed"].items():
+        for key, (before, after) in told["changed"].items():
             typer.echo(f"  {key}: {before} -> {after}")
-    elif "nearest" in report:
+    elif "nearest" in told:
         typer.echo("  no other finished cell of its stage to compare with")
 
 
 @app.command("gc")
 def gc_command(
+    *,
     study: Study,
     overrides: Set = None,
     out: Out = None,
@@ -147,19 +155,30 @@ def gc_command(
     json: Json = False,
 ) -> None:
     """Remove cells that neither this study nor another one that ran in the store refers to."""
-    from haymaker.study.garbage import find_garbage, remove_garbage
-
     survey = Opened(study, overrides, out, store).survey()
     garbage = find_garbage(survey)
     if not dry_run:
         remove_garbage(survey, garbage)
     if json:
-        print_json({"removed": not dry_run, "entries": [{**vars(g), "path": str(g.path)} for g in garbage]})
+        show_json({"removed": not dry_run, "entries": [{**vars(g), "path": str(g.path)} for g in garbage]})
         return
-    for entry in garbage:
-        typer.echo(f"{entry.bytes / 2**20:8.2f} MiB  {entry.cell}  {entry.path}")
+    show_rows([{"MiB": entry.bytes / 2**20, "cell": entry.cell, "path": entry.path} for entry in garbage], GARBAGE)
     verb = "would be removed" if dry_run else "removed"
     typer.echo(f"{len(garbage)} entries, {sum(g.bytes for g in garbage) / 2**20:.2f} MiB, {verb}")
+
+
+def report(
+    results: Annotated[Path, typer.Argument(help="results.json of a study, or the study's folder.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The page.  [default: report.html beside it]")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw report.html from results.json."""
+    from haymaker.report import write_report
+
+    source = results / "results.json" if results.is_dir() else results
+    if out is not None:
+        refuse_existing(out, overwrite)
+    typer.echo(write_report(source, out or source.with_name("report.html")))
 
 
 class Printer:
@@ -203,7 +222,7 @@ def discard(opened: Opened) -> None:
             opened.store.remove(path)
 
 
-def write_outputs(opened: Opened, summary: Summary, report: bool) -> dict[str, str]:
+def write_outputs(opened: Opened, summary: Summary, page: bool) -> dict[str, str]:
     """results.json of all finished cells, also after failures, and the report made of it."""
     from haymaker.study.tables import collect, write_results
 
@@ -211,7 +230,7 @@ def write_outputs(opened: Opened, summary: Summary, report: bool) -> dict[str, s
     tables = collect(opened.config, opened.plan, opened.survey().all(), opened.store, summary.ran)
     write_results(results, tables)
     files = {"results": str(results)}
-    if report:
+    if page:
         from haymaker.report import write_report
 
         write_report(results, opened.out / "report.html")

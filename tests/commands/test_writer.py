@@ -20,7 +20,7 @@ from real_rows import mdqa_row, musique_row, topic, write_jsonl
 from typer.testing import CliRunner, Result
 
 from haymaker.cli import app
-from haymaker.models.load import MINIATURES
+from haymaker.models.names import MINIATURES
 from haymaker.realism.written import read_written
 from haymaker.writing import limits
 from haymaker.writing.cache import Cache
@@ -83,7 +83,7 @@ def test_a_run_says_what_it_did_and_builds(source: str, tmp_path: Path) -> None:
     assert (told["rows"], told["written"], told["failed"], told["answers"]) == (ROWS, ROWS, 0, 4 * ROWS)
     assert len(read_written(out)) == ROWS
     assert sorted(path.name for path in tmp_path.glob("written*")) == [
-        "written.jsonl", "written.sqlite", "written.sqlite.lock", "written.yaml"
+        "written.jsonl", "written.sqlite", "written.yaml"
     ]  # fmt: skip
     again = call(*words(None, source, out))
     assert again.exit_code == 2

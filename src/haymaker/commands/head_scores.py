@@ -1,0 +1,197 @@
+"""haymaker heads | compare | attribute | causal-map: a number for every head of a model, in a file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from haymaker.commands import options as flag
+from haymaker.commands.options import extension, inputs_of
+from haymaker.commands.output import fresh_file, refuse_existing, show, show_json, show_values
+from haymaker.errors import ConfigError
+from haymaker.study import stages
+
+if TYPE_CHECKING:
+    from haymaker.heads.scores import HeadScores
+
+Answer = Annotated[
+    str | None,
+    typer.Option(help="gold: teacher-forced; own: the model's greedy answer.  [default: gold; own for copy_wu2024]"),
+]
+Donor = Annotated[
+    Path | None, typer.Option("--donor", help="An adapter whose head outputs are written in, instead of zeros.")
+]
+Top = Annotated[int, typer.Option(min=1, help="How many heads to print.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("heads")(heads)
+    app.command("compare")(compare)
+    app.command("attribute")(attribute)
+    app.command("causal-map")(causal_map)
+
+
+def heads(
+    *,
+    model: flag.Model,
+    data: flag.Data,
+    out: flag.OutFile,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            help="copy, copy_source, copy_previous, copy_anywhere, copy_wu2024, insight, mass, mass_calibrated or "
+            "write; may be repeated: one pass serves all, and each gets a file.  [default: copy]",
+        ),
+    ] = None,
+    answer: Answer = None,
+    file_format: Annotated[
+        str, typer.Option("--format", help="haymaker (safetensors), wu (JSON), qrhead (YAML) or duo (TSV).")
+    ] = "haymaker",
+    kv_rule: flag.KVRule = "max",
+    new_tokens: flag.NewTokens = 32,
+    adapter: flag.Adapter = None,
+    extend: flag.ExtendTo = None,
+    rows: flag.Rows = None,
+    top: Annotated[int, typer.Option(min=1, help="How many heads to print, and to list in a YAML file.")] = 10,
+    overwrite: flag.Overwrite = False,
+    json: flag.Json = False,
+) -> None:
+    """Score every head of a model for retrieval on a dataset."""
+    from haymaker.heads.formats import check_format, rule_of, write_scores
+
+    chosen, rule = tuple(metrics or ("copy",)), rule_of(kv_rule)
+    check_format(file_format)
+    if file_format == "haymaker":
+        refuse_json(out)
+    files = files_of(out, chosen, overwrite)
+    params = stages.HeadsParams(
+        extend=extension(extend), metrics=chosen, answer=answer, rows=rows, new_tokens=new_tokens
+    )
+    with fresh_file(out, overwrite) as file:
+        inputs = inputs_of(model=model, data=data, adapter=adapter)
+        found, lm = stages.head_scores(params, inputs), stages.model_of(inputs, params.extend)
+        kv_heads = getattr(lm.base.config, "num_key_value_heads", None) or lm.base.config.num_attention_heads
+        for name, scores in found.items():
+            path = file.with_name(files[name].name)
+            if file_format == "haymaker":
+                scores.save(path)
+            else:
+                write_scores(scores, path, file_format, top, kv_heads, rule=rule)
+    show_heads({str(files[name]): scores for name, scores in found.items()}, top, json)
+
+
+def files_of(out: Path, metrics: tuple[str, ...], overwrite: bool) -> dict[str, Path]:
+    """A file for each metric: `out` itself for one alone. Raises ConfigError for one that exists."""
+    several = len(metrics) > 1
+    files = {name: out.with_name(f"{out.stem}.{name}{out.suffix}") if several else out for name in metrics}
+    for path in files.values():
+        refuse_existing(path, overwrite)
+    return files
+
+
+def refuse_json(out: Path) -> None:
+    if out.suffix == ".json":
+        raise ConfigError(f"--out {out}: a summary in .json is written beside the scores; give a name in .safetensors")
+
+
+def show_heads(found: "dict[str, HeadScores]", top: int, json: bool) -> None:
+    """The best heads of each file. Raises DataError for scores of no example, once the others are told."""
+    told = []
+    for path, scores in found.items():
+        best = best_of(scores, top) if scores.counted.any() else {}
+        about = {"out": path, "metric": scores.metric, "n": len(scores.values), "counted": int(scores.counted.sum())}
+        told.append(about | {"top": best})
+        if not json:
+            show_values({f"head {name}": value for name, value in best.items()} | about, False)
+    if json:
+        show_json(told[0] if len(told) == 1 else told)
+    for scores in found.values():
+        scores.top(1)
+
+
+def best_of(scores: "HeadScores", top: int) -> dict[str, float]:
+    """The best heads and their means."""
+    return {str(head): float(scores.mean[head]) for head in scores.top(top)}
+
+
+def compare(
+    *,
+    first: Annotated[Path, typer.Argument(help="Head scores: of `haymaker heads`, or Wu JSON, QRHead YAML, Duo TSV.")],
+    reference: Annotated[Path, typer.Argument(help="Head scores to compare with.")],
+    threshold: flag.Threshold = 0.0,
+    k: Annotated[int, typer.Option(min=1, help="Top heads whose overlap is counted.")] = 10,
+    kv_rule: flag.KVRule = "max",
+    query_heads: Annotated[
+        int | None, typer.Option("--query-heads", min=1, help="Query heads a layer, for a list beside KV heads.")
+    ] = None,
+    json: flag.Json = False,
+) -> None:
+    """Compare two files of head scores: cosine, rank correlation, recall, subset, overlap, and their maps."""
+    from haymaker.heads.compare import side_by_side
+    from haymaker.study.store import plain
+
+    params = stages.CompareParams(threshold=threshold, k=k, kv_rule=kv_rule, query_heads=query_heads)
+    own, other, row = stages.compared(params, inputs_of(heads=first, reference=reference))
+    if json:
+        best = {"top": [str(head) for head in own.top(k)], "top_reference": [str(head) for head in other.top(k)]}
+        show_json(plain(row | best))
+    else:
+        show_values(row, False)
+        show(side_by_side(own, other, (first.name, reference.name), threshold))
+
+
+def attribute(
+    *,
+    model: flag.Model,
+    data: flag.Data,
+    out: flag.OutFile,
+    adapter: flag.Adapter = None,
+    extend: flag.ExtendTo = None,
+    donor: Donor = None,
+    scope: flag.Scope = "last+decode",
+    rows: flag.Rows = None,
+    top: Top = 10,
+    overwrite: flag.Overwrite = False,
+    json: flag.Json = False,
+) -> None:
+    """Estimate every head's effect on the gold answer's log-probability from one forward and one backward pass."""
+    params = stages.EffectsParams(extend=extension(extend), scope=scope, rows=rows)
+    refuse_json(out)
+    with fresh_file(out, overwrite) as file:
+        scores = stages.attribution_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
+        scores.save(file)
+    show_effects(scores, out, top, json)
+
+
+def causal_map(
+    *,
+    model: flag.Model,
+    data: flag.Data,
+    out: flag.OutFile,
+    adapter: flag.Adapter = None,
+    extend: flag.ExtendTo = None,
+    donor: Donor = None,
+    scope: flag.Scope = "last+decode",
+    tokens_at_once: Annotated[int, typer.Option("--tokens-at-once", min=1, help="Rows of one forward.")] = 1024,
+    rows: flag.Rows = None,
+    top: Top = 10,
+    overwrite: flag.Overwrite = False,
+    json: flag.Json = False,
+) -> None:
+    """Measure what the gold answer's log-probability loses without each single head (or gains by a donor's)."""
+    params = stages.CausalParams(extend=extension(extend), scope=scope, rows=rows, tokens_at_once=tokens_at_once)
+    refuse_json(out)
+    with fresh_file(out, overwrite) as file:
+        scores = stages.causal_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
+        scores.save(file)
+    show_effects(scores, out, top, json)
+
+
+def show_effects(scores: "HeadScores", out: Path, top: int, json: bool) -> None:
+    """The heads with the largest effects."""
+    best = best_of(scores, top)
+    if json:
+        show_json({"out": str(out), "metric": scores.metric, "n": len(scores.values), "top": best})
+    else:
+        show_values({f"head {name}": value for name, value in best.items()} | {"out": str(out)}, False)

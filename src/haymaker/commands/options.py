@@ -1,0 +1,52 @@
+"""Options that several commands share, and how they become a stage's parameters and inputs."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from haymaker.config import Extend, read_yaml, set_dotted
+from haymaker.study.stages import Inputs, loaded
+
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the config, as in a.b=c.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+OutFolder = Annotated[Path, typer.Option("--out", help="The folder to write.")]
+OutFile = Annotated[Path, typer.Option("--out", help="The file to write.")]
+
+Model = Annotated[str, typer.Option("--model", help="A packaged name, a folder or a Hugging Face id.")]
+Adapter = Annotated[Path | None, typer.Option("--adapter", help="An adapter folder; it brings its own extension.")]
+ExtendTo = Annotated[
+    int | None, typer.Option("--extend", metavar="LENGTH", help="Extend the context to LENGTH tokens.")
+]
+DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder.")]
+Data = Annotated[Path, typer.Option("--data", help="A dataset folder, as `haymaker build` writes it.")]
+Rows = Annotated[int | None, typer.Option("--rows", min=1, help="Use the first rows only.")]
+NewTokens = Annotated[int, typer.Option("--new-tokens", min=1, help="Most tokens of an answer.")]
+
+HeadFile = Annotated[Path, typer.Option("--heads", help="Head scores, as `haymaker heads` writes them.")]
+KVRule = Annotated[str, typer.Option("--kv-rule", help="How query heads make a KV head's score: max or mean.")]
+Threshold = Annotated[float, typer.Option(min=0, max=1, help="A head is active if its mean exceeds this.")]
+Draws = Annotated[int, typer.Option(min=1, help="Random sets of heads for each size.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random sets.")]
+Scope = Annotated[str, typer.Option(help="Positions that are edited: all, prompt, last, decode; joined by +.")]
+
+
+def inputs_of(**paths: str | Path | None) -> Inputs:
+    """A stage's inputs from options, without those that were not given."""
+    loaded.cache_clear()  # a path may hold something new since a command of this process read it
+    return {name: Path(path) for name, path in paths.items() if path is not None}
+
+
+def extension(length: int | None) -> Extend | None:
+    return Extend(length=length) if length else None
+
+
+def values_of(config: Path | None, overrides: list[str] | None) -> dict[str, Any]:
+    """The mapping of a config file, if there is one, with every --set on top."""
+    values = read_yaml(config) if config else {}
+    for override in overrides or []:
+        set_dotted(values, override)
+    return values

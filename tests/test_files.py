@@ -1,0 +1,181 @@
+"""Files that appear whole or not at all, and locks that end with their holder."""
+
+import gzip
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from haymaker import files
+from haymaker.errors import ConfigError, DataError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- whole or not at all
+
+
+FOLDERS: list[Callable[[Path], AbstractContextManager[Path]]] = [files.whole_files, files.whole_folder]
+
+
+@pytest.mark.parametrize("whole", FOLDERS)
+def test_what_fails_halfway_leaves_the_old_and_nothing_else(
+    whole: Callable[[Path], AbstractContextManager[Path]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "above" / "folder"
+    with whole(folder) as scratch:
+        (scratch / "content").write_text("old")
+    with pytest.raises(ZeroDivisionError), whole(folder) as scratch:  # noqa: PT012
+        (scratch / "content").write_text("half")
+        raise ZeroDivisionError
+    assert (folder / "content").read_text() == "old"
+    assert (names(folder.parent), names(folder)) == (["folder"], ["content"])
+
+
+def test_a_file_that_fails_halfway_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "above" / "file"
+    files.write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), files.whole_file(path) as scratch:  # noqa: PT012
+        scratch.write_text("half")
+        raise ZeroDivisionError
+    assert (path.read_text(), names(path.parent)) == ("old", ["file"])
+
+
+def test_a_folder_takes_the_place_of_the_old_one_and_files_come_beside_it(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        with files.whole_folder(tmp_path / "replaced") as scratch:
+            (scratch / name).write_text(name)
+        with files.whole_files(tmp_path / "filled") as scratch:
+            (scratch / name).write_text(name)
+    assert (names(tmp_path / "replaced"), names(tmp_path / "filled")) == (["new"], ["new", "old"])
+    assert names(tmp_path) == ["filled", "replaced"]
+
+
+def test_the_first_to_give_a_folder_its_name_wins(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    assert files.name_folder(tmp_path / "first", tmp_path / "cells" / "key")
+    assert not files.name_folder(tmp_path / "second", tmp_path / "cells" / "key")
+    assert (tmp_path / "cells" / "key" / "file").read_text() == "first"
+    assert (tmp_path / "second" / "file").exists()
+    files.remove_whole(tmp_path / "cells" / "key", tmp_path / "doomed")
+    assert names(tmp_path) == ["cells", "second"]
+
+
+@pytest.mark.parametrize("last", range(1, 6))
+def test_a_kill_leaves_a_file_old_or_new(tmp_path: Path, last: int) -> None:
+    """Killed before its first, second ... file operation, the write leaves one of the two texts, whole."""
+    path = tmp_path / "file"
+    files.write_text(path, "old")
+    process = multiprocessing.get_context("spawn").Process(target=write_and_die, args=(path, last))
+    process.start()
+    process.join()
+    assert path.read_text() in ("old", "new" * 10_000)
+    assert path.read_text() == "old" or process.exitcode == 0 or last > 2
+    files.write_text(path, "newer")
+    assert path.read_text() == "newer"
+
+
+def write_and_die(path: Path, last: int) -> None:
+    count = 0
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event in ("open", "os.rename", "os.remove") and str(path.parent) in str(arguments[0]):
+            count += 1
+            if count == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+    files.write_text(path, "new" * 10_000)
+
+
+# ---- JSON
+
+
+def test_json_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    value, rows = {"b": [1, None, "ä"], "a": {"c": 0.1}}, [{"x": 1}, {"y": "zwei\n"}]
+    files.write_json(tmp_path / "value.json", value)
+    files.write_jsonl(tmp_path / "rows.jsonl", rows)
+    assert files.read_json(tmp_path / "value.json") == value
+    assert [row for _, row in files.read_jsonl(tmp_path / "rows.jsonl")] == rows
+    zipped = tmp_path / "plain name"
+    zipped.write_bytes(gzip.compress(json.dumps(value).encode()))
+    assert files.read_json(zipped) == value
+
+
+def test_a_number_that_json_does_not_know_is_refused_and_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "value.json", {"score": float("nan")})
+    assert not names(tmp_path)
+
+
+def test_a_broken_file_says_what_to_do_and_a_missing_one_is_told_or_none(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    assert files.read_json_if_there(path, "build it again") is None
+    with pytest.raises(DataError, match=r"value\.json: cannot be read"):
+        files.read_json(path)
+    path.write_text("{")
+    for read in (files.read_json, files.read_json_if_there):
+        with pytest.raises(DataError, match=r"value\.json: not JSON \(.*\); build it again"):
+            read(path, "build it again")
+
+
+# ---- digests
+
+
+def test_a_folder_s_digest_is_of_names_and_contents_alone(tmp_path: Path) -> None:
+    for home in ("one", "other"):
+        for name in ("b", "a") if home == "one" else ("a", "b"):
+            files.write_text(tmp_path / home / "deep" / name, name)
+    files.write_text(tmp_path / "other" / "clock.txt", "now")
+    one = files.folder_digest(tmp_path / "one")
+    assert files.folder_digest(tmp_path / "other", volatile=("clock.*",)) == one
+    assert files.folder_digest(tmp_path / "other") != one
+    (tmp_path / "one" / "deep" / "a").rename(tmp_path / "one" / "deep" / "c")
+    assert files.folder_digest(tmp_path / "one") != one
+
+
+# ---- locks
+
+
+BUSY = ConfigError("somebody else is at it")
+
+
+def hold(path: Path, ready: Any) -> None:
+    lock = files.take_lock(path, BUSY)
+    assert lock.is_locked
+    ready.set()
+    signal.pause()
+
+
+def test_a_lock_is_exclusive_and_ends_with_a_killed_holder(tmp_path: Path) -> None:
+    path, context = tmp_path / "folder" / "lock", multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=hold, args=(path, ready), daemon=True)
+    holder.start()
+    assert ready.wait(30)
+    with pytest.raises(ConfigError, match="somebody else"):
+        files.take_lock(path, BUSY)
+    holder.kill()
+    holder.join()
+    files.drop_lock(files.take_lock(path, BUSY))
+
+
+def test_a_lock_is_exclusive_in_one_process_and_leaves_no_file(tmp_path: Path) -> None:
+    lock = files.take_lock(tmp_path / "lock", BUSY)
+    with pytest.raises(ConfigError):
+        files.take_lock(tmp_path / "lock", BUSY)
+    files.drop_lock(lock)
+    assert not names(tmp_path)
+    files.drop_lock(files.take_lock(tmp_path / "lock", BUSY))
