@@ -19,6 +19,7 @@ types: .venv/dev
 
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	! grep -rnE '(src=|<link [^>]*href=|url\()"?https?:' --include='*.html' site  # nothing is fetched from elsewhere
 
 # torch first and alone: any other package that asks for it would resolve a CUDA build of several gigabytes.
 .venv/demo: pyproject.toml constraints.txt

@@ -54,12 +54,6 @@ def test_benchmarks_import_what_is_there(path: Path) -> None:
                 assert hasattr(module, name.name), f"{path.name}: {node.module} has no {name.name}"
 
 
-def test_relative_links_of_the_documents_exist() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
-
-
 def test_readme_is_short_and_names_files_that_exist() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 150

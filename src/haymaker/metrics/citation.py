@@ -18,9 +18,9 @@ _LONGEST_RANGE = 1000  # documents; a longer range is a number with a dash in it
 
 
 def citations(text: str) -> frozenset[int]:
-    """Document numbers in brackets of digits, commas and blanks, by SummHay's parser: "[1][3, 4]" has 1, 3 and 4.
+    """Document numbers in brackets of digits, commas and blanks, by SummHay's parser: `[1][3, 4]` has 1, 3 and 4.
 
-    "[1; 2]", "[1-4]" and "[Article 1]" hold none. "[1 2]" raises DataError; the official scorer crashes there.
+    `[1; 2]`, `[1-4]` and `[Article 1]` hold none. `[1 2]` raises DataError; the official scorer crashes there.
     """
     parts = [part for inside in _STRICT_BRACKET.findall(text) for part in inside.split(",") if part.strip()]
     return number_set(parts, "citation")
