@@ -142,7 +142,8 @@ def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int 
         seed: Of the random orders.
 
     Returns:
-        rho, two-sided p, and n. A constant side, or fewer than two pairs, has no ranks to correlate: rho and p are NaN.
+        rho, two-sided p, and n. A constant side, or fewer than two pairs, has no ranks to correlate, and rho and p are
+        NaN.
 
     Source:
         Spearman 1904.

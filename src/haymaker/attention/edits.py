@@ -52,7 +52,7 @@ def edit(
             "last" in a prompt that comes in chunks, and for generation without a cache.
 
     Yields:
-        The open block: `site`, and in `writes` how many layer calls it changed so far.
+        The open block, with its `site`, and in `writes` how many layer calls it changed so far.
 
     Raises:
         ProbeError: The same head in overlapping scopes and batch rows; heads that the model lacks; values that do not

@@ -59,8 +59,8 @@ def probe(
             that are worked on at once, in all batch rows and heads of a layer.
 
     Yields:
-        A Seen, to be read after the forward: `top_position`, `top_probability` [layer, batch, head, row, topk], `lse`
-        [layer, batch, head, row], `mass[name]` (0 to 1) likewise. On exit its results move to the CPU, once.
+        A Seen, to be read after the forward, with `top_position`, `top_probability` [layer, batch, head, row, topk],
+        `lse` [layer, batch, head, row], `mass[name]` (0 to 1) likewise. On exit its results move to the CPU, once.
 
     Raises:
         ProbeError: Rows, spans or layers that cannot be; an architecture that fails the check; attention dropout.

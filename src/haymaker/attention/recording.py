@@ -36,8 +36,8 @@ def record(
             metric with respect to them gives the effect of every head at once.
 
     Yields:
-        A Recording, in the model's precision, on the model's devices: `values` [batch, position, head, head_dim], and
-        `of(head)` [batch, position, head_dim].
+        A Recording, in the model's precision, on the model's devices, with `values` [batch, position, head, head_dim],
+        and `of(head)` [batch, position, head_dim].
 
     Raises:
         ProbeError: Heads that the model lacks; rows that were never reached (when they are read); an architecture that

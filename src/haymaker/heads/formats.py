@@ -125,7 +125,8 @@ def read_scores(path: str | Path) -> ScoreFile:
         path: The file.
 
     Returns:
-        HeadScores (Haymaker, Wu), a HeadList (QRHead: an order without scores) or KVScores (DuoAttention: KV heads).
+        HeadScores (Haymaker, Wu), a HeadList (QRHead, an order without scores) or KVScores (DuoAttention, scores of KV
+        heads).
 
     Raises:
         DataError: A file that cannot be read or is none of them.

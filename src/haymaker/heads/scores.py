@@ -221,8 +221,8 @@ def agreement(named: Mapping[str, HeadScores], k: int = 10) -> list[dict[str, An
         k: Top heads that are compared.
 
     Returns:
-        A row per pair: `cosine` and `spearman` of the means, `overlap` of the top k heads (a share), and the Jaccard
-        index of those two sets.
+        A row per pair, with `cosine` and `spearman` of the means, `overlap` of the top k heads (a share), and the
+        Jaccard index of those two sets.
 
     Raises:
         DataError: Scores of two shapes, or a map in which no head has a score.
