@@ -35,6 +35,12 @@ def test_relative_links_exist(page: Path) -> None:
 
 
 @each_page
+def test_files_that_are_named_exist(page: Path) -> None:
+    for name in re.findall(r"`([a-z_/]+/[a-z_-]+\.(?:py|yaml|md))", page.read_text()):
+        assert page.name == "log.md" or any((base / name).exists() for base in (ROOT, ROOT / "src" / "haymaker")), name
+
+
+@each_page
 def test_names_of_hm_exist(page: Path) -> None:
     for name in set(re.findall(r"\bhm\.(\w+)", page.read_text())):
         assert hasattr(haymaker, name), name
