@@ -12,6 +12,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 JOINED = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/results/*.md")
+CITATION = re.compile(r"(?<!`)\[(\d+)\]\[(\d+)\]")  # Markdown takes it for a reference
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 
 
@@ -38,4 +39,4 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
             return text
         return f"[{text}]({os.path.relpath(wanted, Path(uri).parent)}{anchor or ''})"
 
-    return LINK.sub(moved, markdown)
+    return LINK.sub(moved, CITATION.sub(r"\\[\1]\\[\2]", markdown))
