@@ -1,8 +1,8 @@
-# Two commands: `make demo` (the miniature study, from nothing to a report) and `make test`.
+# `make demo`: the miniature study, from nothing to a report. `make test`, `make lint types docs`: what a change must pass.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types docs clean
 demo: .venv/demo
 	$(BIN)/haymaker study run miniature
 
@@ -12,9 +12,14 @@ test: .venv/dev
 lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 types: .venv/dev
 	$(BIN)/pyright
+
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	! grep -rnE '(src=|<link [^>]*href=|url\()"?https?:' --include='*.html' site  # nothing is fetched from elsewhere
 
 # torch first and alone: any other package that asks for it would resolve a CUDA build of several gigabytes.
 .venv/demo: pyproject.toml constraints.txt
@@ -27,5 +32,9 @@ types: .venv/dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+.venv/docs: .venv/demo
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv runs build src/*.egg-info
+	rm -rf .venv runs site build src/*.egg-info

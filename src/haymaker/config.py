@@ -33,6 +33,37 @@ class Recipe(Frozen):
     """What to build: a task in one setting, `rows` rows of at most `length` tokens, answer included.
 
     Without `source` the miniature world is the data; with it, real rows of a file in the task's official format.
+
+    Attributes:
+        task: mdqa, musique, summhay, niah or kv.
+        setting: real, real-limited, high-high, high-low, low-high, low-low (concept, context) or symbolic.
+        length: Tokens of a whole row: chat template, prompt and answer.
+        rows: How many rows.
+        seed: Of all random choices; a row depends on seed and number, not on how many others there are.
+        source: A file or hub name of real rows; None: the miniature world.
+        pool: A file of further passages (title and text) to fill contexts with.
+        written: A file of a writer's texts (high concept); None: the world's grammar.
+        split: train, dev or test.
+        split_shares: Shares of the splits by hash of the question; None takes every row of the source.
+        competitors: Documents of the gold one's kind, in varied contexts.
+        padding_competitors: The same, where the context is padding.
+        relations: Relations of real-limited; None: the task's.
+        hops: Numbers of hops asked for (musique); None: all.
+        prompt: A prompt style's name; None: the task's.
+        chat_template: None uses the tokenizer's template if it has one.
+        documents: That many documents, instead of filling the length.
+        gold_position: Documents before the gold one; None: by plan.
+        nested: Lengths (tokens) that share one plan: a longer row holds the documents of a shorter one.
+        matched: Twins of all settings: the same tokens in all, the same places of the evidence.
+        depth: Share of the context before the evidence, 0 to 1; None: by plan.
+        failed_rows: "stop" at a row that cannot be built, or "skip" it and tell.
+
+    Raises:
+        ConfigError: An unknown key, or a value out of range.
+
+    Examples:
+        >>> hm.Recipe(task="mdqa", setting="low-low", length=512, rows=64).changed(rows=8).rows
+        8
     """
 
     task: TaskName
@@ -76,8 +107,21 @@ class Recipe(Frozen):
 class Extend(Frozen):
     """Extension of a model's context to `length` tokens by a larger RoPE base and without a sliding window.
 
-    `theta=None` takes the NTK-aware base, theta * s^(d / (d - 2)) with s = length / original context and d the number
-    of rotated dimensions of a head.
+    Attributes:
+        length: Tokens that the model shall read.
+        theta: The RoPE base; None takes the NTK-aware one, theta * s^(d / (d - 2)) with s = length / original context
+            and d the number of rotated dimensions of a head.
+        keep_window: Leave a sliding window as it is.
+
+    Raises:
+        ConfigError: An unknown key, or a value out of range.
+
+    Source:
+        bloc97, NTK-Aware Scaled RoPE (2023).
+
+    Examples:
+        >>> hm.load_model("miniature-llama", extend=hm.Extend(length=512)).context
+        512
     """
 
     length: int = Field(ge=16)
@@ -86,7 +130,27 @@ class Extend(Frozen):
 
 
 class TrainConfig(Frozen):
-    """LoRA on q, k, v and o; loss on answer tokens only, averaged over all answer tokens of a step."""
+    """LoRA on q, k, v and o; loss on answer tokens only, averaged over all answer tokens of a step.
+
+    Attributes:
+        steps: Updates of the weights.
+        batch: Rows of a step.
+        rate: The highest learning rate of AdamW, without weight decay.
+        warmup_share: Share of the steps with a rising rate, 0 to 1; then it falls linearly to 0.
+        rank: Rank of the adapter's matrices.
+        alpha: Their product is scaled by alpha / rank.
+        clip_norm: The largest norm of a step's gradient.
+        tokens_at_once: Tokens of one forward pass; a step of more is taken in parts.
+        seed: Of the adapter's first weights and the order of rows.
+        save_every: Steps between saved states, from which a stopped run goes on.
+
+    Raises:
+        ConfigError: An unknown key, or a value out of range.
+
+    Examples:
+        >>> hm.TrainConfig(steps=50, batch=8, rate=6e-3).rank
+        8
+    """
 
     steps: int = Field(default=100, ge=1)
     batch: int = Field(default=16, ge=1)

@@ -13,7 +13,19 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """Half-open [start, stop), never empty: characters of an Example's text, tokens of an Encoded."""
+    """Half-open [start, stop), never empty: characters of an Example's text, tokens of an Encoded.
+
+    Attributes:
+        start: The first position, from 0.
+        stop: One after the last.
+
+    Raises:
+        ValueError: Unless 0 <= start < stop.
+
+    Examples:
+        >>> "the needle here"[hm.Span(4, 10).slice], len(hm.Span(4, 10))
+        ('needle', 6)
+    """
 
     start: int
     stop: int
@@ -37,7 +49,16 @@ class Span:
 
 
 class Label(NamedTuple):
-    """What a piece of text is: a kind, and which one where there are several (document 3)."""
+    """What a piece of text is: a kind, and which one where there are several (document 3).
+
+    Attributes:
+        kind: document, evidence, answer, citation, filler, question or instruction.
+        index: Which one, from 0.
+
+    Examples:
+        >>> str(hm.Label("document", 3))
+        'document:3'
+    """
 
     kind: Kind
     index: int = 0
@@ -53,7 +74,16 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of text and what it is. Labels nest: an answer inside evidence inside document 3 carries all three."""
+    """A piece of text and what it is. Labels nest: an answer inside evidence inside document 3 carries all three.
+
+    Attributes:
+        text: The text.
+        labels: What it is, the outermost first.
+
+    Examples:
+        >>> hm.Segment("Ada", (hm.Label("answer"),)).within(hm.Label("evidence")).labels[0].kind
+        'evidence'
+    """
 
     text: str
     labels: tuple[Label, ...] = ()
@@ -64,6 +94,17 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """One turn of a prompt, made of segments.
+
+    Attributes:
+        role: system, user or assistant.
+        segments: Its pieces, in order.
+
+    Examples:
+        >>> hm.Message("user", (hm.Segment("Who? "), hm.Segment("Ada."))).text
+        'Who? Ada.'
+    """
+
     role: Role
     segments: tuple[Segment, ...]
 
@@ -98,7 +139,27 @@ def by_kind(labelled: Iterable[tuple[Label, Span]]) -> dict[str, list[Span]]:
 
 @dataclass(frozen=True)
 class Example:
-    """One question over one long context. `text` is the prompt; the answer is in `answers`, the first the target."""
+    """One question over one long context. `text` is the prompt; the answer is in `answers`, the first the target.
+
+    Attributes:
+        id: A digest of what it says and asks, or a name of your own.
+        task: The task that it belongs to.
+        messages: The prompt; text and spans are derived from it, so they agree.
+        question: What is asked.
+        answers: All that count as right; the first is what training teaches.
+        pair_id: The same for all settings' twins of one question.
+        split: train, dev or test.
+        concept: How its facts are said: real, high, low or symbolic.
+        context: What stands around them.
+        source: The row that it comes from.
+        provenance: How it was changed on the way.
+
+    Examples:
+        >>> segments = (hm.Segment("The mill is "), hm.Segment("Ada's", (hm.Label("answer"),)), hm.Segment(". Whose?"))
+        >>> example = hm.Example("mill", "mdqa", (hm.Message("user", segments),), "Whose?", ("Ada's",))
+        >>> example.spans["answer"]
+        [Span(start=12, stop=17)]
+    """
 
     id: str
     task: str
@@ -133,7 +194,19 @@ class Example:
 
 @dataclass(frozen=True)
 class Encoded:
-    """An Example in tokens. `input_ids` holds the prompt and, from `prompt_length` on, the target answer."""
+    """An Example in tokens. `input_ids` holds the prompt and, from `prompt_length` on, the target answer.
+
+    Attributes:
+        example_id: The example's.
+        input_ids: Tokens of prompt and answer.
+        prompt_length: Tokens of the prompt.
+        labelled_spans: Spans of tokens with their labels; `spans` has them by kind.
+
+    Examples:
+        >>> encoded = hm.encode(rows[0], lm.tokenizer)
+        >>> encoded.answer_rows[0] == encoded.prompt_length - 1, len(encoded.answer_rows) == len(encoded.answer_ids)
+        (True, True)
+    """
 
     example_id: str
     input_ids: tuple[int, ...]
@@ -163,7 +236,16 @@ class Encoded:
 
 
 class Head(NamedTuple):
-    """A query head, layer and head counted from 0; prints as `16-19`. (A key-value head is another thing.)"""
+    """A query head, layer and head counted from 0; prints as `16-19`. (A key-value head is another thing.)
+
+    Attributes:
+        layer: The layer, from 0.
+        head: The query head, from 0.
+
+    Examples:
+        >>> str(hm.Head(16, 19)), hm.Head.parse("16-19")
+        ('16-19', Head(layer=16, head=19))
+    """
 
     layer: int
     head: int
@@ -182,7 +264,22 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model answered to one example, and how that was scored (0 to 1)."""
+    """What a model answered to one example, and how that was scored (0 to 1).
+
+    Attributes:
+        example_id: The example's.
+        text: The answer, up to its end or line break, stripped.
+        answers: What counts as right.
+        scores: By metric, 0 to 1.
+        finish_reason: "stop", or "length" where the answer reached the limit.
+        prompt_tokens: Tokens of the prompt.
+        generated_tokens: Tokens that were generated.
+
+    Examples:
+        >>> prediction = hm.evaluate(lm, rows, new_tokens=8).predictions[0]
+        >>> sorted(prediction.scores), prediction.generated_tokens <= 8
+        (['squad_em', 'squad_f1'], True)
+    """
 
     example_id: str
     text: str

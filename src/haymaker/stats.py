@@ -48,7 +48,17 @@ def known(value: Number | None) -> float:
 
 
 class Correlation(NamedTuple):
-    """Spearman's rank correlation, its two-sided permutation p-value, and the number of pairs."""
+    """Spearman's rank correlation, its two-sided permutation p-value, and the number of pairs.
+
+    Attributes:
+        rho: The correlation, -1 to 1.
+        p: The p-value.
+        n: Pairs.
+
+    Examples:
+        >>> hm.stats.Correlation(rho=0.9, p=0.08, n=5).n
+        5
+    """
 
     rho: float
     p: float
@@ -58,7 +68,27 @@ class Correlation(NamedTuple):
 def bootstrap_mean(
     values: Float[ndarray, "n"], confidence: float = 0.95, draws: int = 2_000, seed: int = 0
 ) -> Interval:
-    """Mean of `values` with a percentile bootstrap interval over them (Efron 1979)."""
+    """Mean of `values` with a percentile bootstrap interval over them.
+
+    Args:
+        values: One number per example [n].
+        confidence: Share of draws inside the bounds, 0 to 1.
+        draws: Samples drawn with replacement.
+        seed: Of the draws.
+
+    Returns:
+        The mean and its bounds.
+
+    Raises:
+        ValueError: No values.
+
+    Source:
+        Efron 1979, Bootstrap methods.
+
+    Examples:
+        >>> hm.stats.bootstrap_mean(np.array([1.0, 1.0, 1.0]))
+        Interval(mean=1.0, low=1.0, high=1.0)
+    """
     if len(values) == 0:
         raise ValueError("an interval needs at least one value, found none")
     picks = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
@@ -69,7 +99,25 @@ def bootstrap_mean(
 def bootstrap_grid(
     values: Float[ndarray, "n layer head"], confidence: float = 0.95, draws: int = 500, seed: int = 0
 ) -> tuple[Float[ndarray, "layer head"], Float[ndarray, "layer head"]]:
-    """Bounds of the mean over n of every (layer, head), by the percentile bootstrap. Means leave NaN out."""
+    """Bounds of the mean over n of every (layer, head), by the percentile bootstrap. Means leave NaN out.
+
+    Args:
+        values: Scores [n, layer, head].
+        confidence: Share of draws inside the bounds, 0 to 1.
+        draws: Samples drawn with replacement.
+        seed: Of the draws.
+
+    Returns:
+        Lower and upper bounds, each [layer, head]; NaN where no value is.
+
+    Source:
+        Efron 1979, Bootstrap methods.
+
+    Examples:
+        >>> low, high = hm.stats.bootstrap_grid(np.ones((3, 2, 4)))
+        >>> low.shape, float(high.max())
+        ((2, 4), 1.0)
+    """
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=draws)
     bounds, missing = [(1 - confidence) / 2, (1 + confidence) / 2], np.isnan(values)
@@ -88,7 +136,21 @@ def bootstrap_grid(
 def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int = 0) -> Correlation:
     """Spearman's rho with a permutation p-value: all orders up to n = 8, 10,000 random ones beyond.
 
-    A constant side has no ranks to correlate: rho and p are NaN.
+    Args:
+        first: Numbers [n].
+        second: As many others, paired.
+        seed: Of the random orders.
+
+    Returns:
+        rho, two-sided p, and n. A constant side, or fewer than two pairs, has no ranks to correlate, and rho and p are
+        NaN.
+
+    Source:
+        Spearman 1904.
+
+    Examples:
+        >>> hm.stats.spearman(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 9.0])).rho
+        1.0
     """
     n = len(first)
     if n < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
@@ -105,7 +167,23 @@ def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int 
 
 
 def split_half(values: Float[ndarray, "n layer head"], draws: int = 50, seed: int = 0) -> float:
-    """Reliability of a head map: mean correlation of two random halves' means, stepped up by Spearman-Brown."""
+    """Reliability of a head map: mean correlation of two random halves' means, stepped up by Spearman-Brown.
+
+    Args:
+        values: Scores [n, layer, head].
+        draws: Random halves.
+        seed: Of the halves.
+
+    Returns:
+        The reliability, at most 1; NaN where a half is constant.
+
+    Source:
+        Spearman 1910; Brown 1910.
+
+    Examples:
+        >>> round(hm.stats.split_half(np.tile(np.arange(8.0).reshape(1, 2, 4), (4, 1, 1))), 6)
+        1.0
+    """
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(draws):

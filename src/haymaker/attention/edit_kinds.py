@@ -64,7 +64,19 @@ class Edit:
 
 
 class Zero(Edit):
-    """Heads write nothing: equal to zeroed columns of o_proj."""
+    """Heads write nothing: equal to zeroed columns of o_proj.
+
+    Args:
+        heads: Heads as `Head`, pairs (layer, head) or "16-19".
+        batch_rows: Only these rows of the batch; all if None.
+
+    Raises:
+        ProbeError: Something that is no head.
+
+    Examples:
+        >>> str(hm.Zero([(16, 19), "3-4"]))
+        'Zero of 16-19, 3-4'
+    """
 
     stateless = True
 
@@ -75,8 +87,22 @@ class Zero(Edit):
 class Uniform(Edit):
     """Heads attend evenly to all keys they see, as if their query were 0: they still write the mean value.
 
-    This is what masking does in the script of Wu et al. (arXiv 2404.15574), there in decode calls only
-    (scope="last+decode"). For parity; it does not remove a head.
+    This is what masking does in the script of Wu et al., there in decode calls only (scope="last+decode"). For parity;
+    it does not remove a head.
+
+    Args:
+        heads: Heads as `Head`, pairs (layer, head) or "16-19".
+        batch_rows: Only these rows of the batch; all if None.
+
+    Raises:
+        ProbeError: Something that is no head.
+
+    Source:
+        Wu et al. 2024 (arXiv 2404.15574), the published script.
+
+    Examples:
+        >>> str(hm.Uniform([(16, 19)]))
+        'Uniform of 16-19'
     """
 
     stateless = at_query = needs_call = True
@@ -87,8 +113,21 @@ class Uniform(Edit):
 
 @dataclass(frozen=True, eq=False)
 class Mean(Edit):
-    """Heads write a constant. values: a vector [head_dim] for each head (as `mean_outputs` collects them), or a tensor
-    [layer, head, head_dim]."""
+    """Heads write a constant, such as their mean over a reference set.
+
+    Args:
+        heads: Heads as `Head`, pairs (layer, head) or "16-19".
+        values: A vector [head_dim] for each head (as `mean_outputs` collects them), or a tensor [layer, head,
+            head_dim].
+        batch_rows: Only these rows of the batch; all if None.
+
+    Raises:
+        ProbeError: Something that is no head; a head without a vector, or of another width (when a block opens).
+
+    Examples:
+        >>> str(hm.Mean([(3, 4)], {(3, 4): torch.zeros(32)}))
+        'Mean of 3-4'
+    """
 
     values: Any
 
@@ -110,9 +149,21 @@ class Mean(Edit):
 
 @dataclass(frozen=True, eq=False)
 class Knockout(Edit):
-    """Heads lose the keys of `span` (a Span or several) and renormalise over the others, exactly.
+    """Heads lose the keys of `span` and renormalise over the others, exactly.
 
     Rows that see nothing of the span keep their output bit for bit; a row that sees nothing else writes 0.
+
+    Args:
+        heads: Heads as `Head`, pairs (layer, head) or "16-19".
+        span: A Span of token positions (slots), or several.
+        batch_rows: Only these rows of the batch; all if None.
+
+    Raises:
+        ProbeError: Something that is no head, or no Span.
+
+    Examples:
+        >>> with hm.edit(lm.model, hm.Knockout([(3, 4)], hm.Span(0, 2))):
+        ...     logits = lm.model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
     """
 
     span: Any
@@ -162,10 +213,30 @@ class Knockout(Edit):
 class Patch(Edit):
     """Heads write what they wrote in a donor at the same position (slot) of the same tokens.
 
-    donor: a Recording; a dict of tensors [position, head_dim] or [batch, position, head_dim] by head, from slot 0 on;
-        or a row of the same batch, copied as it is computed. With two LoRA adapters as rows of one batch (PEFT's
-        `adapter_names`) that patches one model into another in lockstep, through decoding too, and stores nothing.
-        Then all other batch rows receive it, unless `batch_rows` says which; a list of rows is one for each of those.
+    Args:
+        heads: Heads as `Head`, pairs (layer, head) or "16-19".
+        donor: A Recording; a dict of tensors [position, head_dim] or [batch, position, head_dim] by head, from slot 0
+            on; or a row of the same batch, copied as it is computed. With two LoRA adapters as rows of one batch
+            (PEFT's `adapter_names`) that patches one model into another in lockstep, through decoding too, and stores
+            nothing. Then all other batch rows receive it, unless `batch_rows` says which; a list of rows is one for
+            each of those.
+        batch_rows: Only these rows of the batch; all if None.
+
+    Raises:
+        ProbeError: Something that is no head; a donor of another width, of other positions or of another batch (when
+            the block opens or the model runs).
+
+    Source:
+        Activation patching across models: Prakash et al. 2024 (arXiv 2402.14811).
+
+    Examples:
+        >>> ids = torch.tensor([[5, 6, 7, 8]])
+        >>> with hm.record(lm.model, [(3, 4)]) as donor:
+        ...     plain = lm.model(input_ids=ids).logits
+        >>> with hm.edit(lm.model, hm.Patch([(3, 4)], donor)):
+        ...     patched = lm.model(input_ids=ids).logits
+        >>> torch.allclose(plain, patched, atol=1e-4)
+        True
     """
 
     donor: Any
@@ -205,9 +276,22 @@ class Patch(Edit):
 class Resample(Edit):
     """Heads write what they wrote in another prompt, position by position in order.
 
-    values: a Recording or dict of tensors, as the donor of Patch. The k-th position of the scope gets the k-th recorded
-    one, so prompts of other lengths fit where the scope is explicit rows, as many as were recorded; the scope "last"
-    gets the last recorded one.
+    The k-th position of the scope gets the k-th recorded one, so prompts of other lengths fit where the scope is
+    explicit rows, as many as were recorded; the scope "last" gets the last recorded one.
+
+    Args:
+        heads: Heads as `Head`, pairs (layer, head) or "16-19".
+        values: A Recording or a dict of tensors, as the donor of Patch.
+        batch_rows: Only these rows of the batch; all if None.
+
+    Raises:
+        ProbeError: Something that is no head; outputs of another width; fewer positions recorded than the scope has.
+
+    Examples:
+        >>> with hm.record(lm.model, [(3, 4)]) as other:
+        ...     plain = lm.model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
+        >>> with hm.edit(lm.model, hm.Resample([(3, 4)], other), scope="last"):
+        ...     changed = lm.model(input_ids=torch.tensor([[9, 6, 7]])).logits
     """
 
     values: Any

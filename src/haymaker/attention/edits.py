@@ -33,20 +33,38 @@ def edit(
 ) -> Iterator["Editing"]:
     """Writes edits over the outputs of heads in whatever runs inside the block, in this thread, `generate` included.
 
-    scope: when. "all" positions; "prompt", all of the prompt; "last", its last token; "decode", what comes after it;
-        several joined, as "last+decode"; or explicit positions (slots), shared or one list for each batch row.
-    batch_rows: only these rows of the batch; an edit's own `batch_rows` comes first.
-    site: where Zero, Mean, Resample and Patch write: "attention", the output of the attention function, or "o_proj",
-        the input of the output projection. They differ where something stands between (a gate: for Patch and Mean; a
-        sub-norm: for all). By default the first where nothing stands between, else the second, which equals zeroed
-        columns of o_proj; the block's `site` says which. Knockout and Uniform always act in the attention.
-    prompt_length: slots of the prompt, one number or one for each batch row. Without it, decoding is one token on top
-        of a filled cache and all else is prompt, so give it where a prompt's last chunk is a single token, for "last"
-        in a prompt that comes in chunks, and for generation without a cache.
+    Blocks may be nested and combined. The model is as it was when the block ends, also after an exception; under
+    autograd nothing is written in place.
 
-    Blocks may be nested and combined; the same head in overlapping scopes and batch rows raises ProbeError, as do
-    heads the model lacks, values that do not fit, explicit positions never reached (on exit), and gradient
-    checkpointing while training, which would recompute without the edit. Under autograd nothing is written in place.
+    Args:
+        model: Any Hugging Face decoder whose attention goes through transformers' attention interface.
+        edits: What to write over which heads: Zero, Mean, Uniform, Resample, Knockout, Patch.
+        scope: When. "all" positions; "prompt", all of the prompt; "last", its last token; "decode", what comes after
+            it; several joined, as "last+decode"; or explicit positions (slots), shared or one list for each batch row.
+        batch_rows: Only these rows of the batch; an edit's own `batch_rows` comes first.
+        site: Where Zero, Mean, Resample and Patch write: "attention", the output of the attention function, or
+            "o_proj", the input of the output projection. They differ where something stands between (a gate: for Patch
+            and Mean; a sub-norm: for all). By default the first where nothing stands between, else the second, which
+            equals zeroed columns of o_proj; the block's `site` says which. Knockout and Uniform always act in the
+            attention.
+        prompt_length: Slots of the prompt, one number or one for each batch row. Without it, decoding is one token on
+            top of a filled cache and all else is prompt, so give it where a prompt's last chunk is a single token, for
+            "last" in a prompt that comes in chunks, and for generation without a cache.
+
+    Yields:
+        The open block, with its `site`, and in `writes` how many layer calls it changed so far.
+
+    Raises:
+        ProbeError: The same head in overlapping scopes and batch rows; heads that the model lacks; values that do not
+            fit; explicit positions that were never reached (on exit); gradient checkpointing while training, which
+            would recompute without the edit; an architecture that fails the check.
+
+    Examples:
+        >>> ids = torch.tensor([[5, 6, 7, 8]])
+        >>> with hm.edit(lm.model, hm.Zero([(3, 4), "2-1"]), scope="last") as block:
+        ...     changed = lm.model(input_ids=ids).logits
+        >>> block.writes
+        2
     """
     decoder, architecture = decoder_of(model), check_architecture(model)
     rows = None if batch_rows is None else tuple(batch_rows)

@@ -42,21 +42,34 @@ def probe(
 ) -> Iterator[Seen]:
     """Reads the attention of `rows` in every layer and head of what runs inside the block, in this thread.
 
-    rows: token positions of the queries to read, or a list of them for each batch row (same count). Position p is the
-        row that predicts the token at p + 1. Positions are slots, indices into the padded sequence: with left padding
-        the first real token is not at 0. They may be reached in a prefill, in chunks of one, or while decoding, also
-        inside `generate`, where positions beyond the prompt are those of generated tokens fed back.
-        A row reached again (a second forward in the block) is overwritten.
-    spans: names of token spans: a Span, a list of them (their union), or such a list for each batch row.
-    topk: how many of the most attended keys to keep; ties go to the lowest position.
-    values: also keep what each span writes, sum of p_j v_j over its keys, and the whole head output of the rows.
-    layers: read only these.
-    memory_budget_bytes: bound on the scores (fp32, turned into probabilities in place) and the mask of the rows that
-        are worked on at once, in all batch rows and heads of a layer.
+    Logits are bit-identical with and without a probe.
 
-    Yields a Seen, to be read after the forward; on exit its results move to the CPU, once. Logits are bit-identical
-    with and without a probe. Raises ProbeError for rows, spans or layers that cannot be, an architecture that fails
-    the canary, or attention dropout.
+    Args:
+        model: Any Hugging Face decoder whose attention goes through transformers' attention interface.
+        rows: Token positions of the queries to read, or a list of them for each batch row (same count). Position p is
+            the row that predicts the token at p + 1. Positions are slots, indices into the padded sequence: with left
+            padding the first real token is not at 0. They may be reached in a prefill, in chunks of one, or while
+            decoding, also inside `generate`, where positions beyond the prompt are those of generated tokens fed back.
+            A row reached again (a second forward in the block) is overwritten.
+        spans: Names of token spans: a Span, a list of them (their union), or such a list for each batch row.
+        topk: How many of the most attended keys to keep; ties go to the lowest position.
+        values: Also keep what each span writes, sum of p_j v_j over its keys, and the whole head output of the rows.
+        layers: Read only these.
+        memory_budget_bytes: Bound on the scores (fp32, turned into probabilities in place) and the mask of the rows
+            that are worked on at once, in all batch rows and heads of a layer.
+
+    Yields:
+        A Seen, to be read after the forward, with `top_position`, `top_probability` [layer, batch, head, row, topk],
+        `lse` [layer, batch, head, row], `mass[name]` (0 to 1) likewise. On exit its results move to the CPU, once.
+
+    Raises:
+        ProbeError: Rows, spans or layers that cannot be; an architecture that fails the check; attention dropout.
+
+    Examples:
+        >>> with hm.probe(lm.model, rows=[3], spans={"start": hm.Span(0, 2)}) as seen:
+        ...     logits = lm.model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
+        >>> seen.mass["start"].shape  # [layer, batch, head, row]
+        torch.Size([4, 1, 8, 1])
     """
     decoder = decoder_of(model)
     architecture = check_architecture(model)

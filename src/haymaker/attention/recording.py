@@ -27,12 +27,30 @@ def record(
 ) -> Iterator["Recording"]:
     """Keeps the outputs of `heads`, before o_proj, of what runs inside the block, as the model got them (edited).
 
-    rows: positions (slots) to keep, shared or one list per batch row; all if None, in the order they were computed.
-    site: `attention` or `o_proj`, see Architecture; by default the one where edits of this model act.
-    gradients: keep whole outputs in the graph instead, as `Recording.tensors`, so that torch.autograd.grad of a metric
-        with respect to them gives the effect of every head at once (attribution patching, arXiv 2310.10348).
+    Args:
+        model: Any Hugging Face decoder whose attention goes through transformers' attention interface.
+        heads: Heads as `Head`, pairs (layer, head) or "16-19".
+        rows: Positions (slots) to keep, shared or one list per batch row; all if None, in the order they were computed.
+        site: "attention" or "o_proj", see `edit`; by default the one where edits of this model act.
+        gradients: Keep whole outputs in the graph instead, as `Recording.tensors`, so that torch.autograd.grad of a
+            metric with respect to them gives the effect of every head at once.
 
-    Yields a Recording, in the model's precision, on the model's devices. Raises ProbeError for unknown heads.
+    Yields:
+        A Recording, in the model's precision, on the model's devices, with `values` [batch, position, head, head_dim],
+        and `of(head)` [batch, position, head_dim].
+
+    Raises:
+        ProbeError: Heads that the model lacks; rows that were never reached (when they are read); an architecture that
+            fails the check.
+
+    Source:
+        With gradients: attribution patching, Syed et al. 2023 (arXiv 2310.10348).
+
+    Examples:
+        >>> with hm.record(lm.model, [(3, 4), "2-1"], rows=[1, 3]) as written:
+        ...     logits = lm.model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
+        >>> written.values.shape
+        torch.Size([1, 2, 2, 32])
     """
     decoder, architecture = decoder_of(model), check_architecture(model)
     recording = Recording(as_heads(heads), site or architecture.site, None if rows is None else row_table(rows))

@@ -40,8 +40,26 @@ class Failure(NamedTuple):
 def build(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Dataset:
     """The dataset a recipe describes: exactly `recipe.rows` rows, none longer than `recipe.length` tokens.
 
-    Raises ConfigError for a recipe that cannot be met, DataError for a broken source, LengthError where a row's
-    evidence does not fit (with `failed_rows="skip"` such rows are left out, and told in the manifest).
+    Args:
+        recipe: Task, setting, length, rows and the rest.
+        tokenizer: The fast tokenizer whose tokens are counted.
+
+    Returns:
+        The dataset, in memory; `save` writes it. `haymaker build` builds large ones in parallel, to a folder.
+
+    Raises:
+        ConfigError: A recipe that cannot be met, such as more rows than the source has.
+        DataError: A broken source, or no row that can be built.
+        LengthError: A row whose evidence does not fit; with `failed_rows="skip"` such rows are left out, and told in
+            the manifest.
+
+    Source:
+        The settings are those of Zhao et al. 2025 (arXiv 2410.22316).
+
+    Examples:
+        >>> data = hm.build(hm.Recipe(task="niah", length=256, rows=2), lm.tokenizer)
+        >>> len(data), data[0].task
+        (2, 'niah')
     """
     builder = Builder(recipe, tokenizer)
     table, failures = builder.table(range(recipe.rows))

@@ -19,7 +19,19 @@ from haymaker.records import Example
 
 
 class Dataset(Sequence[Example]):
-    """Examples with what they were built from. Indexing and iterating give Examples; `rows` gives plain dicts."""
+    """Examples with what they were built from. Indexing and iterating give Examples; `rows` gives plain dicts.
+
+    Args:
+        table: The rows, with the columns of `haymaker.data.schema.SCHEMA`.
+        manifest: Recipe, inputs, tokenizer, versions, what was rejected, and checks.
+
+    Raises:
+        IndexError: A row that there is not. A slice is a Dataset.
+
+    Examples:
+        >>> len(rows), rows.recipe.task, type(rows[0]).__name__, len(rows[:1])
+        (2, 'mdqa', 'Example', 1)
+    """
 
     def __init__(self, table: pa.Table, manifest: dict[str, Any]) -> None:
         self.table, self.manifest = table, manifest
@@ -70,8 +82,22 @@ class Dataset(Sequence[Example]):
 
 
 def load_dataset(folder: str | Path) -> Dataset:
-    """The dataset in a folder, of either layout. Raises DataError where a file is missing, altered or of another
-    schema."""
+    """The dataset in a folder, of either layout.
+
+    Args:
+        folder: What `haymaker build` or `Dataset.save` wrote.
+
+    Returns:
+        The dataset, in memory.
+
+    Raises:
+        DataError: No dataset there, or a file is missing, altered or of another schema.
+
+    Examples:
+        >>> folder = rows.save("rows")
+        >>> hm.load_dataset(folder)[0] == rows[0]
+        True
+    """
     stored = Folder(folder)
     return Dataset(pa.concat_tables(stored.tables()), stored.manifest)
 

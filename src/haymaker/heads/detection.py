@@ -49,9 +49,25 @@ def detect_heads(
     batch: most examples at once; fewer where they are long, and mass_calibrated takes them one by one.
     on_progress: told how many examples were read since it was last called.
 
-    Scores are NaN where a head cannot see the needle, or the example does not count; means leave them out. Raises
-    ConfigError for an unknown metric or answer, DataError for an example without a needle, LengthError for one longer
-    than the model's context, ProbeError for a model that `write` cannot read, OutOfMemory; never skips an example.
+    Returns:
+        Scores [example, layer, head], 0 to 1 for most metrics; NaN where a head cannot see the needle, or the example
+        does not count. Means leave them out.
+
+    Raises:
+        ConfigError: An unknown metric or answer.
+        DataError: No example, or one without a needle.
+        LengthError: An example longer than the model's context.
+        ProbeError: A model that cannot be read, or that `write` cannot read.
+        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+
+    Source:
+        copy: Wu et al. 2024 (arXiv 2404.15574), eq. 1, as in Zhao et al. 2025 (arXiv 2410.22316); write: Gema et al.
+        2026 (arXiv 2607.01002). All are defined on the page on heads.
+
+    Examples:
+        >>> scores = hm.detect_heads(lm, rows, metric="copy")
+        >>> scores.values.shape, len(scores.top(3))
+        ((2, 4, 8), 3)
     """
     options: dict[str, Any] = {"on_progress": on_progress, "answer": answer, "new_tokens": new_tokens}
     return detect_all(lm, examples, (metric,), needle, batch, **options)[metric]
@@ -68,7 +84,32 @@ def detect_all(
     answer: str | None = None,
     new_tokens: int = 32,
 ) -> dict[str, HeadScores]:
-    """`detect_heads` for several metrics from the same pass, by name. All read the same answers."""
+    """`detect_heads` for several metrics from the same pass, by name. All read the same answers.
+
+    Args:
+        lm: The model.
+        examples: A Dataset, or any Examples with spans.
+        metrics: Names of detectors, see `detect_heads`.
+        needle: Kinds of spans to look for, in order; None: each metric's own.
+        batch: Most examples at once.
+        on_progress: Called with the number of examples finished since its last call.
+        answer: "gold" or "own"; None: gold, but own where one of the metrics is defined on those alone.
+        new_tokens: Most tokens of the model's own answer.
+
+    Returns:
+        The scores by metric.
+
+    Raises:
+        ConfigError: An unknown metric or answer, none at all, or metrics that do not read the same answers.
+        DataError: No example, or one without a needle.
+        LengthError: An example longer than the model's context.
+        ProbeError: A model that cannot be read, or that `write` cannot read.
+        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+
+    Examples:
+        >>> sorted(hm.detect_all(lm, rows, ("copy", "mass", "write")))
+        ['copy', 'mass', 'write']
+    """
     detectors = known(metrics)
     mode = answer_of(detectors, answer)
     wants = Wants.of(detectors.values(), needle, new_tokens)

@@ -119,7 +119,22 @@ def read_scores(path: str | Path) -> ScoreFile:
     """Head scores in any known format: Haymaker's own, Wu JSON, QRHead YAML, DuoAttention TSV.
 
     Told apart by content, not by name. Scores above 1, as hits counted by the published script can be, are kept and
-    told by `HeadScores.above_one`. Raises DataError for a file that is none of them.
+    told by `HeadScores.above_one`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        HeadScores (Haymaker, Wu), a HeadList (QRHead, an order without scores) or KVScores (DuoAttention, scores of KV
+        heads).
+
+    Raises:
+        DataError: A file that cannot be read or is none of them.
+
+    Examples:
+        >>> hm.write_scores(hm.detect_heads(lm, rows), "heads.json", "wu")
+        >>> hm.read_scores("heads.json").values.shape
+        (2, 4, 8)
     """
     path = Path(path)
     try:
@@ -199,9 +214,26 @@ def write_scores(
 ) -> None:
     """Write scores in another tool's format. The file appears whole or not at all.
 
-    wu: the trials that are counted, per head. qrhead: a list of heads, of a score map the k best. duo: scores of KV
-    heads, of a score map the `rule` over the query heads of each of `kv_heads` KV heads. Raises ConfigError for another
-    format, or one that cannot hold such scores; DataError where no example is counted or a head has no score.
+    Args:
+        scores: What `detect_heads` or `read_scores` gave.
+        path: The file.
+        form: "wu", the trials that are counted, per head; "qrhead", a list of heads, of a score map the k best; "duo",
+            scores of KV heads, of a score map the `rule` over the query heads of each.
+        k: Heads of a list.
+        kv_heads: KV heads of the model, for "duo".
+        rule: How query heads make a KV head's score: "max" or "mean".
+
+    Returns:
+        Nothing.
+
+    Raises:
+        ConfigError: Another format, or one that cannot hold such scores.
+        DataError: No example is counted, or a head has no score.
+
+    Examples:
+        >>> hm.write_scores(hm.detect_heads(lm, rows), "heads.tsv", "duo", kv_heads=4)
+        >>> hm.read_scores("heads.tsv").values.shape
+        (4, 4)
     """
     path = Path(path)
     write_text(Path(path), as_text(scores, form, k, kv_heads, rule))

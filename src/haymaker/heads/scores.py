@@ -28,8 +28,22 @@ class HeadScores:
     """Scores [example, layer, head] and how they were made; shares and masses are 0 to 1, `write` is in logits.
 
     NaN is no score: the head could not see the needle, or the example does not count. Means leave it out and `counts`
-    tells of how many examples they are. Comparisons read the means of two models of one shape, over the heads that
-    have one in both; heads are matched by index, as both descend from one base (Zhao et al. 2025, section 4).
+    tells of how many examples they are. Comparisons read the means of two models of one shape, over the heads that have
+    one in both; heads are matched by index, as both descend from one base (Zhao et al. 2025, section 4).
+
+    Attributes:
+        values: The scores [example, layer, head].
+        example_ids: One for each example.
+        metric: What was measured.
+        provenance: What decides the values: model, weights, tokenizer, rows, versions.
+
+    Raises:
+        DataError: No example, or another number of ids than of rows.
+
+    Examples:
+        >>> scores = hm.HeadScores(np.array([[[0.2, 0.9]], [[0.4, np.nan]]]), ("a", "b"), "mine")
+        >>> scores.top(1), scores.active(0.5)
+        ([Head(layer=0, head=1)], {Head(layer=0, head=1)})
     """
 
     values: Float[ndarray, "example layer head"]
@@ -195,8 +209,24 @@ def share(found: set[Head], wanted: set[Head]) -> float:
 
 
 def agreement(named: Mapping[str, HeadScores], k: int = 10) -> list[dict[str, Any]]:
-    """How alike the maps of several detectors or models are: a row per pair, with cosine, rank correlation (spearman),
-    the overlap of their top k heads and the Jaccard index of those sets."""
+    """How alike the maps of several detectors or models are, pair by pair.
+
+    Args:
+        named: Head scores by name, of one shape.
+        k: Top heads that are compared.
+
+    Returns:
+        A row per pair, with `cosine` and `spearman` of the means, `overlap` of the top k heads (a share), and the
+        Jaccard index of those two sets.
+
+    Raises:
+        DataError: Scores of two shapes, or a map in which no head has a score.
+
+    Examples:
+        >>> found = hm.agreement(hm.detect_all(lm, rows, ("copy", "mass")), k=3)
+        >>> found[0]["first"], found[0]["second"], 0 <= found[0]["overlap"] <= 1
+        ('copy', 'mass', True)
+    """
     return [
         {
             "first": a,

@@ -47,11 +47,35 @@ def ablate(
     tokens_at_once: int = TOKENS_AT_ONCE,
     on_progress: OnProgress | None = None,
 ) -> Evaluation:
-    """Evaluation with the outputs of `heads` set to zero in `scope`: "all" positions, "prompt", "last" (the prompt's
-    last token), "decode" (what comes after it), or several joined by +.
+    """Evaluation with the outputs of `heads` set to zero.
 
-    No heads is the plain model. `tokens_at_once` bounds the prompt tokens of a batch. Raises ProbeError for a head that
-    the model lacks, ModelError for a model in train mode, OutOfMemory, and never skips an example.
+    Args:
+        lm: The model.
+        examples: A Dataset, or any Examples.
+        heads: Heads as `Head`, pairs (layer, head) or "16-19"; none is the plain model.
+        new_tokens: Most tokens of an answer.
+        metrics: Names of row metrics of `hm.metrics`.
+        progress: Called with the number of examples answered since its last call.
+        scope: "all" positions, "prompt", "last" (the prompt's last token), "decode" (what comes after it), or several
+            joined by +.
+        tokens_at_once: Most prompt tokens of a batch.
+
+    Returns:
+        An Evaluation, as `evaluate` gives it.
+
+    Raises:
+        ConfigError: A metric that there is not.
+        LengthError: An example whose prompt leaves no room for an answer.
+        ModelError: A model in train mode.
+        ProbeError: A head that the model lacks, or an unknown scope.
+        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+
+    Source:
+        Masking of retrieval heads: Wu et al. 2024 (arXiv 2404.15574); Zhao et al. 2025 (arXiv 2410.22316).
+
+    Examples:
+        >>> hm.ablate(lm, rows, [(3, 4), "2-1"], new_tokens=8).row()["n"]
+        2
     """
     check_ready(lm)
     options: dict[str, Any] = {"tokens_at_once": tokens_at_once, "on_progress": on_progress}

@@ -37,17 +37,36 @@ def attribute(
 ) -> HeadScores:
     """The estimated effect of every head on the log-probability of the gold answer (nats, summed over its tokens).
 
-    Without a donor: what the answer loses without the head, positive where it helps. With a donor (another model of the
-    same shape, on the same tokens): what it gains with the donor's output in the head's place. Exact where the model is
-    linear in the head; `causal_map` measures what this estimates, and has the same scopes and signs.
+    Exact where the model is linear in the head; `causal_map` measures what this estimates, with the same scopes and
+    signs. With "last" and "decode" alone the prompt is read without a graph, so memory is that of a plain forward with
+    cache; else all activations of the sequence are kept: per token and layer some 10 to 20 times the hidden size in
+    numbers.
 
-    scope: the positions that count: "last", the row that predicts the first answer token; "decode", those after it;
-        "prompt", all before the answer, "last" among them; "all"; several joined by +. With "last" and "decode" alone
-        the prompt is read without a graph, so memory is that of a plain forward with cache; else all activations of the
-        sequence are kept: per token and layer some 10 to 20 times the hidden size in numbers.
+    Args:
+        lm: The model.
+        examples: A Dataset, or any Examples.
+        donor: None: what the answer loses without the head, positive where it helps. Another model of the same shape:
+            what it gains with the donor's output in the head's place.
+        scope: The positions that count: "last", the row that predicts the first answer token; "decode", those after it;
+            "prompt", all before the answer, "last" among them; "all"; several joined by +.
+        on_progress: Called with the number of examples finished since its last call.
 
-    Returns values [example, layer, head]; NaN in layers without attention. Raises LengthError for examples longer than
-    the model's context, ModelError for a donor of another shape or a model in train mode, OutOfMemory.
+    Returns:
+        Values [example, layer, head] in nats; NaN in layers without attention.
+
+    Raises:
+        ConfigError: An unknown scope.
+        LengthError: An example longer than the model's context.
+        ModelError: A donor of another shape or vocabulary, or a model in train mode.
+        ProbeError: An architecture that cannot be read.
+        OutOfMemory: An example that does not fit the machine; none is ever skipped.
+
+    Source:
+        Attribution patching: Nanda 2023; Syed et al. 2023 (arXiv 2310.10348); Kramar et al. 2024 (arXiv 2403.00745).
+
+    Examples:
+        >>> hm.attribute(lm, rows).values.shape
+        (2, 4, 8)
     """
     if unknown := [part for part in scope.split("+") if part not in SCOPES]:
         raise ConfigError(f"scope: expected {', '.join(SCOPES)}, joined by +, found {unknown}")

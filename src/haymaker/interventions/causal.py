@@ -45,9 +45,17 @@ def causal_map(
 ) -> HeadScores:
     """The effect of every single head on the log-probability of the gold answer (nats, summed over its tokens).
 
-    Without a donor a head's output is set to zero, and its effect is what the answer loses: log p of the plain model
-    minus log p without the head, positive where the head helps. With a donor (another model of the same shape, on the
-    same tokens) its output is replaced by the donor's, and the effect is what the answer gains.
+    Args:
+        lm: The model.
+        examples: A Dataset, or any Examples.
+        donor: None: a head's output is set to zero, and its effect is what the answer loses: log p of the plain model
+            minus log p without the head, positive where the head helps. Another model of the same shape, on the same
+            tokens: its output is replaced by the donor's, and the effect is what the answer gains.
+        scope: The positions that are edited. "last" is the row that predicts the first answer token, "decode" the rows
+            after it; "last+decode" and both alone share one prefill among all heads. "prompt", "all" and their sums run
+            every head by itself, reusing the layers below it.
+        tokens_at_once: Most rows of a forward.
+        progress: Called with the number of examples finished since its last call.
 
     scope: the positions that are edited. "last" is the row that predicts the first answer token, "decode" the rows
         after it; "last+decode" and both alone share one prefill among all heads. "prompt", "all" and their sums run

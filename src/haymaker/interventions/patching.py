@@ -56,21 +56,44 @@ def patch(
     tokens_at_once: int = TOKENS_AT_ONCE,
     on_progress: OnProgress | None = None,
 ) -> Patched:
-    """Evaluation of `recipient` with the donor's outputs of `heads` in place of its own (cross-model activation
-    patching, Prakash et al. 2024).
+    """Evaluation of `recipient` with the donor's outputs of `heads` in place of its own.
 
-    The donor runs in lockstep on the recipient's own tokens, those it has just generated included, and its outputs
-    are written in `scope` (see `edit`). Patching a model into itself changes nothing (up to the rounding of a batch's
-    rows, where several threads share a matrix product).
+    The donor runs in lockstep on the recipient's own tokens, those it has just generated included. Patching a model
+    into itself changes nothing (up to the rounding of a batch's rows, where several threads share a matrix product).
 
-    donor: a model, or the folder of an adapter for the recipient's base model.
-    mode: "one batch" runs both as rows of one batch over one copy of the base model, and stores nothing; "two models"
-        runs them in turns. By default the first where it gives the same (LoRA adapters, or none, on equal base
-        models), else the second; the result's `mode` says which. In half precision the two differ by PEFT's rounding
-        of the adapters' parts. `tokens_at_once` bounds the prompt tokens of a batch.
+    Args:
+        donor: A model, or the folder of an adapter for the recipient's base model.
+        recipient: The model that answers.
+        examples: A Dataset, or any Examples.
+        heads: Heads as `Head`, pairs (layer, head) or "16-19".
+        new_tokens: Most tokens of an answer.
+        metrics: Names of row metrics of `hm.metrics`.
+        progress: Called with the number of examples answered since its last call.
+        scope: Where they are written: "all" positions, "prompt", "last", "decode", several joined by +.
+        mode: "one batch" runs both as rows of one batch over one copy of the base model, and stores nothing; "two
+            models" runs them in turns. By default the first where it gives the same (LoRA adapters, or none, on equal
+            base models), else the second; the result's `mode` says which. In half precision the two differ by PEFT's
+            rounding of the adapters' parts.
+        tokens_at_once: Most prompt tokens of a batch.
 
-    Raises ModelError for models of two shapes or vocabularies, in train mode, or that cannot be one batch where that is
-    asked for; ProbeError for a head that they lack; OutOfMemory, and never skips an example.
+    Returns:
+        An Evaluation, and in `mode` how the two ran.
+
+    Raises:
+        ConfigError: A metric that there is not.
+        LengthError: An example whose prompt leaves no room for an answer.
+        ModelError: Models of two shapes or vocabularies, in train mode, or that cannot be one batch where that is asked
+            for.
+        ProbeError: A head that they lack, or an unknown scope.
+        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+
+    Source:
+        Cross-model activation patching: Prakash et al. 2024 (arXiv 2402.14811), as in Zhao et al. 2025 (arXiv
+        2410.22316).
+
+    Examples:
+        >>> hm.patch(lm, lm, rows, [(3, 4)], new_tokens=8).mode
+        'one batch'
     """
     options: dict[str, Any] = {"metrics": metrics, "scope": scope, "mode": mode, "tokens_at_once": tokens_at_once}
     sets = {"patched": heads}
@@ -90,8 +113,7 @@ def patch_many(
     tokens_at_once: int = TOKENS_AT_ONCE,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Patched]:
-    """`patch` for several head sets by name; in one batch, they share it: the plain recipient (no heads), the patched
-    and the randomly patched one answer side by side, and the donor reads the prompt once for all.
+    """`patch` for several head sets by name; in one batch, they share it.
 
     Sets are two rows of a batch each; those that do not fit `tokens_at_once` together take turns. `on_progress` is told
     the answers given since it was last called, one per example and set.

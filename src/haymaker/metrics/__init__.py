@@ -47,7 +47,21 @@ METRICS: dict[str, RowMetric] = {
 
 
 def row_metric(name: str) -> RowMetric:
-    """The row metric of that name, as a config names it; an unknown name raises ConfigError and lists the known."""
+    """The row metric of that name, as a config names it.
+
+    Args:
+        name: One of `METRICS`.
+
+    Returns:
+        A function of prediction and golds, 0 to 1.
+
+    Raises:
+        ConfigError: An unknown name; the message lists the known.
+
+    Examples:
+        >>> hm.metrics.row_metric("squad_f1")("mill", ["the mill"])
+        1.0
+    """
     return named(METRICS, name, "metric")
 
 

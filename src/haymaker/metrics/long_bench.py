@@ -23,10 +23,29 @@ LONGBENCH_F1: tuple[str, ...] = (
 
 
 def longbench_f1(prediction: str, golds: Sequence[str], *, dataset: str | None = None) -> float:
-    """LongBench's qa_f1 of a row: `squad_f1`, and 0 without golds.
+    r"""LongBench's qa_f1 of a row: `squad_f1`, and 0 without golds.
 
     With `dataset`, its first-line rule: a prediction for triviaqa (or trec, samsum, lsht) is its first line after any
-    leading line breaks; the other F1 datasets keep theirs whole. Any other name raises ConfigError.
+    leading line breaks; the other F1 datasets keep theirs whole.
+
+    Args:
+        prediction: The answer, as text.
+        golds: The texts that count as right.
+        dataset: The dataset's name in LongBench; None: no cutting.
+
+    Returns:
+        The row's score, 0 to 1.
+
+    Raises:
+        ConfigError: Another dataset.
+        DataError: A prediction that is no text, or golds that are no list of texts.
+
+    Source:
+        LongBench (Bai et al. 2023), qa_f1_score.
+
+    Examples:
+        >>> hm.metrics.longbench_f1("\nParis\nand more", ["Paris"], dataset="triviaqa")
+        1.0
     """
     if dataset is not None:
         named(dict.fromkeys((*LONGBENCH_F1, *LONGBENCH_FIRST_LINE)), dataset, "LongBench F1 dataset")
@@ -35,20 +54,73 @@ def longbench_f1(prediction: str, golds: Sequence[str], *, dataset: str | None =
 
 
 def longbench_retrieval(prediction: str, golds: Sequence[str]) -> float:
-    """passage_retrieval_en: share of the prediction's numbers that are a gold's ("Paragraph 3"); 0 without golds.
+    """passage_retrieval_en: share of the prediction's numbers that are a gold's; 0 without golds.
 
-    A gold that names no paragraph raises DataError.
+    Args:
+        prediction: The answer, as text.
+        golds: The texts that count as right.
+
+    Returns:
+        The row's score, 0 to 1.
+
+    Raises:
+        DataError: A gold that names no paragraph, a prediction that is no text, or golds that are no list of texts.
+
+    Source:
+        LongBench (Bai et al. 2023), retrieval_score.
+
+    Examples:
+        >>> hm.metrics.longbench_retrieval("Paragraph 3 or 4", ["Paragraph 3"])
+        0.5
     """
     return best(_share_of_paragraph, prediction, golds, without_golds=0.0)
 
 
 def longbench_count(prediction: str, golds: Sequence[str]) -> float:
-    """passage_count: share of the prediction's numbers that are spelt as a gold is; 0 without golds."""
+    """passage_count: share of the prediction's numbers that are spelt as a gold is; 0 without golds.
+
+    Args:
+        prediction: The answer, as text.
+        golds: The texts that count as right.
+
+    Returns:
+        The row's score, 0 to 1.
+
+    Raises:
+        DataError: A prediction that is no text, or golds that are no list of texts.
+
+    Source:
+        LongBench (Bai et al. 2023), count_score.
+
+    Examples:
+        >>> hm.metrics.longbench_count("7, or 8", ["7"])
+        0.5
+    """
     return best(_share_of_numbers, prediction, golds, without_golds=0.0)
 
 
 def longbench(prediction: str, golds: Sequence[str], *, dataset: str) -> float:
-    """The row's score under its dataset's rule; a dataset scored by neither F1 nor numbers raises ConfigError."""
+    """The row's score under its dataset's rule.
+
+    Args:
+        prediction: The answer, as text.
+        golds: The texts that count as right.
+        dataset: The dataset's name in LongBench.
+
+    Returns:
+        The row's score, 0 to 1.
+
+    Raises:
+        ConfigError: A dataset scored by neither F1 nor numbers.
+        DataError: What the dataset's rule refuses.
+
+    Source:
+        LongBench (Bai et al. 2023).
+
+    Examples:
+        >>> hm.metrics.longbench("7, or 8", ["7"], dataset="passage_count")
+        0.5
+    """
     rules: dict[str, RowMetric] = {"passage_retrieval_en": longbench_retrieval, "passage_count": longbench_count}
     if dataset in rules:
         return rules[dataset](prediction, golds)

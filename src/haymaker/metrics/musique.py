@@ -14,6 +14,20 @@ class MusiqueScores(NamedTuple):
 
     The group scores exist where the file has unanswerable rows (MuSiQue-Full): an id counts with its answerable row's
     F1 if both its rows were rightly called answerable or not, else with 0.
+
+    Attributes:
+        answer_f1: Mean F1 of the answers.
+        answer_em: Mean exact match.
+        support_f1: Mean F1 of the supporting paragraphs.
+        group_answer_sufficiency_f1: Over ids, answers; None without unanswerable rows.
+        group_support_sufficiency_f1: Over ids, paragraphs; None without unanswerable rows.
+
+    Source:
+        MuSiQue evaluate_v1.0 (Trivedi et al. 2022).
+
+    Examples:
+        >>> hm.metrics.MusiqueScores(answer_f1=0.5, answer_em=0.4, support_f1=0.6).answer_em
+        0.4
     """
 
     answer_f1: float
@@ -32,17 +46,71 @@ class _MusiqueRow(NamedTuple):
 
 
 def musique_em(prediction: str, golds: Sequence[str]) -> float:
-    """1 if the prediction equals the answer or an alias after `normalise`, else 0. No golds: DataError."""
+    """1 if the prediction equals the answer or an alias after `normalise`, else 0.
+
+    Args:
+        prediction: The answer, as text.
+        golds: The texts that count as right.
+
+    Returns:
+        The row's score, 0 to 1.
+
+    Raises:
+        DataError: No golds, a prediction that is no text, or golds that are no list of texts.
+
+    Source:
+        MuSiQue evaluate_v1.0 (Trivedi et al. 2022).
+
+    Examples:
+        >>> hm.metrics.musique_em("The mill", ["mill", "a water mill"])
+        1.0
+    """
     return best(same, prediction, golds)
 
 
 def musique_f1(prediction: str, golds: Sequence[str]) -> float:
-    """`squad_f1`, but 1 where prediction and gold both normalise to nothing. No golds: DataError."""
+    """`squad_f1`, but 1 where prediction and gold both normalise to nothing.
+
+    Args:
+        prediction: The answer, as text.
+        golds: The texts that count as right.
+
+    Returns:
+        The row's score, 0 to 1.
+
+    Raises:
+        DataError: No golds, a prediction that is no text, or golds that are no list of texts.
+
+    Source:
+        MuSiQue evaluate_v1.0 (Trivedi et al. 2022).
+
+    Examples:
+        >>> hm.metrics.musique_f1("the", ["a"])
+        1.0
+    """
     return best(word_f1_or_both_empty, prediction, golds)
 
 
 def musique_support_f1(predicted: Iterable[int | str], golds: Iterable[int | str]) -> float:
-    """F1 of two sets of paragraph numbers, 0 to 1; 1 if both are empty. A number that is none raises DataError."""
+    """F1 of two sets of paragraph numbers, 0 to 1; 1 if both are empty.
+
+    Args:
+        predicted: Numbers that the model named.
+        golds: Numbers of the supporting paragraphs.
+
+    Returns:
+        F1, 0 to 1.
+
+    Raises:
+        DataError: A number that is none.
+
+    Source:
+        MuSiQue evaluate_v1.0 (Trivedi et al. 2022).
+
+    Examples:
+        >>> hm.metrics.musique_support_f1([1, 2], [2, 3])
+        0.5
+    """
     found, wanted = number_set(predicted, "predicted paragraph"), number_set(golds, "supporting paragraph")
     return set_scores(found, wanted).f1 if found or wanted else 1.0
 
@@ -50,8 +118,26 @@ def musique_support_f1(predicted: Iterable[int | str], golds: Iterable[int | str
 def musique_scores(predictions: Sequence[Mapping[str, Any]], golds: Sequence[Mapping[str, Any]]) -> MusiqueScores:
     """Scores a prediction file's rows against the gold file's, both in the official layout and in one order.
 
-    Raises DataError, naming the id, where files differ in length or order, a field is missing, an answer is not text,
-    or (MuSiQue-Full) an id lacks its one answerable and one unanswerable row.
+    Args:
+        predictions: Rows with id, predicted_answer, predicted_support_idxs, predicted_answerable.
+        golds: Rows with id, answer, answer_aliases, paragraphs, answerable.
+
+    Returns:
+        Means over the file.
+
+    Raises:
+        DataError: Naming the id: files differ in length or order, a field is missing, an answer is not text, or
+            (MuSiQue-Full) an id lacks its one answerable and one unanswerable row.
+
+    Source:
+        MuSiQue evaluate_v1.0 (Trivedi et al. 2022).
+
+    Examples:
+        >>> gold = {"id": "a", "answer": "mill", "answer_aliases": [], "answerable": True}
+        >>> gold["paragraphs"] = [{"idx": 0, "is_supporting": True}]
+        >>> found = {"id": "a", "predicted_answer": "mill", "predicted_answerable": True, "predicted_support_idxs": [0]}
+        >>> hm.metrics.musique_scores([found], [gold]).answer_f1
+        1.0
     """
     if not golds or len(predictions) != len(golds):
         raise DataError(f"expected one prediction for each gold row, found {len(predictions)} for {len(golds)}")

@@ -17,14 +17,37 @@ _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 def normalise(text: str) -> str:
     """SQuAD's spelling of an answer: lower case, no ASCII punctuation, no articles, single blanks.
 
-    Source: SQuAD evaluate-v1.1 (Rajpurkar et al. 2016). Curly quotes, dashes, accents and zero-width characters stay.
+    Curly quotes, dashes, accents and zero-width characters stay.
+
+    Args:
+        text: An answer.
+
+    Returns:
+        Its spelling.
+
+    Source:
+        SQuAD evaluate-v1.1 (Rajpurkar et al. 2016).
+
+    Examples:
+        >>> hm.metrics.normalise("The  A-ha, again!")
+        'aha again'
     """
     # Punctuation goes before articles, so "A-ha" becomes "aha" and keeps its a.
     return " ".join(_ARTICLE.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 class CitationScores(NamedTuple):
-    """Agreement of two sets of document numbers, each 0 to 1: found among cited, found among wanted, harmonic mean."""
+    """Agreement of two sets of document numbers, each 0 to 1.
+
+    Attributes:
+        precision: Share of the cited that are wanted.
+        recall: Share of the wanted that are cited.
+        f1: Their harmonic mean.
+
+    Examples:
+        >>> hm.metrics.CitationScores(precision=0.5, recall=1.0, f1=2 / 3).recall
+        1.0
+    """
 
     precision: float
     recall: float

@@ -13,7 +13,21 @@ _COVERAGE = {"FULL_COVERAGE": 1.0, "PARTIAL_COVERAGE": 0.5, "NO_COVERAGE": 0.0}
 
 
 class InsightScore(NamedTuple):
-    """One judged insight, all scores 0 to 1; `error` says why it could not be scored as judged (then scores are 0)."""
+    """One judged insight, all scores 0 to 1.
+
+    Attributes:
+        insight_id: The insight's.
+        coverage: 1, 0.5 or 0.
+        citation: Precision, recall and F1 of what its bullet cites.
+        error: Why it could not be scored as judged; then scores are 0.
+
+    Source:
+        SummHay (Laban et al. 2024).
+
+    Examples:
+        >>> hm.metrics.InsightScore("rain", 0.5, hm.metrics.CitationScores(1.0, 1.0, 1.0)).joint
+        0.5
+    """
 
     insight_id: str
     coverage: float
@@ -27,7 +41,25 @@ class InsightScore(NamedTuple):
 
 
 class SummhayScores(NamedTuple):
-    """Means, 0 to 1: coverage and joint over all insights, the rest over covered ones only (None: none covered)."""
+    """Means, 0 to 1: coverage and joint over all insights, the rest over covered ones only (None: none covered).
+
+    Attributes:
+        coverage: Mean coverage.
+        joint: Mean of coverage times citation F1.
+        citation: Mean citation F1 of covered insights.
+        precision: Their mean precision.
+        recall: Their mean recall.
+        insights: How many there are.
+        covered: How many are covered.
+        errors: How many could not be scored as judged.
+
+    Source:
+        SummHay (Laban et al. 2024).
+
+    Examples:
+        >>> hm.metrics.summhay_scores([hm.metrics.InsightScore("rain", 0.0)]).citation is None
+        True
+    """
 
     coverage: float
     joint: float
@@ -40,7 +72,24 @@ class SummhayScores(NamedTuple):
 
 
 def summhay_references(documents: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[int]]:
-    """For each insight of a SummHay topic, the numbers (from 1) of the documents whose `insights_included` hold it."""
+    """For each insight of a SummHay topic, the numbers of the documents that hold it.
+
+    Args:
+        documents: The topic's documents, with `insights_included`.
+
+    Returns:
+        Document numbers, from 1, by insight id.
+
+    Raises:
+        DataError: A document without `insights_included`.
+
+    Source:
+        SummHay (Laban et al. 2024).
+
+    Examples:
+        >>> hm.metrics.summhay_references([{"insights_included": ["rain"]}, {"insights_included": []}])
+        {'rain': frozenset({1})}
+    """
     holders: dict[str, set[int]] = {}
     for number, document in enumerate(documents, start=1):
         for insight in field(document, "insights_included"):
@@ -54,12 +103,31 @@ def summhay_rows(
     references: Mapping[str, frozenset[int]],
     cite_offset: int = 0,
 ) -> list[InsightScore]:
-    """Scores one summary's bullets by a judge's labels, `{insight_id, coverage, bullet_id}`; the safe reading.
+    """Scores one summary's bullets by a judge's labels; the safe reading.
 
     A label that is none of SummHay's scores 0; a covered insight whose bullet id is no bullet's number, or whose bullet
     has an unreadable citation, keeps its coverage and scores 0 for citation. Each such row carries an `error`.
-    `cite_offset` is added to every citation (1 for annotators' files, which count from 0). An insight that no document
-    holds raises DataError: then the topic is broken, not the judgement.
+
+    Args:
+        bullets: The summary's bullets, in order.
+        judgements: A judge's labels, `{insight_id, coverage, bullet_id}`; coverage is FULL_COVERAGE, PARTIAL_COVERAGE
+            or NO_COVERAGE.
+        references: The documents that hold each insight, by `summhay_references`.
+        cite_offset: Added to every citation (1 for annotators' files, which count from 0).
+
+    Returns:
+        A score for each judgement.
+
+    Raises:
+        DataError: An insight that no document holds: then the topic is broken, not the judgement; a missing field.
+
+    Source:
+        SummHay (Laban et al. 2024).
+
+    Examples:
+        >>> judged = [{"insight_id": "rain", "coverage": "FULL_COVERAGE", "bullet_id": 1}]
+        >>> hm.metrics.summhay_rows(["Rain fell [1]."], judged, {"rain": frozenset({1, 2})})[0].citation.recall
+        0.5
     """
     return [_insight_score(judgement, bullets, references, cite_offset) for judgement in judgements]
 
@@ -72,8 +140,29 @@ def summhay_rows_official(
 ) -> list[InsightScore]:
     """As the official scorer reads judgements, silent misreadings included, to reproduce published numbers.
 
-    Bullet id 0 means the last bullet, an unreadable one the last but one, an unknown label no coverage. DataError where
-    the official scorer crashes: an id past the end, "[1 2]", a covered insight that no document holds.
+    Bullet id 0 means the last bullet, an unreadable one the last but one, an unknown label no coverage.
+
+    Args:
+        bullets: The summary's bullets, in order.
+        judgements: A judge's labels, `{insight_id, coverage, bullet_id}`; coverage is FULL_COVERAGE, PARTIAL_COVERAGE
+            or NO_COVERAGE.
+        references: The documents that hold each insight, by `summhay_references`.
+        cite_offset: Added to every citation (1 for annotators' files, which count from 0).
+
+    Returns:
+        A score for each judgement.
+
+    Raises:
+        DataError: Where the official scorer crashes: an id past the end, `[1 2]`, a covered insight that no document
+            holds.
+
+    Source:
+        SummHay (Laban et al. 2024).
+
+    Examples:
+        >>> judged = [{"insight_id": "rain", "coverage": "FULL_COVERAGE", "bullet_id": 1}]
+        >>> hm.metrics.summhay_rows_official(["Rain fell [1]."], judged, {"rain": frozenset({1})})[0].joint
+        1.0
     """
     return [_official_insight_score(judgement, bullets, references, cite_offset) for judgement in judgements]
 
@@ -81,7 +170,23 @@ def summhay_rows_official(
 def summhay_scores(rows: Sequence[InsightScore], *, none_covered: float | None = None) -> SummhayScores:
     """Pools rows over insights, of one summary or of a whole topic's (a model's score is the pooled one).
 
-    `none_covered` stands for the citation means where no insight is covered (officially math.nan). No rows: DataError.
+    Args:
+        rows: Scores of insights.
+        none_covered: Stands for the citation means where no insight is covered (officially math.nan).
+
+    Returns:
+        The means.
+
+    Raises:
+        DataError: No rows.
+
+    Source:
+        SummHay (Laban et al. 2024).
+
+    Examples:
+        >>> insights = [hm.metrics.InsightScore("rain", 1.0), hm.metrics.InsightScore("sun", 0.0)]
+        >>> hm.metrics.summhay_scores(insights).coverage
+        0.5
     """
     if not rows:
         raise DataError("expected at least one judged insight to average, found none")

@@ -34,7 +34,19 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class LanguageModel:
     """A Hugging Face decoder and its tokenizer, extension and adapter applied and verified.
 
-    `model` is frozen and in eval mode, a PeftModel where an adapter is on. Only `load_model` and `train` write here.
+    `load_model` makes it, and only `load_model` and `train` write here.
+
+    Attributes:
+        model: The transformers model, frozen and in eval mode; a PeftModel where an adapter is on.
+        tokenizer: Its fast tokenizer.
+        name: The packaged name, hub id, or last part of the folder.
+        extend: The extension that was asked for.
+        extension: What it changed, verified.
+        adapter: The adapter's folder.
+
+    Examples:
+        >>> lm.name, lm.context, lm.device.type
+        ('miniature-llama', 128, 'cpu')
     """
 
     model: Any
@@ -68,9 +80,24 @@ def load_model(
 ) -> LanguageModel:
     """Load a decoder from a folder, a packaged name or a Hugging Face id, frozen and in eval mode.
 
-    `extend` applies a context extension; an adapter folder brings its own. `dtype` "auto" is float32 on a CPU and the
-    checkpoint's elsewhere. Raises ModelError for what cannot be loaded, ExtensionError for an extension that does not
-    take or an adapter trained with another one.
+    Args:
+        path_or_id: A folder that `save_pretrained` wrote, "miniature-llama", or a hub id (owner/name).
+        adapter: The folder of an adapter that `train` wrote; it brings its own extension.
+        extend: A context extension to apply and verify.
+        dtype: "auto", float32 on a CPU and the checkpoint's elsewhere; or "float32", "bfloat16", "float16".
+        device: "auto", a GPU where there is one; or torch's name of a device.
+
+    Returns:
+        The model, ready for every stage.
+
+    Raises:
+        ConfigError: A dtype that there is not.
+        ModelError: What cannot be loaded: no such folder, no decoder, no safetensors, missing weights.
+        ExtensionError: An extension that does not take, or an adapter trained with another one.
+
+    Examples:
+        >>> hm.load_model("miniature-llama", extend=hm.Extend(length=512)).extension.factor
+        4.0
     """
     name = str(path_or_id)
     source = source_of(path_or_id)
