@@ -10,15 +10,15 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from haymaker.config import Recipe, Setting
+from haymaker.choices import SETTINGS
+from haymaker.config import Recipe
 
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-SETTINGS: tuple[Setting, ...] = get_args(Setting)
 TASKS = ("mdqa", "musique", "summhay", "niah", "kv")
 KINDS = ("bytes", "sentencepiece", "wordpiece")
 TEMPLATE = (
@@ -44,9 +44,9 @@ def require_data(folder: Path) -> None:
         raise SystemExit(2)
 
 
-def settings_of(task: str) -> tuple[Setting, ...]:
+def settings_of(task: str) -> tuple[str, ...]:
     """Settings that a task has; key-value retrieval holds no prose."""
-    return ("real", "symbolic") if task == "kv" else SETTINGS
+    return ("real", "symbolic") if task == "kv" else tuple(SETTINGS)
 
 
 def passages(folder: Path) -> Iterator[str]:

@@ -31,11 +31,11 @@ import test_task_musique  # noqa: E402
 import test_task_probes  # noqa: E402
 from task_solvers import context_of, solver_of  # noqa: E402
 
+from haymaker.choices import axes_of  # noqa: E402
 from haymaker.config import Recipe  # noqa: E402
 from haymaker.data.builder import Builder  # noqa: E402
 from haymaker.data.schema import example_of, table_of  # noqa: E402
 from haymaker.models.names import MINIATURES  # noqa: E402
-from haymaker.realism import AXES  # noqa: E402
 from haymaker.records import Example  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "data_rows.md"
@@ -100,7 +100,7 @@ def supports(source: str, rows: list[dict[str, Any]]) -> Iterator[Tally]:
 
 def twins(task: str, source: str, rows: int) -> Iterator[Tally]:
     for setting in SOLVED:
-        solve, solved = solver_of(task, AXES[setting][0]), []
+        solve, solved = solver_of(task, axes_of(setting).concept), []
         for example in examples(rows, task=task, setting=setting, source=source, length=TWIN_LENGTHS[task]):
             whole = solve(context_of(example), example.question) == example.target
             parts = range(len(example.spans["evidence"]))

@@ -1,3 +1,4 @@
+from . import choices as choices
 from . import errors as errors
 from . import metrics as metrics
 from . import stats as stats

@@ -1,15 +1,31 @@
 """Configs: frozen, unknown keys refused with file and key named, one default per value."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from haymaker.choices import TASKS, Axes, axes_of
 from haymaker.errors import ConfigError
 
-TaskName = Literal["mdqa", "musique", "summhay", "niah", "kv"]
-Setting = Literal["real", "real-limited", "high-high", "high-low", "low-high", "low-low", "symbolic"]
+
+def chosen_by(find: Callable[[str], Any]) -> AfterValidator:
+    """Validator of a name: what `find` says of one that it does not find becomes the config's error."""
+
+    def check(name: str) -> str:
+        try:
+            find(name)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    return AfterValidator(check)
+
+
+TaskName = Annotated[str, chosen_by(TASKS.entry)]
+Setting = Annotated[str, chosen_by(axes_of)]
 SplitName = Literal["train", "dev", "test"]
 
 
@@ -35,8 +51,8 @@ class Recipe(Frozen):
     Without `source` the miniature world is the data; with it, real rows of a file in the task's official format.
 
     Attributes:
-        task: mdqa, musique, summhay, niah or kv.
-        setting: real, real-limited, high-high, high-low, low-high, low-low (concept, context) or symbolic.
+        task: A task's name, of `hm.choices.TASKS`.
+        setting: A setting's name, of `hm.choices.SETTINGS`, or concept-context of what other packages bring.
         length: Tokens of a whole row: chat template, prompt and answer.
         rows: How many rows.
         seed: Of all random choices; a row depends on seed and number, not on how many others there are.
@@ -92,6 +108,16 @@ class Recipe(Frozen):
     matched: bool = Field(default=False, description="twins of all settings: same tokens in all, same evidence places")
     depth: float | None = Field(default=None, ge=0, le=1, description="share of the context before gold; None: by plan")
     failed_rows: Literal["stop", "skip"] = Field(default="stop", description="at a row that cannot be built")
+
+    @property
+    def axes(self) -> Axes:
+        """Concept and context of the setting."""
+        return axes_of(self.setting)
+
+    @property
+    def rivals(self) -> int:
+        """Documents of the gold one's kind in the setting's context."""
+        return self.padding_competitors if self.axes.context == "low" else self.competitors
 
     @property
     def shortest(self) -> int:
@@ -216,7 +242,8 @@ def explain(error: ValidationError, kind: type[BaseModel]) -> str:
         elif found["type"] == "missing":
             parts.append(f"{key} is required")
         else:
-            parts.append(f"{key}: {found['msg'].removeprefix('Value error, ')}, found {found['input']!r}")
+            said, given = found["msg"].removeprefix("Value error, "), repr(found["input"])
+            parts.append(f"{key}: {said}" if given in said else f"{key}: {said}, found {given}")
     return "; ".join(parts)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from haymaker.choices import PROMPTS
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
 from haymaker.metrics import row_metric
@@ -117,10 +118,13 @@ class Drafts:
 
 @runtime_checkable
 class Task(Protocol):
-    """One file of tasks/: reads real rows, writes synthetic ones, names the metrics that judge an answer."""
+    """A module that reads real rows, writes synthetic ones, and names the metrics that judge an answer, headline first.
+
+    It may also have `golds(example)`, what its metrics compare with where that is not the example's answers, and
+    `asked(recipe)`, what a writer is asked for.
+    """
 
     METRICS: tuple[str, ...]
-    STYLES: Mapping[str, Style]
 
     def drafts(self, recipe: Recipe) -> Drafts: ...
 
@@ -130,8 +134,10 @@ def judge(metrics: Sequence[str], prediction: str, golds: Sequence[str]) -> dict
     return {name: row_metric(name)(prediction, list(golds)) for name in metrics}
 
 
-def chosen_style(styles: Mapping[str, Style], name: str | None, default: str) -> Style:
-    """The prompt style of that name; ConfigError names those there are."""
-    if (name or default) not in styles:
-        raise ConfigError(f"prompt: no style {name!r} here; there are {', '.join(sorted(styles))}")
-    return styles[name or default]
+def style_of(recipe: Recipe, default: str) -> Style:
+    """The recipe's prompt style, else the task's of that name; ConfigError names those there are."""
+    name = recipe.prompt or default
+    own = [style.removeprefix(f"{recipe.task}.") for style in PROMPTS if style.startswith(f"{recipe.task}.")]
+    if name not in own:
+        raise ConfigError(f"prompt: {recipe.task} has no style {name!r}; there are {', '.join(own)}")
+    return PROMPTS[f"{recipe.task}.{name}"]

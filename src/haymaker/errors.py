@@ -2,6 +2,7 @@
 
 HaymakerError
 ├── ConfigError         a config, recipe, flag or name that cannot be used
+│   └── PluginError     what another package brings and that cannot be loaded or used
 ├── DataError           a file or row that is not what its format says
 │   └── LengthError     a row that does not fit its token budget or context
 ├── ModelError          a model or tokenizer that cannot be loaded or used as asked
@@ -21,6 +22,10 @@ class HaymakerError(Exception):
 
 class ConfigError(HaymakerError):
     """A config, recipe, flag or name cannot be used as written."""
+
+
+class PluginError(ConfigError):
+    """What another package brings by an entry point cannot be loaded, is not of its kind, or takes a name twice."""
 
 
 class DataError(HaymakerError):

@@ -14,9 +14,9 @@ from tiny_models import tiny_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from haymaker.choices import DETECTORS
 from haymaker.errors import ConfigError, DataError, LengthError, ProbeError
 from haymaker.heads.detection import detect_all, detect_heads
-from haymaker.heads.detectors import DETECTORS
 from haymaker.heads.null_query import null_example
 from haymaker.heads.observations import Subject, Wants
 from haymaker.heads.passes import read_gold, read_own, text_tokens
@@ -25,7 +25,7 @@ from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Example, Head, Label, Message, Segment
 from haymaker.tokens import encode
 
-GOLD = [name for name, detector in DETECTORS.items() if not detector.own_only]
+GOLD = [name for name in DETECTORS if not DETECTORS[name].own_only]
 
 
 def example(number: int, answer: str = "Kalo") -> Example:
@@ -346,7 +346,7 @@ def test_the_same_inputs_give_the_same_file(
 
 
 def test_bad_use_is_named(lm: LanguageModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    with pytest.raises(ConfigError, match="unknown head metric 'copied'; known: copy"):
+    with pytest.raises(ConfigError, match="no detector 'copied'; there are copy"):
         detect_heads(lm, [example(1)], metric="copied")
     with pytest.raises(ConfigError, match="copy_wu2024 is defined on the model's own answers"):
         detect_heads(lm, [example(1)], metric="copy_wu2024", answer="gold")

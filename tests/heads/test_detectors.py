@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from haymaker.heads.detectors import DETECTORS, Observation, copy_wu2024, rouge1_recall
+from haymaker.choices import DETECTORS
+from haymaker.heads.detectors import Observation, copy_wu2024, rouge1_recall
 from haymaker.heads.observations import cited_numbers
 from haymaker.heads.passes import script_ends
 from haymaker.records import Encoded, Label, Span

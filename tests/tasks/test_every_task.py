@@ -2,7 +2,7 @@
 
 import json
 from functools import cache
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from real_rows import mdqa_row, musique_row, topic, write_jsonl
@@ -10,21 +10,19 @@ from task_solvers import context_of, solver_of
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 import haymaker as hm
-from haymaker.config import Setting
+from haymaker.choices import SETTINGS, TASKS, axes_of
 from haymaker.models.names import MINIATURES
-from haymaker.realism import AXES
 from haymaker.realism.placeholders import meaning
-from haymaker.tasks import NAMES, judge
+from haymaker.tasks import judge
 
-SETTINGS: tuple[Setting, ...] = get_args(Setting)
-KV_SETTINGS: tuple[Setting, ...] = ("real", "symbolic")
-TABLE: list[tuple[str, Setting, str]] = [
+KV_SETTINGS = ("real", "symbolic")
+TABLE: list[tuple[str, str, str]] = [
     (task, setting, source)
-    for task in NAMES
+    for task in TASKS
     for setting in (KV_SETTINGS if task == "kv" else SETTINGS)
     for source in ("world", "file")
 ]
-SOLVABLE = [row for row in TABLE if AXES[row[1]][0] in ("low", "symbolic") or row[0] == "kv"]
+SOLVABLE = [row for row in TABLE if axes_of(row[1]).concept in ("low", "symbolic") or row[0] == "kv"]
 LENGTHS = {"world": 700, "file": 1_800}  # tokens
 RELATIONS = {"mdqa": ("winner",), "musique": ("capital", "founder", "spouse", "author")}  # of the files made below
 
@@ -50,7 +48,7 @@ def world_tokenizer() -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(MINIATURES / "llama")
 
 
-def built(task: str, setting: Setting, source: str, files: dict[str, str], **changes: Any) -> hm.Dataset:
+def built(task: str, setting: str, source: str, files: dict[str, str], **changes: Any) -> hm.Dataset:
     """Three rows; those of a recipe are built once for all tests."""
     place = files[task] if source == "file" else None
     relations = RELATIONS.get(task) if source == "file" and setting == "real-limited" else None
@@ -66,14 +64,16 @@ def dataset_of(recipe: str) -> hm.Dataset:
 
 @pytest.mark.parametrize(("task", "setting", "source"), TABLE)
 def test_rows_keep_their_spans_their_budget_and_their_answers(
-    task: str, setting: Setting, source: str, files: dict[str, str]
+    task: str, setting: str, source: str, files: dict[str, str]
 ) -> None:
     tokenizer = world_tokenizer()
     for example in built(task, setting, source, files):
         encoded = hm.encode(example, tokenizer)
         assert len(encoded) <= LENGTHS[source]
         assert set(judge(example.target, example).values()) == {1.0}
-        assert (example.concept, example.context) == (AXES[setting] if task != "kv" else ("symbolic", "symbolic"))
+        assert (example.concept, example.context) == (
+            axes_of(setting)[:2] if task != "kv" else ("symbolic", "symbolic")
+        )
         both = zip(sorted(example.labelled_spans), sorted(encoded.labelled_spans), strict=True)
         for (label, characters), (same, tokens) in both:
             assert label == same
@@ -81,9 +81,9 @@ def test_rows_keep_their_spans_their_budget_and_their_answers(
 
 
 @pytest.mark.parametrize("source", LENGTHS)
-@pytest.mark.parametrize("task", NAMES)
+@pytest.mark.parametrize("task", list(TASKS))
 def test_rows_of_one_pair_are_twins(task: str, source: str, files: dict[str, str]) -> None:
-    settings: tuple[Setting, ...] = KV_SETTINGS if task == "kv" else SETTINGS
+    settings = KV_SETTINGS if task == "kv" else SETTINGS
     pairs = {setting: [row.pair_id for row in built(task, setting, source, files)] for setting in settings}
     shared = [setting for setting in settings if setting != "real-limited"]  # it may leave rows out
     assert all(pairs[setting] == pairs["real"] for setting in shared)
@@ -92,9 +92,9 @@ def test_rows_of_one_pair_are_twins(task: str, source: str, files: dict[str, str
 
 @pytest.mark.parametrize(("task", "setting", "source"), SOLVABLE)
 def test_the_text_alone_gives_the_answer_and_not_without_its_evidence(
-    task: str, setting: Setting, source: str, files: dict[str, str]
+    task: str, setting: str, source: str, files: dict[str, str]
 ) -> None:
-    solve = solver_of(task, AXES[setting][0])
+    solve = solver_of(task, axes_of(setting).concept)
     for example in built(task, setting, source, files):
         assert solve(context_of(example), example.question) == example.target
         for number in range(len(example.spans["evidence"])):
@@ -103,7 +103,7 @@ def test_the_text_alone_gives_the_answer_and_not_without_its_evidence(
 
 @pytest.mark.parametrize("task", ["mdqa", "musique"])
 @pytest.mark.parametrize("setting", ["low-low", "low-high", "symbolic"])
-def test_symbols_lead_back_to_the_real_row(task: str, setting: Setting, files: dict[str, str]) -> None:
+def test_symbols_lead_back_to_the_real_row(task: str, setting: str, files: dict[str, str]) -> None:
     real = {row.pair_id: row for row in built(task, "real", "file", files)}
     for twin in built(task, setting, "file", files):
         symbols = twin.provenance if setting == "symbolic" else ()
@@ -123,7 +123,7 @@ def test_an_insights_number_leads_back_to_it(files: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("setting", ["low-high", "low-low", "high-low", "symbolic"])
 @pytest.mark.parametrize("task", ["mdqa", "musique", "summhay"])
-def test_twins_of_files_stand_among_rivals_of_their_kind(task: str, setting: Setting, files: dict[str, str]) -> None:
+def test_twins_of_files_stand_among_rivals_of_their_kind(task: str, setting: str, files: dict[str, str]) -> None:
     changes = {"competitors": 3, "padding_competitors": 3}
     for example in built(task, setting, "file", files, **changes):
         documents = [example.text[span.slice] for span in example.spans["document"]]

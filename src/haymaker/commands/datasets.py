@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from haymaker.choices import SETTINGS, TASKS
 from haymaker.commands.options import DataFolder, Json, Overwrite, Set, inputs_of, values_of
 from haymaker.commands.output import refuse_existing, show_json, show_values
 from haymaker.config import Recipe
@@ -36,8 +37,8 @@ def build(
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file with keys of a Recipe.")] = None,
     overrides: Set = None,
-    task: Annotated[str | None, typer.Option(help="mdqa, musique, summhay, niah or kv.")] = None,
-    setting: Annotated[str | None, typer.Option(help="real, real-limited, high-high ... low-low or symbolic.")] = None,
+    task: Annotated[str | None, typer.Option(help=f"{', '.join(TASKS)}.")] = None,
+    setting: Annotated[str | None, typer.Option(help=f"{', '.join(SETTINGS)}.")] = None,
     length: Annotated[int | None, typer.Option(help="Most tokens of a row, answer included.")] = None,
     rows: Annotated[int | None, typer.Option(help="Number of rows.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the rows.")] = None,

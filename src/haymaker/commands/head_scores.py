@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from haymaker.choices import DETECTORS
 from haymaker.commands import options as flag
 from haymaker.commands.options import extension, inputs_of
 from haymaker.commands.output import fresh_file, refuse_existing, show, show_json, show_values
@@ -40,8 +41,8 @@ def heads(
         list[str] | None,
         typer.Option(
             "--metric",
-            help="copy, copy_source, copy_previous, copy_anywhere, copy_wu2024, insight, mass, mass_calibrated or "
-            "write; may be repeated: one pass serves all, and each gets a file.  [default: copy]",
+            help=f"{', '.join(DETECTORS)}; may be repeated: one pass serves all, and each gets a file.  "
+            "[default: copy]",
         ),
     ] = None,
     answer: Answer = None,

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from haymaker.choices import METRICS
 from haymaker.commands import options as flag
 from haymaker.commands.options import extension, inputs_of, values_of
 from haymaker.commands.output import fresh_folder, refuse_existing, show_values
@@ -70,20 +71,21 @@ def evaluate(
 def score(
     *,
     predictions: Annotated[Path, typer.Argument(help="predictions.jsonl, or the folder that `haymaker eval` wrote.")],
-    metrics: Annotated[list[str] | None, typer.Option("--metric", help="A metric's name; may be repeated.")] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option("--metric", help=f"{', '.join(METRICS)}; may be repeated.")
+    ] = None,
     json: flag.Json = False,
 ) -> None:
     """Score answers again, by other metrics, without a model: means with 95 % intervals."""
     import numpy as np
 
     from haymaker.evaluation.predictions import HEADLINE, Evaluation
-    from haymaker.metrics import row_metric
     from haymaker.stats import bootstrap_mean
 
     found = Evaluation.load(predictions / "predictions.jsonl" if predictions.is_dir() else predictions)
     result: dict[str, Any] = {"n": len(found.predictions)}
     for name in metrics or HEADLINE:
-        values = [row_metric(name)(prediction.text, list(prediction.answers)) for prediction in found.predictions]
+        values = [METRICS[name](prediction.text, list(prediction.answers)) for prediction in found.predictions]
         mean, low, high = bootstrap_mean(np.array(values, dtype=np.float64))
         result |= {name: mean, f"{name}_low": low, f"{name}_high": high}
     show_values(result, json)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
+from haymaker.choices import plug_ins
 from haymaker.config import Recipe
 from haymaker.data.checks import SUMMED, check_page, summary
 from haymaker.data.dataset import Dataset
@@ -154,11 +155,12 @@ class Builder:
 
     @property
     def ingredients(self) -> dict[str, Any]:
-        """What the whole dataset is a function of: recipe, contents of files, tokenizer, version of the rows."""
+        """What the whole dataset is a function of: recipe, contents of files, tokenizer, packages, version"""
         return {
             **self.recipe.model_dump(exclude=set(FILES)),
             "inputs": sorted(self.drafts.inputs.values()),
             "tokenizer": self.tokenizer_digest,
+            "packages": plug_ins(self.recipe.model_dump()),
             "version": VERSION,
         }
 
@@ -178,6 +180,7 @@ class Builder:
                 "rows": VERSION,
                 "python": sys.version.split()[0],
                 **{name: version(name) for name in LIBRARIES},
+                **plug_ins(self.recipe.model_dump()),
             },
         }
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from haymaker import __version__
 from haymaker.attention.hook import backend_of, decoder_of
+from haymaker.choices import DETECTORS, plug_ins
 from haymaker.console import OnProgress
 from haymaker.errors import ConfigError, DataError
-from haymaker.heads.detectors import DETECTORS, Detector
+from haymaker.heads.detectors import Detector
 from haymaker.heads.direct_path import check_direct_path
 from haymaker.heads.observations import Reading, Subject, Wants
 from haymaker.heads.passes import read_gold, read_own
@@ -41,7 +42,7 @@ def detect_heads(
 ) -> HeadScores:
     """Scores every head on every example with one pass each.
 
-    metric: copy, copy_source, copy_previous, copy_anywhere, copy_wu2024, insight, mass, mass_calibrated or write.
+    metric: a detector's name, as `list(hm.choices.DETECTORS)` gives them: copy, mass, write, ... (docs/heads.md).
     needle: kinds of spans to look for, in order; the first that an example has is its needle. None: the metric's own,
         for most the answer inside the evidence.
     answer: "gold" reads the target answer, teacher-forced in one forward; "own" reads the model's greedy answer, of
@@ -134,7 +135,7 @@ def detect_all(
             np.stack([found[i][name] for i in range(len(ids))]),
             ids,
             name,
-            origin | {"needle": list(needle or detector.needle)},
+            origin | {"needle": list(needle or detector.needle), "packages": plug_ins({"metric": name})},
         )
         for name, detector in detectors.items()
     }
@@ -144,9 +145,6 @@ def known(metrics: Sequence[str]) -> dict[str, Detector]:
     """The detectors of these names; ConfigError for one that is not known."""
     if not metrics:
         raise ConfigError("expected at least one head metric, found none")
-    for metric in metrics:
-        if metric not in DETECTORS:
-            raise ConfigError(f"unknown head metric {metric!r}; known: {', '.join(sorted(DETECTORS))}")
     return {metric: DETECTORS[metric] for metric in metrics}
 
 

@@ -212,7 +212,7 @@ def mean_of_seen(values: Float[Tensor, "layer head row"]) -> Float[Tensor, "laye
     return values.nanmean(dim=-1)
 
 
-# --- the table ------------------------------------------------------------------------------------------------------
+# --- what is chosen by name, in choices.py ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -235,14 +235,12 @@ class Detector:
         return self.score(observed)
 
 
-DETECTORS: dict[str, Detector] = {
-    "copy": Detector(copy),
-    "copy_source": Detector(copy_source),
-    "copy_previous": Detector(copy_previous),
-    "copy_anywhere": Detector(copy_anywhere),
-    "copy_wu2024": Detector(copy_wu2024, needle=("evidence", "answer"), ending="script", own_only=True),
-    "insight": Detector(insight, needle=("evidence",), reads_documents=True),
-    "mass": Detector(mass),
-    "mass_calibrated": Detector(mass_calibrated, needle=("evidence", "answer"), reads_null=True),
-    "write": Detector(write, reads_values=True),
-}
+COPY = Detector(copy)
+COPY_SOURCE = Detector(copy_source)
+COPY_PREVIOUS = Detector(copy_previous)
+COPY_ANYWHERE = Detector(copy_anywhere)
+COPY_WU2024 = Detector(copy_wu2024, needle=("evidence", "answer"), ending="script", own_only=True)
+INSIGHT = Detector(insight, needle=("evidence",), reads_documents=True)
+MASS = Detector(mass)
+MASS_CALIBRATED = Detector(mass_calibrated, needle=("evidence", "answer"), reads_null=True)
+WRITE = Detector(write, reads_values=True)

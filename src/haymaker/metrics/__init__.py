@@ -1,11 +1,13 @@
 """Scores of answers: pure text in, fractions 0 to 1 out, bit-equal to the official scorers they are named after.
 
-A row metric takes a prediction (text) and its golds (texts) and returns one row's score; `METRICS` lists them by name.
+A row metric takes a prediction (text) and its golds (texts) and returns one row's score; `METRICS` of
+choices.py lists them by name.
 A name means one rule: variants that official scorers do not have (uncut, words, lenient) carry names of their own.
 Where an official scorer crashes or reads the wrong thing, DataError or a counted error row says so here; so does a
 prediction that is no text, or golds that are no list of texts, in every row metric.
 """
 
+from haymaker.choices import METRICS
 from haymaker.metrics.citation import (
     citation_f1,
     citation_f1_lenient,
@@ -22,7 +24,7 @@ from haymaker.metrics.long_bench import (
     longbench_retrieval,
 )
 from haymaker.metrics.musique import MusiqueScores, musique_em, musique_f1, musique_scores, musique_support_f1
-from haymaker.metrics.shared import CitationScores, PairScore, RowMetric, named, normalise
+from haymaker.metrics.shared import CitationScores, PairScore, RowMetric, normalise
 from haymaker.metrics.squad import helmet_f1, squad_em, squad_f1, squad_v2_em, squad_v2_f1
 from haymaker.metrics.string_match import ruler, ruler_all, ruler_part
 from haymaker.metrics.subspan import best_subspan_em, best_subspan_em_uncut, best_subspan_em_words, kv_accuracy
@@ -34,16 +36,6 @@ from haymaker.metrics.summhay import (
     summhay_rows_official,
     summhay_scores,
 )
-
-METRICS: dict[str, RowMetric] = {
-    score.__name__: score
-    for score in (
-        squad_em, squad_f1, squad_v2_em, squad_v2_f1, helmet_f1,
-        best_subspan_em, best_subspan_em_uncut, best_subspan_em_words, kv_accuracy,
-        ruler_all, ruler_part, longbench_f1, longbench_retrieval, longbench_count,
-        musique_em, musique_f1, citation_f1, citation_f1_lenient,
-    )
-}  # fmt: skip
 
 
 def row_metric(name: str) -> RowMetric:
@@ -62,7 +54,7 @@ def row_metric(name: str) -> RowMetric:
         >>> hm.metrics.row_metric("squad_f1")("mill", ["the mill"])
         1.0
     """
-    return named(METRICS, name, "metric")
+    return METRICS[name]
 
 
 __all__ = [

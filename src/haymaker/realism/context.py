@@ -1,18 +1,57 @@
-"""Context realism: varied passages or repeated padding, as endless streams of documents (numbers: symbols.py)."""
+"""Context realism: what stands around facts, as endless streams of documents (those of numbers: symbols.py)."""
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from itertools import count
 from random import Random
+from typing import NamedTuple
 
 from haymaker.drafts import Document
 from haymaker.miniature.grammar import PADDING
 from haymaker.miniature.world import FILLER, World
 from haymaker.randomness import shuffle
+from haymaker.realism.symbols import closing_dictionaries, dictionaries, dictionary, fine_sizes
+from haymaker.realism.wording import Draw, Numbers, Wording
 from haymaker.records import Segment
 
 PASSAGES = 8_192  # distinct passages of one world; about 200,000 tokens
 PADDING_SENTENCES = (4, 5, 6, 3, 5, 4, 2, 5, 6, 1)  # of the documents in turn, so that sums reach any length
+Documents = Callable[[], Iterator[Document]]
+
+
+class Row(NamedTuple):
+    """What a context may draw on: the row's randomness, varied documents of its source, its facts' wording."""
+
+    draw: Draw
+    diverse: Documents
+    wording: Wording
+
+
+class Around(NamedTuple):
+    """What stands around a row's facts: documents without end, those to close with, a few in finer sizes."""
+
+    further: Documents
+    closers: Documents | None = None
+    fine: Documents | None = None
+
+
+def varied(row: Row) -> Around:
+    """Passages of the source or the world."""
+    return Around(row.diverse)
+
+
+def padded(row: Row) -> Around:
+    """The same few sentences over and over."""
+    return Around(padding)
+
+
+def numbers(row: Row) -> Around:
+    """Dictionaries of numbers that no question asks for."""
+    assert isinstance(row.wording, Numbers)
+    symbols, draw = row.wording.symbols, row.draw
+    further = partial(dictionaries, symbols, draw("dictionaries"), row.wording.other_sizes)
+    fine = lambda: fine_sizes(symbols.fork(draw("fine")), dictionary)  # noqa: E731 - a stream to be opened anew
+    return Around(further, partial(closing_dictionaries, symbols), fine)
 
 
 def filler_document(key: str, text: str, title: str = "") -> Document:

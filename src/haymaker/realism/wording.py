@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any, Protocol, runtime_checkable
 
+from haymaker.choices import CONCEPTS
+from haymaker.config import Recipe
 from haymaker.drafts import Alternatives, Document, DocumentRole
 from haymaker.miniature.world import ANSWER, EVIDENCE, Fact, Manner, World, question, statement
 from haymaker.realism.answers import marked
@@ -15,7 +17,6 @@ from haymaker.realism.symbols import Symbols, digits_for
 from haymaker.realism.written import Written
 from haymaker.records import Label, Segment
 
-MANNERS: dict[str, Manner] = {"real": "real", "high": "writer", "low": "template"}
 WORDINGS = 8  # draws of a statement's wording, so that a tight length can take a shorter one
 Draw = Callable[..., Random]  # randomness of one row for a purpose
 
@@ -42,12 +43,18 @@ def fact_key(fact: Fact) -> str:
     return f"{fact.relation.name}: {fact.subject} > {fact.object}"
 
 
-class Prose:
-    """Facts in sentences: as the world says them, as a writer would, or by a template."""
+def wording_of(recipe: Recipe, draw: Draw) -> Wording:
+    """How one row's facts are worded: by the concept of the recipe's setting."""
+    return CONCEPTS[recipe.axes.concept](recipe.longest, draw)
 
-    def __init__(self, concept: str, draw: Draw) -> None:
-        self.manner: Manner = MANNERS[concept]
-        self.draw = draw
+
+class Prose:
+    """Facts in sentences, in a manner of the world's. `length` is the row's, in tokens."""
+
+    manner: Manner
+
+    def __init__(self, length: int, draw: Draw) -> None:
+        self.length, self.draw = length, draw
 
     def gold(self, chain: Sequence[Fact]) -> tuple[Alternatives, ...]:
         last = len(chain) - 1
@@ -76,6 +83,24 @@ class Prose:
 
     def provenance(self) -> tuple[dict[str, Any], ...]:
         return ()
+
+
+class RealProse(Prose):
+    """As the world says it."""
+
+    manner = "real"
+
+
+class WriterProse(Prose):
+    """As a writer would say it, in the grammar's other wordings."""
+
+    manner = "writer"
+
+
+class TemplateProse(Prose):
+    """One sentence for each relation."""
+
+    manner = "template"
 
 
 def relabelled(piece: Segment, hop: int, answers: bool) -> Segment:

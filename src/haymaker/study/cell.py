@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from haymaker.choices import plug_ins
 from haymaker.config import Frozen
 from haymaker.errors import ConfigError
 from haymaker.models.names import MODEL_FILES, TOKENIZER_FILES, check_model, check_tokenizer, files_of, folder_here
@@ -89,12 +90,13 @@ class Cell:
 
 def action(cell: Cell, contents: Mapping[str, str]) -> dict[str, Any]:
     """All that may change the cell's output; `contents` are the digests of its inputs by name."""
+    params = cell.params.model_dump(mode="json")
     return {
         "stage": cell.stage.name,
         "version": cell.stage.version,
-        "params": cell.params.model_dump(mode="json"),
+        "params": params,
         "inputs": dict(contents),
-        "libraries": {library: library_version(library) for library in cell.stage.libraries},
+        "libraries": {library: library_version(library) for library in cell.stage.libraries} | plug_ins(params),
     }
 
 

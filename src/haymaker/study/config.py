@@ -1,27 +1,28 @@
 """What a study file may say. One file drives the miniature and the full-size studies alike."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from haymaker.config import Extend, Frozen, Recipe, Setting, SplitName, TaskName, TrainConfig
+from haymaker.choices import DETECTORS, axes_of
+from haymaker.config import Extend, Frozen, Recipe, Setting, SplitName, TaskName, TrainConfig, chosen_by
 from haymaker.errors import ConfigError
 
-Untrained = Literal["base", "extended"]
-StudySetting = Untrained | Setting
-HeadMetric = Literal[  # those of detectors.py, which imports torch
-    "copy",
-    "copy_source",
-    "copy_previous",
-    "copy_anywhere",
-    "copy_wu2024",
-    "insight",
-    "mass",
-    "mass_calibrated",
-    "write",
-]
-UNTRAINED: tuple[Untrained, ...] = ("base", "extended")
+UNTRAINED = ("base", "extended")
+
+
+def study_setting(name: str) -> None:
+    """Raises ConfigError for a name that is neither a setting nor an untrained model."""
+    if name not in UNTRAINED:
+        try:
+            axes_of(name)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; untrained are {', '.join(UNTRAINED)}") from None
+
+
+HeadMetric = Annotated[str, chosen_by(DETECTORS.entry)]
+StudySetting = Annotated[str, chosen_by(study_setting)]
 GIVEN_BY_STUDY = ("task", "setting", "length", "split", "seed")  # keys of a Recipe that a study fills in itself
 
 
@@ -132,7 +133,7 @@ class StudyConfig(Frozen):
 
     def trained(self, task: TaskName) -> tuple[Setting, ...]:
         """The settings of one task that have training data."""
-        return tuple(setting for setting in self.settings_of(task) if setting not in ("base", "extended"))
+        return tuple(setting for setting in self.settings_of(task) if setting not in UNTRAINED)
 
     def ablated(self, task: TaskName) -> tuple[StudySetting, ...]:
         """The settings of one task whose heads are masked."""

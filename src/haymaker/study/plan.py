@@ -265,4 +265,4 @@ def seed_of(variant: Variant) -> int:
 
 def setting_of(variant: Variant) -> Setting:
     assert variant.trained
-    return variant.setting  # type: ignore[return-value]
+    return variant.setting

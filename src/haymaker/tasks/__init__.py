@@ -1,9 +1,9 @@
 """Tasks: each a file that reads real rows, writes synthetic ones and names the metrics that judge an answer."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from haymaker.config import Recipe, TaskName
+from haymaker.choices import TASKS
+from haymaker.config import Recipe
 from haymaker.drafts import Task
 from haymaker.drafts import judge as judge_by
 from haymaker.errors import ConfigError
@@ -12,14 +12,10 @@ from haymaker.records import Example
 if TYPE_CHECKING:  # realism.written reads answers, of this package
     from haymaker.realism.written import Asked
 
-NAMES: tuple[TaskName, ...] = ("mdqa", "musique", "summhay", "niah", "kv")
-
 
 def task(name: str) -> Task:
     """The task of that name; ConfigError names those there are."""
-    if name not in NAMES:
-        raise ConfigError(f"task: no {name!r} here; there are {', '.join(NAMES)}")
-    return cast(Task, import_module(f"haymaker.tasks.{name}"))
+    return TASKS[name]
 
 
 def to_write(recipe: Recipe) -> "list[Asked]":

@@ -1,22 +1,20 @@
 """Drafts about facts: what mdqa and musique share, in the miniature world and over real rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from haymaker.choices import CONTEXTS
 from haymaker.config import Recipe
-from haymaker.drafts import Document, Draft
+from haymaker.drafts import Draft
 from haymaker.errors import ConfigError
 from haymaker.miniature.grammar import RELATIONS
 from haymaker.miniature.world import BY_NAME, Fact, World
-from haymaker.realism import AXES
-from haymaker.realism.context import padding, passages
-from haymaker.realism.symbols import closing_dictionaries, dictionaries, dictionary, fine_sizes
-from haymaker.realism.wording import Draw, Numbers, Prose, Wording, world_draw
+from haymaker.realism.context import Documents, Row, passages
+from haymaker.realism.wording import Draw, Wording, wording_of, world_draw
 
 LIMITED = ("birthplace", "author", "founder", "spouse")  # of the world's real-limited, unless the recipe names its own
 TRIES = 1_000
-Documents = Callable[[], Iterator[Document]]
 
 
 def world_facts_draft(recipe: Recipe, world: World, row: int, hops: int) -> Draft:
@@ -24,8 +22,7 @@ def world_facts_draft(recipe: Recipe, world: World, row: int, hops: int) -> Draf
     draw = world_draw(world, row)
     chain = world_chain(recipe, world, draw, hops)
     rivals = world_rivals(world, draw, chain, max(recipe.competitors, recipe.padding_competitors))
-    concept, _ = AXES[recipe.setting]
-    wording = wording_of(concept, recipe.longest, draw)
+    wording = wording_of(recipe, draw)
     source = {"dataset": "miniature", "world_seed": recipe.seed, "relations": [fact.relation.name for fact in chain]}
     further = partial(passages, world, draw("passages"))
     return facts_draft(recipe, wording, chain, rivals, further, draw, source)
@@ -41,46 +38,25 @@ def facts_draft(
     source: dict[str, Any],
 ) -> Draft:
     """The chain in a wording, among rivals, in the recipe's context; `diverse` gives documents of a varied one."""
-    concept, context = AXES[recipe.setting]
-    count = recipe.padding_competitors if context == "low" else recipe.competitors
     gold = wording.gold(chain)
     question, answer = wording.question(chain)
-    further, closers, fine = context_of(context, wording, diverse, draw)
-    competitors = tuple(wording.rival(fact, place) for place, fact in enumerate(rivals[:count]))
+    around = CONTEXTS[recipe.axes.context](Row(draw, diverse, wording))
+    competitors = tuple(wording.rival(fact, place) for place, fact in enumerate(rivals[: recipe.rivals]))
     return Draft(
         question=question,
         answers=(answer,),
         gold=gold,
         competitors=competitors,
         least_competitors=min(1, len(competitors)),  # a row without one would answer itself
-        further=further,
-        closers=closers,
-        fine=fine,
+        further=around.further,
+        closers=around.closers,
+        fine=around.fine,
         facts=[[fact.relation.name, fact.subject, fact.object] for fact in chain],
-        concept=concept,
-        context=context,
+        concept=recipe.axes.concept,
+        context=recipe.axes.context,
         source={**source, "hops": len(chain)},
         provenance=wording.provenance(),
     )
-
-
-def wording_of(concept: str, length: int, draw: Draw) -> Wording:
-    return Numbers(length, draw) if concept == "symbolic" else Prose(concept, draw)
-
-
-def context_of(
-    context: str, wording: Wording, diverse: Documents, draw: Draw
-) -> tuple[Documents, Documents | None, Documents | None]:
-    """Streams of further documents, of those to choose the last ones from, and of a few in fine sizes."""
-    if isinstance(wording, Numbers):
-        symbols = wording.symbols
-        further = partial(dictionaries, symbols, draw("dictionaries"), wording.other_sizes)
-        return (
-            further,
-            partial(closing_dictionaries, symbols),
-            lambda: fine_sizes(symbols.fork(draw("fine")), dictionary),
-        )
-    return (padding if context == "low" else diverse), None, None
 
 
 # ---- the world's facts

@@ -11,7 +11,6 @@ from haymaker.drafts import Alternatives, Document, Draft, Drafts, Style
 from haymaker.errors import ConfigError
 from haymaker.files import file_digest
 from haymaker.miniature.world import ANSWER
-from haymaker.realism import AXES
 from haymaker.realism.answers import answer_ranges, marked
 from haymaker.realism.placeholders import relation_of
 from haymaker.realism.written import Asked, Written, with_texts
@@ -117,7 +116,7 @@ def limited(rows: Sequence[FileRow], relations: Sequence[str], rejected: Counter
 
 def with_written(recipe: Recipe, found: FileRows) -> FileRows:
     """The rows that the recipe's writer gave usable texts for, where the setting takes a writer's; others counted."""
-    if recipe.written is None or AXES[recipe.setting][0] != "high":
+    if recipe.written is None or recipe.axes.concept != "high":
         return found
     path = recipe.written
     rows, texts, faults = with_texts(path, found.rows, lambda row, text: text.fault_for(len(row.steps)))
@@ -131,14 +130,13 @@ def file_drafts(recipe: Recipe, style: Style, found: FileRows, twin: Callable[..
 
     def draft(number: int) -> Draft:
         row = found.rows[number]
-        return real_draft(recipe, row, found) if recipe.setting.startswith("real") else twin(recipe, row, found)
+        return real_draft(recipe, row, found) if recipe.axes.concept == "real" else twin(recipe, row, found)
 
     return Drafts(draft, style, len(found.rows), found.inputs, dict(found.rejected))
 
 
 def real_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:
     """A row of a file as it is."""
-    concept, context = AXES[recipe.setting]
     return Draft(
         question=row.question,
         answers=row.answers,
@@ -149,8 +147,8 @@ def real_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:
         facts=[found.dataset, row.question],
         ranked=True,
         trim=True,
-        concept=concept,
-        context=context,
+        concept=recipe.axes.concept,
+        context=recipe.axes.context,
         source={"dataset": found.dataset, **row.source},
     )
 

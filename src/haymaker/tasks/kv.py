@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from haymaker.config import Recipe
-from haymaker.drafts import Document, Draft, Drafts, Style, chosen_style
+from haymaker.drafts import Document, Draft, Drafts, Style, style_of
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import required
 from haymaker.miniature.world import ANSWER, EVIDENCE, FILLER
@@ -24,7 +24,6 @@ OFFICIAL = Style(
     joiner=",\n ",
     tail='}\n\nKey: "{question}"\nCorresponding value:',
 )
-STYLES = {"official": OFFICIAL}
 RECORD = '"%s": "%s"'
 CLOSERS = 128  # records that may close a row
 FINE = 48  # records of other sizes, for short rows and twins
@@ -36,7 +35,7 @@ def drafts(recipe: Recipe) -> Drafts:
     """All rows: random UUIDs, or those of `recipe.source` (ordered_kv_records, key, value) and more of them."""
     if recipe.setting not in ("real", "symbolic"):
         raise ConfigError(f"setting: kv holds no prose, so it is real or symbolic, not {recipe.setting}")
-    style = chosen_style(STYLES, recipe.prompt, "official")
+    style = style_of(recipe, "official")
     if recipe.source is None:
         return Drafts(partial(world_draft, recipe), style)
     opened = open_rows(recipe.source, recipe.split)

@@ -1,7 +1,7 @@
 """Multi-document question answering: one document of many holds the answer (Liu et al. 2024, lost in the middle)."""
 
 from haymaker.config import Recipe
-from haymaker.drafts import Draft, Drafts, Style, chosen_style
+from haymaker.drafts import Draft, Drafts, Style, style_of
 from haymaker.realism.written import Asked
 from haymaker.tasks.facts import world_facts_draft, world_of
 from haymaker.tasks.file_rows import asked_of, file_drafts
@@ -23,20 +23,19 @@ DICTIONARIES = Style(
     document="Dictionary [{number}] {text}",
     tail="\n\nQuestion: {question}\nAnswer:",
 )
-STYLES = {style.name: style for style in (MINIATURE, OFFICIAL, DICTIONARIES)}
 
 
 def drafts(recipe: Recipe) -> Drafts:
     """All rows of the recipe: the miniature world's, or those of `recipe.source` in lost-in-the-middle's format."""
     if recipe.source is not None:
         default = "dictionaries" if recipe.setting == "symbolic" else "official"
-        return file_drafts(recipe, chosen_style(STYLES, recipe.prompt, default), read(recipe), twin_draft)
+        return file_drafts(recipe, style_of(recipe, default), read(recipe), twin_draft)
     world = world_of(recipe)
 
     def draft(row: int) -> Draft:
         return world_facts_draft(recipe, world, row, hops=1)
 
-    return Drafts(draft, chosen_style(STYLES, recipe.prompt, "miniature"))
+    return Drafts(draft, style_of(recipe, "miniature"))
 
 
 def asked(recipe: Recipe) -> list[Asked]:

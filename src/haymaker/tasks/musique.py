@@ -1,12 +1,11 @@
 """Questions of two to four hops: each one's evidence stands in another document (Trivedi et al. 2022, MuSiQue)."""
 
 from haymaker.config import Recipe
-from haymaker.drafts import Draft, Drafts, Style, chosen_style
+from haymaker.drafts import Draft, Drafts, Style, style_of
 from haymaker.errors import ConfigError
 from haymaker.realism.written import Asked
 from haymaker.tasks.facts import world_facts_draft, world_of
 from haymaker.tasks.file_rows import asked_of, file_drafts
-from haymaker.tasks.mdqa import DICTIONARIES, MINIATURE
 from haymaker.tasks.musique_files import read
 from haymaker.tasks.twins import twin_draft
 
@@ -17,7 +16,6 @@ PARAGRAPHS = Style(
     document="Paragraph [{number}](Title: {title}) {text}",
     tail="\n\nQuestion: {question}\nAnswer:",
 )
-STYLES = {style.name: style for style in (MINIATURE, PARAGRAPHS, DICTIONARIES)}
 HOPS = (2, 3)  # of the world's rows in turn, unless the recipe says otherwise
 
 
@@ -27,13 +25,13 @@ def drafts(recipe: Recipe) -> Drafts:
         raise ConfigError(f"hops: MuSiQue's questions have 2 to 4, found {recipe.hops}")
     if recipe.source is not None:
         default = "dictionaries" if recipe.setting == "symbolic" else "paragraphs"
-        return file_drafts(recipe, chosen_style(STYLES, recipe.prompt, default), read(recipe), twin_draft)
+        return file_drafts(recipe, style_of(recipe, default), read(recipe), twin_draft)
     world, hops = world_of(recipe), recipe.hops or HOPS
 
     def draft(row: int) -> Draft:
         return world_facts_draft(recipe, world, row, hops[row % len(hops)])
 
-    return Drafts(draft, chosen_style(STYLES, recipe.prompt, "miniature"))
+    return Drafts(draft, style_of(recipe, "miniature"))
 
 
 def asked(recipe: Recipe) -> list[Asked]:

@@ -4,14 +4,13 @@ from functools import partial
 from random import Random
 
 from haymaker.config import Recipe
-from haymaker.drafts import Draft, Drafts, Style, chosen_style
+from haymaker.drafts import Draft, Drafts, Style, style_of
 from haymaker.errors import ConfigError
 from haymaker.miniature.grammar import Relation
 from haymaker.miniature.world import Fact, World
-from haymaker.realism import AXES
-from haymaker.realism.context import passages
-from haymaker.realism.wording import Draw, world_draw
-from haymaker.tasks.facts import TRIES, Documents, facts_draft, no_name_holds_another, wording_of, world_of
+from haymaker.realism.context import Documents, passages
+from haymaker.realism.wording import Draw, wording_of, world_draw
+from haymaker.tasks.facts import TRIES, facts_draft, no_name_holds_another, world_of
 from haymaker.tasks.pool import Pool, read_pool
 
 METRICS = ("ruler_part", "ruler_all")
@@ -21,7 +20,6 @@ HAYSTACK = Style(
     document="{text}",
     tail="\n\nQuestion: {question}\nAnswer:",
 )
-STYLES = {"haystack": HAYSTACK}
 NUMBER = Relation(
     "special number",
     "person",
@@ -54,10 +52,10 @@ def drafts(recipe: Recipe) -> Drafts:
         if pool is not None:
             diverse = partial(pool.documents, f"niah {row}", (), [needles[0].object])
         source = {"dataset": "niah", "world_seed": recipe.seed}
-        wording = wording_of(AXES[recipe.setting][0], recipe.longest, draw)
+        wording = wording_of(recipe, draw)
         return facts_draft(recipe, wording, needles[:1], needles[1:], diverse, draw, source)
 
-    return Drafts(draft, chosen_style(STYLES, recipe.prompt, "haystack"), inputs=inputs)
+    return Drafts(draft, style_of(recipe, "haystack"), inputs=inputs)
 
 
 def distinct_needles(world: World, draw: Draw, count: int) -> list[Fact]:

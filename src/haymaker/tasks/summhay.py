@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from random import Random
 
+from haymaker.choices import SETTINGS
 from haymaker.config import Recipe
-from haymaker.drafts import Alternatives, Document, Draft, Drafts, Style, chosen_style
+from haymaker.drafts import Alternatives, Document, Draft, Drafts, Style, style_of
 from haymaker.errors import ConfigError
 from haymaker.metrics import citations
 from haymaker.miniature.world import FILLER, Insight, World
-from haymaker.realism import AXES
 from haymaker.realism.context import padding_document, world_passages
 from haymaker.realism.symbols import Symbols, closing_lists, digits_for, fine_sizes, list_document, lists
 from haymaker.realism.wording import Draw, world_draw
@@ -36,7 +36,6 @@ HAYSTACK = Style(
     tail="\n\nInsight: {question}\nDocuments that report it:",
     number_kinds=("citation", "answer"),
 )
-STYLES = {style.name: style for style in (MINIATURE, HAYSTACK)}
 LIMITED = ("wages", "closing")  # topics of real-limited, unless the recipe names its own
 TRIES = 1_000
 CARRIERS = (2, 3)  # documents that carry the insight, in turn
@@ -44,10 +43,12 @@ CARRIERS = (2, 3)  # documents that carry the insight, in turn
 
 def drafts(recipe: Recipe) -> Drafts:
     """All rows of the recipe: the miniature world's insights, or those of `recipe.source`, a topic's json."""
+    if recipe.setting not in SETTINGS:  # it takes insights apart for each of these concepts and contexts
+        raise ConfigError(f"setting: summhay has {', '.join(SETTINGS)}, not {recipe.setting}; take another task")
     if recipe.source is not None:
-        return file_drafts(recipe, chosen_style(STYLES, recipe.prompt, "haystack"))
+        return file_drafts(recipe, style_of(recipe, "haystack"))
     world = world_of(recipe)
-    return Drafts(partial(world_draft, recipe, world), chosen_style(STYLES, recipe.prompt, "miniature"))
+    return Drafts(partial(world_draft, recipe, world), style_of(recipe, "miniature"))
 
 
 def golds(example: Example) -> tuple[str, ...]:
@@ -57,8 +58,7 @@ def golds(example: Example) -> tuple[str, ...]:
 
 def world_draft(recipe: Recipe, world: World, row: int) -> Draft:
     """Row `row` of the world: an insight that several documents carry, others carrying other insights."""
-    draw, (concept, context) = world_draw(world, row), AXES[recipe.setting]
-    rivals = recipe.padding_competitors if context == "low" else recipe.competitors
+    draw, (concept, context, _) = world_draw(world, row), recipe.axes
     topics = (recipe.relations or LIMITED) if recipe.setting == "real-limited" else None
     asked, *others = distinct_insights(world, draw, 1 + max(recipe.competitors, recipe.padding_competitors), topics)
     carriers = CARRIERS[row % len(CARRIERS)]
@@ -71,7 +71,7 @@ def world_draft(recipe: Recipe, world: World, row: int) -> Draft:
         gold=gold,
         competitors=tuple(
             carrier(other, world, concept, context, draw("rival", i), i, lists, gold=False)
-            for i, other in enumerate(others[:rivals])
+            for i, other in enumerate(others[: recipe.rivals])
         ),
         further=lists.further if lists else partial(haystack, world, context, draw("passages")),
         closers=lists.closers if lists else None,

@@ -15,7 +15,6 @@ from haymaker.config import Recipe
 from haymaker.errors import DataError
 from haymaker.files import file_digest, read_json, required, texts_of
 from haymaker.metrics import normalise
-from haymaker.realism import AXES
 from haymaker.realism.placeholders import QUANTITY
 from haymaker.realism.written import Written, with_texts
 from haymaker.records import digest
@@ -108,7 +107,7 @@ def questions_of(recipe: Recipe, topics: list[Topic], rejected: Counter[str]) ->
 
 def with_written(recipe: Recipe, found: Haystacks) -> Haystacks:
     """The questions that the recipe's writer gave usable texts for, where the setting takes a writer's."""
-    if recipe.written is None or AXES[recipe.setting][0] != "high":
+    if recipe.written is None or recipe.axes.concept != "high":
         return found
     path = recipe.written
     questions, texts, faults = with_texts(path, found.questions, lambda _, text: text.fault)

@@ -16,7 +16,6 @@ from haymaker.drafts import Alternatives, Document, DocumentRole, Draft, Drafts,
 from haymaker.metrics import normalise
 from haymaker.miniature.world import FILLER
 from haymaker.randomness import keyed, shuffle
-from haymaker.realism import AXES
 from haymaker.realism.context import padding_document
 from haymaker.realism.symbols import Symbols, closing_lists, digits_for, fine_sizes, list_document, lists
 from haymaker.realism.wording import Draw
@@ -55,7 +54,7 @@ class TopicRow:
 
     def __init__(self, recipe: Recipe, found: Haystacks, question: Question) -> None:
         self.recipe, self.found, self.question, self.topic = recipe, found, question, question.topic
-        self.concept, self.context = AXES[recipe.setting]
+        self.concept, self.context, _ = recipe.axes
         self.draw: Draw = partial(keyed, recipe.seed, question.key)
         self.written: Written | None = found.written.get(question.key)
         self.carriers = chosen_carriers(recipe, question, self.draw)
@@ -139,8 +138,7 @@ class TopicRow:
 
     def rivals(self) -> list[str]:
         """Other insights of the topic as a document says them, as many as the recipe wants competitors."""
-        count = self.recipe.padding_competitors if self.context == "low" else self.recipe.competitors
-        rng, asked = self.draw("rivals"), self.question
+        count, rng, asked = self.recipe.rivals, self.draw("rivals"), self.question
         others = [Question(self.topic, key) for key in sorted(self.topic.insights) if key != asked.insight]
         apart = [
             one for one in others if one.text.strip() and one.text not in asked.text and asked.text not in one.text

@@ -16,10 +16,9 @@ from haymaker.config import Recipe
 from haymaker.drafts import Alternatives, Document, Draft
 from haymaker.miniature.world import Fact, World
 from haymaker.randomness import keyed, shuffle
-from haymaker.realism import AXES
 from haymaker.realism.placeholders import placeholder_chain, placeholder_rivals, template_relation
 from haymaker.realism.symbols import Symbols, closing_dictionaries, dictionaries, dictionary, fine_sizes
-from haymaker.realism.wording import Draw, Numbers, Prose, Wording, WriterText
+from haymaker.realism.wording import Draw, Numbers, Wording, WriterText, wording_of
 from haymaker.realism.written import Written
 from haymaker.records import Segment
 from haymaker.tasks.facts import facts_draft, world_chain, world_rivals
@@ -47,9 +46,7 @@ def twin_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:
     the new answer, or that of a hop, away are refused.
     """
     draw: Draw = partial(keyed, recipe.seed, row.key)
-    concept, context = AXES[recipe.setting]
-    count = recipe.padding_competitors if context == "low" else recipe.competitors
-    cast = cast_of(recipe, concept, row, found, count, draw)
+    cast = cast_of(recipe, row, found, draw)
     refused = [fact.object for fact in cast.chain]
     own = [passage for passage in row.distractors if not passage.gives_away(refused)]
     pooled = partial(found.pool.documents, row.key, row.passages, refused)
@@ -64,7 +61,7 @@ def twin_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:
     )
     if isinstance(cast.wording, Numbers):
         return with_dictionaries(made, cast.wording.symbols, draw)
-    if context == "low":
+    if recipe.axes.context != "high":
         return made
     return replace(made, closers=partial(found.pool.closers, row.key, row.passages, refused), trim=True)
 
@@ -82,18 +79,18 @@ def placeholders_record(row: FileRow, cast: Cast) -> dict[str, Any]:
     return {"kind": "placeholders", "stands_for": cast.stands_for, "question": row.question}
 
 
-def cast_of(recipe: Recipe, concept: str, row: FileRow, found: FileRows, count: int, draw: Draw) -> Cast:
-    """Who stands in for the row's entities, with `count` rivals."""
-    written = found.written.get(row.key)
+def cast_of(recipe: Recipe, row: FileRow, found: FileRows, draw: Draw) -> Cast:
+    """Who stands in for the row's entities, with the recipe's number of rivals."""
+    written, concept, count = found.written.get(row.key), recipe.axes.concept, recipe.rivals
     if concept == "high" and written is not None:
         facts = [Fact(template_relation("written"), "", answer) for answer in written.step_answers]
         return Cast(WriterText(written), facts, written_rivals=written_rivals(row, written, found, count, draw))
     if concept == "high":  # the world's grammar is the writer where no language model was asked
         world = World(recipe.split, recipe.seed)
         facts = world_chain(recipe, world, draw, len(row.steps))
-        return Cast(Prose(concept, draw), facts, world_rivals(world, draw, facts, count))
+        return Cast(wording_of(recipe, draw), facts, world_rivals(world, draw, facts, count))
     facts, stands_for = placeholder_chain(row.steps, draw("placeholders"))
-    wording = Numbers(recipe.longest, draw, PAIRS, PAIRS) if concept == "symbolic" else Prose(concept, draw)
+    wording = Numbers(recipe.longest, draw, PAIRS, PAIRS) if concept == "symbolic" else wording_of(recipe, draw)
     rivals = placeholder_rivals(facts, count, draw("placeholder rivals"))
     return Cast(wording, facts, rivals, stands_for=stands_for)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from real_rows import mdqa_row, musique_row, write_jsonl
@@ -10,7 +10,8 @@ from scipy.stats import chisquare
 from tiny_tokenizers import KINDS, TEMPLATE, tiny_tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from haymaker.config import Recipe, Setting
+from haymaker.choices import SETTINGS
+from haymaker.config import Recipe
 from haymaker.data.builder import Builder
 from haymaker.data.fit.costs import DUMMY, Costs
 from haymaker.data.fit.matched import matched_starts
@@ -27,8 +28,6 @@ from haymaker.records import Label, Segment
 from haymaker.tasks.mdqa import DICTIONARIES, MINIATURE, OFFICIAL
 from haymaker.tasks.niah import HAYSTACK
 from haymaker.tokens import Aligner, encode
-
-SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 
 def rows_of(tokenizer: PreTrainedTokenizerBase, rows: int = 4, **changes: Any) -> list[dict[str, Any]]:

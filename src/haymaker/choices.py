@@ -1,0 +1,180 @@
+"""What a recipe, a study, a flag or a call may choose by name: one table for each kind of thing.
+
+The library, configs, the command line's help and the pages in docs/ take their lists from here. A line is a name, where
+the thing loads from, and what it is; nothing is loaded before it is used, so this file needs no torch. Other packages
+add to every table but that of settings by entry points (docs/extending.md).
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from haymaker.errors import ConfigError
+from haymaker.registry import Entry, Registry
+
+TASKS = Registry(
+    "task",
+    {
+        "mdqa": ("haymaker.tasks.mdqa", "one document of many holds the answer (Liu et al. 2024)"),
+        "musique": ("haymaker.tasks.musique", "two to four hops, each in another document (Trivedi et al. 2022)"),
+        "summhay": ("haymaker.tasks.summhay", "cite the documents that carry an insight (Laban et al. 2024)"),
+        "niah": ("haymaker.tasks.niah", "a number in a haystack of passages (Kamradt; RULER)"),
+        "kv": ("haymaker.tasks.kv", "the value of a key in a JSON object (Liu et al. 2024)"),
+    },
+    needs=("METRICS", "drafts"),
+)
+
+# ---- the two axes of realism: how a fact is said (concept), and what stands around it (context)
+
+CONCEPTS = Registry(
+    "concept",
+    {
+        "real": ("haymaker.realism.wording:RealProse", "as the source says it"),
+        "high": ("haymaker.realism.wording:WriterProse", "a writer's text about invented things, else the grammar's"),
+        "low": ("haymaker.realism.wording:TemplateProse", 'a template: "The author of Work 417 is Person 288."'),
+        "symbolic": ("haymaker.realism.wording:Numbers", "a pair of numbers in a dictionary, or a number in lists"),
+    },
+)
+CONTEXTS = Registry(
+    "context",
+    {
+        "real": ("haymaker.realism.context:varied", "as the source has it"),
+        "high": ("haymaker.realism.context:varied", "varied passages of the source"),
+        "low": ("haymaker.realism.context:padded", "the same few sentences over and over"),
+        "symbolic": ("haymaker.realism.context:numbers", "dictionaries or lists of other numbers"),
+    },
+)
+ALONE = ("real", "symbolic")  # go with themselves only
+
+
+class Axes(NamedTuple):
+    """A choice on both axes, and what rows of it are in a few words."""
+
+    concept: str
+    context: str
+    about: str = ""
+
+
+SETTINGS: Mapping[str, Axes] = {
+    "real": Axes("real", "real", "real questions and documents"),
+    "real-limited": Axes("real", "real", "real, fewer relations"),
+    "high-high": Axes("high", "high", "natural facts, varied context"),
+    "high-low": Axes("high", "low", "natural facts, filler context"),
+    "low-high": Axes("low", "high", "templated facts, varied context"),
+    "low-low": Axes("low", "low", "templated facts, filler context"),
+    "symbolic": Axes("symbolic", "symbolic", "symbols instead of prose"),
+}
+
+
+def axes_of(setting: str) -> Axes:
+    """Concept and context of a setting: one of the table, or `concept-context` of what other packages bring.
+
+    Raises ConfigError for any other name, also for one that can be read as two pairs.
+    """
+    if setting in SETTINGS:
+        return SETTINGS[setting]
+    hyphens = [i for i, letter in enumerate(setting) if letter == "-"]
+    pairs = [Axes(setting[:i], setting[i + 1 :]) for i in hyphens]
+    found = [pair for pair in pairs if pair.concept in CONCEPTS and pair.context in CONTEXTS]
+    if len(found) != 1 or found[0].concept in ALONE or found[0].context in ALONE:
+        brought = [f"{axis.kind} {name}" for axis in (CONCEPTS, CONTEXTS) for name in axis if name not in axis.own]
+        pairs_of = f", and concept-context with {', '.join(brought)}" if brought else ""
+        raise ConfigError(f"no setting {setting!r}; there are {', '.join(SETTINGS)}{pairs_of}")
+    return found[0]
+
+
+# ---- prompts: task.style, one a way of laying out documents and question
+
+PROMPTS = Registry(
+    "prompt",
+    {
+        "mdqa.miniature": ("haymaker.tasks.mdqa:MINIATURE", "numbered texts; rows of the miniature world"),
+        "mdqa.official": ("haymaker.tasks.mdqa:OFFICIAL", "lost-in-the-middle's prompt, character for character"),
+        "mdqa.dictionaries": ("haymaker.tasks.mdqa:DICTIONARIES", "numbered dictionaries; symbolic twins of files"),
+        "musique.miniature": ("haymaker.tasks.mdqa:MINIATURE", "numbered texts; rows of the miniature world"),
+        "musique.paragraphs": ("haymaker.tasks.musique:PARAGRAPHS", "numbered paragraphs with titles"),
+        "musique.dictionaries": ("haymaker.tasks.mdqa:DICTIONARIES", "numbered dictionaries; symbolic twins of files"),
+        "summhay.miniature": ("haymaker.tasks.summhay:MINIATURE", "numbered texts; rows of the miniature world"),
+        "summhay.haystack": ("haymaker.tasks.summhay:HAYSTACK", "numbered documents, cited like [1][3]"),
+        "niah.haystack": ("haymaker.tasks.niah:HAYSTACK", "passages without numbers"),
+        "kv.official": ("haymaker.tasks.kv:OFFICIAL", "lost-in-the-middle's JSON object"),
+    },
+    needs=("document", "tail"),
+)
+
+# ---- scores of answers, 0 to 1
+
+METRICS = Registry(
+    "metric",
+    {
+        name: (f"haymaker.metrics:{name}", about)
+        for name, about in {
+            "squad_em": "SQuAD 1.1: the normalised answer equals a gold",
+            "squad_f1": "SQuAD 1.1: harmonic mean over shared words, best gold",
+            "squad_v2_em": "SQuAD 2.0: equal, or both without an answer",
+            "squad_v2_f1": "SQuAD 2.0: shared words, or both without an answer",
+            "helmet_f1": "SQuAD 1.1's, but 0 where yes or no differs (HELMET)",
+            "best_subspan_em": "lost-in-the-middle: the first line holds a gold",
+            "best_subspan_em_uncut": "the same of the whole answer",
+            "best_subspan_em_words": "the same, whole words only",
+            "kv_accuracy": "lost-in-the-middle: the answer holds the value",
+            "ruler_all": "RULER: share of the golds that the answer holds",
+            "ruler_part": "RULER: the answer holds a gold",
+            "longbench_f1": "LongBench: F1 of words",
+            "longbench_retrieval": "LongBench: share of the answer's numbers that name the paragraph",
+            "longbench_count": "LongBench: share of the answer's numbers that are the gold",
+            "musique_em": "MuSiQue: equal to the answer or an alias",
+            "musique_f1": "MuSiQue: shared words with the answer or an alias",
+            "citation_f1": "SummHay: cited documents against those that carry it",
+            "citation_f1_lenient": "the same, numbers read in any form",
+        }.items()
+    },
+)
+
+# ---- scores of heads, and what is written over a head's output
+
+DETECTORS = Registry(
+    "detector",
+    {
+        "copy": ("haymaker.heads.detectors:COPY", "share of the needle that the head copies (Wu et al. 2024)"),
+        "copy_source": ("haymaker.heads.detectors:COPY_SOURCE", "the same, from the exact source of each token"),
+        "copy_previous": ("haymaker.heads.detectors:COPY_PREVIOUS", "the same, looking one token before it"),
+        "copy_anywhere": ("haymaker.heads.detectors:COPY_ANYWHERE", "share of the answer that it copies from anywhere"),
+        "copy_wu2024": ("haymaker.heads.detectors:COPY_WU2024", "the script of Wu et al. 2024, on own answers"),
+        "insight": ("haymaker.heads.detectors:INSIGHT", "looks at the evidence of the document it cites"),
+        "mass": ("haymaker.heads.detectors:MASS", "attention on the needle while the answer is produced"),
+        "mass_calibrated": ("haymaker.heads.detectors:MASS_CALIBRATED", "the question's attention on it (QRHead)"),
+        "write": ("haymaker.heads.detectors:WRITE", "logits that it adds to the answer from the needle (LOCOS)"),
+    },
+    needs=("score", "needle", "ending"),
+)
+EDITS = Registry(
+    "edit",
+    {
+        "Zero": ("haymaker.attention.edit_kinds:Zero", "nothing: removal, equal to zeroed columns of `o_proj`"),
+        "Mean": ("haymaker.attention.edit_kinds:Mean", "its mean over a reference set (`mean_outputs` collects it)"),
+        "Resample": ("haymaker.attention.edit_kinds:Resample", "what it wrote in another prompt"),
+        "Uniform": ("haymaker.attention.edit_kinds:Uniform", "the plain mean of all values it sees: no removal"),
+        "Knockout": ("haymaker.attention.edit_kinds:Knockout", "its output without the keys of a span, renormalised"),
+        "Patch": ("haymaker.attention.edit_kinds:Patch", "what it wrote in a donor on the same tokens"),
+    },
+    needs=("compute",),
+)
+REGISTRIES = (TASKS, CONCEPTS, CONTEXTS, PROMPTS, METRICS, DETECTORS, EDITS)
+
+
+def plug_ins(chosen: Mapping[str, Any]) -> dict[str, str]:
+    """Other packages, with their versions, behind the values of a config: what its results depend on too.
+
+    Read are the keys task, setting, prompt and metric (a detector's name, or several).
+    """
+    entries: list[Entry] = []
+    if task := chosen.get("task"):
+        entries.append(TASKS.entry(task))
+        if prompt := chosen.get("prompt"):
+            entries.append(PROMPTS.entry(f"{task}.{prompt}"))
+    if setting := chosen.get("setting"):
+        axes = axes_of(setting)
+        entries += [CONCEPTS.entry(axes.concept), CONTEXTS.entry(axes.context)]
+    if metric := chosen.get("metric"):
+        entries.append(DETECTORS.entry(metric))
+    return {entry.package: entry.version for entry in entries if entry.package != "haymaker"}

@@ -1,0 +1,92 @@
+"""Things that are chosen by name: a table for each kind, loaded when used, open to other packages by entry points."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pkgutil import resolve_name
+from typing import Any
+
+from haymaker.errors import ConfigError, PluginError
+
+PREFIX = "haymaker."  # of the groups of entry points
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing: where it loads from (`module` or `module:attribute`), what it is in one line, and who brings it."""
+
+    place: str
+    about: str
+    package: str = "haymaker"
+    version: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.package} ({self.place})"
+
+
+class Registry:
+    """All things of one kind by name: Haymaker's own in their order, then those of other packages by the alphabet.
+
+    `registry[name]` loads one, `list(registry)` names all and loads none. Other packages add to it by entry points of
+    the group `haymaker.<kind>s`. A name that two bring, and one that does not load, is an error when it is asked for;
+    the others stay as they are.
+    """
+
+    def __init__(self, kind: str, own: Mapping[str, tuple[str, str]], needs: Sequence[str] = ("__call__",)) -> None:
+        """own: name -> (place, what it is in one line). needs: attributes without which a thing is not of the kind."""
+        self.kind, self.needs, self.group = kind, tuple(needs), f"{PREFIX}{kind}s"
+        self.own = {name: Entry(place, about) for name, (place, about) in own.items()}
+        self._loaded: dict[Entry, Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys((*self.own, *(name for group, name, _ in installed() if group == self.group))))
+
+    def __contains__(self, name: object) -> bool:
+        return name in tuple(self)
+
+    def __getitem__(self, name: str) -> Any:
+        """The thing of that name. Raises ConfigError for an unknown name, PluginError for a plug-in that is broken."""
+        entry = self.entry(name)
+        if entry not in self._loaded:
+            self._loaded[entry] = resolve_name(entry.place) if name in self.own else self.plug_in(name, entry)
+        return self._loaded[entry]
+
+    def entry(self, name: str) -> Entry:
+        """What is known of a name, unloaded. Raises ConfigError where nobody brings it, PluginError where two do."""
+        found = [entry for group, other, entry in installed() if (group, other) == (self.group, name)]
+        found = [self.own[name], *found] if name in self.own else found
+        if len(found) > 1:
+            raise PluginError(
+                f"{self.kind} {name!r}: expected one package to bring it, found {' and '.join(map(str, found))}; "
+                "uninstall one of them, or rename its entry point"
+            )
+        if not found:
+            raise ConfigError(f"no {self.kind} {name!r}; there are {', '.join(self)}")
+        return found[0]
+
+    def plug_in(self, name: str, entry: Entry) -> Any:
+        """Load what another package brings; PluginError says which package and entry point, and what is wrong."""
+        where = f"package {entry.package}, entry point {self.group}: {name} = {entry.place}"
+        try:
+            found = resolve_name(entry.place)
+        except Exception as error:  # whatever another package's module does when it is imported
+            raise PluginError(f"{where}: it does not load ({type(error).__name__}: {error})") from error
+        missing = [need for need in self.needs if not hasattr(found, need)]
+        if missing:
+            raise PluginError(f"{where}: expected a {self.kind}, found {found!r:.80} without {', '.join(missing)}")
+        return found
+
+
+@cache
+def installed() -> tuple[tuple[str, str, Entry], ...]:
+    """(group, name, entry) of all entry points in Haymaker's groups, by name; read once, nothing is loaded."""
+    from importlib.metadata import entry_points
+
+    every = entry_points()
+    found = []
+    for group in [group for group in every.groups if group.startswith(PREFIX)]:
+        for point in every.select(group=group):
+            package, version = (point.dist.name, point.dist.version) if point.dist else ("unknown", "")
+            entry = Entry(point.value.replace(" ", ""), f"from {package} {version}".strip(), package, version)
+            found.append((group, point.name, entry))
+    return tuple(sorted(found, key=lambda one: (*one[:2], str(one[2]))))

@@ -1,0 +1,105 @@
+"""A registry lists without loading, loads by name, and an error in one package's entry point is that name's alone."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from haymaker import registry
+from haymaker.errors import ConfigError, PluginError
+from haymaker.registry import Entry, Registry
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Stands in for packages: `install(("name", "module:attribute", "package"), ...)` gives things of kind toy."""
+
+    def install(*points: tuple[str, str, str]) -> None:
+        found = tuple(("haymaker.toys", name, Entry(place, "", package, "1.0")) for name, place, package in points)
+        monkeypatch.setattr(registry, "installed", lambda: found)
+
+    install()
+    return install
+
+
+@pytest.fixture
+def toys() -> Registry:
+    return Registry("toy", {"join": ("os.path:join", "joins"), "absent": ("no_such_module", "not here")})
+
+
+def test_own_things_come_first_and_in_their_order(toys: Registry, install: Install) -> None:
+    install(("abs", "os.path:abspath", "paths"))
+    assert list(toys) == ["join", "absent", "abs"]
+    assert "abs" in toys
+    assert "split" not in toys
+
+
+def test_a_name_loads_a_module_or_an_attribute_of_it(toys: Registry, install: Install) -> None:
+    install(("abs", "os.path:abspath", "paths"), ("path", "os.path", "paths"))
+    from os.path import abspath, join
+
+    assert toys["join"] is join
+    assert toys["abs"] is abspath
+    assert Registry("toy", {}, needs=("join",))["path"] is sys.modules["os.path"]
+
+
+def test_listing_and_knowing_load_nothing(toys: Registry, install: Install, tmp_path: Path) -> None:
+    install(("late", "colorsys:rgb_to_hsv", "colours"))
+    sys.modules.pop("colorsys", None)
+    assert "late" in list(toys)
+    assert toys.entry("late").package == "colours"
+    assert "colorsys" not in sys.modules
+    assert toys["late"] is sys.modules["colorsys"].rgb_to_hsv
+
+
+def test_an_unknown_name_is_told_with_those_there_are(toys: Registry, install: Install) -> None:
+    install(("abs", "os.path:abspath", "paths"))
+    with pytest.raises(ConfigError, match="no toy 'split'; there are join, absent, abs"):
+        toys["split"]
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("no_such_module:thing", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("os.path:no_such_thing", "AttributeError: .*no_such_thing"),
+        ("not a place", "it does not load"),
+        ("os.path:sep", "expected a toy, found '/' without __call__"),
+    ],
+)
+def test_a_broken_plug_in_names_its_package_and_entry_point(
+    toys: Registry, install: Install, place: str, reason: str
+) -> None:
+    install(("bad", place, "breaker"), ("abs", "os.path:abspath", "paths"))
+    with pytest.raises(PluginError, match=f"package breaker, entry point haymaker.toys: bad = {place}: .*{reason}"):
+        toys["bad"]
+    assert toys["abs"] is not None
+    assert toys["join"] is not None
+    assert list(toys) == ["join", "absent", "bad", "abs"]
+
+
+def test_a_module_that_raises_while_it_is_imported_is_a_broken_plug_in(
+    toys: Registry, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raising_plug_in.py").write_text("raise RuntimeError('no licence')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    install(("bad", "raising_plug_in", "breaker"))
+    with pytest.raises(PluginError, match=r"it does not load \(RuntimeError: no licence\)"):
+        toys["bad"]
+
+
+def test_a_name_that_two_packages_bring_names_both(toys: Registry, install: Install) -> None:
+    install(("abs", "os.path:abspath", "one"), ("abs", "os.path:realpath", "other"), ("join", "shlex:join", "third"))
+    with pytest.raises(PluginError, match=r"toy 'abs': .*one \(os.path:abspath\) and other \(os.path:realpath\)"):
+        toys["abs"]
+    with pytest.raises(PluginError, match=r"toy 'join': .*haymaker \(os.path:join\) and third \(shlex:join\)"):
+        toys.entry("join")
+    assert list(toys) == ["join", "absent", "abs"]
+
+
+def test_what_fails_in_haymaker_itself_is_no_plug_ins_fault(toys: Registry, install: Install) -> None:
+    with pytest.raises(ModuleNotFoundError):
+        toys["absent"]
