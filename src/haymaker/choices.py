@@ -2,7 +2,7 @@
 
 The library, configs, the command line's help and the pages in docs/ take their lists from here. A line is a name, where
 the thing loads from, and what it is; nothing is loaded before it is used, so this file needs no torch. Other packages
-add to every table but that of settings by entry points (docs/extending.md).
+add to every table but that of settings by entry points (docs/plug-ins.md).
 """
 
 from collections.abc import Mapping

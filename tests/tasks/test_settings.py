@@ -1,5 +1,6 @@
 """What settings make of a question: the relation it asks for, placeholders and their rivals, rows that are limited."""
 
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import pytest
 from real_rows import mdqa_row, musique_row, write_jsonl
 
+from haymaker import registry
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
+from haymaker.realism.context import padding
 from haymaker.realism.placeholders import (
     LIMITED,
     LIMITED_STEPS,
@@ -18,6 +21,7 @@ from haymaker.realism.placeholders import (
     relation_of,
 )
 from haymaker.realism.symbols import Symbols
+from haymaker.registry import Entry
 from haymaker.tasks import task
 from haymaker.tasks.file_rows import LIMITED_OUT
 
@@ -70,6 +74,46 @@ def test_a_limited_setting_keeps_the_rows_that_ask_for_its_relations(
     assert drafts.rejected.get(LIMITED_OUT, 0) == len(rows) - kept
     with pytest.raises(ConfigError, match="no row of the source asks for height alone"):
         task(name).drafts(recipe.changed(relations=("height",)))
+
+
+# ---- concepts and contexts of other packages
+
+
+@pytest.fixture
+def brought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A concept and a context of a package, which are the templates and the padding under other names."""
+    places = {"concepts": ("plain", "wording:TemplateProse"), "contexts": ("blank", "context:padded")}
+    found = [
+        (f"haymaker.{group}", name, Entry(f"haymaker.realism.{place}", "", "other", "1.0"))
+        for group, (name, place) in places.items()
+    ]
+    monkeypatch.setattr(registry, "installed", lambda: tuple(found))
+
+
+@pytest.mark.usefixtures("brought")
+@pytest.mark.parametrize("name", ["mdqa", "musique", "niah"])
+@pytest.mark.parametrize("from_file", [False, True])
+def test_they_make_rows_as_haymakers_own_do(name: str, from_file: bool, tmp_path: Path) -> None:
+    rows = [{"title": f"T{n}", "text": mdqa_row(n)["ctxs"][1]["text"]} for n in range(9)]
+    if name != "niah":
+        rows = [mdqa_row(n) if name == "mdqa" else musique_row(n, hops=2) for n in range(4)]
+    source = write_jsonl(tmp_path / "rows.jsonl", rows) if from_file else None
+    recipe = Recipe(task=name, setting="low-low", length=900, rows=3, source=source)
+    own, real = (task(name).drafts(recipe.changed(setting=setting)).draft(1) for setting in ("low-low", "real"))
+    other = task(name).drafts(recipe.changed(setting="plain-blank", competitors=0)).draft(1)
+    assert (other.concept, other.context) == ("plain", "blank")
+    assert (other.question, other.answers, other.gold) == (own.question, own.answers, own.gold)
+    assert other.facts == real.facts
+    assert list(islice(other.further(), 20)) == list(islice(padding(), 20))
+    assert task(name).drafts(recipe.changed(setting="plain-high", competitors=2)).draft(1).competitors
+
+
+@pytest.mark.usefixtures("brought")
+@pytest.mark.parametrize(("name", "says"), [("summhay", "summhay has real, "), ("kv", "kv holds no prose")])
+@pytest.mark.parametrize("setting", ["plain-blank", "low-blank", "plain-high"])
+def test_tasks_that_cannot_take_them_say_so(name: str, says: str, setting: str) -> None:
+    with pytest.raises(ConfigError, match=f"setting: {says}"):
+        task(name).drafts(Recipe(task=name, setting=setting, length=900, rows=3))
 
 
 # ---- placeholders

@@ -24,8 +24,8 @@ def world_facts_draft(recipe: Recipe, world: World, row: int, hops: int) -> Draf
     rivals = world_rivals(world, draw, chain, max(recipe.competitors, recipe.padding_competitors))
     wording = wording_of(recipe, draw)
     source = {"dataset": "miniature", "world_seed": recipe.seed, "relations": [fact.relation.name for fact in chain]}
-    further = partial(passages, world, draw("passages"))
-    return facts_draft(recipe, wording, chain, rivals, further, draw, source)
+    diverse = partial(passages, world, draw("passages"))
+    return facts_draft(recipe, wording, chain, rivals, diverse=diverse, draw=draw, source=source)
 
 
 def facts_draft(
@@ -33,6 +33,7 @@ def facts_draft(
     wording: Wording,
     chain: Sequence[Fact],
     rivals: Sequence[Fact],
+    *,
     diverse: Documents,
     draw: Draw,
     source: dict[str, Any],

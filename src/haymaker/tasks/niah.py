@@ -53,7 +53,7 @@ def drafts(recipe: Recipe) -> Drafts:
             diverse = partial(pool.documents, f"niah {row}", (), [needles[0].object])
         source = {"dataset": "niah", "world_seed": recipe.seed}
         wording = wording_of(recipe, draw)
-        return facts_draft(recipe, wording, needles[:1], needles[1:], diverse, draw, source)
+        return facts_draft(recipe, wording, needles[:1], needles[1:], diverse=diverse, draw=draw, source=source)
 
     return Drafts(draft, style_of(recipe, "haystack"), inputs=inputs)
 

@@ -52,7 +52,7 @@ def twin_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:
     pooled = partial(found.pool.documents, row.key, row.passages, refused)
     source = {"dataset": found.dataset, **row.source}
     diverse = lambda: chained(map(document_of, own), pooled())  # noqa: E731 - a stream to be opened anew
-    made = facts_draft(recipe, cast.wording, cast.chain, cast.rivals, diverse, draw, source)
+    made = facts_draft(recipe, cast.wording, cast.chain, cast.rivals, diverse=diverse, draw=draw, source=source)
     made = replace(
         made,
         competitors=(*made.competitors, *cast.written_rivals),
