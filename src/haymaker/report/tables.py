@@ -6,6 +6,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from haymaker.choices import SETTINGS
 from haymaker.errors import DataError
 from haymaker.stats import known
 
@@ -29,20 +30,11 @@ NEEDED = {"layer", "head", "n", "k", "length", "active", "active_reference"}
 
 GROUPED = tuple(name for name, columns in COLUMNS.items() if "task" in columns.split())
 
-SYNTHETIC = ("high-high", "high-low", "low-high", "low-low", "symbolic")
+SYNTHETIC = tuple(name for name, axes in SETTINGS.items() if axes.concept != "real")
 
 # What a setting means, in the order in which the page shows them.
-MEANING = {
-    "base": "as pre-trained",
-    "extended": "larger RoPE base, no training",
-    "real": "real questions and documents",
-    "real-limited": "real, fewer relations",
-    "high-high": "natural facts, varied context",
-    "high-low": "natural facts, filler context",
-    "low-high": "templated facts, varied context",
-    "low-low": "templated facts, filler context",
-    "symbolic": "symbols instead of prose",
-}
+UNTRAINED = {"base": "as pre-trained", "extended": "larger RoPE base, no training"}
+MEANING = UNTRAINED | {name: axes.about for name, axes in SETTINGS.items()}
 
 
 def read_results(path: Path) -> Any:
