@@ -13,7 +13,17 @@ Number = int | float  # rows come from JSON, where 1.0 may be written 1
 
 
 class Interval(NamedTuple):
-    """A mean with its confidence bounds; NaN where they are not known."""
+    """A mean with its confidence bounds.
+
+    Attributes:
+        mean: The mean.
+        low: The lower bound.
+        high: The upper bound.
+
+    Examples:
+        >>> hm.stats.Interval(0.5, 0.4, 0.6).high
+        0.6
+    """
 
     mean: Number
     low: Number = math.nan
@@ -43,7 +53,18 @@ class Interval(NamedTuple):
 
 
 def known(value: Number | None) -> float:
-    """The value, NaN where it is null or not finite."""
+    """The value, NaN where it is null or not finite.
+
+    Args:
+        value: A number of a row, or null.
+
+    Returns:
+        The number, or NaN.
+
+    Examples:
+        >>> hm.stats.known(0.5), hm.stats.known(None)
+        (0.5, nan)
+    """
     return float(value) if value is not None and math.isfinite(value) else math.nan
 
 

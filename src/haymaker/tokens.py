@@ -27,9 +27,24 @@ EXCERPT_CHARACTERS = 40
 def encode(example: Example, tokenizer: PreTrainedTokenizerBase, chat_template: bool | None = None) -> Encoded:
     """The example in tokens, with its target answer.
 
-    `chat_template=None` uses the tokenizer's template where it has one. Raises ModelError for a tokenizer without
-    offsets, DataError where the template changes the text, a span ends up without a token, or the example spells a
-    control token that this tokenizer cannot read as text.
+    Args:
+        example: The example; its spans are moved to tokens here, and nowhere else.
+        tokenizer: A fast tokenizer, which gives character offsets.
+        chat_template: Whether the prompt is rendered by the tokenizer's template; None: where it has one.
+
+    Returns:
+        Token ids of prompt and answer, and token spans by kind. A token belongs to a span if it holds one of its
+        characters.
+
+    Raises:
+        ModelError: A tokenizer without offsets.
+        DataError: The template changes the text, or a span ends up without a token.
+
+    Examples:
+        >>> encoded = hm.encode(rows[0], lm.tokenizer)
+        >>> span = encoded.spans["answer"][0]
+        >>> lm.tokenizer.decode(encoded.input_ids[span.slice]).strip() == rows[0].target
+        True
     """
     return encode_many([example], tokenizer, chat_template)[0]
 

@@ -113,10 +113,26 @@ def evaluate(
 ) -> Evaluation:
     """Answers to all examples, at most `new_tokens` tokens each, scored 0 to 1 under every metric.
 
-    An answer that reaches the limit is kept and counted (`Evaluation.cut_off`). Raises LengthError for examples that do
-    not fit the model's context with their answer, unless `beyond_context` asks how a model fares there; OutOfMemory.
-    `tokens_at_once` bounds the prompt tokens of a batch, `on_progress` is told how many examples were answered since it
-    was last called.
+    Args:
+        lm: The model; it decodes greedily, until it ends or breaks the line.
+        examples: A Dataset, or any Examples.
+        new_tokens: Most tokens of an answer. One that reaches the limit is kept and counted (`Evaluation.cut_off`).
+        metrics: Names of row metrics of `hm.metrics`.
+        beyond_context: Also answer examples that do not fit the model's context, to see how it fares there.
+        tokens_at_once: Most prompt tokens of a batch.
+        on_progress: Called with the number of examples answered since its last call.
+
+    Returns:
+        An Evaluation with `predictions`, `f1`, `em`, `interval(metric)`, `row()`, `save(path)`.
+
+    Raises:
+        ConfigError: A metric that there is not.
+        LengthError: An example whose prompt leaves no room for an answer.
+        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+
+    Examples:
+        >>> hm.evaluate(lm, rows, new_tokens=8, metrics=("squad_f1", "squad_em")).row()["n"]
+        2
     """
     rows = list(examples)
     encoded = encode_many(rows, lm.tokenizer)

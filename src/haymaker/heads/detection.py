@@ -42,13 +42,17 @@ def detect_heads(
 ) -> HeadScores:
     """Scores every head on every example with one pass each.
 
-    metric: a detector's name, as `list(hm.choices.DETECTORS)` gives them: copy, mass, write, ... (docs/heads.md).
-    needle: kinds of spans to look for, in order; the first that an example has is its needle. None: the metric's own,
-        for most the answer inside the evidence.
-    answer: "gold" reads the target answer, teacher-forced in one forward; "own" reads the model's greedy answer, of
-        at most `new_tokens` tokens, while it is generated. None: gold, but own for copy_wu2024.
-    batch: most examples at once; fewer where they are long, and mass_calibrated takes them one by one.
-    on_progress: told how many examples were read since it was last called.
+    Args:
+        lm: The model.
+        examples: A Dataset, or any Examples with spans.
+        metric: A detector's name, as `list(hm.choices.DETECTORS)` gives them: copy, mass, write, ...
+        needle: Kinds of spans to look for, in order; the first that an example has is its needle. None: the metric's
+            own, for most the answer inside the evidence.
+        batch: Most examples at once; fewer where they are long, and mass_calibrated takes them one by one.
+        on_progress: Called with the number of examples finished since its last call.
+        answer: "gold" reads the target answer, teacher-forced in one forward; "own" reads the model's greedy answer
+            while it is generated. None: gold, but own for copy_wu2024.
+        new_tokens: Most tokens of the model's own answer.
 
     Returns:
         Scores [example, layer, head], 0 to 1 for most metrics; NaN where a head cannot see the needle, or the example

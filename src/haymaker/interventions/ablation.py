@@ -55,7 +55,7 @@ def ablate(
         heads: Heads as `Head`, pairs (layer, head) or "16-19"; none is the plain model.
         new_tokens: Most tokens of an answer.
         metrics: Names of row metrics of `hm.metrics`.
-        progress: Called with the number of examples answered since its last call.
+        on_progress: Called with the number of examples answered since its last call.
         scope: "all" positions, "prompt", "last" (the prompt's last token), "decode" (what comes after it), or several
             joined by +.
         tokens_at_once: Most prompt tokens of a batch.
@@ -94,12 +94,36 @@ def ablate_sets(
     tokens_at_once: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> list[Evaluation]:
-    """`ablate` for many sets of heads, in their order; with one reading of each prompt for all sets where `scope` is
-    made of "last" and "decode" alone and every layer of the model keeps keys, else set by set.
+    """`ablate` for many sets of heads, in their order.
 
-    tokens_at_once: most prompt tokens of a batch (16,384 by default), or rows of a forward that answers many sets at
-        once (1,024). `on_progress` is told the answers given since it was last called, one per example and set.
-    Raises what `ablate` does, and ConfigError where `tokens_at_once` rows cannot hold an answer.
+    One reading of each prompt serves all sets where `scope` is made of "last" and "decode" alone and every layer of the
+    model keeps keys; else they run set by set.
+
+    Args:
+        lm: The model.
+        examples: A Dataset, or any Examples.
+        sets: Sets of heads; an empty one is the plain model.
+        new_tokens: Most tokens of an answer.
+        metrics: Names of row metrics of `hm.metrics`.
+        scope: As in `ablate`.
+        tokens_at_once: Most prompt tokens of a batch (16,384 by default), or rows of a forward that answers many sets
+            at once (1,024).
+        on_progress: Called with the number of answers given since its last call, one per example and set.
+
+    Returns:
+        An Evaluation for each set, in order.
+
+    Raises:
+        ConfigError: A metric that there is not, or `tokens_at_once` rows that cannot hold an answer.
+        LengthError: An example whose prompt leaves no room for an answer.
+        ModelError: A model in train mode.
+        ProbeError: A head that the model lacks, or an unknown scope.
+        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+
+    Examples:
+        >>> sets = [[], [(3, 4)], ["2-1", "3-4"]]
+        >>> [found.row()["n"] for found in hm.ablate_sets(lm, rows, sets, new_tokens=8, scope="last+decode")]
+        [2, 2, 2]
     """
     check_ready(lm)
     rows, chosen = list(examples), [as_heads(heads) for heads in sets]
@@ -127,10 +151,33 @@ def ablation_curve(
     scope: str = "all",
     on_progress: OnProgress | None = None,
 ) -> AblationCurve:
-    """Ablation of the top heads of a score map in several sizes, each beside `draws` sets of other heads of the same
-    layers: a row per set with its scores and their change from the whole model's, which is the first row.
+    """Ablation of the top heads of a score map in several sizes, each beside other heads of the same layers.
 
-    `scope` as in `ablate`; sets share one reading of a prompt as in `ablate_sets`, and progress is told as there.
+    Args:
+        lm: The model.
+        examples: A Dataset, or any Examples.
+        scores: Which heads retrieve.
+        sizes: How many of them are removed.
+        draws: Random sets for each size, outside the top of the largest size.
+        seed: Of the random sets.
+        new_tokens: Most tokens of an answer.
+        scope: As in `ablate`.
+        on_progress: Called with the number of examples answered since its last call, once per set.
+
+    Returns:
+        A row per set, with its heads, scores, and their change from the whole model's, which is the first row.
+
+    Raises:
+        ConfigError: Fewer heads are left than random ones are wanted.
+        LengthError: An example whose prompt leaves no room for an answer.
+        ModelError: A model in train mode.
+        ProbeError: An unknown scope.
+        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+
+    Examples:
+        >>> curve = hm.ablation_curve(lm, rows, hm.detect_heads(lm, rows), sizes=(1,), draws=1, new_tokens=8)
+        >>> [row["heads"] for row in curve]
+        ['none', 'retrieval', 'random']
     """
     sets = list(ablation_sets(scores, sizes, draws, seed))
     heads = [chosen.heads for chosen in sets]

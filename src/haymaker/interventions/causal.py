@@ -53,17 +53,23 @@ def causal_map(
             tokens: its output is replaced by the donor's, and the effect is what the answer gains.
         scope: The positions that are edited. "last" is the row that predicts the first answer token, "decode" the rows
             after it; "last+decode" and both alone share one prefill among all heads. "prompt", "all" and their sums run
-            every head by itself, reusing the layers below it.
+            every head by itself, reusing the layers below it; so does every scope where a layer has no keys to share
+            (linear attention).
         tokens_at_once: Most rows of a forward.
-        progress: Called with the number of examples finished since its last call.
+        on_progress: Called with the number of examples finished since its last call.
 
-    scope: the positions that are edited. "last" is the row that predicts the first answer token, "decode" the rows
-        after it; "last+decode" and both alone share one prefill among all heads. "prompt", "all" and their sums run
-        every head by itself, reusing the layers below it; so does every scope where a layer has no keys to share
-        (linear attention). `tokens_at_once` bounds the rows of a forward; `on_progress` is told of each example.
-    Returns values [example, layer, head]; NaN in layers without attention. Raises LengthError for examples longer than
-    the model's context, ModelError for a donor of another shape or a model in train mode, ProbeError where the
-    architecture cannot be read, OutOfMemory; never skips an example.
+    Returns:
+        Values [example, layer, head] in nats; NaN in layers without attention.
+
+    Raises:
+        LengthError: An example longer than the model's context.
+        ModelError: A donor of another shape or vocabulary, or a model in train mode.
+        ProbeError: An unknown scope, or an architecture that cannot be read.
+        OutOfMemory: An example that does not fit the machine; none is ever skipped.
+
+    Examples:
+        >>> hm.causal_map(lm, rows).values.shape
+        (2, 4, 8)
     """
     branched = all(can_branch(each.model, scope) for each in (lm, donor) if each is not None)
     effects = branched_effects if branched else relayed_effects
@@ -108,8 +114,28 @@ def set_effects(
     scope: str = DEFAULT_SCOPE,
     tokens_at_once: int = ROWS_AT_ONCE,
 ) -> Float[np.ndarray, "example set"]:
-    """What the gold answer's log-probability (nats) loses without each set of heads; scopes, costs and errors as in
-    `causal_map`."""
+    """What the gold answer's log-probability (nats) loses without each set of heads.
+
+    Args:
+        lm: The model.
+        examples: A Dataset, or any Examples.
+        sets: Sets of heads.
+        scope: As in `causal_map`.
+        tokens_at_once: Most rows of a forward.
+
+    Returns:
+        Losses [example, set] in nats, summed over the answer's tokens.
+
+    Raises:
+        LengthError: An example longer than the model's context.
+        ModelError: A model in train mode.
+        ProbeError: A head that the model lacks, or an unknown scope.
+        OutOfMemory: An example that does not fit the machine; none is ever skipped.
+
+    Examples:
+        >>> hm.set_effects(lm, rows, [[(3, 4)], ["2-1", "3-4"], []])[:, 2].tolist()
+        [0.0, 0.0]
+    """
     check_ready(lm)
     encoded = encode_many(list(examples), lm.tokenizer)
     refuse_long_rows(encoded, lm.context)

@@ -68,7 +68,7 @@ def patch(
         heads: Heads as `Head`, pairs (layer, head) or "16-19".
         new_tokens: Most tokens of an answer.
         metrics: Names of row metrics of `hm.metrics`.
-        progress: Called with the number of examples answered since its last call.
+        on_progress: Called with the number of examples answered since its last call.
         scope: Where they are written: "all" positions, "prompt", "last", "decode", several joined by +.
         mode: "one batch" runs both as rows of one batch over one copy of the base model, and stores nothing; "two
             models" runs them in turns. By default the first where it gives the same (LoRA adapters, or none, on equal
@@ -115,8 +115,36 @@ def patch_many(
 ) -> dict[str, Patched]:
     """`patch` for several head sets by name; in one batch, they share it.
 
-    Sets are two rows of a batch each; those that do not fit `tokens_at_once` together take turns. `on_progress` is told
-    the answers given since it was last called, one per example and set.
+    The plain recipient (no heads), the patched and the randomly patched one answer side by side, and the donor reads
+    the prompt once for all. Sets are two rows of a batch each; those that do not fit `tokens_at_once` together take
+    turns.
+
+    Args:
+        donor: A model, or the folder of an adapter for the recipient's base model.
+        recipient: The model that answers.
+        examples: A Dataset, or any Examples.
+        sets: Heads by the name of their set.
+        new_tokens: Most tokens of an answer.
+        metrics: Names of row metrics of `hm.metrics`.
+        on_progress: Called with the number of examples answered since its last call, once per set.
+        scope: As in `patch`.
+        mode: As in `patch`.
+        tokens_at_once: Most prompt tokens of a batch.
+
+    Returns:
+        An Evaluation with its `mode` for each set, by name.
+
+    Raises:
+        ConfigError: A metric that there is not.
+        LengthError: An example whose prompt leaves no room for an answer.
+        ModelError: Models of two shapes or vocabularies, in train mode, or that cannot be one batch where that is asked
+            for.
+        ProbeError: A head that they lack, or an unknown scope.
+        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+
+    Examples:
+        >>> sorted(hm.patch_many(lm, lm, rows, {"none": [], "one": [(3, 4)]}, new_tokens=8))
+        ['none', 'one']
     """
     chosen = {name: as_heads(heads) for name, heads in sets.items()}
     rows = list(examples)
@@ -150,11 +178,37 @@ def patch_sets(
     tokens_at_once: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Sequence[Evaluation]:
-    """`patch` for many sets of heads, in their order; with one reading of each prompt by each model for all sets where
-    `scope` is made of "last" and "decode" alone and every layer keeps keys, else by `patch_many`.
+    """`patch` for many sets of heads, in their order.
 
-    In the first way the donor grows the same branches in lockstep, so each set is patched on the tokens that it made
-    the recipient write. `tokens_at_once`, `on_progress` and errors are as in `ablate_sets`.
+    One reading of each prompt by each model serves all sets where `scope` is made of "last" and "decode" alone and
+    every layer keeps keys; else they run by `patch_many`. In the first way the donor grows the same branches in
+    lockstep, so each set is patched on the tokens that it made the recipient write.
+
+    Args:
+        donor: The model whose head outputs are lent.
+        recipient: The model that answers, of the same shape and vocabulary.
+        examples: A Dataset, or any Examples.
+        sets: Sets of heads; an empty one is the plain recipient.
+        new_tokens: Most tokens of an answer.
+        metrics: Names of row metrics of `hm.metrics`.
+        scope: As in `patch`.
+        tokens_at_once: As in `ablate_sets`.
+        on_progress: Called with the number of answers given since its last call, one per example and set.
+
+    Returns:
+        An Evaluation for each set, in order.
+
+    Raises:
+        ConfigError: A metric that there is not, or `tokens_at_once` rows that cannot hold an answer.
+        LengthError: An example whose prompt leaves no room for an answer.
+        ModelError: Models of two shapes or vocabularies, or in train mode.
+        ProbeError: A head that the models lack, or an unknown scope.
+        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+
+    Examples:
+        >>> found = hm.patch_sets(lm, lm, rows, [[], [(3, 4)]], new_tokens=8, scope="last+decode")
+        >>> [evaluation.row()["n"] for evaluation in found]
+        [2, 2]
     """
     check_ready(donor, recipient)
     check_pair(donor, recipient)

@@ -213,10 +213,35 @@ def train(
 ) -> TrainResult:
     """Train a LoRA adapter on the answers of `rows`, publish it in `out`, and leave it on `lm`.
 
-    A run that stopped goes on where its last saved state stood; a finished one is loaded. `on_progress`
-    takes the place of a progress bar: it is told how many steps were finished since it was last called, at first those
-    that an earlier run had done. Raises LengthError for rows beyond the context, DataError for an `out`
-    that holds another run, ModelError where training would not do what it says, Interrupted when the user stops it.
+    A run that stopped goes on where its last saved state stood; a finished one is loaded.
+
+    Args:
+        lm: A model without an adapter.
+        rows: A Dataset, or any Examples or Encoded rows, none longer than the context.
+        config: Steps, batch, rate and the rest.
+        out: The adapter's folder.
+        overwrite: Forget a run that is in `out`.
+        on_progress: Called instead of a progress bar, with the number of steps finished since its last call, at first
+            those that an earlier run had done.
+
+    Returns:
+        The folder, the metrics of every step (loss in nats per answer token), `final_loss` and the run's record.
+
+    Raises:
+        LengthError: Rows beyond the context.
+        DataError: No rows, rows without an answer, or an `out` that holds another run.
+        ModelError: Training would not do what it says: an adapter is on already, a matrix has no finite gradient at
+            step 1.
+        Interrupted: The user stopped it; what was finished is saved.
+
+    Source:
+        LoRA on attention, loss on the answer: Zhao et al. 2025 (arXiv 2410.22316).
+
+    Examples:
+        >>> base, config = hm.load_model("miniature-llama"), hm.TrainConfig(steps=1, batch=2)
+        >>> result = hm.train(base, rows, config, out="adapter", on_progress=lambda steps: None)
+        >>> len(result.metrics), base.adapter.name
+        (1, 'adapter')
     """
     refuse_changed_model(lm)
     folder = Path(out)
