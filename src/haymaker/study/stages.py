@@ -231,24 +231,21 @@ def attribution_effects(params: EffectsParams, inputs: Inputs) -> "HeadScores":
     """dataset, model, perhaps a donor -> every head's estimated effect on the gold answer."""
     from haymaker.interventions import attribute
 
-    return effects(lambda lm, rows, donor, tell: attribute(lm, rows, donor, params.scope, tell), params, inputs)
+    return effects(attribute, params, inputs)
 
 
 def causal_effects(params: CausalParams, inputs: Inputs) -> "HeadScores":
     """dataset, model, perhaps a donor -> every head's measured effect on the gold answer."""
     from haymaker.interventions import causal_map
 
-    scope, most = params.scope, params.tokens_at_once
-    return effects(
-        lambda lm, rows, donor, tell: causal_map(lm, rows, donor, scope, most, on_progress=tell), params, inputs
-    )
+    return effects(causal_map, params, inputs, tokens_at_once=params.tokens_at_once)
 
 
-def effects(measure: Any, params: EffectsParams, inputs: Inputs) -> "HeadScores":
+def effects(measure: Any, params: EffectsParams, inputs: Inputs, **options: Any) -> "HeadScores":
     rows, lm = rows_of(inputs, params.rows), model_of(inputs, params.extend)
     donor = model_of(inputs, role="donor") if "donor" in inputs else None
     with bar("examples", len(rows)) as advance:
-        return measure(lm, rows, donor, advance)
+        return measure(lm, rows, donor, params.scope, on_progress=advance, **options)
 
 
 # ---- the stages of a study
