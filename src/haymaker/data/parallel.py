@@ -38,6 +38,7 @@ def build_folder(
     recipe: Recipe,
     tokenizer: PreTrainedTokenizerBase,
     folder: str | Path,
+    *,
     workers: int = 1,
     overwrite: bool = False,
     tokenizer_name: str | None = None,

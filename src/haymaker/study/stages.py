@@ -69,7 +69,10 @@ def build_data(params: Recipe, inputs: Inputs, output: Path, workers: int = 1, o
     name, files = str(inputs["tokenizer"]), {key: str(path) for key, path in inputs.items() if key != "tokenizer"}
     reader = load_tokenizer(name)
     with bar("rows", params.rows) as advance:
-        build_folder(params.changed(**files), reader, output, workers, overwrite, name, advance)
+        build_folder(
+            params.changed(**files), reader, output, workers=workers, overwrite=overwrite, tokenizer_name=name,
+            on_progress=advance,
+        )  # fmt: skip
     return {}
 
 

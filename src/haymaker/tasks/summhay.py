@@ -63,15 +63,15 @@ def world_draft(recipe: Recipe, world: World, row: int) -> Draft:
     asked, *others = distinct_insights(world, draw, 1 + max(recipe.competitors, recipe.padding_competitors), topics)
     carriers = CARRIERS[row % len(CARRIERS)]
     lists = Lists(recipe.longest, draw) if concept == "symbolic" else None
-    gold = tuple(carrier(asked, world, concept, context, draw("gold", i), i, lists) for i in range(carriers))
+    carried = partial(carrier, world=world, concept=concept, context=context, lists=lists)
+    gold = tuple(carried(asked, rng=draw("gold", i), which=i) for i in range(carriers))
     return Draft(
         question=lists.number(asked) if lists else asked.statement,
         answers=(),
         cites=True,
         gold=gold,
         competitors=tuple(
-            carrier(other, world, concept, context, draw("rival", i), i, lists, gold=False)
-            for i, other in enumerate(others[: recipe.rivals])
+            carried(other, rng=draw("rival", i), which=i, gold=False) for i, other in enumerate(others[: recipe.rivals])
         ),
         further=lists.further if lists else partial(haystack, world, context, draw("passages")),
         closers=lists.closers if lists else None,
@@ -131,6 +131,7 @@ class Lists:
 
 def carrier(
     insight: Insight,
+    *,
     world: World,
     concept: str,
     context: str,
