@@ -26,10 +26,8 @@ from transformers import AutoTokenizer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # its solvers and official prompts
 
-import test_task_mdqa  # noqa: E402
-import test_task_musique  # noqa: E402
-import test_task_probes  # noqa: E402
 from task_solvers import context_of, solver_of  # noqa: E402
+from tasks import test_mdqa, test_musique, test_probes  # noqa: E402
 
 from haymaker.choices import axes_of  # noqa: E402
 from haymaker.config import Recipe  # noqa: E402
@@ -69,7 +67,7 @@ def document_prompts(source: str, rows: list[dict[str, Any]]) -> Iterator[Tally]
         for place in places:
             values = {"task": "mdqa", "length": 64_000, "documents": documents, "gold_position": place}
             equal = [
-                example.text == test_task_mdqa.official_prompt(by_question[example.question], documents, place)
+                example.text == test_mdqa.official_prompt(by_question[example.question], documents, place)
                 for example in examples(len(rows), source=source, **values)
             ]
             yield f"official prompt, gold at {place} of {documents} documents", len(equal), sum(equal)
@@ -81,8 +79,8 @@ def record_prompts(source: str, rows: list[dict[str, Any]]) -> Iterator[Tally]:
         values = {"task": "kv", "length": 64_000, "documents": RECORDS, "gold_position": place}
         equal = []
         for example in examples(len(rows), source=source, **values):
-            records = test_task_probes.moved(by_key[example.question], example.question, place)
-            equal.append(example.text == test_task_probes.official_prompt(records, example.question))
+            records = test_probes.moved(by_key[example.question], example.question, place)
+            equal.append(example.text == test_probes.official_prompt(records, example.question))
         yield f"official prompt, key at {place} of {RECORDS} records", len(equal), sum(equal)
 
 
@@ -91,7 +89,7 @@ def supports(source: str, rows: list[dict[str, Any]]) -> Iterator[Tally]:
     kept = []
     for example in examples(len(rows), task="musique", source=source, length=24_000):
         try:
-            test_task_musique.check_support(example, by_id[example.source["row_id"]])
+            test_musique.check_support(example, by_id[example.source["row_id"]])
             kept.append(True)
         except AssertionError:
             kept.append(False)

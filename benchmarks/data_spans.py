@@ -1,14 +1,14 @@
-"""Whether the tokens of a span, decoded, hold the evidence: every task x setting x tokenizer x chat template.
+"""Whether recorded token spans are those of the whole prompt: every task x setting x tokenizer x chat template.
 
     python benchmarks/data_spans.py [--rows 1000] [--data FOLDER] [--tokenizers FOLDER] [--tasks mdqa,kv] [--world]
         [--also FOLDER] [--out FILE]
 
-Rows are built with a tokenizer, their prompts tokenised anew, and the recorded token spans of evidence decoded. A row
-holds its evidence if each span's tokens, decoded, hold the text, the first and last of them stand on it, and the
-recorded number of tokens is the prompt's. Letter case, blanks and accents are set aside where the tokenizer drops them;
-characters it does not know are read from the text that its tokens cover. Rows of files come first, as many as there
-are; the world's make up the number asked for. `--also` takes tokenizers of your own, a folder of NAME.json files, in
-the place of the three trained ones. Writes benchmarks/results/data_spans.md. Exit code 1 if a span fails.
+Every row's prompt is tokenised whole by transformers alone, as it is before generation, and each span looked for in a
+plain loop over the offsets. A row is right if its numbers of tokens and all of its spans are the recorded ones, and
+every evidence span, decoded, holds the evidence (letter case, blanks and accents set aside, which some tokenizers drop;
+where a token is unknown, the text that it covers counts). Rows of files come first; the world's make up the number.
+`--also` takes tokenizers of your own, a folder of saved ones, in the place of the three trained ones. Writes
+benchmarks/results/data_spans.md. Exit code 1 if a row is wrong.
 """
 
 import argparse
@@ -16,30 +16,59 @@ import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from data_common import DEFAULT_DATA, KINDS, SETTINGS, TASKS, recipe_of, require_data, settings_of, tokenizer_of
-from transformers import PreTrainedTokenizerBase
+import data_common
+from data_common import DEFAULT_DATA, KINDS, SETTINGS, TASKS, recipe_of, require_data, settings_of
+from tables import machine
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from haymaker.data.builder import Builder
+from haymaker.data.schema import Row
 from haymaker.errors import LengthError
-from haymaker.records import Span
 
 LENGTHS = {"summhay": 4_096}  # tokens; its documents are of about 900
 LENGTH = 768
 RESULTS = Path(__file__).resolve().parent / "results" / "data_spans.md"
 
 
-@dataclass
-class Tally:
-    """Rows of one cell: how many, in how many every evidence was held, and how many pieces added up."""
+def whole(row: Row, tokenizer: PreTrainedTokenizerBase) -> tuple[str, list[int], list[tuple[int, int]]]:
+    """The row's prompt as a model reads it: text, tokens, and the characters of each."""
+    text = row["messages"][0]["content"]
+    chat = {"tokenize": False, "add_generation_prompt": True}
+    if tokenizer.chat_template:
+        text = str(tokenizer.apply_chat_template(row["messages"], **chat))  # type: ignore[arg-type]
+    found = tokenizer(text, return_offsets_mapping=True, add_special_tokens=not tokenizer.chat_template)
+    return text, found["input_ids"], found["offset_mapping"]  # type: ignore[return-value]
 
-    rows: int = 0
-    held: int = 0
-    counted: int = 0
-    too_short: int = 0
+
+def target_tokens(row: Row, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Of the answer: alone behind a template, else as it continues the prompt; and of the token that ends it."""
+    answer = row["answers"][0]
+    before = "" if tokenizer.chat_template else row["messages"][0]["content"]
+    both = f"{before} {answer}" if before else answer
+    start, ids = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (before, both))
+    return len(ids) - len(start) + 1  # type: ignore[arg-type]
+
+
+def is_right(row: Row, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the row's tokens are those of its prompt, and its evidence can be read from them."""
+    text, ids, offsets = whole(row, tokenizer)
+    holders: list[list[int]] = [[] for _ in text]  # of each character the tokens that hold it
+    for token, (start, stop) in enumerate(offsets):
+        for at in range(start, stop):
+            holders[at].append(token)
+    shift = text.index(row["messages"][0]["content"])
+    for label, start, stop, first, last in row["spans"]:
+        on = [token for at in range(shift + start, shift + stop) for token in holders[at]]
+        if not on or (min(on), max(on) + 1) != (first, last):
+            return False
+        said = str(tokenizer.decode(ids[first:last])) if label.kind == "evidence" else ""
+        if tokenizer.unk_token_id in ids[first:last]:
+            said = text[offsets[first][0] : offsets[last - 1][1]]
+        if label.kind == "evidence" and folded(text[shift + start : shift + stop]) not in folded(said):
+            return False
+    return (row["n_prompt_tokens"], row["n_target_tokens"]) == (len(ids), target_tokens(row, tokenizer))
 
 
 def folded(text: str) -> str:
@@ -48,58 +77,37 @@ def folded(text: str) -> str:
     return "".join(letter for letter in parts if unicodedata.category(letter)[0] not in "CMZ")
 
 
-def holds(row: dict[str, Any], text: str, encoding: Any, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the prompt has the recorded tokens, and each evidence span's, decoded, hold the evidence and no more."""
-    content, offsets = row["messages"][0]["content"], encoding.offsets
-    shift = text.index(content)
-    evidence = [place for place in row["spans"] if place[0].kind == "evidence"]
-    return (
-        len(encoding) == row["n_prompt_tokens"]
-        and bool(evidence)
-        and all(
-            folded(content[start:stop]) in folded(said(Span(first, last), text, encoding, tokenizer))
-            and offsets[first][1] > shift + start
-            and offsets[last - 1][0] < shift + stop
-            for _, start, stop, first, last in evidence
-        )
-    )
-
-
-def said(span: Span, text: str, encoding: Any, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The tokens decoded; where one is unknown, the text that they cover."""
-    ids = encoding.ids[span.slice]
-    if tokenizer.unk_token_id in ids:
-        offsets = encoding.offsets[span.slice]
-        return text[offsets[0][0] : offsets[-1][1]]
-    return str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
-
-
 def rows_of(
-    task: str, setting: str, data: Path | None, count: int, tokenizer: PreTrainedTokenizerBase, tally: Tally
-) -> Iterator[tuple[dict[str, Any], str]]:
-    """Up to `count` rows and their prompts as the model reads them."""
+    task: str, setting: str, data: Path | None, count: int, tokenizer: PreTrainedTokenizerBase
+) -> Iterator[Row]:
+    """Up to `count` rows; those whose evidence is longer than so short a row are left out."""
     length = LENGTHS.get(task, LENGTH) if data else LENGTH
     builder = Builder(recipe_of(task, setting, data, length=length), tokenizer)
     for number in range(min(count, builder.drafts.count or count)):
         try:
-            row = builder.row(number)
+            yield builder.row(number)
         except LengthError:
-            tally.too_short += 1  # its evidence is longer than such a short row
             continue
-        yield row, builder.measure.rendered(row["messages"][0]["content"])
 
 
-def tallied(task: str, setting: str, data: Path | None, count: int, tokenizer: PreTrainedTokenizerBase) -> Tally:
-    """One cell of the table: rows of files, then rows of the world."""
-    tally = Tally()
-    backend: Any = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
-    template = bool(tokenizer.chat_template)
-    for source in (data, None) if data else (None,):
-        for row, text in rows_of(task, setting, source, count - tally.rows, tokenizer, tally):
-            tally.rows += 1
-            tally.held += holds(row, text, backend.encode(text, add_special_tokens=not template), tokenizer)
-            tally.counted += '"counted":true' in row["checks"]
-    return tally
+def cell(task: str, setting: str, data: Path | None, count: int, tokenizer: PreTrainedTokenizerBase) -> list[bool]:
+    """Which rows are right: rows of files, then rows of the world."""
+    found = [is_right(row, tokenizer) for row in rows_of(task, setting, data, count, tokenizer)]
+    more = rows_of(task, setting, None, count - len(found), tokenizer) if data else ()
+    return found + [is_right(row, tokenizer) for row in more]
+
+
+def tokenizers_of(asked: argparse.Namespace) -> Iterator[tuple[str, PreTrainedTokenizerBase]]:
+    """Each tokenizer without a chat template and with one: its own, or the benchmark's."""
+    own = sorted(path.parent for path in asked.also.glob("*/tokenizer.json")) if asked.also else []
+    for name in [folder.name for folder in own] or KINDS:
+        for chat in (False, True):
+            if own:
+                tokenizer = AutoTokenizer.from_pretrained(asked.also / name)
+                tokenizer.chat_template = (tokenizer.chat_template or data_common.TEMPLATE) if chat else None
+            else:
+                tokenizer = data_common.tokenizer_of(name, asked.data, asked.tokenizers, chat)
+            yield f"{name}{', chat' if chat else ''}", tokenizer
 
 
 def main() -> int:
@@ -111,31 +119,24 @@ def main() -> int:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--settings", default=",".join(SETTINGS))
     parser.add_argument("--world", action="store_true", help="rows of the miniature world alone")
-    parser.add_argument("--also", type=Path, help="a folder of tokenizers, NAME.json, to take for the trained ones")
+    parser.add_argument("--also", type=Path, help="a folder of tokenizers, NAME/tokenizer.json with what is beside it")
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     require_data(asked.data)
-    kinds = sorted(path.stem for path in asked.also.glob("*.json")) if asked.also else KINDS
-    columns = [(kind, template) for kind in kinds for template in (False, True)]
-    folder = asked.also or asked.tokenizers
-    tokenizers = {column: tokenizer_of(column[0], asked.data, folder, column[1]) for column in columns}
-    titles = [f"{kind}{', chat' if template else ''}" for kind, template in columns]
-    lines = [f"| task | setting | {' | '.join(titles)} |", "|---|---|" + "---|" * len(columns)]
-    total = Tally()
+    tokenizers, data = dict(tokenizers_of(asked)), None if asked.world else asked.data
+    lines = [f"| task | setting | {' | '.join(tokenizers)} |", "|---|---|" + "---|" * len(tokenizers)]
+    right: list[bool] = []
     for task in asked.tasks.split(","):
         for setting in [found for found in settings_of(task) if found in asked.settings.split(",")]:
-            source = None if asked.world else asked.data
-            cells = [tallied(task, setting, source, asked.rows, tokenizers[column]) for column in columns]
-            lines.append(f"| {task} | {setting} | " + " | ".join(f"{cell.held}/{cell.rows}" for cell in cells) + " |")
+            cells = [cell(task, setting, data, asked.rows, tokenizer) for tokenizer in tokenizers.values()]
+            lines.append(f"| {task} | {setting} | " + " | ".join(f"{sum(one)}/{len(one)}" for one in cells) + " |")
             print(lines[-1], flush=True)
-            total = Tally(*(sum(getattr(one, name) for one in (total, *cells)) for name in vars(total)))
-    summary = (
-        f"{total.held} of {total.rows} rows hold all their evidence; {total.counted} were counted from their pieces, "
-        f"the others tokenised whole; {total.too_short} drafts were too long for rows of {LENGTH} tokens."
-    )
+            right += sum(cells, [])
+    summary = f"{sum(right)} of {len(right)} rows are right: `{' '.join(['python', *sys.argv])}`."
     print(summary)
-    asked.out.write_text("\n".join(["# Decoded spans that hold their evidence", "", summary, "", *lines]) + "\n")
-    return int(total.held < total.rows)
+    heading = ["# Recorded spans against the whole prompt tokenised anew", "", machine(["tokenizers"])]
+    asked.out.write_text("\n".join([*heading, "", summary, "", *lines]) + "\n")
+    return int(not all(right))
 
 
 if __name__ == "__main__":

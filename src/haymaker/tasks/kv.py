@@ -27,7 +27,7 @@ OFFICIAL = Style(
 RECORD = '"%s": "%s"'
 CLOSERS = 128  # records that may close a row
 FINE = 48  # records of other sizes, for short rows and twins
-DIGITS = str.maketrans("abcdef", "012345")
+DIGITS, LETTERS = str.maketrans("abcdef", "012345"), str.maketrans("0123456789", "abcdefabcd")
 Records = tuple[tuple[str, str], ...]
 
 
@@ -84,7 +84,7 @@ def closing_records(seed: int, row: str) -> Iterator[Document]:
 def fine_records(seed: int, row: str) -> Iterator[Document]:
     """A few records in sizes that others do not have, to fill short rows and twins to the token.
 
-    Values of digits alone take other numbers of tokens, and so do keys of digits alone.
+    Digits alone take fewer tokens where these are cut in threes, letters alone where each digit is a token.
     """
     found = shared_records(seed)
     return (found[CLOSERS + i] for i in shuffle(FINE, keyed(seed, row, "fine")))
@@ -95,8 +95,11 @@ def shared_records(seed: int) -> tuple[Document, ...]:
     """The closing records, then the fine ones."""
     rng = keyed(seed, "closing records")
     pairs = [(unique(rng), unique(rng)) for _ in range(CLOSERS + FINE)]
-    fine = [(key.translate(DIGITS) if i % 2 else key, value.translate(DIGITS)) for i, (key, value) in enumerate(pairs)]
-    return tuple(record(*pair) for pair in (*pairs[:CLOSERS], *fine[CLOSERS:]))
+    for i in range(CLOSERS, CLOSERS + FINE):
+        key, value = pairs[i]
+        only = DIGITS if i % 4 < 2 else LETTERS
+        pairs[i] = (key.translate(only) if i % 2 else key, value.translate(only))
+    return tuple(record(*pair) for pair in pairs)
 
 
 def record(key: str, value: str, gold: bool = False) -> Document:

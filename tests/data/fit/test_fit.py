@@ -186,6 +186,12 @@ def test_rivals_that_leave_no_room_to_match_are_left_out(tmp_path) -> None:
     assert {row["n_prompt_tokens"] + row["n_target_tokens"] for row in many} == {1024}
 
 
+def test_records_match_where_every_digit_is_a_token() -> None:
+    """Records of digits alone are all of one size then; those of letters alone are not."""
+    rows = rows_of(tiny_tokenizer("digits"), 6, task="kv", length=3072, matched=True)
+    assert {row["n_prompt_tokens"] + row["n_target_tokens"] for row in rows} == {3072}
+
+
 def test_twins_that_cannot_match_are_errors(tokenizer: PreTrainedTokenizerBase) -> None:
     with pytest.raises(LengthError, match="matched: .* raise the length"):
         rows_of(tokenizer, 6, task="kv", length=512, matched=True)
