@@ -209,8 +209,8 @@ def test_a_tokenizer_without_offsets(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{% for message in messages %}<|user|>{% endfor %}", "the chat template drops a user's message"),
-        (TEMPLATE.replace("message.content", "message.content | upper"), "drops a user's message"),
+        ("{% for message in messages %}<|user|>{% endfor %}", "the chat template drops message 0"),
+        (TEMPLATE.replace("message.content", "message.content | upper"), "changes the text of a message"),
         (TEMPLATE.replace("message.content", "message.content[:200]"), "changes the text of a message"),
         (TEMPLATE.replace("message.content", "message.content | replace('Question', 'Q')"), "changes the text"),
     ],
