@@ -134,3 +134,22 @@ def test_the_order_of_the_lengths_does_not_matter(tokenizer: PreTrainedTokenizer
     back = recipe.changed(nested=LENGTHS[::-1])
     rows = [Builder(one, tokenizer).row(0)["messages"] for one in (recipe, back)]
     assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize(("task", "setting"), [("mdqa", "symbolic"), ("summhay", "symbolic"), ("kv", "real")])
+def test_rows_judged_by_a_sample_nest_and_do_not_depend_on_what_was_built_before(
+    task: str, setting: str, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """What documents of a kind take is learned from the recipe's first row, whichever row is built first."""
+    lengths = (2048, 4096)  # long enough that documents of numbers are not counted one by one
+    made = [
+        Builder(Recipe(task=task, setting=setting, rows=3, length=length, nested=lengths), tokenizer)  # type: ignore[arg-type]
+        for length in lengths
+    ]
+    rows = {length: [builder.row(number) for number in (2, 1)] for length, builder in zip(lengths, made, strict=True)}
+    assert all(builder.costs.rates for builder in made)
+    again = Builder(made[1].recipe, tokenizer)
+    assert [again.row(number) for number in (0, 1, 2)][:0:-1] == rows[4096]
+    for row in (1, 2):
+        short, long = (builder.fitter.fit(builder.drafts.draft(row), row) for builder in made)
+        assert is_subsequence(texts(short), texts(long))
