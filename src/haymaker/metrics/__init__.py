@@ -8,6 +8,7 @@ prediction that is no text, or golds that are no list of texts, in every row met
 """
 
 from haymaker.choices import METRICS
+from haymaker.metrics.best_score import ceiling
 from haymaker.metrics.citation import (
     citation_f1,
     citation_f1_lenient,
@@ -70,6 +71,7 @@ __all__ = [
     "best_subspan_em",
     "best_subspan_em_uncut",
     "best_subspan_em_words",
+    "ceiling",
     "citation_f1",
     "citation_f1_lenient",
     "citation_scores",

@@ -1,0 +1,51 @@
+"""The best score that a row's golds allow: 1 for most, less where no answer can be wholly right."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from haymaker.choices import METRICS
+from haymaker.errors import DataError
+from haymaker.metrics.shared import RowMetric, require_golds
+
+_NUMBER = re.compile(r"\d+")
+
+
+def ceiling(metric: str | RowMetric, golds: Sequence[str]) -> float:
+    """The best score that any answer can have on a row with these golds.
+
+    Below 1 the row says nothing of a model: `squad_f1` of the gold "A" is 0 whatever is answered, for articles are
+    taken out. Tried are the golds themselves, all of them together, their numbers and their citations.
+
+    Args:
+        metric: A row metric, or the name of one.
+        golds: The texts that count as right.
+
+    Returns:
+        The score, 0 to 1.
+
+    Raises:
+        ConfigError: A metric that there is not.
+        DataError: Golds that the metric refuses, whatever the answer.
+
+    Examples:
+        >>> hm.metrics.ceiling("squad_f1", ["The A"]), hm.metrics.ceiling("squad_f1", ["The A", "mill"])
+        (0.0, 1.0)
+    """
+    require_golds(golds)
+    score = METRICS[metric] if isinstance(metric, str) else metric
+    found: list[float] = []
+    for answer in perfect_answers(golds):
+        with suppress(DataError):  # a text that a metric cannot read is no good answer; another may be
+            found.append(score(answer, golds))
+    return max(found) if found else score("", golds)
+
+
+def perfect_answers(golds: Sequence[str]) -> Iterator[str]:
+    """Answers of which one is the best there can be, by every rule of `METRICS`."""
+    yield from golds
+    yield from (" ".join(gold.split()) for gold in golds)  # on one line, for rules that read the first
+    yield " ".join(golds)
+    yield from (number for gold in golds for number in _NUMBER.findall(gold))
+    yield "".join(f"[{gold.strip()}]" for gold in golds)
+    yield ""
