@@ -1,43 +1,13 @@
 """The command line: flags and files in, library calls, sentences out. Importing it imports no torch."""
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from haymaker import __version__
 from haymaker.commands import dataset_files, dataset_rows, datasets, head_scores, interventions, models, studies, writer
-from haymaker.console import note
-from haymaker.errors import ConfigError, HaymakerError, Interrupted
-
-FAILURE, USAGE, INTERRUPTED = 1, 2, 130
-
-
-class Commands(TyperGroup):
-    """Turns errors that a user can act on into one sentence and an exit code; bugs keep their traceback."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except HaymakerError as error:
-            say(str(error))
-            raise typer.Exit(code_of(error)) from None
-        except KeyboardInterrupt:
-            say("interrupted; nothing half-written is left behind")
-            raise typer.Exit(INTERRUPTED) from None
-
-
-def say(message: str) -> None:
-    """One sentence on stderr."""
-    note(f"haymaker: {message}", style="red")
-
-
-def code_of(error: HaymakerError) -> int:
-    if isinstance(error, Interrupted):
-        return INTERRUPTED
-    return USAGE if isinstance(error, ConfigError) else FAILURE
-
+from haymaker.commands.boundary import Commands
 
 app = typer.Typer(
     cls=Commands,

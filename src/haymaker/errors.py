@@ -9,6 +9,7 @@ HaymakerError
 │   ├── ExtensionError  a RoPE base or window that did not take
 │   ├── OutOfMemory     rows that do not fit the machine's memory
 │   └── ProbeError      rows, spans, heads or layers that the attention function cannot serve
+├── OutputError         a file or folder that cannot be written: no such place, no permission, a full disk
 ├── StudyError          a cell that failed or a store that cannot be used
 └── Interrupted         the user stopped the work; what was finished is kept
 
@@ -50,6 +51,10 @@ class OutOfMemory(ModelError):
 
 class ProbeError(ModelError):
     """Rows, spans, heads or layers that the attention function cannot serve."""
+
+
+class OutputError(HaymakerError):
+    """A file or folder cannot be written: there is no such place, no permission, or no room."""
 
 
 class StudyError(HaymakerError):

@@ -3,11 +3,13 @@
 What is written here is on disk before it takes its name, so that neither a kill nor a power cut leaves half of it.
 """
 
+import errno
 import gzip
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,13 +17,16 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from haymaker.errors import DataError, HaymakerError
+from haymaker.errors import DataError, HaymakerError, OutputError
 from haymaker.records import digest
 
 GZIP_MAGIC = b"\x1f\x8b"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+BLOCK_BYTES = 4096
 
 
-# ---- writing
+# ---- writing. Raises OutputError, which names the file, where there is no place, no permission or no room.
 
 
 @contextmanager
@@ -30,50 +35,96 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     After an exception nothing is left, after a kill at most a hidden scratch file. The folders above are made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     scratch = scratch_beside(path)
-    try:
-        yield scratch
-        sync(scratch)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with naming(path, scratch):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield scratch
+            sync(scratch)
+            os.replace(scratch, path)
+        finally:
+            with suppress(OSError):
+                scratch.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_files(folder: Path) -> Iterator[Path]:
     """A scratch folder; the files that the block makes in it move into `folder`, each whole, if it ends well."""
-    folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / f".{os.getpid()}.tmp"
-    remove(scratch)
-    scratch.mkdir()
-    try:
-        yield scratch
-        sync_tree(scratch)
-        for made in sorted(scratch.iterdir()):
-            os.replace(made, folder / made.name)
-    finally:
-        shutil.rmtree(scratch)
+    with naming(folder, scratch):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove(scratch)
+        scratch.mkdir()
+        try:
+            yield scratch
+            sync_tree(scratch)
+            for made in sorted(scratch.iterdir()):
+                os.replace(made, folder / made.name)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A scratch folder beside `folder` that takes its name, and its place, if the block ends well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = scratch_beside(folder)
-    remove(scratch)
-    scratch.mkdir()
+    with naming(folder, scratch):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        remove(scratch)
+        scratch.mkdir()
+        try:
+            yield scratch
+            replace_folder(scratch, folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: Path, scratch: Path) -> Iterator[None]:
+    """Turn the system's refusal to write `path` into an OutputError; what a block failed to read stays as it is."""
     try:
-        yield scratch
-        replace_folder(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        yield
+    except OSError as error:
+        if not refuses(error, path, scratch):
+            raise
+        raise unwritable(path, error) from error
+
+
+def refuses(error: OSError, path: Path, scratch: Path) -> bool:
+    """Whether an error is about writing `path`: it names that or a folder above, or what is written for it."""
+    if error.filename is None:  # a write that finds no room names no file
+        return error.errno in (*FULL, *READ_ONLY, errno.EIO)
+    place = os.path.abspath(os.fsdecode(error.filename))
+    return path.absolute().is_relative_to(place) or Path(place).is_relative_to(scratch.absolute())
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """Why there can be nothing at `path`, and what to do."""
+    reason = error.strerror or str(error)
+    if error.errno in FULL:
+        return OutputError(f"{path}: cannot be written ({reason}); make room there, and give the same command again")
+    return OutputError(f"{path}: cannot be written ({reason}); give a place where files can be made")
+
+
+def check_writable(path: Path) -> None:
+    """Raise OutputError where no file or folder can be made at `path`: better now than after hours.
+
+    What exists of its folders is tried by a block of bytes that leaves nothing behind.
+    """
+    try:
+        there = path if path.is_dir() else path.parent
+        while not os.path.lexists(there):
+            there = there.parent
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(bytes(BLOCK_BYTES))
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file, whole or not at all; a lone surrogate as an escape, in JSON its own spelling."""
     with whole_file(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+        scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -83,7 +134,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a JSON object a line, whole or not at all."""
-    with whole_file(path) as scratch, scratch.open("w", encoding="utf-8") as file:
+    with whole_file(path) as scratch, scratch.open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
@@ -178,7 +229,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         place = f"{path}, line {number}"
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{place}: not JSON ({error}); expected one JSON object a line") from None
         if not isinstance(row, dict):
             raise DataError(f"{place}: expected a JSON object, found {type(row).__name__}")
@@ -191,7 +242,7 @@ def read_json(path: str | Path, remedy: str = "fetch the file again") -> Any:
     """The one JSON value a file holds, gzip or plain. Raises DataError that ends with `remedy` where it is broken."""
     try:
         return json.loads("".join(read_text(path)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); {remedy}") from None
 
 

@@ -1,11 +1,13 @@
 """What people read: as wide as the terminal, and in a file or pipe whole, a line a row."""
 
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from haymaker.commands import output
+from haymaker.errors import ConfigError, OutputError
 
 LONG = "a [red]reason[/red] that takes more than the eighty columns that a pipe is thought to have, and then some more"
 ROWS = [{"cell": "first", "f1": 0.5, "note": LONG}, {"cell": "second", "f1": None, "note": ""}]
@@ -38,3 +40,59 @@ def test_values_are_lines_for_people_and_json_for_machines(capsys: pytest.Captur
         ["f1", "0.2500"],
         ["n", "3"],
     ]
+
+
+def test_a_number_that_json_does_not_know_is_null(capsys: pytest.CaptureFixture[str]) -> None:
+    output.show_json({"rows": [{"f1": float("nan"), "n": 2}], "most": (float("inf"),)})
+    assert json.loads(capsys.readouterr().out) == {"rows": [{"f1": None, "n": 2}], "most": [None]}
+
+
+# ---- outputs
+
+
+def test_every_file_is_declared_and_none_is_replaced_unasked(tmp_path: Path) -> None:
+    out, sidecar = tmp_path / "h.safetensors", tmp_path / "h.json"
+    sidecar.write_text("another command's")
+    with pytest.raises(ConfigError, match=r"h\.json exists"), output.fresh_file(out, sidecar, overwrite=False):
+        pass
+    with pytest.raises(AssertionError, match="not declared"), output.fresh_file(out, overwrite=False) as work:
+        work.with_name("h.json").write_text("mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["h.json"]
+    assert sidecar.read_text() == "another command's"
+    with output.fresh_file(out, sidecar, overwrite=True) as work:
+        work.with_name("h.json").write_text("mine")
+    assert sidecar.read_text() == "mine"
+
+
+def test_what_a_command_reads_is_not_its_output(tmp_path: Path) -> None:
+    data = tmp_path / "study" / "data"
+    data.mkdir(parents=True)
+    for out in (data, data.parent, tmp_path):
+        with pytest.raises(ConfigError, match="is what this command reads, or holds it"):
+            output.declare_folder(out, overwrite=True, reading=("miniature-llama", None, data))
+    output.declare_folder(data / "answers", overwrite=False, reading=(data,))
+    with pytest.raises(ConfigError, match="written twice"):
+        output.declare(tmp_path / "a", tmp_path / "a", overwrite=True)
+
+
+def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years")
+    with (
+        pytest.raises(ConfigError, match=r"holds thesis\.tex, which this command does not write"),
+        output.fresh_folder(tmp_path, overwrite=True, entries=("tables",)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("place", "error"), [("file/out", OutputError), ("/dev/null", ConfigError), ("", ConfigError)])
+def test_what_cannot_be_written_is_said_before_anything_runs(
+    place: str, error: type[Exception], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / place if place == "file/out" else Path(place)
+    with pytest.raises(error, match="cannot be written|no file"):
+        output.declare(path, overwrite=True)
+    if place != "":
+        with pytest.raises((OutputError, ConfigError), match="cannot be written|is a file"):
+            output.declare_folder(path, overwrite=True)
+    assert [found.name for found in tmp_path.iterdir()] == ["file"]

@@ -131,6 +131,30 @@ def test_rows_that_failed_are_listed_and_the_exit_code_is_3(source: str, tmp_pat
     assert not (tmp_path / "written.failed.jsonl").exists()
 
 
+def test_a_run_that_wrote_nothing_leaves_no_file_and_the_same_command_goes_on(source: str, tmp_path: Path) -> None:
+    out, refused = tmp_path / "written.jsonl", tmp_path / "written.failed.jsonl"
+    with serving(always("sorry", "")) as server:
+        command = words(server, source, out)
+        assert call(*command).exit_code == 3
+        assert (out.exists(), len(refused.read_text().splitlines())) == (False, ROWS)
+        assert call(*command).exit_code == 3
+    with serving() as server:
+        assert call(*words(server, source, out), "--mode", "refresh").exit_code == 0
+    assert len(read_written(out)) == ROWS
+    assert not refused.exists()
+    out.unlink()
+    refused.write_text('{"mine": 1}\n')
+    result = call(*words(None, source, out))
+    assert (result.exit_code, refused.read_text()) == (2, '{"mine": 1}\n')
+
+
+def test_a_refused_import_makes_no_cache(tmp_path: Path) -> None:
+    (tmp_path / "answers.jsonl").write_text('{"key": 1}\n')
+    result = call("cache", "import", tmp_path / "new.sqlite", tmp_path / "answers.jsonl")
+    assert (result.exit_code, "line 1: expected key, request" in result.output) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.jsonl"]
+
+
 def test_a_killed_run_goes_on_and_nothing_is_paid_for_twice(source: str, tmp_path: Path) -> None:
     """kill -9 after 8, then after 14 answers: only what was under way is sent again, under its idempotency key."""
     out, concurrency = tmp_path / "written.jsonl", 3

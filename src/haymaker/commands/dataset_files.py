@@ -8,7 +8,7 @@ import typer
 
 from haymaker.commands.datasets import report_problems
 from haymaker.commands.options import DataFolder, Json, Overwrite
-from haymaker.commands.output import refuse_existing, show_json, show_values
+from haymaker.commands.output import declare_folder, show_json, show_values
 from haymaker.console import note
 
 app = typer.Typer(
@@ -72,7 +72,7 @@ def pool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False) -> No
     """Write a dataset with every text once, in documents.parquet, and rows that refer to them."""
     from haymaker.data.layouts import pool as pool_folder
 
-    refuse_existing(out, overwrite)
+    declare_folder(out, overwrite, reading=(folder,))
     report_sizes(folder, pool_folder(folder, out, overwrite).path)
 
 
@@ -81,7 +81,7 @@ def unpool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False) -> 
     """Write a pooled dataset with the text of every row in its place."""
     from haymaker.data.layouts import unpool as unpool_folder
 
-    refuse_existing(out, overwrite)
+    declare_folder(out, overwrite, reading=(folder,))
     report_sizes(folder, unpool_folder(folder, out, overwrite).path)
 
 

@@ -71,8 +71,8 @@ def row_named(stored: "Folder", start: str) -> "Row":
 def write_page(row: "Row", path: Path, overwrite: bool) -> None:
     from haymaker.data.row_page import render
 
-    with fresh_file(path, overwrite) as file:
-        file.write_text(render(row), encoding="utf-8")
+    with fresh_file(path, overwrite=overwrite) as file:
+        file.write_text(render(row), encoding="utf-8", errors="backslashreplace")
     typer.echo(path)
 
 

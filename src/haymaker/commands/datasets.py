@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from haymaker.choices import SETTINGS, TASKS
+from haymaker.commands.boundary import FAILED_ROWS
 from haymaker.commands.options import DataFolder, Json, Overwrite, Set, inputs_of, values_of
-from haymaker.commands.output import refuse_existing, show_json, show_values
+from haymaker.commands.output import declare_folder, show_json, show_values
 from haymaker.config import Recipe
 from haymaker.console import bar, note
 from haymaker.errors import ConfigError
@@ -16,7 +17,6 @@ from haymaker.study.stages import build_data
 if TYPE_CHECKING:
     from haymaker.data.dataset import Folder
 
-FAILED_ROWS = 3  # exit code: finished, with failed rows
 DEFAULT_TOKENIZER = "miniature-llama"
 
 Tokenizer = Annotated[
@@ -67,7 +67,7 @@ def build(
     if out is None:
         raise ConfigError("--out: give the folder to write")
     if not (out / "manifest.json").is_file():
-        refuse_existing(out, overwrite)
+        declare_folder(out, overwrite, reading=(source, name))
     build_data(recipe, inputs_of(tokenizer=name), out, workers, overwrite)
     from haymaker.data.dataset import Folder
 

@@ -8,8 +8,7 @@ import typer
 from haymaker.choices import DETECTORS
 from haymaker.commands import options as flag
 from haymaker.commands.options import extension, inputs_of
-from haymaker.commands.output import fresh_file, refuse_existing, show, show_json, show_values
-from haymaker.errors import ConfigError
+from haymaker.commands.output import fresh_file, show, show_json, show_values
 from haymaker.study import stages
 
 if TYPE_CHECKING:
@@ -59,41 +58,34 @@ def heads(
     json: flag.Json = False,
 ) -> None:
     """Score every head of a model for retrieval on a dataset."""
-    from haymaker.heads.formats import check_format, rule_of, write_scores
+    from haymaker.heads.formats import OWN_FORMAT, check_format, rule_of, write_scores
+    from haymaker.heads.scores import HeadScores
 
-    chosen, rule = tuple(metrics or ("copy",)), rule_of(kv_rule)
+    chosen, rule = tuple(dict.fromkeys(metrics or ("copy",))), rule_of(kv_rule)
     check_format(file_format)
-    if file_format == "haymaker":
-        refuse_json(out)
-    files = files_of(out, chosen, overwrite)
+    own = file_format == OWN_FORMAT
+    files = files_of(out, chosen)
+    written = [made for path in files.values() for made in (HeadScores.files(path) if own else (path,))]
     params = stages.HeadsParams(
         extend=extension(extend), metrics=chosen, answer=answer, rows=rows, new_tokens=new_tokens
     )
-    with fresh_file(out, overwrite) as file:
+    with fresh_file(*written, overwrite=overwrite, reading=(model, data, adapter)) as file:
         inputs = inputs_of(model=model, data=data, adapter=adapter)
         found, lm = stages.head_scores(params, inputs), stages.model_of(inputs, params.extend)
         kv_heads = getattr(lm.base.config, "num_key_value_heads", None) or lm.base.config.num_attention_heads
         for name, scores in found.items():
             path = file.with_name(files[name].name)
-            if file_format == "haymaker":
+            if own:
                 scores.save(path)
             else:
                 write_scores(scores, path, file_format, top, kv_heads, rule=rule)
     show_heads({str(files[name]): scores for name, scores in found.items()}, top, json)
 
 
-def files_of(out: Path, metrics: tuple[str, ...], overwrite: bool) -> dict[str, Path]:
-    """A file for each metric: `out` itself for one alone. Raises ConfigError for one that exists."""
+def files_of(out: Path, metrics: tuple[str, ...]) -> dict[str, Path]:
+    """A file for each metric: `out` itself for one alone."""
     several = len(metrics) > 1
-    files = {name: out.with_name(f"{out.stem}.{name}{out.suffix}") if several else out for name in metrics}
-    for path in files.values():
-        refuse_existing(path, overwrite)
-    return files
-
-
-def refuse_json(out: Path) -> None:
-    if out.suffix == ".json":
-        raise ConfigError(f"--out {out}: a summary in .json is written beside the scores; give a name in .safetensors")
+    return {name: out.with_name(f"{out.stem}.{name}{out.suffix}") if several else out for name in metrics}
 
 
 def show_heads(found: "dict[str, HeadScores]", top: int, json: bool) -> None:
@@ -158,8 +150,7 @@ def attribute(
 ) -> None:
     """Estimate every head's effect on the gold answer's log-probability from one forward and one backward pass."""
     params = stages.EffectsParams(extend=extension(extend), scope=scope, rows=rows)
-    refuse_json(out)
-    with fresh_file(out, overwrite) as file:
+    with fresh_file(*files_of_scores(out), overwrite=overwrite, reading=(model, data, adapter, donor)) as file:
         scores = stages.attribution_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
         scores.save(file)
     show_effects(scores, out, top, json)
@@ -182,11 +173,16 @@ def causal_map(
 ) -> None:
     """Measure what the gold answer's log-probability loses without each single head (or gains by a donor's)."""
     params = stages.CausalParams(extend=extension(extend), scope=scope, rows=rows, tokens_at_once=tokens_at_once)
-    refuse_json(out)
-    with fresh_file(out, overwrite) as file:
+    with fresh_file(*files_of_scores(out), overwrite=overwrite, reading=(model, data, adapter, donor)) as file:
         scores = stages.causal_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
         scores.save(file)
     show_effects(scores, out, top, json)
+
+
+def files_of_scores(out: Path) -> tuple[Path, Path]:
+    from haymaker.heads.scores import HeadScores
+
+    return HeadScores.files(out)
 
 
 def show_effects(scores: "HeadScores", out: Path, top: int, json: bool) -> None:

@@ -44,7 +44,7 @@ def ablate(
         extend=extension(extend), k=tuple(k or SIZES), draws=draws, scope=scope, rows=rows, new_tokens=new_tokens,
         seed=seed,
     )  # fmt: skip
-    with fresh_folder(out, overwrite) as folder:
+    with fresh_folder(out, overwrite, ("tables",), reading=(model, data, heads, adapter)) as folder:
         tables = ablate_heads(params, inputs_of(model=model, data=data, heads=heads, adapter=adapter), folder)
         write_tables(folder, tables)
     tell(tables, json)
@@ -83,7 +83,7 @@ def patch(
     )  # fmt: skip
     forth = inputs_of(model=model, data=data, donor=donor, donor_heads=donor_heads, recipient=recipient, heads=heads)
     back = {**forth, "donor": recipient, "donor_heads": heads, "recipient": donor, "heads": donor_heads}
-    with fresh_folder(out, overwrite) as folder:
+    with fresh_folder(out, overwrite, ("tables",), reading=forth.values()) as folder:
         tables: Tables = {"patching": []}
         for inputs in (forth, back) if both else (forth,):
             names = {role: inputs[role].name for role in ("donor", "recipient")}

@@ -8,13 +8,14 @@ import typer
 from haymaker.choices import METRICS
 from haymaker.commands import options as flag
 from haymaker.commands.options import extension, inputs_of, values_of
-from haymaker.commands.output import fresh_folder, refuse_existing, show_values
+from haymaker.commands.output import declare_folder, fresh_folder, show_values
 from haymaker.config import TrainConfig, load_config
 from haymaker.files import read_json, write_json
 from haymaker.study.stages import EvaluateParams, TrainParams, evaluate_model, train_adapter
 
 RECORD_FILE = "training.json"
 TRAINING_FILES = (RECORD_FILE, "state.safetensors", "metrics.jsonl")  # what a run that can go on has left
+EVALUATION_FILES = ("predictions.jsonl", "evaluation.json")
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +38,7 @@ def train(
     """Train a LoRA adapter (q, k, v, o) on the answers of a dataset."""
     chosen = load_config(config, TrainConfig, overrides) if config else TrainConfig(**values_of(None, overrides))
     if not any((out / name).exists() for name in TRAINING_FILES):
-        refuse_existing(out, overwrite)
+        declare_folder(out, overwrite, reading=(model, data))
     params = TrainParams(extend=extension(extend), train=chosen)
     train_adapter(params, inputs_of(model=model, data=data), out, overwrite)
     loss = read_json(out / RECORD_FILE)["final_loss"]
@@ -61,7 +62,7 @@ def evaluate(
 ) -> None:
     """Let a model answer a dataset by greedy generation, and score the answers: F1 and EM with 95 % intervals."""
     params = EvaluateParams(extend=extension(extend), beyond_context=beyond_context, rows=rows, new_tokens=new_tokens)
-    with fresh_folder(out, overwrite) as folder:
+    with fresh_folder(out, overwrite, EVALUATION_FILES, reading=(model, data, adapter)) as folder:
         found = evaluate_model(params, inputs_of(model=model, data=data, adapter=adapter), folder)
         (row,) = found["evaluation"]
         write_json(folder / "evaluation.json", row)

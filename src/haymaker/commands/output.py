@@ -1,8 +1,9 @@
 """What commands print, for people and machines, and the outputs they refuse to overwrite."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from haymaker.errors import ConfigError
-from haymaker.files import whole_files, whole_folder
+from haymaker.files import check_writable, scratch_beside, whole_files, whole_folder
 
 out = Console()  # results; messages go to haymaker.console
 WIDEST = 10_000  # columns, where nobody's terminal limits them
@@ -30,8 +31,20 @@ def show(what: RenderableType) -> None:
 
 
 def show_json(value: Any) -> None:
-    """A result for machines, on stdout."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    """A result for machines, on stdout; a number that JSON does not know is null."""
+    typer.echo(json.dumps(known(value), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def known(value: Any) -> Any:
+    """The value with None for every NaN and infinity in it."""
+    match value:
+        case float():
+            return value if isfinite(value) else None
+        case Mapping():
+            return {key: known(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [known(inner) for inner in value]
+    return value
 
 
 def show_values(values: Mapping[str, Any], as_json: bool) -> None:
@@ -62,7 +75,46 @@ def cell_text(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-# ---- outputs
+# ---- outputs: every file that a command writes is declared before it starts, and checked.
+
+
+def declare(*files: Path, overwrite: bool, reading: Iterable[Path | str | None] = ()) -> None:
+    """Check the files that a command is going to write; `reading` are those that it reads.
+
+    Raises ConfigError where two have one name, where something stands that was not asked to be replaced, or that is
+    no file, or is read; OutputError where nothing can be written.
+    """
+    for number, path in enumerate(files):
+        if path in files[:number]:
+            raise ConfigError(f"{path} would be written twice; give another --out")
+        if not path.name or (path.exists() and not path.is_file()):
+            raise ConfigError(f"{path} is no file; give the name of a file that can be written")
+        check_place(path, overwrite, reading)
+
+
+def declare_folder(
+    path: Path, overwrite: bool, entries: Iterable[str] | None = None, reading: Iterable[Path | str | None] = ()
+) -> None:
+    """The same for a folder, of which `entries` are all names that the command writes: no other is ever replaced."""
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path} is a file; give the name of a folder")
+    if overwrite and entries is not None and path.is_dir():
+        others = sorted({found.name for found in path.iterdir()} - set(entries))
+        if others:
+            raise ConfigError(
+                f"{path} holds {', '.join(others[:3])}, which this command does not write, so it is not replaced; "
+                "give another --out"
+            )
+    check_place(path, overwrite, reading)
+
+
+def check_place(path: Path, overwrite: bool, reading: Iterable[Path | str | None]) -> None:
+    place = path.resolve()
+    for read in reading:
+        if read is not None and Path(read).resolve().is_relative_to(place):
+            raise ConfigError(f"{path} is what this command reads, or holds it ({read}); give another --out")
+    refuse_existing(path, overwrite)
+    check_writable(path)
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -72,16 +124,21 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def fresh_folder(path: Path, overwrite: bool) -> Iterator[Path]:
+def fresh_folder(
+    path: Path, overwrite: bool, entries: Iterable[str] | None = None, reading: Iterable[Path | str | None] = ()
+) -> Iterator[Path]:
     """A temporary folder that takes the place of `path` when the block ends well, and disappears when it does not."""
-    refuse_existing(path, overwrite)
+    declare_folder(path, overwrite, entries, reading)
+    check_writable(scratch_beside(path))
     with whole_folder(path) as work:
         yield work
 
 
 @contextmanager
-def fresh_file(path: Path, overwrite: bool) -> Iterator[Path]:
-    """The same for a file; files written beside it come along."""
-    refuse_existing(path, overwrite)
+def fresh_file(path: Path, *beside: Path, overwrite: bool, reading: Iterable[Path | str | None] = ()) -> Iterator[Path]:
+    """The same for a file, and for those `beside` it in its folder; the block writes no other."""
+    declare(path, *beside, overwrite=overwrite, reading=reading)
     with whole_files(path.parent) as work:
         yield work / path.name
+        undeclared = {made.name for made in work.iterdir()} - {file.name for file in (path, *beside)}
+        assert not undeclared, f"{sorted(undeclared)} were not declared"

@@ -2,19 +2,19 @@
 
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from haymaker.commands.datasets import FAILED_ROWS
+from haymaker.commands.boundary import FAILED_ROWS
 from haymaker.commands.options import Json, Overwrite, Set, values_of
-from haymaker.commands.output import fresh_file, refuse_existing, show_json, show_values
+from haymaker.commands.output import declare, fresh_file, refuse_existing, show_json, show_values
 from haymaker.config import Recipe, SplitName
 from haymaker.console import bar, note
-from haymaker.errors import ConfigError
-from haymaker.files import remove, write_jsonl
+from haymaker.errors import ConfigError, DataError
+from haymaker.files import read_jsonl, remove, write_jsonl
 
 if TYPE_CHECKING:
     from haymaker.realism.written import Asked, Written
@@ -64,11 +64,11 @@ def write(
         raise ConfigError("--out: give the file to write")
     if mode not in MODES:
         raise ConfigError(f"--mode {mode}: expected {', '.join(MODES)}")
+    kept = cache or (out.with_suffix(".sqlite") if out is not None and out.name else None)
     if out is not None and not dry_run:
-        refuse_existing(out, overwrite)
+        declare_written(out, kept, overwrite, (source, config, recipe))
     flags = {"task": task, "source": str(source) if source else None, "split": split}
     job = job_of(settings_of(config, overrides), recipe, flags, rows)
-    kept = cache or (out.with_suffix(".sqlite") if out else None)
     if dry_run:
         print_estimate(job, None if mode == "refresh" else kept, json)
         return
@@ -133,23 +133,45 @@ def run(job: Job, cache: Path, mode: Any) -> "tuple[Results, Client]":
     return asyncio.run(go())
 
 
+def declare_written(out: Path, cache: Path | None, overwrite: bool, reading: tuple[Path | None, ...]) -> None:
+    """The rows, and those that failed, of which a list that this command left is replaced."""
+    failed = failed_beside(out)
+    declare(out, failed, overwrite=overwrite or lists_failures(failed), reading=reading)
+    refuse_existing(out, overwrite)
+    if cache in (out, failed):
+        raise ConfigError(f"--out {out}: the cache of answers has this name; give another --out, or --cache")
+
+
+def lists_failures(path: Path) -> bool:
+    """Whether a file is a list of rows that failed, as this command writes it."""
+    from haymaker.writing.writer import Failure
+
+    keys = {field.name for field in fields(Failure)}
+    try:
+        return all(set(row) == keys for _, row in read_jsonl(path))
+    except DataError:
+        return False
+
+
 def save(out: Path, results: "Results") -> None:
-    """The written rows, and beside them those that failed, if any."""
+    """The written rows, if there are any, and beside them those that failed, if there are any."""
     from haymaker.realism.written import save_written
     from haymaker.writing.writer import Failure
 
     failed = [result for _, result in results if isinstance(result, Failure)]
-    with fresh_file(out, overwrite=True) as path:
-        save_written(path, [(asked.key, result) for asked, result in results if not isinstance(result, Failure)])
+    written = [(asked.key, result) for asked, result in results if not isinstance(result, Failure)]
+    with fresh_file(out, failed_beside(out), overwrite=True) as path:
+        if written:
+            save_written(path, written)
         if failed:
-            write_jsonl(path.with_name(failed_beside(out).name), map(asdict, failed))
+            write_jsonl(path.with_name(failed_beside(out).name), [asdict(failure) for failure in failed])
     if not failed:
         remove(failed_beside(out))
 
 
 def failed_beside(out: Path) -> Path:
     """Where the rows that failed are listed."""
-    return out.with_suffix(".failed.jsonl")
+    return out.with_name(f"{out.stem}.failed.jsonl")
 
 
 def report(out: Path, results: "Results", client: "Client", json: bool) -> None:
@@ -177,7 +199,8 @@ def report(out: Path, results: "Results", client: "Client", json: bool) -> None:
     else:
         note(f"{values['written']} of {len(results)} rows written, {counts.answers} answers asked for, "
              f"{counts.replayed} from the cache, {spend.paid_dollars:.4f} dollars")  # fmt: skip
-        typer.echo(out)
+        if values["written"]:
+            typer.echo(out)
     if reasons:
         for reason, count in reasons.most_common():
             note(f"{count} failed: {reason}", style="red")
@@ -223,7 +246,7 @@ def export(
     """Write every answer as a line of JSON, in an order that the answers alone decide."""
     from haymaker.writing.cache import Cache
 
-    with Cache(path, "read-only") as cache, fresh_file(out, overwrite) as work:
+    with Cache(path, "read-only") as cache, fresh_file(out, overwrite=overwrite, reading=(path,)) as work:
         note(f"{cache.export(work)} answers")
     typer.echo(out)
 
@@ -234,9 +257,10 @@ def take_in(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `haymaker cache export` wrote.")],
 ) -> None:
     """Add exported answers to a cache; answers that are there already stay."""
-    from haymaker.writing.cache import Cache
+    from haymaker.writing.cache import Cache, read_exported
 
+    entries = read_exported(source)  # before a cache is made: a file that is refused leaves nothing behind
     with Cache(path) as cache:
-        added, known = cache.take_in(source)
+        added, known = cache.add(entries)
     note(f"{added} answers added, {known} were there")
     typer.echo(path)

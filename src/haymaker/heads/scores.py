@@ -14,7 +14,7 @@ from numpy import ndarray
 from safetensors.numpy import load, save
 from scipy.stats import rankdata
 
-from haymaker.errors import DataError
+from haymaker.errors import ConfigError, DataError
 from haymaker.files import whole_files, write_json
 from haymaker.records import Head, digest
 from haymaker.stats import bootstrap_grid, split_half
@@ -172,16 +172,27 @@ class HeadScores:
         both = (self.counts > 0) & (other.counts > 0)
         return self.mean[both], other.mean[both]
 
-    def save(self, path: str | Path) -> None:
-        """Write `path` (safetensors) and `path` with .json beside it, both at once or neither."""
+    @staticmethod
+    def files(path: str | Path) -> tuple[Path, Path]:
+        """What `save` writes: `path` (safetensors), and what the scores are about in .json beside it.
+
+        Raises ConfigError where both would have one name.
+        """
         path = Path(path)
+        if path.suffix == ".json" or not path.name:
+            raise ConfigError(f"{path}: a summary in .json is written beside the scores; give a name in .safetensors")
+        return path, path.with_suffix(".json")
+
+    def save(self, path: str | Path) -> None:
+        """Write the two `files` of `path`, both at once or neither."""
+        path, summary = self.files(path)
         about = {"metric": self.metric, "example_ids": self.example_ids, "provenance": self.provenance}
         about |= {"provenance_hash": self.provenance_hash, "counted": int(self.counted.sum())}
         best = self.top(20) if self.counts.any() else []
         top = {str(head): round(float(self.mean[head]), 6) for head in best}
         with whole_files(path.parent) as scratch:
             (scratch / path.name).write_bytes(save({"values": self.values.astype(np.float32)}))
-            write_json(scratch / path.with_suffix(".json").name, {**about, "top": top})
+            write_json(scratch / summary.name, {**about, "top": top})
 
     @classmethod
     def load(cls, path: str | Path) -> "HeadScores":

@@ -2,15 +2,16 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from filelock import BaseFileLock
 
-from haymaker.errors import ConfigError, DataError
-from haymaker.files import drop_lock, read_jsonl, take_lock
+from haymaker.errors import ConfigError, DataError, HaymakerError
+from haymaker.files import check_writable, drop_lock, read_jsonl, take_lock
 from haymaker.records import canonical_json, digest
 from haymaker.writing.records import Status
 
@@ -59,10 +60,17 @@ class Cache:
         self.path, self.mode = str(path), mode
         self.writable = mode in ("normal", "refresh")
         self.lock = alone_at(self.path) if self.writable and self.path != ":memory:" else None
-        self.connection = connect(self.path, self.writable)
+        try:
+            self.connection = connect(self.path, self.writable)
+        except HaymakerError:
+            self.unlock()
+            raise
 
     def close(self) -> None:
         self.connection.close()
+        self.unlock()
+
+    def unlock(self) -> None:
         if self.lock is not None:
             drop_lock(self.lock)
 
@@ -74,28 +82,31 @@ class Cache:
 
     def get(self, key: str) -> Entry | None:
         """The answer to the request of that key."""
-        found = self.connection.execute(f"{SELECT} WHERE key = ?", (key,)).fetchone()
+        with explained(self.path):
+            found = self.connection.execute(f"{SELECT} WHERE key = ?", (key,)).fetchone()
         return None if found is None else Entry(*found)
 
     def put(self, entry: Entry) -> None:
         """Keep an answer, safe from a kill when this returns; one of the same key is replaced."""
         if not self.writable:
             return
-        with self.connection:
+        with explained(self.path), self.connection:
             self.connection.execute(f"INSERT OR REPLACE {VALUES}", astuple(entry))
 
     def entries(self) -> Iterator[Entry]:
         """All of them, in the keys' order."""
-        for row in self.connection.execute(f"{SELECT} ORDER BY key"):
-            yield Entry(*row)
+        with explained(self.path):
+            for row in self.connection.execute(f"{SELECT} ORDER BY key"):
+                yield Entry(*row)
 
     def statistics(self) -> dict[str, Any]:
         """Answers and tokens: in all, by status, by model."""
-        sums = "COUNT(*), COALESCE(SUM(input_tokens), 0), COALESCE(SUM(output_tokens), 0)"
-        count, given, taken = self.connection.execute(f"SELECT {sums} FROM answers").fetchone()
-        by_status = dict(self.connection.execute("SELECT status, COUNT(*) FROM answers GROUP BY 1 ORDER BY 1"))
-        model = "json_extract(request, '$.model')"
-        by_model = dict(self.connection.execute(f"SELECT {model}, COUNT(*) FROM answers GROUP BY 1 ORDER BY 1"))
+        with explained(self.path):
+            sums = "COUNT(*), COALESCE(SUM(input_tokens), 0), COALESCE(SUM(output_tokens), 0)"
+            count, given, taken = self.connection.execute(f"SELECT {sums} FROM answers").fetchone()
+            by_status = dict(self.connection.execute("SELECT status, COUNT(*) FROM answers GROUP BY 1 ORDER BY 1"))
+            model = "json_extract(request, '$.model')"
+            by_model = dict(self.connection.execute(f"SELECT {model}, COUNT(*) FROM answers GROUP BY 1 ORDER BY 1"))
         tokens = {"input_tokens": given, "output_tokens": taken}
         return {"answers": count, **tokens, "by_status": by_status, "by_model": by_model}
 
@@ -109,16 +120,24 @@ class Cache:
         return count
 
     def take_in(self, path: Path) -> tuple[int, int]:
-        """Add the entries of an exported file, all or none; how many were new, and how many were here already.
+        """Add the entries of an exported file, see `add` and `read_exported`."""
+        return self.add(read_exported(path))
 
-        Raises DataError for a line that is no entry, or whose key is not that of its request.
-        """
-        entries = [entry_of(row, place) for place, row in read_jsonl(path)]
-        with self.connection:
+    def add(self, entries: Sequence[Entry]) -> tuple[int, int]:
+        """Add entries, all or none; how many were new, and how many were here already."""
+        with explained(self.path), self.connection:
             added = self.connection.executemany(
                 f"INSERT OR IGNORE {VALUES}", [astuple(entry) for entry in entries]
             ).rowcount
         return added, len(entries) - added
+
+
+def read_exported(path: Path) -> list[Entry]:
+    """The entries of a file that `Cache.export` wrote.
+
+    Raises DataError for a line that is no entry, or whose key is not that of its request.
+    """
+    return [entry_of(row, place) for place, row in read_jsonl(path)]
 
 
 def entry_of(row: dict[str, Any], place: str) -> Entry:
@@ -147,28 +166,45 @@ def connect(path: str, writable: bool) -> sqlite3.Connection:
         raise ConfigError(f"{path}: there is no such cache to read; give the path of one, or ask without --mode")
     if writable and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro" if not writable else path, uri=not writable)
-    try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-        if version != FORMAT and (tables or not writable):
-            raise DataError(f"{path}: not a cache of answers of format {FORMAT} (found {version}); give another path")
-        if writable:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut may lose the last
-            connection.execute(TABLE)
-            connection.execute(f"PRAGMA user_version={FORMAT}")
-            connection.commit()
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise DataError(f"{path}: cannot be used as a cache ({error}); give the path of one, or a new one") from None
-    except DataError:
-        connection.close()
-        raise
+    with explained(path):
+        connection = sqlite3.connect(address(path, writable), uri=not writable)
+        try:
+            check_or_make(connection, path, writable)
+        except (sqlite3.Error, DataError):
+            connection.close()
+            raise
     return connection
+
+
+def address(path: str, writable: bool) -> str:
+    return path if writable else f"{Path(path).resolve().as_uri()}?mode=ro"
+
+
+def check_or_make(connection: sqlite3.Connection, path: str, writable: bool) -> None:
+    """See that the file is a cache of this format, and make a new one that."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+    if version != FORMAT and (tables or not writable):
+        raise DataError(f"{path}: not a cache of answers of format {FORMAT} (found {version}); give another path")
+    if writable:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut may lose the last
+        connection.execute(TABLE)
+        connection.execute(f"PRAGMA user_version={FORMAT}")
+        connection.commit()
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turn SQLite's refusals into one sentence."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise DataError(f"{path}: cannot be used as a cache ({error}); give the path of one, or a new one") from None
 
 
 def alone_at(path: str) -> BaseFileLock:
     """Hold `path`.lock until the cache is closed, or the process dies. Two runs that fill one cache would pay twice."""
+    check_writable(Path(path))
     filling = ConfigError(f"{path}: another run is filling this cache; wait for it, or give another --cache")
     return take_lock(Path(f"{path}.lock"), filling)

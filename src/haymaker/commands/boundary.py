@@ -1,0 +1,112 @@
+"""Where every command ends: what it raised becomes one sentence and an exit code.
+
+What Haymaker raises on purpose says itself what to do. Of everything else the traceback goes into a file, which the
+sentence names, so that it can be sent to those who can mend it.
+"""
+
+import errno
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from haymaker.console import note
+from haymaker.errors import ConfigError, HaymakerError, Interrupted
+from haymaker.files import FULL
+
+FAILURE, USAGE, FAILED_ROWS, INTERRUPTED = 1, 2, 3, 130
+UsageError = typer.BadParameter.__mro__[2]  # click's ClickException, which typer keeps in another place every year
+OF_TYPER = (typer.Exit, typer.Abort, UsageError, BrokenPipeError)
+PACKAGE = Path(__file__).parents[1]
+MOST_CHARACTERS = 300  # of an unforeseen error's text; the file has the rest
+
+
+class Commands(TyperGroup):
+    """The group of all commands; nothing that one of them raises leaves it as a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        write_what_cannot_be_encoded()
+        try:
+            return super().invoke(ctx)
+        except OF_TYPER:
+            raise
+        except KeyboardInterrupt:
+            say("interrupted; nothing half-written is left behind")
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            say(sentence(error))
+            raise typer.Exit(code_of(error)) from None
+
+
+def write_what_cannot_be_encoded() -> None:
+    """Have characters that a terminal or pipe cannot take, lone surrogates among them, written as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def say(message: str) -> None:
+    """One sentence on stderr."""
+    note(f"haymaker: {message}", style="red")
+
+
+def code_of(error: Exception) -> int:
+    if isinstance(error, Interrupted):
+        return INTERRUPTED
+    return USAGE if isinstance(error, ConfigError) else FAILURE
+
+
+def sentence(error: Exception) -> str:
+    """What went wrong, in one line; of what was not foreseen also where, and the file that holds the traceback."""
+    if isinstance(error, HaymakerError):
+        return one_line(str(error))
+    told = of_system(error) if isinstance(error, OSError) else unforeseen(error)
+    return f"{told}; the traceback is in {keep_traceback(error)}"
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def of_system(error: OSError) -> str:
+    """A file that cannot be read or written, and why."""
+    reason = one_line(error.strerror or str(error) or type(error).__name__)
+    if error.errno in FULL:
+        reason += "; make room and give the command again"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        reason += "; give another path, or the right to use this one"
+    return f"{error.filename or 'a file'}: cannot be read or written ({reason})"
+
+
+def unforeseen(error: Exception) -> str:
+    """Type, text and line of code."""
+    if isinstance(error, MemoryError):
+        return "out of memory; give fewer or shorter rows, or a smaller model"
+    text = one_line(str(error))[:MOST_CHARACTERS]
+    return f"{type(error).__name__}{': ' if text else ''}{text} (at {place(error)}), which Haymaker did not foresee"
+
+
+def place(error: Exception) -> str:
+    """The innermost line of Haymaker's own code that the error passed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)] or list(frames)
+    if not own:
+        return "an unknown line"
+    path = Path(own[-1].filename)
+    return f"{path.relative_to(PACKAGE.parent) if path.is_relative_to(PACKAGE) else path.name}:{own[-1].lineno}"
+
+
+def keep_traceback(error: Exception) -> str:
+    """The path of a new file with the traceback; why there is none, where none can be written."""
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="haymaker-", suffix=".txt")
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(traceback.format_exception(error))
+    except OSError as refusal:
+        return f"no file, as none can be written ({refusal.strerror})"
+    return path
