@@ -3,7 +3,7 @@
 import json
 from functools import cache
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from haymaker.miniature.grammar import PADDING
@@ -30,6 +30,11 @@ DECODERS = {
     "wordpiece": decoders.WordPiece(),
     "llama2": decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]),
 }
+# As Llama 3 and Qwen cut: a full stop and the line breaks behind it are one token.
+JOINED = Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+PRE_TOKENIZERS["joined"] = pre_tokenizers.Sequence([pre_tokenizers.Split(JOINED, "isolated"), BYTES])
+DECODERS["joined"] = decoders.ByteLevel()
 KINDS = ("bytes", "digits", "unigram", "wordpiece", "llama2")
 
 
@@ -52,7 +57,7 @@ def corpus() -> tuple[str, ...]:
 @cache
 def backend(kind: str) -> Tokenizer:
     """bytes: GPT-2's; digits: the same with every digit alone; unigram: sentencepiece-like with a prefix blank;
-    wordpiece: BERT's; llama2: merges over the whole text, nothing cut before."""
+    wordpiece: BERT's; joined: Llama 3's; llama2: merges over the whole text, nothing cut before."""
     if kind == "unigram":
         tokenizer = Tokenizer(models.Unigram())
         trainer = trainers.UnigramTrainer(
@@ -68,7 +73,8 @@ def backend(kind: str) -> Tokenizer:
             vocab_size=800, special_tokens=SPECIAL, show_progress=False, initial_alphabet=alphabet
         )
     tokenizer.pre_tokenizer = PRE_TOKENIZERS[kind]
-    tokenizer.train_from_iterator(corpus(), trainer)
+    more = ["It is so.\n\nQuestion: who\nAnswer:"] * 30 if kind == "joined" else []
+    tokenizer.train_from_iterator([*corpus(), *more], trainer)
     if kind == "llama2":
         tokenizer = uncut(tokenizer)
     frame(tokenizer, kind)

@@ -9,7 +9,7 @@ from typing import Any
 
 from haymaker.data.fit.page import Page
 from haymaker.drafts import Document, Draft
-from haymaker.realism.answers import holds, may_hold, normalised_gold
+from haymaker.realism.answers import holds, letters_of, may_hold, normalised_gold
 from haymaker.records import digest
 
 MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
@@ -48,9 +48,11 @@ def check_page(draft: Draft, page: Page) -> dict[str, Any]:
 def leaks_of(documents: Sequence[Document], golds: Sequence[str]) -> tuple[list[int], list[int]]:
     """Numbers of documents that are not gold and hold an answer: in their text, and only with their title before it."""
     others = [(n, document) for n, document in enumerate(documents, 1) if document.role != "gold"]
-    texts = [text for _, document in others for text in (document.title, document.text)]
+    letters = letters_of("\n".join(text for _, document in others for text in (document.title, document.text)))
     # Seldom is any left, and then no document is looked through.
-    golds = [gold for gold in golds if may_hold(texts, normalised_gold(gold))]
+    golds = [gold for gold in golds if may_hold(letters, normalised_gold(gold))]
+    if not golds:
+        return [], []
     leaks = [n for n, document in others if holds(document.text, golds)]
     titled = [n for n, document in others if document.title and holds(f"{document.title} {document.text}", golds)]
     return leaks, sorted(set(titled) - set(leaks))

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 from random import Random
 from typing import Any
-from uuid import UUID
 
 from haymaker.config import Recipe
 from haymaker.drafts import Document, Draft, Drafts, Style, style_of
@@ -28,6 +27,7 @@ RECORD = '"%s": "%s"'
 CLOSERS = 128  # records that may close a row
 FINE = 48  # records of other sizes, for short rows and twins
 DIGITS, LETTERS = str.maketrans("abcdef", "012345"), str.maketrans("0123456789", "abcdefabcd")
+_FIXED, _VERSION = 0xF000 << 64 | 0xC000 << 48, 4 << 76 | 0x8000 << 48  # bits of a UUID that say what it is
 Records = tuple[tuple[str, str], ...]
 
 
@@ -111,7 +111,9 @@ def record(key: str, value: str, gold: bool = False) -> Document:
 
 
 def unique(rng: Random) -> str:
-    return str(UUID(int=rng.getrandbits(128), version=4))
+    """A random UUID (version 4, RFC 9562), in half the time that `uuid.UUID` takes."""
+    digits = "%032x" % (rng.getrandbits(128) & ~_FIXED | _VERSION)
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def parse_row(row: dict[str, Any], place: str) -> tuple[tuple[str, str], Records] | str:

@@ -177,6 +177,13 @@ def test_twins_of_files_match_too(task: str, template: str | None, tmp_path) -> 
     assert [len(found) for found in starts.values()] == [1, 1]
 
 
+def test_twins_match_where_a_full_stop_and_what_follows_are_one_token(tmp_path) -> None:
+    """Plans that end in a full stop and plans that end in a letter are off by turns there."""
+    source = write_jsonl(tmp_path / "rows.jsonl", [mdqa_row(n) for n in range(40)])
+    rows = rows_of(tiny_tokenizer("joined", TEMPLATE), 40, setting="real", matched=True, length=640, source=source)
+    assert {row["n_prompt_tokens"] + row["n_target_tokens"] for row in rows} == {640}
+
+
 def test_rivals_that_leave_no_room_to_match_are_left_out(tmp_path) -> None:
     """As many as the row could hold would fill it to the brim, and not to the token."""
     source = write_jsonl(tmp_path / "rows.jsonl", [mdqa_row(n) for n in range(20)])

@@ -60,6 +60,9 @@ class MatchedPlan(RowPlan):
         for attempt in range(ATTEMPTS):
             # Other documents come first each time, or two plans that are off by turns would go on for ever.
             self.supply.state, self.supply.turn = begun, attempt
+            # What follows a document cut at a letter may take a token more than what follows a full stop: where plans
+            # that end in the one and in the other are off by turns, all end in a letter.
+            self.end_in_letters = attempt >= ATTEMPTS // 2 and draft.context != "symbolic"
             self.fine = list(draft.fine()) if draft.fine else []
             page = self.write(self.laid_out(chosen, starts, off))
             found = page.starts("evidence")
@@ -178,7 +181,7 @@ class MatchedPlan(RowPlan):
         choices = [*self.supply.choices(LAST_CHOICES, ()), *self.fine]
         # With n documents their numbers, and that of a gold one behind them, leave this much to the documents.
         wanted = [room - self.costs.numbers(n + gold_next, before + 1) for n in range(len(choices) + 1)]
-        picked = exact_sum(self.costs.count(choices), wanted)
+        picked = None if self.end_in_letters else exact_sum(self.costs.count(choices), wanted)
         if picked is None:
             # Prose may be cut at a word; a dictionary may not.
             return None if self.draft.context == "symbolic" else self.cut_exactly(room, before, gold_next)
@@ -209,7 +212,7 @@ class MatchedPlan(RowPlan):
         """These documents cut at words such that together they take exactly `room` tokens; None where they do not."""
         found: list[Document] = []
         for left, document in zip(range(len(documents), 0, -1), documents, strict=True):
-            short = self.cut(document, room // left, slack=4 if left == 1 else 0)
+            short = self.cut(document, room // left, slack=4 if left == 1 else 0, letters=self.end_in_letters)
             if short is None:
                 return None
             room -= self.costs.count([short])[0]

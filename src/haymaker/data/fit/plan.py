@@ -6,6 +6,7 @@ off, until it is as full as it has to be.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from string import punctuation
 
 from haymaker.config import Recipe
 from haymaker.data.fit import Amount
@@ -194,14 +195,15 @@ class RowPlan:
         second = self.cut(unused[1], room - self.costs.count([first])[0]) if first else None
         return [*documents[:-1], first, second] if first and second else documents
 
-    def cut(self, document: Document, room: int, slack: int = 0) -> Document | None:
-        """The document's first words, as many as the room holds; None if not one fits.
+    def cut(self, document: Document, room: int, slack: int = 0, letters: bool = False) -> Document | None:
+        """The document's first words, as many as the room holds, without a sign behind the last one if `letters`.
 
-        The words that `slack` more tokens would hold are tried too, for a count of tokens is not known before.
+        None if not one fits. The words that `slack` more tokens would hold are tried too, for a count of tokens is not
+        known before.
         """
         text = self.costs.first_words(document, room + slack)
         labels = document.segments[0].labels
-        while text:
+        while text := text.rstrip(punctuation) if letters else text:
             key = f"{document.key} (first {len(text.split())} words)"
             short = replace(document, key=key, segments=(Segment(text, labels),), kind="", host="", inserted="")
             if self.costs.count([short])[0] <= room:
