@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from haymaker import __version__
-from haymaker.commands import dataset_files, dataset_rows, datasets, head_scores, interventions, models, studies, writer
+from haymaker.commands import (
+    dataset_files,
+    dataset_rows,
+    datasets,
+    fetch,
+    head_scores,
+    interventions,
+    models,
+    studies,
+    writer,
+)
 from haymaker.commands.boundary import Commands
 
 app = typer.Typer(
@@ -38,7 +48,7 @@ def options(
     """Build synthetic long-context data, extend a model with it, and read its retrieval heads."""
 
 
-for group in (datasets, dataset_rows, writer, dataset_files, models, head_scores, interventions, studies):
+for group in (datasets, dataset_rows, writer, dataset_files, fetch, models, head_scores, interventions, studies):
     group.register(app)
 
 

@@ -12,8 +12,8 @@ from haymaker.models.names import (
     check_model,
     check_tokenizer,
     display_name,
-    find_folder,
-    folder_here,
+    find_model,
+    model_here,
 )
 
 
@@ -21,12 +21,15 @@ def test_a_packaged_name_a_folder_and_an_id_are_told_apart(tmp_path: Path, monke
     (tmp_path / "mine").mkdir()
     (tmp_path / "miniature-llama").mkdir()  # a folder that bears a packaged name does not take its place
     monkeypatch.chdir(tmp_path)
-    assert find_folder("miniature-llama") == MINIATURES / "llama"
-    assert find_folder("mine") == Path("mine")
-    assert find_folder("meta-llama/Llama-2-7b-hf") is None
+    assert find_model("miniature-llama") == MINIATURES / "llama"
+    assert find_model("mine") == Path("mine")
+    assert find_model("meta-llama/Llama-2-7b-hf") is None
     for wrong in ("nowhere", Path("meta-llama/Llama-2-7b-hf"), "a/b/c"):
         with pytest.raises(ModelError, match=r"no such model folder; .*owner/name.* miniature-llama"):
-            find_folder(wrong)
+            find_model(wrong)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ModelError, match=r"notes.txt: a file that is no GGUF; give a folder, a GGUF file"):
+        find_model("notes.txt")
     assert [display_name(name) for name in ("miniature-llama", str(tmp_path / "mine"), "a/b")] == [
         "miniature-llama",
         "mine",
@@ -38,18 +41,18 @@ def test_what_is_not_here_or_incomplete_is_a_fault_of_the_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("haymaker.models.names.hub_snapshot", lambda name: None)
-    assert folder_here("miniature-llama", check_model) == MINIATURES / "llama"
+    assert model_here("miniature-llama", check_model) == MINIATURES / "llama"
     with pytest.raises(ConfigError, match="not in the local Hub cache.*hf download owner/name"):
-        folder_here("owner/name", check_model)
+        model_here("owner/name", check_model)
     with pytest.raises(ConfigError, match="no such model folder"):
-        folder_here("nowhere", check_model)
+        model_here("nowhere", check_model)
     (tmp_path / "tokenizer.json").write_text("{}")
-    assert folder_here(str(tmp_path), check_tokenizer) == tmp_path
+    assert model_here(str(tmp_path), check_tokenizer) == tmp_path
     with pytest.raises(ConfigError, match=r"no config\.json"):
-        folder_here(str(tmp_path), check_model)
+        model_here(str(tmp_path), check_model)
     (tmp_path / "tokenizer.json").rename(tmp_path / "tokenizer_config.json")
     with pytest.raises(ConfigError, match="no tokenizer"):
-        folder_here(str(tmp_path), check_tokenizer)
+        model_here(str(tmp_path), check_tokenizer)
 
 
 def test_names_import_no_torch() -> None:

