@@ -20,9 +20,8 @@ from haymaker.models.batching import batches_of
 from haymaker.models.handshake import library_versions
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Encoded
-from haymaker.training.answer_rows import Method
+from haymaker.training.answer_rows import Method, answer_loss
 from haymaker.training.batches import lay_out
-from haymaker.training.loop import answer_loss
 
 TOLERANCE = 1e-5  # relative, of loss and gradient
 CPU = torch.device("cpu")

@@ -7,11 +7,11 @@ from haymaker.records import Encoded
 CONTEXT, WINDOW = 64, 16  # tokens
 
 
-def random_rows(count: int, longest: int = 40, answer: int = 3, seed: int = 0) -> list[Encoded]:
+def random_rows(count: int, longest: int = 40, answer: int = 3, seed: int = 0, vocabulary: int = 500) -> list[Encoded]:
     """Rows of random tokens, lengths from half of `longest` to all of it."""
     random = Random(seed)
     lengths = [random.randint(longest // 2, longest) for _ in range(count)]
     return [
-        Encoded(f"row-{i}", tuple(random.randrange(10, 500) for _ in range(length)), length - answer)
+        Encoded(f"row-{i}", tuple(random.randrange(10, vocabulary) for _ in range(length)), length - answer)
         for i, length in enumerate(lengths)
     ]

@@ -159,6 +159,25 @@ EDITS = Registry(
     },
     needs=("compute",),
 )
+
+
+class Device(NamedTuple):
+    """What a device reaches: operations a second in products and in attention, bytes a second, bytes in all."""
+
+    products: float
+    attention: float
+    attention_backward: float
+    bandwidth: float
+    memory: float
+    about: str = ""
+
+
+DEVICES: Mapping[str, Device] = {  # what is reached, not what is advertised
+    "a100": Device(250e12, 190e12, 160e12, 1.6e12, 80e9, "A100 SXM 80 GB, bfloat16"),
+    "h100": Device(700e12, 600e12, 500e12, 3.0e12, 80e9, "H100 SXM 80 GB, bfloat16"),
+    "h200": Device(700e12, 600e12, 500e12, 4.2e12, 141e9, "H200 SXM 141 GB, bfloat16"),
+}
+
 REGISTRIES = (TASKS, CONCEPTS, CONTEXTS, PROMPTS, METRICS, DETECTORS, EDITS)
 
 

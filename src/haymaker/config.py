@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from haymaker.choices import TASKS, Axes, axes_of
+from haymaker.choices import DETECTORS, TASKS, Axes, axes_of
 from haymaker.errors import ConfigError
+from haymaker.records import Head
 
 
 def chosen_by(find: Callable[[str], Any]) -> AfterValidator:
@@ -26,6 +27,8 @@ def chosen_by(find: Callable[[str], Any]) -> AfterValidator:
 
 TaskName = Annotated[str, chosen_by(TASKS.entry)]
 Setting = Annotated[str, chosen_by(axes_of)]
+HeadName = Annotated[str, AfterValidator(lambda text: str(Head.parse(text)))]
+Rung = Literal["none", "mlp", "attention", "full", "offload"]  # of recomputation: fastest first, smallest last
 SplitName = Literal["train", "dev", "test"]
 
 
@@ -155,20 +158,54 @@ class Extend(Frozen):
     keep_window: bool = False
 
 
+class TrackConfig(Frozen):
+    """Retrieval scores of all heads on fixed rows while a model is trained.
+
+    Attributes:
+        every: Steps between two readings; the first is before the first step, the last after the last.
+        rows: How many of the rows that are given for it are read.
+        metric: A detector's name, of `hm.choices.DETECTORS`.
+        k: Top heads whose recall is counted.
+        reference: A file or folder of head scores to compare with; None: the run's own end.
+
+    Raises:
+        ConfigError: An unknown key, or a value out of range.
+
+    Examples:
+        >>> hm.TrainConfig(track={"every": 10, "rows": 32}).track.metric
+        'copy'
+    """
+
+    every: int = Field(default=10, ge=1)
+    rows: int = Field(default=32, ge=1)
+    metric: Annotated[str, chosen_by(DETECTORS.entry)] = "copy"
+    k: int = Field(default=10, ge=1)
+    reference: str | None = None
+
+
 class TrainConfig(Frozen):
-    """LoRA on q, k, v and o; loss on answer tokens only, averaged over all answer tokens of a step.
+    """LoRA, on q, k, v and o unless told otherwise; loss on answer tokens only, averaged over all those of a step.
 
     Attributes:
         steps: Updates of the weights.
-        batch: Rows of a step.
-        rate: The highest learning rate of AdamW, without weight decay.
-        warmup_share: Share of the steps with a rising rate, 0 to 1; then it falls linearly to 0.
+        batch: Rows of a step, of all processes together.
+        rate: The highest learning rate of AdamW.
+        schedule: What follows the warm-up: "linear" or "cosine" down to 0, or "constant".
+        warmup_share: Share of the steps with a rising rate, 0 to 1.
+        weight_decay: AdamW's, on the adapter's matrices.
         rank: Rank of the adapter's matrices.
         alpha: Their product is scaled by alpha / rank.
+        targets: "attention", "mlp", or names of projections, such as q_proj.
+        layers: The layers that are adapted, from 0; None: all.
+        heads: The query heads that learn, as "16-19"; None: all. Needs projections apart for queries, keys and values.
+        ranks: Another rank for projections of a name.
         clip_norm: The largest norm of a step's gradient.
         tokens_at_once: Tokens of one forward pass; a step of more is taken in parts.
+        recompute: What layers compute again in the backward pass instead of keeping it: "none", "mlp", "attention",
+            "full", "offload"; "auto": the cheapest, layer by layer, that the free memory holds.
         seed: Of the adapter's first weights and the order of rows.
         save_every: Steps between saved states, from which a stopped run goes on.
+        track: Scores of heads while training, see `TrackConfig`; None: none.
 
     Raises:
         ConfigError: An unknown key, or a value out of range.
@@ -181,13 +218,21 @@ class TrainConfig(Frozen):
     steps: int = Field(default=100, ge=1)
     batch: int = Field(default=16, ge=1)
     rate: float = Field(default=1e-3, gt=0)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_share: float = Field(default=0.05, ge=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0)
     rank: int = Field(default=8, ge=1)
     alpha: float = Field(default=16.0, gt=0)
+    targets: tuple[str, ...] = Field(default=("attention",), min_length=1)
+    layers: tuple[int, ...] | None = Field(default=None, min_length=1)
+    heads: tuple[HeadName, ...] | None = Field(default=None, min_length=1)
+    ranks: dict[str, Annotated[int, Field(ge=1)]] = {}
     clip_norm: float = Field(default=1.0, gt=0)
     tokens_at_once: int = Field(default=2_048, ge=1)  # of one forward pass; a step of more is taken in parts
+    recompute: Literal["auto"] | Rung = "auto"
     seed: int = 0
     save_every: int = Field(default=50, ge=1)  # steps
+    track: TrackConfig | None = None
 
 
 Model = TypeVar("Model", bound=Frozen)

@@ -1,6 +1,5 @@
 """Training. Laws: cheap forwards are exact, cutting and padding change nothing, a stopped run ends on the same bits."""
 
-import contextlib
 import json
 import os
 import signal
@@ -15,17 +14,20 @@ from tiny_rows import CONTEXT, random_rows
 from torch.nn import functional
 from transformers import Phi3Config, Phi3ForCausalLM, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
-import haymaker.training.loop as loop
+import haymaker.training.checks as checks
+import haymaker.training.run as run
 from haymaker.config import TrainConfig
 from haymaker.errors import DataError, Interrupted, LengthError, ModelError
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Encoded, Example, Message, Segment
-from haymaker.training.answer_rows import Method, best_method
+from haymaker.training.answer_rows import Method, answer_loss, best_method
 from haymaker.training.batches import encoded_rows, lay_out, rows_of_step
-from haymaker.training.loop import answer_loss, check_first_gradients, rate_share, train
-from haymaker.training.small_cpu import CausalBlocks, shortcuts
+from haymaker.training.checks import check_first_gradients
+from haymaker.training.loop import train
+from haymaker.training.optimizer import rate_share
+from haymaker.training.small_cpu import CausalBlocks
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(steps=6, batch=3, rank=2, rate=0.01, save_every=2)
@@ -73,8 +75,8 @@ def test_answer_rows_alone_give_the_gradients_of_the_plain_forward(kind: str, me
     loss, found = gradients(tiny(kind, new_model), rows, method)
     plain_loss, plain = gradients(tiny(kind, new_model), rows, "all_rows")
     assert best_method(tiny(kind, new_model)) == "last_layer"
-    assert loss == pytest.approx(plain_loss, rel=1e-7)  # cross-entropy itself is in float32
-    assert float((found - plain).norm() / plain.norm()) < 1e-7
+    assert loss == pytest.approx(plain_loss, rel=1e-12)
+    assert float((found - plain).norm() / plain.norm()) < 1e-6  # angles are in float32
     assert plain.norm() > 0
 
 
@@ -103,20 +105,6 @@ def test_attention_in_blocks_is_attention(tokens: int) -> None:
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_shortcuts_are_taken_and_given_back(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrapped, calls = add_lora(lm.model, rank=2, alpha=4.0, seed=0), []
-    original = CausalBlocks.apply
-    monkeypatch.setattr(CausalBlocks, "apply", lambda *arguments: calls.append(1) or original(*arguments))
-    with contextlib.suppress(RuntimeError), shortcuts(wrapped):
-        wrapped(input_ids=torch.arange(10, 40)[None], use_cache=False)
-        raise RuntimeError
-    assert len(calls) == 3  # layers
-    wrapped(input_ids=torch.arange(10, 40)[None], use_cache=False)
-    assert len(calls) == 3
-    assert lm.model.config._attn_implementation == "sdpa"
-    assert not any("forward" in vars(module) for module in wrapped.modules())
-
-
 def test_the_plain_forward_is_the_usual_masked_loss(new_model) -> None:
     row = random_rows(1)[0]
     model, ids = new_model(), torch.tensor([row.input_ids])
@@ -136,7 +124,7 @@ def test_padding_and_company_change_no_row(new_model) -> None:
 def test_a_method_that_disagrees_is_not_used_and_the_record_says_so(
     lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "largest_difference", lambda *_: 0.1)
+    monkeypatch.setattr(checks, "largest_difference", lambda *_: 0.1)
     assert train(lm, random_rows(4), CONFIG, tmp_path, on_progress=quiet).record["method"] == "head"
 
 
@@ -218,6 +206,7 @@ def test_metrics_have_a_line_for_every_step(lm: LanguageModel, tmp_path: Path) -
     assert {line["answer_tokens"] for line in lines} == {9}
     assert set(lines[0]) == {
         "step", "loss", "answer_tokens", "tokens", "gradient_norm", "rate", "seconds", "tokens_per_second",
+        "peak_bytes",
     }  # fmt: skip
 
 
@@ -380,6 +369,6 @@ def test_a_gradient_that_is_not_finite_stops_the_run(
     lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = lambda *arguments: answer_loss(*arguments) * float("nan")  # noqa: E731
-    monkeypatch.setattr(loop, "answer_loss", broken)
+    monkeypatch.setattr(run, "answer_loss", broken)
     with pytest.raises(ModelError, match="no finite gradient at step 1"):
         train(lm, random_rows(5), CONFIG, tmp_path, on_progress=quiet)

@@ -1,43 +1,62 @@
-"""LoRA on the attention projections, and nothing else: added by PEFT, counted, and written in PEFT's file format."""
+"""LoRA on chosen linear layers, and nothing else: added by PEFT, counted, and written in PEFT's file format."""
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from haymaker.errors import ModelError
 from haymaker.files import read_json, whole_files, write_json
+from haymaker.models.handshake import base_name
+from haymaker.models.lora_targets import ATTENTION, Targets, head_masks, sizes, suffixes, target_modules
 
-PROJECTIONS = (("q_proj", "k_proj", "v_proj", "o_proj"), ("qkv_proj", "o_proj"))  # the second is Phi-3's
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
-def add_lora(model: PreTrainedModel, rank: int, alpha: float, seed: int) -> PeftModel:
-    """Wrap `model` in LoRA (Hu et al. 2021) on q, k, v, o of every layer: W + alpha/rank * B A, B zero at first.
+def add_lora(model: PreTrainedModel, rank: int, alpha: float, seed: int, *, targets: Targets = ATTENTION) -> PeftModel:
+    """Wrap `model` in LoRA (Hu et al. 2021): W + alpha/rank * B A, B zero at first, on attention or what is asked for.
 
-    A depends on (seed, module) alone. Raises ModelError where the projections are not found or more would be trained.
+    A depends on (seed, module) alone. Raises ModelError where the layers are not found, PEFT cannot wrap them, or
+    others would be trained; ConfigError for layers or heads that there are not.
     """
-    targets = attention_projections(model)
+    modules = target_modules(model, targets)
+    masks = head_masks(model, targets, modules)
     config = LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",  # type: ignore[arg-type]
-        target_modules=sorted({name.rpartition(".")[2] for name in targets}),
+        target_modules=suffixes(model, list(modules), targets.layers), rank_pattern=dict(targets.ranks),
+        layers_to_transform=None if targets.layers is None else sorted(set(targets.layers)),
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in modules.values()),
     )  # fmt: skip
+    expected = lora_size(modules, rank, targets.ranks)
     model.requires_grad_(False)
-    with quiet_peft():
+    with quiet_peft(), explained_by_peft(model):
         wrapped = get_peft_model(model, config, autocast_adapter_dtype=True)  # A and B in float32 whatever the base
-    check_trainable(wrapped, targets, rank)
+    check_trainable(wrapped, len(modules), expected)
     for name, weight in lora_parameters(wrapped).items():
         if ".lora_A." in name:
             reset_a(name, weight, seed)
+    with torch.no_grad():
+        for weight, mask in weights_with_masks(wrapped, masks):
+            weight.mul_(mask)
     wrapped.eval()
     return wrapped
+
+
+@contextmanager
+def explained_by_peft(model: PreTrainedModel) -> Iterator[None]:
+    """PEFT's refusal of a kind of layer as one sentence."""
+    try:
+        yield
+    except (ValueError, ImportError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{type(model).__name__}: PEFT cannot put LoRA on its layers: {reason}") from error
 
 
 @contextmanager
@@ -48,48 +67,35 @@ def quiet_peft() -> Iterator[None]:
         yield
 
 
-def attention_projections(model: PreTrainedModel) -> dict[str, nn.Linear]:
-    """The linear projections of every layer's attention by module name, in the layers' order."""
-    found: dict[str, nn.Linear] = {}
-    layers: Any = getattr(model.get_decoder(), "layers", ())
-    for index, layer in enumerate(layers):
-        attention = getattr(layer, "self_attn", None)
-        for names in PROJECTIONS:
-            modules = [getattr(attention, name, None) for name in names]
-            if all(isinstance(module, nn.Linear) for module in modules):
-                found |= {f"{index}.{name}": module for name, module in zip(names, modules, strict=True)}  # type: ignore[misc]
-                break
-        else:
-            raise ModelError(
-                f"LoRA needs q_proj, k_proj, v_proj, o_proj (or qkv_proj, o_proj) in layers.{index}.self_attn of "
-                f"{type(model).__name__}, found {[name for name, _ in layer.named_children()]}; "
-                "this architecture is not supported"
-            )
-    if not found:
-        raise ModelError(
-            f"{type(model).__name__} keeps its layers in a way Haymaker does not know; LoRA cannot be added"
-        )
-    return found
-
-
 def lora_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The A and B matrices by name, in the model's order."""
     return {name: weight for name, weight in model.named_parameters() if ".lora_A." in name or ".lora_B." in name}
 
 
-def lora_size(projections: Iterable[nn.Linear], rank: int) -> int:
-    """Trainable parameters in closed form: rank * (in + out) for every projection."""
-    return sum(rank * (module.in_features + module.out_features) for module in projections)
+def lora_size(modules: Mapping[str, nn.Module], rank: int, ranks: Mapping[str, int]) -> int:
+    """Trainable parameters in closed form: rank * (in + out) for every module."""
+    return sum(ranks.get(name.rpartition(".")[2], rank) * sum(sizes(module)) for name, module in modules.items())
 
 
-def check_trainable(wrapped: PeftModel, targets: dict[str, nn.Linear], rank: int) -> None:
+def weights_with_masks(
+    wrapped: PeftModel, masks: Mapping[str, tuple[str, Tensor]]
+) -> Iterator[tuple[nn.Parameter, Tensor]]:
+    """Each matrix of which only a part may learn, and the mask of `head_masks` on it."""
+    for name, weight in lora_parameters(wrapped).items():
+        module, _, rest = base_name(name).partition(".lora_")
+        which, mask = masks.get(module, ("", None))
+        if mask is not None and f"lora_{rest}".startswith(which):
+            yield weight, mask.to(weight.device)
+
+
+def check_trainable(wrapped: PeftModel, modules: int, expected: int) -> None:
+    """Exactly the A and B of the chosen modules, of the closed form's size."""
     trainable = {name: weight.numel() for name, weight in wrapped.named_parameters() if weight.requires_grad}
-    if trainable.keys() != lora_parameters(wrapped).keys() or len(trainable) != 2 * len(targets):
+    if trainable.keys() != lora_parameters(wrapped).keys() or len(trainable) != 2 * modules:
         raise ModelError(
-            f"expected exactly the A and B of {len(targets)} attention projections to be trained, "
+            f"expected exactly the A and B of {modules} linear layers to be trained, "
             f"found {len(trainable)} tensors, such as {', '.join(list(trainable)[:3])}"
         )
-    expected = lora_size(targets.values(), rank)
     if sum(trainable.values()) != expected:
         raise ModelError(f"expected {expected} trainable parameters, found {sum(trainable.values())}")
 

@@ -1,89 +1,31 @@
-"""Two exact shortcuts for training small models on a CPU, where attention takes half of a step.
+"""Attention for training small models on a CPU, where it takes half of a step.
 
-Attention goes in blocks of queries that skip the keys after them, and keeps its probabilities for the backward pass
-instead of computing them twice. A projection with LoRA multiplies once, by W + s B A, instead of three times.
+It goes in blocks of queries that skip the keys after them, and keeps its probabilities for the backward pass instead of
+computing them twice. Exact.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from peft import PeftModel
-from peft.tuners.lora import Linear
 from torch import Tensor
-from torch.nn import functional
-from transformers import AttentionInterface, AttentionMaskInterface
 
-from haymaker.models.forward import other_forwards
-from haymaker.models.handshake import base_of
-
-NAME = "haymaker-blocks"
 BLOCK = 64  # queries
-MAX_SAVED_BYTES = 64 * 2**20  # of probabilities in a call; beyond that the model's own attention is the better one
-MAX_MERGED_DIM = 512  # of a projection's input; for wider ones LoRA's thin products cost little
+MAX_SAVED_BYTES = 64 * 2**20  # of probabilities in a call; beyond that torch's own attention is the better one
 
 
-@contextmanager
-def shortcuts(model: Any) -> Iterator[None]:
-    """Inside the block a PeftModel on a CPU, in full precision, takes the shortcuts; any other is left alone."""
-    base = base_of(model)
-    usable = isinstance(model, PeftModel) and base.device.type == "cpu" and base.dtype in (torch.float32, torch.float64)
-    if not usable or base.config._attn_implementation != "sdpa":
-        yield
-        return
-    register()
-    merged = [module for module in model.modules() if isinstance(module, Linear) and is_plain(module)]
-    base.config._attn_implementation_internal = NAME
-    try:
-        with other_forwards({module: merged_forward(module) for module in merged}):
-            yield
-    finally:
-        base.config._attn_implementation_internal = "sdpa"
-
-
-# ---- projections
-
-
-def is_plain(module: Any) -> bool:
-    """Whether a LoRA projection is one adapter on a narrow layer, with nothing else in its forward."""
-    dropout = all(isinstance(part, torch.nn.Identity) for part in module.lora_dropout.values())
-    return dropout and len(module.active_adapters) == 1 and not module.merged and module.in_features <= MAX_MERGED_DIM
-
-
-def merged_forward(module: Any) -> Callable[[Tensor], Tensor]:
-    """x -> x (W + s B A)' + b, differentiable in A and B."""
-    name, base = module.active_adapters[0], module.get_base_layer()
-    down, up, scale = module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name]
-
-    def forward(x: Tensor) -> Tensor:
-        return functional.linear(x, torch.addmm(base.weight, up, down, alpha=scale), base.bias)
-
-    return forward
-
-
-# ---- attention
-
-
-def register() -> None:
-    """Our function under its name, with the mask that SDPA would be given (none for a causal prompt)."""
-    if NAME not in AttentionInterface():
-        AttentionInterface.register(NAME, attend)
-        AttentionMaskInterface.register(NAME, AttentionMaskInterface()["sdpa"])
-
-
-def attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, *, scaling: float | None = None, **options: Any
-) -> tuple[Tensor, None]:
-    """transformers' attention function: in blocks where that is exact and pays, else SDPA."""
-    batch, heads, tokens, dim = query.shape
+def blocks_pay(query: Float[Tensor, "batch head token dim"]) -> bool:
+    """Whether attention in blocks is the better one: on a CPU, in full precision, of few tokens."""
+    batch, heads, tokens, _ = query.shape
     probabilities = batch * heads * tokens * (tokens + BLOCK) // 2
-    if mask is not None or key.shape[2] != tokens or 4 * probabilities > MAX_SAVED_BYTES:
-        return AttentionInterface()["sdpa"](module, query, key, value, mask, scaling=scaling, **options)
-    output = CausalBlocks.apply(query, key, value, dim**-0.5 if scaling is None else scaling)
-    return output.transpose(1, 2).contiguous(), None
+    full = query.dtype in (torch.float32, torch.float64)
+    return query.device.type == "cpu" and full and 4 * probabilities <= MAX_SAVED_BYTES
+
+
+def causal_blocks(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    """Causal attention [batch, head, token, dim] in blocks."""
+    return CausalBlocks.apply(query, key, value, scaling)
 
 
 class CausalBlocks(torch.autograd.Function):

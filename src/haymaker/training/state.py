@@ -1,7 +1,9 @@
 """What a training run keeps on disk: a state that resumes bit for bit, and one line of metrics per step."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,30 @@ def save_state(
         tensors[f"adapter/{name}"] = weight.detach()
         tensors |= {f"{key}/{name}": torch.as_tensor(value) for key, value in optimizer.state[weight].items()}
     kept = {name: value.cpu().contiguous() for name, value in tensors.items()}
-    with whole_file(folder / STATE_FILE) as scratch:
-        save_file(kept, scratch, {"step": str(step), "identity": json.dumps(identity)})
+    header = {"step": str(step), "identity": json.dumps(identity), "digest": tensors_digest(kept)}
+    with kept_on_disk(folder, step), whole_file(folder / STATE_FILE) as scratch:
+        save_file(kept, scratch, header)
+
+
+@contextmanager
+def kept_on_disk(folder: Path, step: int) -> Iterator[None]:
+    """A full or broken disk as one sentence. What was saved before stays as it is: files are replaced whole."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{folder}: cannot write what step {step} left ({reason}); what was saved before is kept: make room, then "
+            "give the same command again"
+        ) from error
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 of names and bytes: safetensors checks a file's length, not what is in it."""
+    whole = hashlib.sha256()
+    for name in sorted(tensors):
+        whole.update(name.encode() + tensors[name].numpy().tobytes())
+    return whole.hexdigest()
 
 
 def read_state_header(folder: Path) -> tuple[int, dict[str, Any]] | None:
@@ -40,6 +64,7 @@ def read_state_header(folder: Path) -> tuple[int, dict[str, Any]] | None:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
+            metadata["digest"]
             return int(metadata["step"]), json.loads(metadata["identity"])
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not a training state ({error}); delete it or train with overwrite") from None
@@ -48,24 +73,35 @@ def read_state_header(folder: Path) -> tuple[int, dict[str, Any]] | None:
 @torch.no_grad()
 def load_state(folder: Path, model: PeftModel, optimizer: torch.optim.Optimizer) -> None:
     """Put the saved adapter, moments and random state back."""
-    with safe_open(folder / STATE_FILE, "pt") as file:
-        torch.set_rng_state(file.get_tensor("random"))
-        for name, weight in lora_parameters(model).items():
-            weight.copy_(file.get_tensor(f"adapter/{name}"))
-            moments = {key: file.get_tensor(f"{key}/{name}") for key in MOMENTS}
-            optimizer.state[weight] = {key: placed(key, value, weight) for key, value in moments.items()}
+    saved = read_state(folder)
+    torch.set_rng_state(saved["random"])
+    for name, weight in lora_parameters(model).items():
+        weight.copy_(saved[f"adapter/{name}"])
+        moments = {key: saved[f"{key}/{name}"] for key in MOMENTS}
+        optimizer.state[weight] = {key: placed(key, value, weight) for key, value in moments.items()}
+
+
+def read_state(folder: Path) -> dict[str, Tensor]:
+    """All tensors of the saved state. Raises DataError where its bytes are not those that were written."""
+    path = folder / STATE_FILE
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        expected = file.metadata()["digest"]
+    if tensors_digest(tensors) != expected:
+        raise DataError(f"{path}: its bytes are not those that were saved; delete it or train with overwrite")
+    return tensors
 
 
 def placed(key: str, value: Tensor, weight: Tensor) -> Tensor:
-    """Adam's step counter stays on the CPU, its moments live beside the weight."""
-    return value if key == "step" else value.to(weight.device)
+    """Adam's moments live beside the weight; its step counter on the CPU, unless the fused kernel counts."""
+    return value if key == "step" and weight.device.type == "cpu" else value.to(weight.device)
 
 
 # ---- metrics
 
 
 def append_line(path: Path, values: Mapping[str, Any]) -> None:
-    with path.open("a") as file:
+    with kept_on_disk(path.parent, values["step"]), path.open("a") as file:
         file.write(json.dumps(values) + "\n")
 
 
@@ -82,8 +118,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def keep_lines(path: Path, steps: int) -> list[dict[str, Any]]:
+def keep_lines(path: Path, steps: int, writes: bool = True) -> list[dict[str, Any]]:
     """Forget the metrics of steps that run again; returns the others."""
     kept = [line for line in read_lines(path) if line["step"] <= steps]
-    write_jsonl(path, kept)
+    if writes:
+        write_jsonl(path, kept)
     return kept

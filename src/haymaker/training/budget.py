@@ -1,0 +1,116 @@
+"""How many bytes a training step needs, layer by layer, and which rung of recomputation each layer gets for that.
+
+Closed forms of a model's shape alone, so that a plan can be made for a machine that is not here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from haymaker.config import Rung
+
+RUNGS: tuple[Rung, ...] = get_args(Rung)
+PIECE = 16_384  # tokens of an MLP at once: its inner width is several times the model's
+LOSS_BYTES = 2**30  # logits of a piece of rows in float32, their softmax and the product's copy
+STATE_BYTES = 16  # of an adapter's parameter: itself, its gradient and Adam's two moments, all in float32
+MOVED_GRADIENTS = 3  # hidden states alive at once while gradients go down
+USABLE = 0.93  # of the free memory: the rest is what an allocator cannot fill
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder's sizes; widths in elements, `element` in bytes."""
+
+    layers: int
+    hidden: int
+    query: int  # query heads times width of a head
+    key_value: int
+    heads: int
+    inner: int
+    vocabulary: int
+    element: int
+    adapter: int  # trainable parameters
+    base_bytes: int
+    mlp_adapted: bool = False
+
+    @property
+    def layer_weights(self) -> int:
+        """Parameters of a layer's matrices."""
+        return self.hidden * (2 * self.query + 2 * self.key_value) + 3 * self.hidden * self.inner
+
+
+def shape_of(config: Any, element: int, adapter: int, base_bytes: int | None = None) -> Shape:
+    """The shape that a transformers config describes."""
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * config.hidden_size
+    shape = Shape(
+        config.num_hidden_layers, config.hidden_size, heads * width, kv_heads * width, heads, inner, config.vocab_size,
+        element, adapter, 0,
+    )  # fmt: skip
+    embeddings = shape.vocabulary * shape.hidden * (1 if config.tie_word_embeddings else 2)
+    return replace(shape, base_bytes=base_bytes or element * (shape.layers * shape.layer_weights + embeddings))
+
+
+def kept_bytes(shape: Shape, rung: Rung) -> int:
+    """Bytes that a layer keeps of one token from its forward to its backward pass."""
+    own = shape.element * shape.hidden
+    output = shape.element * shape.query + 4 * shape.heads  # and its normaliser
+    halves = {
+        "offload": 0,
+        "full": own,
+        "attention": own + output,
+        "mlp": 2 * own + output + shape.element * (shape.query + 2 * shape.key_value),
+    }
+    if rung != "none":
+        return halves[rung]
+    return halves["mlp"] + shape.element * shape.inner * (3 if shape.mlp_adapted else 2)
+
+
+def passing_bytes(shape: Shape, tokens: int, rung: Rung) -> int:
+    """Bytes that stand only while one layer's gradients are made."""
+    element, moved = shape.element, MOVED_GRADIENTS * shape.element * shape.hidden * tokens
+    attention = (element * (2 * shape.query + 2 * shape.key_value) + 4 * shape.query) * tokens
+    if rung == "none":
+        return moved + max(attention, 4 * element * shape.inner * tokens)
+    mlp = 7 * element * shape.inner * min(tokens, PIECE)
+    again = 0 if rung == "mlp" else kept_bytes(shape, "mlp") * tokens
+    return moved + again + max(attention, mlp)
+
+
+def peak_bytes(shape: Shape, tokens: int, rungs: Sequence[Rung]) -> int:
+    """The most bytes in use in a step whose largest micro-batch has `tokens` tokens."""
+    kept = sum(kept_bytes(shape, rung) for rung in rungs) * tokens
+    passing = max(passing_bytes(shape, tokens, rung) for rung in set(rungs))
+    return shape.base_bytes + STATE_BYTES * shape.adapter + kept + passing + min(LOSS_BYTES, loss_bytes(shape, tokens))
+
+
+def loss_bytes(shape: Shape, rows: int) -> int:
+    return rows * shape.vocabulary * (8 + shape.element)
+
+
+def planned(shape: Shape, tokens: int, free: float) -> list[Rung]:
+    """The cheapest rung for every layer that fits into `free` bytes in all; the last one where nothing does.
+
+    All layers stand on one rung or the one before it: as many as fit on the faster.
+    """
+    for number, rung in enumerate(RUNGS):
+        everywhere: list[Rung] = [rung] * shape.layers
+        if peak_bytes(shape, tokens, everywhere) <= free:
+            return raised(shape, tokens, free, number)
+    return [RUNGS[-1]] * shape.layers
+
+
+def raised(shape: Shape, tokens: int, free: float, number: int) -> list[Rung]:
+    slow, fast = RUNGS[number], RUNGS[max(0, number - 1)]
+    for count in range(shape.layers, -1, -1):
+        rungs: list[Rung] = [*[fast] * count, *[slow] * (shape.layers - count)]
+        if peak_bytes(shape, tokens, rungs) <= free:
+            return rungs
+    raise AssertionError("the slower rung alone fits, as the caller found")
+
+
+def said(rungs: Sequence[Rung]) -> str:
+    """A plan in words, as in "mlp in 30 layers, none in 2"."""
+    return ", ".join(f"{rung} in {rungs.count(rung)} layers" for rung in RUNGS if rung in rungs)

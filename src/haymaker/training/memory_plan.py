@@ -1,0 +1,97 @@
+"""The plan of a run's memory: what the machine has free, and which rung every layer gets."""
+
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from haymaker.config import Rung
+from haymaker.models.batching import batches_of
+from haymaker.models.handshake import base_of
+from haymaker.models.lora import lora_parameters
+from haymaker.training.budget import USABLE, Shape, peak_bytes, planned, said, shape_of
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What each layer keeps, the bytes that a step then needs at most, and those that were free."""
+
+    rungs: tuple[Rung, ...]
+    tokens: int  # of the largest micro-batch
+    peak_bytes: int
+    free_bytes: int
+
+    def record(self) -> dict[str, Any]:
+        """What the run's record keeps of it."""
+        return {
+            "recompute": said(self.rungs),
+            "tokens_at_once": self.tokens,
+            "predicted_peak_bytes": self.peak_bytes,
+            "free_bytes": self.free_bytes,
+        }
+
+
+def plan_memory(model: Any, lengths: Sequence[int], tokens_at_once: int, recompute: str) -> MemoryPlan:
+    """A plan for rows of these lengths, taken `tokens_at_once` at a time."""
+    groups = batches_of(lengths, tokens_at_once)
+    tokens = max(len(group) * max(lengths[i] for i in group) for group in groups)
+    shape, free = model_shape(model), free_bytes(model.device) + used_bytes(model)
+    rungs = planned(shape, tokens, USABLE * free) if recompute == "auto" else [recompute] * shape.layers
+    return MemoryPlan(tuple(rungs), tokens, peak_bytes(shape, tokens, rungs), free)  # type: ignore[arg-type]
+
+
+def model_shape(model: Any) -> Shape:
+    base = base_of(model)
+    adapters = lora_parameters(model)
+    adapter = sum(weight.numel() for weight in adapters.values())
+    in_mlp = any(f".{part}." in name for name in adapters for part in ("mlp", "ffn", "fc1", "fc2"))
+    shape = shape_of(base.config, base.dtype.itemsize, adapter, used_bytes(model))
+    return shape if not in_mlp else Shape(**{**vars(shape), "mlp_adapted": True})
+
+
+def used_bytes(model: Any) -> int:
+    """Bytes of a model's own weights."""
+    return sum(weight.nbytes for name, weight in model.named_parameters() if ".lora_" not in name)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that a device can still give: of a GPU with what torch keeps back, of this machine within its limit."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return min(available_bytes(), limit_bytes())
+
+
+def available_bytes() -> int:
+    """What the kernel says is available; without such a kernel, half of a machine of 16 GB."""
+    file = Path("/proc/meminfo")
+    if not file.is_file():
+        return 8 * 2**30
+    lines = dict(line.split(":", 1) for line in file.read_text().splitlines())
+    return 1024 * int(lines["MemAvailable"].split()[0])
+
+
+def limit_bytes() -> int:
+    """What a container may still take."""
+    limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
+    if not limit.is_file() or not used.is_file() or limit.read_text().strip() == "max":
+        return sys.maxsize
+    return int(limit.read_text()) - int(used.read_text())
+
+
+def reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_of(device: torch.device) -> int:
+    """The most bytes in use: of a GPU since the last reset, of a process on a CPU since its start."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
