@@ -24,7 +24,7 @@ from haymaker.study.cell import Cell, Stage, Tables
 
 ROOT = Path(__file__).parents[2]
 PACKAGED = ROOT / "src" / "haymaker" / "studies" / "miniature.yaml"
-STUDIES = sorted([*(ROOT / "studies").glob("*.yaml"), PACKAGED])
+STUDIES = sorted([*(ROOT / "studies").glob("*.yaml"), *PACKAGED.parent.glob("*.yaml")])
 
 
 def run(*arguments: str | Path) -> Result:

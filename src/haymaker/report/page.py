@@ -173,7 +173,8 @@ def numbers(rows: dict[str, Row]) -> list[str]:
         best = max(synthetic, key=lambda name: scores[name].mean)
         parts.append(f"the best synthetic data ({best}) to {in_words(scores[best])}")
     parts += [f"a larger RoPE base alone to {in_words(scores['extended'])}"] if "extended" in scores else []
-    parts += [f"unextended it has {in_words(scores['base'])}"] if "base" in scores else []
+    before = "unextended" if "extended" in scores else "untrained"
+    parts += [f"{before} it has {in_words(scores['base'])}"] if "base" in scores else []
     text = "; ".join(parts)
     return [f"{text[0].upper()}{text[1:]}."] if text else []
 

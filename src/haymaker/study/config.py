@@ -90,13 +90,13 @@ class StudyConfig(Frozen):
     title: str = ""
     model: str = Field(description="a packaged model, a folder, or a Hub id that is on this machine")
     context: int = Field(ge=16, description="tokens the base model was trained on")
-    length: int = Field(ge=16, description="tokens it is extended to, and of every training and test row")
+    length: int = Field(ge=16, description="tokens of every training and test row, to which the model is extended")
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="one training run per setting and seed")
     test_seed: int = 0
     test_split: SplitName = "test"
     settings: tuple[StudySetting, ...] = Field(min_length=1)
     tasks: dict[TaskName, TaskData] = Field(min_length=1)
-    extend: ExtendConfig = ExtendConfig()
+    extend: ExtendConfig | None = Field(default=ExtendConfig(), description="None: a study inside the model's context")
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     heads: HeadsConfig | None = HeadsConfig()
@@ -107,8 +107,7 @@ class StudyConfig(Frozen):
     @model_validator(mode="after")
     def check_grid(self) -> "StudyConfig":
         """Refuse what would only be noticed hours later."""
-        if self.length <= self.context:
-            raise ConfigError(f"length: expected more than the context of {self.context} tokens, found {self.length}")
+        check_length(self)
         if "seed" in self.train.model_fields_set:
             raise ConfigError("train.seed: seeds of a study stand in `seeds`, one training run each; remove this key")
         for part in ("similarity", "ablation", "patching"):
@@ -127,9 +126,10 @@ class StudyConfig(Frozen):
         return Path(self.model).name if self.model.startswith(("/", ".", "~")) else self.model
 
     def settings_of(self, task: TaskName) -> tuple[StudySetting, ...]:
-        """The settings of one task, in the order of the file."""
+        """The settings of one task, in the order of the file; `extended` only where there is an extension."""
         own = self.tasks[task].settings
-        return self.settings if own is None else own
+        given = self.settings if own is None else own
+        return tuple(setting for setting in given if setting != "extended" or self.extend is not None)
 
     def trained(self, task: TaskName) -> tuple[Setting, ...]:
         """The settings of one task that have training data."""
@@ -152,9 +152,14 @@ class StudyConfig(Frozen):
         given = {"task": task, "setting": "real", "length": length, "split": self.test_split, "seed": self.test_seed}
         return recipe(f"tasks.{task}.test", self.tasks[task].test, given)
 
-    def extension(self) -> Extend:
-        """How every setting but `base` reaches the study's length."""
-        return Extend(length=self.length, **self.extend.model_dump())
+    def extension(self) -> Extend | None:
+        """How every setting but `base` reaches the study's length; None where the model's own context holds it."""
+        return None if self.extend is None else Extend(length=self.length, **self.extend.model_dump())
+
+    @property
+    def base_reads(self) -> int:
+        """The longest rows of this study that the base model can read, in tokens."""
+        return min(self.context, self.length)
 
 
 def recipe(where: str, values: dict[str, Any], given: dict[str, Any]) -> Recipe:
@@ -168,13 +173,28 @@ def recipe(where: str, values: dict[str, Any], given: dict[str, Any]) -> Recipe:
         raise ConfigError(f"{where}: {error}") from None
 
 
+def check_length(config: StudyConfig) -> None:
+    """A study is inside the model's context, or extends it."""
+    context, length = config.context, config.length
+    if config.extend is None and length > context:
+        raise ConfigError(
+            f"length: without an extension (extend: null) expected at most the context of {context} tokens, "
+            f"found {length}"
+        )
+    if config.extend is not None and length <= context:
+        raise ConfigError(
+            f"length: expected more than the context of {context} tokens, found {length}; "
+            "a study inside the model's own context says extend: null"
+        )
+
+
 def check_settings(config: StudyConfig, task: TaskName) -> None:
     """No setting twice, and the settings that others are compared with are among them."""
     settings = config.settings_of(task)
     repeated = sorted({setting for setting in settings if settings.count(setting) > 1})
     if repeated:
         raise ConfigError(f"settings: {', '.join(repeated)} stands more than once for {task}")
-    if "base" in config.ablated(task):
+    if "base" in config.ablated(task) and config.length > config.context:
         raise ConfigError(f"ablation.settings: base cannot read rows of {config.length} tokens; name other settings")
     needed = {
         "similarity.reference": config.similarity and config.similarity.reference,

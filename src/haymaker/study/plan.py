@@ -66,7 +66,7 @@ class TaskPlan:
         """Test rows, then variant after variant, the ones that others are compared with first."""
         untrained = [setting for setting in self.settings if setting in UNTRAINED]
         wanted = self.config.evaluation.untrained_lengths if untrained else ()
-        own = (self.config.context,) if "base" in untrained and self.config.heads else ()
+        own = (self.config.base_reads,) if "base" in untrained and self.config.heads else ()
         for length in dict.fromkeys((self.config.length, *wanted, *own)):
             yield self.data(f"test/{length}", self.config.test_recipe(self.task, length))
         for variant in self.variants():
@@ -167,7 +167,7 @@ class TaskPlan:
             stages.EVALUATE,
             stages.EvaluateParams(
                 extend=self.extension(variant),
-                beyond_context=length > self.reach(variant),
+                beyond_context=length > self.context(variant),
                 rows=part.rows,
                 new_tokens=part.new_tokens,
             ),
@@ -254,8 +254,13 @@ class TaskPlan:
         return self.name("data", f"test/{length}")
 
     def reach(self, variant: Variant) -> int:
-        """Tokens that a model can read: `base` is scored on rows of its own context."""
-        return self.config.context if variant.setting == "base" else self.config.length
+        """Tokens of the rows on which a model's heads are scored: of `base` those that its own context holds."""
+        return self.config.base_reads if variant.setting == "base" else self.config.length
+
+    def context(self, variant: Variant) -> int:
+        """Tokens that a model can read."""
+        extended = variant.setting != "base" and self.config.extend is not None
+        return self.config.length if extended else self.config.context
 
 
 def seed_of(variant: Variant) -> int:
