@@ -43,6 +43,13 @@ def mdqa_row(number: int, distractors: int = 6) -> dict[str, Any]:
     }
 
 
+def own_row(number: int) -> dict[str, Any]:
+    """A row of one's own: the question of a row of MDQA, whose gold document says the answer once."""
+    row = mdqa_row(number)
+    documents = [{"title": one["title"], "text": one["text"], "gold": one["isgold"]} for one in row["ctxs"]]
+    return {"question": row["question"], "answers": row["answers"], "documents": documents}
+
+
 def musique_row(number: int, hops: int = 2, others: int = 6) -> dict[str, Any]:
     """A row in MuSiQue's format; its supporting paragraphs stand in the middle."""
     rng = Random(number)

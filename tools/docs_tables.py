@@ -8,7 +8,18 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from haymaker.choices import CONCEPTS, CONTEXTS, DETECTORS, EDITS, METRICS, PROMPTS, REGISTRIES, SETTINGS, TASKS
+from haymaker.choices import (
+    CONCEPTS,
+    CONTEXTS,
+    DETECTORS,
+    EDITS,
+    METRICS,
+    PROMPTS,
+    READERS,
+    REGISTRIES,
+    SETTINGS,
+    TASKS,
+)
 from haymaker.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +43,9 @@ def generated() -> dict[str, list[Cells]]:
     tables |= {"prompts": lines_of(PROMPTS), "detectors": lines_of(DETECTORS), "edits": lines_of(EDITS)}
     tables["tasks"] = [
         [*line, code(TASKS[name].METRICS)] for name, line in zip(TASKS.own, lines_of(TASKS), strict=True)
+    ]
+    tables["readers"] = [
+        [*line, code(READERS[name].keys)] for name, line in zip(READERS.own, lines_of(READERS), strict=True)
     ]
     tables["settings"] = [
         [f"`{name}`", axes.about, f"`{axes.concept}`", f"`{axes.context}`"] for name, axes in SETTINGS.items()

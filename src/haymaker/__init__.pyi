@@ -17,6 +17,7 @@ from .config import TrainConfig as TrainConfig
 from .data.builder import build as build
 from .data.dataset import Dataset as Dataset
 from .data.dataset import load_dataset as load_dataset
+from .data.own_data import read_examples as read_examples
 from .evaluation.predictions import evaluate as evaluate
 from .heads.detection import detect_all as detect_all
 from .heads.detection import detect_heads as detect_heads
@@ -43,6 +44,7 @@ from .records import Message as Message
 from .records import Prediction as Prediction
 from .records import Segment as Segment
 from .records import Span as Span
+from .tasks.own_prompts import example as example
 from .tokens import encode as encode
 from .training.loop import train as train
 

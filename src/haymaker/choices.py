@@ -19,8 +19,28 @@ TASKS = Registry(
         "summhay": ("haymaker.tasks.summhay", "cite the documents that carry an insight (Laban et al. 2024)"),
         "niah": ("haymaker.tasks.niah", "a number in a haystack of passages (Kamradt; RULER)"),
         "kv": ("haymaker.tasks.kv", "the value of a key in a JSON object (Liu et al. 2024)"),
+        "qa": ("haymaker.tasks.qa", "your own rows: a question over documents or a text"),
     },
     needs=("METRICS", "drafts"),
+)
+READERS = Registry(  # the first whose keys a row has reads it
+    "reader",
+    {
+        "documents": ("haymaker.tasks.own_layouts:DOCUMENTS", "a question over documents, one or more of them gold"),
+        "questions": ("haymaker.tasks.own_layouts:QUESTIONS", "several questions over the same documents"),
+        "hotpotqa": ("haymaker.tasks.own_benchmarks:HOTPOTQA", "HotpotQA and 2WikiMultihopQA"),
+        "mdqa": ("haymaker.tasks.own_benchmarks:MDQA", "lost-in-the-middle and HELMET's RAG"),
+        "musique": ("haymaker.tasks.own_benchmarks:MUSIQUE", "MuSiQue"),
+        "context": ("haymaker.tasks.own_layouts:CONTEXT", "a question over one text"),
+        "messages": ("haymaker.tasks.own_layouts:MESSAGES", "OpenAI's chat, the last turn the answer"),
+        "sharegpt": ("haymaker.tasks.own_layouts:SHAREGPT", "ShareGPT's conversations"),
+        "alpaca": ("haymaker.tasks.own_layouts:ALPACA", "Alpaca's instructions"),
+        "prompt-completion": (
+            "haymaker.tasks.own_layouts:PROMPT_COMPLETION",
+            "a prompt and its completion (TRL)",
+        ),
+    },
+    needs=("keys", "read"),
 )
 
 # ---- the two axes of realism: how a fact is said (concept), and what stands around it (context)
@@ -97,6 +117,10 @@ PROMPTS = Registry(
         "summhay.haystack": ("haymaker.tasks.summhay:HAYSTACK", "numbered documents, cited like [1][3]"),
         "niah.haystack": ("haymaker.tasks.niah:HAYSTACK", "passages without numbers"),
         "kv.official": ("haymaker.tasks.kv:OFFICIAL", "lost-in-the-middle's JSON object"),
+        "qa.documents": ("haymaker.tasks.qa:DOCUMENTS", "numbered documents"),
+        "qa.titled": ("haymaker.tasks.qa:TITLED", "numbered documents with titles"),
+        "qa.text": ("haymaker.tasks.qa:TEXT", "texts without numbers"),
+        "qa.dictionaries": ("haymaker.tasks.mdqa:DICTIONARIES", "numbered dictionaries; symbolic twins of files"),
     },
     needs=("document", "tail"),
 )
@@ -178,7 +202,7 @@ DEVICES: Mapping[str, Device] = {  # what is reached, not what is advertised
     "h200": Device(700e12, 600e12, 500e12, 4.2e12, 141e9, "H200 SXM 141 GB, bfloat16"),
 }
 
-REGISTRIES = (TASKS, CONCEPTS, CONTEXTS, PROMPTS, METRICS, DETECTORS, EDITS)
+REGISTRIES = (TASKS, READERS, CONCEPTS, CONTEXTS, PROMPTS, METRICS, DETECTORS, EDITS)
 
 
 def plug_ins(chosen: Mapping[str, Any]) -> dict[str, str]:

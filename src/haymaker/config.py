@@ -60,6 +60,7 @@ class Recipe(Frozen):
         rows: How many rows.
         seed: Of all random choices; a row depends on seed and number, not on how many others there are.
         source: A file or hub name of real rows; None: the miniature world.
+        columns: What the source's columns are called: {"question": "prompt"} reads its prompt as the question (qa).
         pool: A file of further passages (title and text) to fill contexts with.
         written: A file of a writer's texts (high concept); None: the world's grammar.
         split: train, dev or test.
@@ -91,6 +92,7 @@ class Recipe(Frozen):
     rows: int = Field(ge=1)
     seed: int = 0
     source: str | None = Field(default=None, description="file or hub name of real rows; None: the miniature world")
+    columns: dict[str, str] | None = Field(default=None, description="name here -> column of the source (qa)")
     pool: str | None = Field(default=None, description="file of further passages (json list of title and text)")
     written: str | None = Field(default=None, description="file of a writer's texts (high concept); None: the grammar")
     split: SplitName = "train"

@@ -173,6 +173,10 @@ class Example:
     source: dict[str, Any] = field(default_factory=dict)
     provenance: tuple[dict[str, Any], ...] = ()
 
+    def __iter__(self) -> Iterator["Example"]:
+        """Itself: an example alone goes wherever a dataset goes."""
+        yield self
+
     @cached_property
     def text(self) -> str:
         return "".join(message.text for message in self.messages)

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from real_rows import mdqa_row, musique_row, topic, write_jsonl
+from real_rows import mdqa_row, musique_row, own_row, topic, write_jsonl
 from task_solvers import context_of, solver_of
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -24,7 +24,11 @@ TABLE: list[tuple[str, str, str]] = [
 ]
 SOLVABLE = [row for row in TABLE if axes_of(row[1]).concept in ("low", "symbolic") or row[0] == "kv"]
 LENGTHS = {"world": 700, "file": 1_800}  # tokens
-RELATIONS = {"mdqa": ("winner",), "musique": ("capital", "founder", "spouse", "author")}  # of the files made below
+RELATIONS = {
+    "mdqa": ("winner",),
+    "qa": ("winner",),
+    "musique": ("capital", "founder", "spouse", "author"),
+}  # of the files made below
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "summhay": str(folder / "topic.json"),
         "niah": write_jsonl(folder / "pool.jsonl", passages),
         "kv": write_jsonl(folder / "kv.jsonl", objects),
+        "qa": write_jsonl(folder / "qa.jsonl", [own_row(n) for n in range(12)]),
     }
 
 

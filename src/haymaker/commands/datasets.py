@@ -7,7 +7,7 @@ import typer
 
 from haymaker.choices import SETTINGS, TASKS
 from haymaker.commands.boundary import FAILED_ROWS
-from haymaker.commands.options import DataFolder, Json, Overwrite, Set, inputs_of, values_of
+from haymaker.commands.options import Columns, DataFolder, Json, Overwrite, Set, columns_of, inputs_of, values_of
 from haymaker.commands.output import declare_folder, show_json, show_values
 from haymaker.config import Recipe
 from haymaker.console import bar, note
@@ -44,6 +44,7 @@ def build(
     seed: Annotated[int | None, typer.Option(help="Seed of the rows.")] = None,
     split: Annotated[str | None, typer.Option(help="train, dev or test.")] = None,
     source: Annotated[Path | None, typer.Option(help="A file of real rows; without, the miniature world.")] = None,
+    columns: Columns = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Build the first rows only.")] = None,
     skip_failed: Annotated[
         bool, typer.Option("--skip-failed", help="Leave out rows that cannot be built, and tell (exit code 3).")
@@ -59,6 +60,7 @@ def build(
     """Build a dataset folder of one task in one setting."""
     flags = {"task": task, "setting": setting, "length": length, "rows": rows, "seed": seed, "split": split}
     flags |= {"source": str(source) if source else None, "failed_rows": "skip" if skip_failed else None}
+    flags |= {"columns": columns_of(columns)}
     recipe = first_rows(recipe_of(config, overrides, flags), limit)
     name = tokenizer or DEFAULT_TOKENIZER
     if dry_run:

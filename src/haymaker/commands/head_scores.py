@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from haymaker.choices import DETECTORS
+from haymaker.commands import head_files, own_prompt
 from haymaker.commands import options as flag
 from haymaker.commands.options import extension, inputs_of
 from haymaker.commands.output import fresh_file, show, show_json, show_values
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 Answer = Annotated[
     str | None,
-    typer.Option(help="gold: teacher-forced; own: the model's greedy answer.  [default: gold; own for copy_wu2024]"),
+    typer.Option(
+        help="gold: teacher-forced; own: the model's greedy answer.  [default: gold; own for copy_wu2024] "
+        "With --prompt: the answer's text."
+    ),
 ]
 Donor = Annotated[
     Path | None, typer.Option("--donor", help="An adapter whose head outputs are written in, instead of zeros.")
@@ -34,7 +38,10 @@ def register(app: typer.Typer) -> None:
 def heads(
     *,
     model: flag.Model,
-    data: flag.Data,
+    data: own_prompt.MaybeData = None,
+    prompt: own_prompt.Prompt = None,
+    needle: own_prompt.Needle = None,
+    question: own_prompt.Question = "",
     out: flag.OutFile,
     metrics: Annotated[
         list[str] | None,
@@ -45,9 +52,8 @@ def heads(
         ),
     ] = None,
     answer: Answer = None,
-    file_format: Annotated[
-        str, typer.Option("--format", help="haymaker (safetensors), wu (JSON), qrhead (YAML) or duo (TSV).")
-    ] = "haymaker",
+    file_format: head_files.FormatName = "haymaker",
+    plot: head_files.Plot = None,
     kv_rule: flag.KVRule = "max",
     new_tokens: flag.NewTokens = 32,
     adapter: flag.Adapter = None,
@@ -57,35 +63,20 @@ def heads(
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
 ) -> None:
-    """Score every head of a model for retrieval on a dataset."""
-    from haymaker.heads.formats import OWN_FORMAT, check_format, rule_of, write_scores
-    from haymaker.heads.scores import HeadScores
+    """Score every head of a model for retrieval on a dataset, or on a prompt of your own."""
+    from haymaker.heads.formats import rule_of
 
-    chosen, rule = tuple(dict.fromkeys(metrics or ("copy",))), rule_of(kv_rule)
-    check_format(file_format)
-    own = file_format == OWN_FORMAT
-    files = files_of(out, chosen)
-    written = [made for path in files.values() for made in (HeadScores.files(path) if own else (path,))]
+    mine = own_prompt.example_of(data, prompt, needle, question, answer)
+    chosen = tuple(dict.fromkeys(metrics or ("copy",)))
+    files = head_files.HeadFiles(out, chosen, file_format, top, rule_of(kv_rule), plot)
     params = stages.HeadsParams(
-        extend=extension(extend), metrics=chosen, answer=answer, rows=rows, new_tokens=new_tokens
+        extend=extension(extend), metrics=chosen, answer=None if mine else answer, rows=rows, new_tokens=new_tokens
     )
-    with fresh_file(*written, overwrite=overwrite, reading=(model, data, adapter)) as file:
+    with fresh_file(*files.written, overwrite=overwrite, reading=(model, data, prompt, adapter)) as file:
         inputs = inputs_of(model=model, data=data, adapter=adapter)
-        found, lm = stages.head_scores(params, inputs), stages.model_of(inputs, params.extend)
-        kv_heads = getattr(lm.base.config, "num_key_value_heads", None) or lm.base.config.num_attention_heads
-        for name, scores in found.items():
-            path = file.with_name(files[name].name)
-            if own:
-                scores.save(path)
-            else:
-                write_scores(scores, path, file_format, top, kv_heads, rule=rule)
-    show_heads({str(files[name]): scores for name, scores in found.items()}, top, json)
-
-
-def files_of(out: Path, metrics: tuple[str, ...]) -> dict[str, Path]:
-    """A file for each metric: `out` itself for one alone."""
-    several = len(metrics) > 1
-    return {name: out.with_name(f"{out.stem}.{name}{out.suffix}") if several else out for name in metrics}
+        found = stages.head_scores(params, inputs, mine)
+        files.write(found, stages.model_of(inputs, params.extend), file.parent)
+    show_heads({str(files.scores[name]): scores for name, scores in found.items()}, top, json)
 
 
 def show_heads(found: "dict[str, HeadScores]", top: int, json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from haymaker.config import Extend, read_yaml, set_dotted
+from haymaker.errors import ConfigError
 from haymaker.study.stages import Inputs, loaded
 
 Set = Annotated[
@@ -22,7 +23,11 @@ ExtendTo = Annotated[
     int | None, typer.Option("--extend", metavar="LENGTH", help="Extend the context to LENGTH tokens.")
 ]
 DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder.")]
-Data = Annotated[Path, typer.Option("--data", help="A dataset folder, as `haymaker build` writes it.")]
+Data = Annotated[Path, typer.Option("--data", help="A dataset folder, or a file of your own rows.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="NAME=COLUMN", help="What a column of your rows is called: question=prompt."),
+]
 Rows = Annotated[int | None, typer.Option("--rows", min=1, help="Use the first rows only.")]
 NewTokens = Annotated[int, typer.Option("--new-tokens", min=1, help="Most tokens of an answer.")]
 
@@ -50,3 +55,11 @@ def values_of(config: Path | None, overrides: list[str] | None) -> dict[str, Any
     for override in overrides or []:
         set_dotted(values, override)
     return values
+
+
+def columns_of(pairs: list[str] | None) -> dict[str, str] | None:
+    """Names here and the columns that stand for them, of --map question=prompt."""
+    found = dict(pair.partition("=")[::2] for pair in pairs or [])
+    if not all(name and column for name, column in found.items()):
+        raise ConfigError(f"--map {' '.join(pairs or [])}: expected NAME=COLUMN, as in --map question=prompt")
+    return found or None

@@ -98,6 +98,7 @@ class Summary:
 
     def add(self, row: dict[str, Any]) -> None:
         """Count a row; of its columns only those of SUMMED are read."""
+        self.rows += 1
         checks = json.loads(row["checks"])
         self.found.update(name for name, is_found in FOUND.items() if is_found(checks))
         self.repeated["rows_with_a_repeated_question"] += row["question"] in self.questions
@@ -107,11 +108,11 @@ class Summary:
         self.answer_types[checks["answer_type"]] += 1
         for depth in row["gold_depths"]:
             self.positions[min(TENTHS - 1, int(depth * TENTHS))] += 1
-        self.measure(row["n_prompt_tokens"] + row["n_target_tokens"], row["max_tokens"])
+        if row["n_prompt_tokens"] is not None:  # rows of one's own may not have been counted
+            self.measure(row["n_prompt_tokens"] + row["n_target_tokens"], row["max_tokens"])
 
     def measure(self, tokens: int, length: int) -> None:
         fill = tokens / length
-        self.rows += 1
         self.tokens += tokens
         self.tokens_least, self.tokens_most = min(self.tokens_least, tokens), max(self.tokens_most, tokens)
         self.fill, self.fill_least = self.fill + fill, min(self.fill_least, fill)
@@ -122,10 +123,10 @@ class Summary:
         rows = max(1, self.rows)
         return {
             "tokens": self.tokens,
-            "tokens_least": self.tokens_least if self.rows else 0,
+            "tokens_least": self.tokens_least if self.tokens else 0,
             "tokens_most": self.tokens_most,
             "fill_mean": self.fill / rows,
-            "fill_least": self.fill_least if self.rows else 0.0,
+            "fill_least": self.fill_least if self.tokens else 0.0,
             "rows_filled": self.filled / rows,
             **self.found,
             **self.repeated,

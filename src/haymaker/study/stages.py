@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from haymaker.data.dataset import Dataset
     from haymaker.heads.scores import HeadScores
     from haymaker.models.load import LanguageModel
+    from haymaker.records import Example
 
 Inputs = Mapping[str, Path]
 COMPUTE = ("torch", "transformers", "peft", "numpy")
@@ -27,10 +28,10 @@ SCORES_FILE = "heads.safetensors"
 
 
 def rows_of(inputs: Inputs, rows: int | None = None) -> "Dataset":
-    """The first rows of the input dataset."""
-    from haymaker.data.dataset import load_dataset
+    """The first rows of the input dataset, or of a file of rows."""
+    from haymaker.data.own_data import load_data
 
-    dataset = load_dataset(inputs["data"])
+    dataset = load_data(inputs["data"])
     return dataset if rows is None else dataset[:rows]
 
 
@@ -124,9 +125,10 @@ class HeadsParams(Frozen):
     new_tokens: int = 32
 
 
-def head_scores(params: HeadsParams, inputs: Inputs) -> "dict[str, HeadScores]":
-    """dataset, model -> scores of its heads by metric, from one pass."""
-    rows, lm = rows_of(inputs, params.rows), model_of(inputs, params.extend)
+def head_scores(params: HeadsParams, inputs: Inputs, prompt: "Example | None" = None) -> "dict[str, HeadScores]":
+    """dataset (or a prompt of one's own), model -> scores of its heads by metric, from one pass."""
+    rows = list(prompt or rows_of(inputs, params.rows))
+    lm = model_of(inputs, params.extend)
     from haymaker.heads.detection import detect_all
 
     options = {"answer": params.answer, "new_tokens": params.new_tokens}

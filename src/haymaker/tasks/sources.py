@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import file_digest, read_jsonl
+from haymaker.files import file_digest, folder_digest
 from haymaker.records import digest
+from haymaker.tasks.row_files import rows_in
 
 HUB_NAME = re.compile(
     r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(?::(?P<config>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?(?:#(?P<split>\w+))?"
 )
-FILE_ENDINGS = (".json", ".jsonl", ".gz", ".txt", ".zst", ".parquet")
+FILE_ENDINGS = (".json", ".jsonl", ".gz", ".txt", ".zst", ".parquet", ".csv", ".tsv", ".arrow")
 HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 COMMIT = re.compile(r"@([0-9a-f]{40})(?:/|$)")
 Item = TypeVar("Item")
@@ -52,18 +53,20 @@ def hub_name(source: str, split: str) -> HubName | None:
 
 @dataclass(frozen=True)
 class FileRows:
-    """The rows of a jsonl file. Reading raises DataError naming file and line."""
+    """The rows of a file or folder of rows. Reading raises DataError naming file and line."""
 
     path: str
+    split: str = "train"
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(place, row) of every line; `place` names file and line for messages."""
-        return read_jsonl(self.path)
+        """(place, row) of every row; `place` names file and line for messages."""
+        return rows_in(self.path, self.split)
 
     @property
     def inputs(self) -> dict[str, str]:
         """The file and its sha256."""
-        return {self.path: file_digest(self.path)}
+        path = Path(self.path)
+        return {self.path: folder_digest(path) if path.is_dir() else file_digest(path)}
 
 
 class HubRows:
@@ -110,23 +113,24 @@ def fetched(name: HubName) -> Any:
 
 
 def open_rows(source: str, split: str) -> FileRows | HubRows:
-    """The rows of a jsonl file, or of a dataset of the hub."""
+    """The rows of a file or folder, or of a dataset of the hub."""
     name = hub_name(source, split)
-    return FileRows(source) if name is None else HubRows(name)
+    return FileRows(source, split) if name is None else HubRows(name)
 
 
 def sift(
     rows: Iterable[tuple[str, dict[str, Any]]], parse: Callable[[dict[str, Any], str], Item | str]
 ) -> tuple[list[Item], Counter[str]]:
-    """Parsed rows, and the counted reasons of those that `parse` rejects by giving a reason instead."""
+    """Parsed rows, several where `parse` gives a list, and the counted reasons that it gives instead of a row."""
     kept: list[Item] = []
     rejected: Counter[str] = Counter()
     for place, row in rows:
-        parsed = parse(row, place)
-        if isinstance(parsed, str):
-            rejected[parsed] += 1
-        else:
-            kept.append(parsed)
+        parsed: Any = parse(row, place)
+        for one in parsed if isinstance(parsed, list) else [parsed]:
+            if isinstance(one, str):
+                rejected[one] += 1
+            else:
+                kept.append(one)
     return kept, rejected
 
 

@@ -1,0 +1,84 @@
+"""What `haymaker heads` writes: a file of scores for each metric, in its own format or another's, and a picture."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from haymaker.errors import ConfigError
+
+if TYPE_CHECKING:
+    from haymaker.heads.formats import Rule
+    from haymaker.heads.scores import HeadScores
+    from haymaker.models.load import LanguageModel
+
+FormatName = Annotated[
+    str, typer.Option("--format", help="haymaker (safetensors), wu (JSON), qrhead (YAML) or duo (TSV).")
+]
+Plot = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE", help="A map of the heads too: .html, .png or .svg.")
+]
+PICTURES = (".html", ".png", ".svg")
+
+
+@dataclass(frozen=True)
+class HeadFiles:
+    """Where scores go: `out` itself for one metric alone, else a file each; pictures likewise."""
+
+    out: Path
+    metrics: tuple[str, ...]
+    form: str
+    top: int
+    rule: "Rule"
+    plot: Path | None = None
+
+    def __post_init__(self) -> None:
+        from haymaker.heads.formats import check_format
+
+        check_format(self.form)
+        if self.plot is not None and self.plot.suffix.lower() not in PICTURES:
+            raise ConfigError(f"--plot {self.plot}: expected a name that ends in {', '.join(PICTURES)}")
+        if self.plot is not None and self.plot.absolute().parent != self.out.absolute().parent:
+            raise ConfigError(f"--plot {self.plot}: expected a name in the folder of {self.out}, where the scores go")
+
+    @property
+    def scores(self) -> dict[str, Path]:
+        return self.named(self.out)
+
+    def named(self, path: Path) -> dict[str, Path]:
+        """A file for each metric."""
+        several = len(self.metrics) > 1
+        return {one: path.with_name(f"{path.stem}.{one}{path.suffix}") if several else path for one in self.metrics}
+
+    @property
+    def own(self) -> bool:
+        from haymaker.heads.formats import OWN_FORMAT
+
+        return self.form == OWN_FORMAT
+
+    @property
+    def written(self) -> list[Path]:
+        """Every file that will be written."""
+        from haymaker.heads.scores import HeadScores
+
+        pictures = list(self.named(self.plot).values()) if self.plot else []
+        files = [one for path in self.scores.values() for one in (HeadScores.files(path) if self.own else (path,))]
+        return [*files, *pictures]
+
+    def write(self, found: "Mapping[str, HeadScores]", lm: "LanguageModel", folder: Path) -> None:
+        """All of them into a folder, from which they take their places together."""
+        from haymaker.heads.formats import write_scores
+
+        kv_heads = getattr(lm.base.config, "num_key_value_heads", None) or lm.base.config.num_attention_heads
+        for name, scores in found.items():
+            path = folder / self.scores[name].name
+            if self.own:
+                scores.save(path)
+            else:
+                write_scores(scores, path, self.form, self.top, kv_heads, rule=self.rule)
+            if self.plot is not None:
+                scores.plot(min(self.top, int(scores.counts.astype(bool).sum()))).save(
+                    folder / self.named(self.plot)[name].name
+                )

@@ -1,0 +1,266 @@
+"""A dataset of one's own rows as they stand: their own prompts and lengths, nothing filled up or drawn."""
+
+from collections import Counter
+from collections.abc import Mapping
+from importlib.metadata import version
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
+
+from haymaker.config import Recipe, SplitName
+from haymaker.data.checks import SUMMED, answer_type, summary
+from haymaker.data.dataset import Dataset, Folder, load_dataset
+from haymaker.data.fit.page import laid_out
+from haymaker.data.schema import SCHEMA, Row, segments_of
+from haymaker.drafts import Document, Style
+from haymaker.errors import DataError
+from haymaker.realism.answers import holds
+from haymaker.records import Example, Label, Message, canonical_json, digest
+from haymaker.tasks.own_layouts import read_row
+from haymaker.tasks.own_rows import OwnDocument, Question, Talk, settled
+from haymaker.tasks.own_spans import cut, evidence_labels, pieces
+from haymaker.tasks.qa import DOCUMENTS, TEXT, TITLED, renamed
+from haymaker.tasks.sources import open_rows, sift
+from haymaker.tokens import encode_many, tokenizer_digest
+
+REPEATED = "the same row stands in the file already"
+TASK = "qa"
+FEWEST_TOKENS = 16  # of a recipe's length
+
+
+def read_examples(
+    source: str | Path,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    columns: Mapping[str, str] | None = None,
+    reader: str | None = None,
+    *,
+    split: SplitName = "train",
+) -> Dataset:
+    """Your own rows as a dataset, each with its own prompt and length.
+
+    Args:
+        source: A file (jsonl, json, csv, parquet, arrow, plain or gzip), a folder that `datasets` saved, or a dataset
+            of the hub, `org/name`. A row is {question, answers, documents: [{title?, text, gold?}]}, or {question,
+            answers, context, evidence: [[start, stop], ...]}, or {messages, evidence} with the answer as last turn, or
+            any other layout of `hm.choices.READERS`.
+        tokenizer: Counts the rows' tokens, if it is given.
+        columns: What your columns are called: {"question": "prompt"} reads the prompt as the question.
+        reader: A layout's name; None: the first whose keys a row has.
+        split: Which split of a folder or a dataset of the hub.
+
+    Returns:
+        The dataset. Evidence is what rows say, else where an answer stands exactly once in a gold document. Rows that
+        are of no use are counted by their reason in `manifest["rejected"]`.
+
+    Raises:
+        DataError: A file that cannot be read, a row of no layout (the message names file and line), or none of use.
+        ConfigError: No layout of that name.
+
+    Examples:
+        >>> row = '{"question": "Who built the mill?", "answers": ["Ada"], "context": "A mill. Ada built it."}'
+        >>> with open("mine.jsonl", "w") as file:
+        ...     written = file.write(row)
+        >>> mine = hm.read_examples("mine.jsonl")
+        >>> mine[0].text[mine[0].spans["evidence"][0].slice]
+        'Ada built it.'
+    """
+    renaming = dict(columns or {})
+
+    def parse(row: dict[str, Any], place: str) -> Any:
+        found = read_row(renamed(row, renaming, place), place, reader)
+        return [settled_row(one) for one in found] if isinstance(found, list) else settled_row(found)
+
+    opened = open_rows(str(source), split)
+    found, rejected = sift(opened, parse)
+    examples = {}
+    for row in found:
+        made = example_of_question(row, split) if isinstance(row, Question) else example_of_talk(row, split)
+        rejected[REPEATED] += made.id in examples
+        examples.setdefault(made.id, made)
+    rejected = +rejected
+    if not examples:
+        raise DataError(f"{source}: none of its rows is of use ({reasons(rejected)})")
+    about = {"inputs": opened.inputs, "rejected": dict(sorted(rejected.items()))}
+    recipe = {"source": str(source), "split": split, "columns": renaming or None}
+    return dataset_of(list(examples.values()), tokenizer, recipe, about)
+
+
+def settled_row(found: Any) -> Any:
+    return settled(found) if isinstance(found, Question) else found
+
+
+def reasons(rejected: Counter[str]) -> str:
+    return "; ".join(f"{count}: {reason}" for reason, count in rejected.items()) or "it holds no row"
+
+
+def open_data(path: str | Path) -> Dataset | Folder:
+    """A dataset's folder, read row group by row group, or the rows of any other file, folder or hub name."""
+    return Folder(path) if is_dataset(path) else read_examples(path)
+
+
+def load_data(path: str | Path) -> Dataset:
+    """The same, in memory."""
+    return load_dataset(path) if is_dataset(path) else read_examples(path)
+
+
+def is_dataset(path: str | Path) -> bool:
+    """Whether a dataset's folder is meant: a folder with a manifest, and what is not there, for load_dataset to say so.
+
+    Rows of the hub are meant where a split is named (`org/name#train`).
+    """
+    path = Path(path)
+    if path.is_dir():
+        return (path / "manifest.json").is_file() or not any(path.iterdir())
+    return not path.is_file() and "#" not in path.name
+
+
+# ---- rows as examples
+
+
+def example_of_question(row: Question, split: str) -> Example:
+    """A question over its documents, in their order; over one text alone, as it stands."""
+    style = TEXT if row.whole else TITLED if any(one.title for one in row.documents) else DOCUMENTS
+    content, spans = prompt_of(row, style)
+    return Example(
+        id=f"{TASK}-{digest([content, spans, row.answers, row.name])[:20]}",
+        pair_id=f"{TASK}-pair-{digest(['own', row.key])[:20]}",
+        task=TASK,
+        messages=(Message("user", segments_of(content, spans)),),
+        question=row.question,
+        answers=row.answers,
+        split=split,
+        concept="real",
+        context="real",
+        source={"dataset": "own", "row_id": row.key, "hops": len(row.gold)},
+    )
+
+
+def prompt_of(row: Question, style: Style) -> tuple[str, list[Row]]:
+    """The prompt's content, and its spans in characters."""
+    documents, first = [], 0
+    for one in row.documents:
+        documents.append(document_of(one, row.answers, first))
+        first += len(one.evidence)
+    content, stretches = laid_out(row.question, documents, style)
+    spans = [
+        {"kind": label.kind, "index": label.index, "char_start": start, "char_end": stop}
+        for label, start, stop in stretches
+        if start < stop
+    ]
+    return content, spans
+
+
+def document_of(one: OwnDocument, answers: tuple[str, ...], first: int) -> Document:
+    """A document with its evidence marked, the ranges counted from `first`."""
+    labelled = evidence_labels(one.text, one.evidence, answers, first)
+    segments = pieces(one.text, labelled, (Label("filler"),))
+    return Document(digest([one.title, one.text])[:16], segments, "gold" if one.gold else "passage", one.title)
+
+
+def example_of_talk(row: Talk, split: str) -> Example:
+    """A conversation as it is; what is asked is the last turn, unless the row says."""
+    messages = tuple(cut(row.turns, row.evidence, row.answers))
+    said = [[message.role, message.text] for message in messages]
+    return Example(
+        id=f"{TASK}-{digest([said, row.evidence, row.answers, row.name])[:20]}",
+        pair_id=f"{TASK}-pair-{digest(['own', row.name or said])[:20]}",
+        task=TASK,
+        messages=messages,
+        question=row.question or row.turns[-1].text,
+        answers=row.answers,
+        split=split,
+        concept="real",
+        context="real",
+        source={"dataset": "own", "row_id": row.name},
+    )
+
+
+# ---- examples as a table
+
+
+def dataset_of(
+    examples: list[Example],
+    tokenizer: PreTrainedTokenizerBase | None,
+    recipe: Mapping[str, Any],
+    about: Mapping[str, Any],
+) -> Dataset:
+    """Examples as a dataset; `recipe` and `about` say where they come from."""
+    rows = [row_of(example, number) for number, example in enumerate(examples)]
+    longest = max(len(example.text.encode()) + len(example.target.encode()) for example in examples)
+    if tokenizer is not None:
+        longest = count_tokens(rows, examples, tokenizer)
+    table = pa.Table.from_pylist(rows, SCHEMA)
+    asked = Recipe(task=TASK, length=max(FEWEST_TOKENS, longest), rows=len(rows), **recipe).model_dump()
+    manifest = {
+        "identity": digest([asked, sorted(about["inputs"].values()), [example.id for example in examples]]),
+        "recipe": asked,
+        "prompt": None,
+        **about,
+        "failed": [],
+        "checks": summary(table.select(SUMMED).to_pylist()),
+        "tokenizer_name": getattr(tokenizer, "name_or_path", None),
+        "tokenizer_sha256": None if tokenizer is None else tokenizer_digest(tokenizer),
+        "versions": {"haymaker": version("haymaker")},
+    }
+    return Dataset(table, {**manifest, "rows": len(rows)})
+
+
+def count_tokens(rows: list[Row], examples: list[Example], tokenizer: PreTrainedTokenizerBase) -> int:
+    """Write the rows' tokens into them; how many the longest has."""
+    encoded = encode_many(examples, tokenizer)
+    for row, item in zip(rows, encoded, strict=True):
+        row |= {"n_prompt_tokens": item.prompt_length, "n_target_tokens": len(item) - item.prompt_length}
+    longest = max(map(len, encoded))
+    for row in rows:
+        row["max_tokens"] = longest
+    return longest
+
+
+def row_of(example: Example, number: int) -> Row:
+    """An example as a row of a dataset's table, of which no token was counted."""
+    bounds = list(accumulate((len(message.text) for message in example.messages), initial=0))
+    evidence = example.spans.get("evidence", [])
+    return {
+        **{
+            name: getattr(example, name)
+            for name in ("id", "pair_id", "task", "split", "concept", "context", "question")
+        },
+        "setting": "real",
+        "messages": [{"role": message.role, "content": message.text} for message in example.messages],
+        "answers": list(example.answers),
+        "spans": [span_of(label, place, bounds) for label, place in example.labelled_spans],
+        "gold_depths": [span.start / len(example.text) for span in evidence],  # of characters
+        "source": canonical_json({**example.source, "row": number}),
+        "provenance": canonical_json(list(example.provenance)),
+        "checks": canonical_json(checks_of(example)),
+    }
+
+
+def span_of(label: Label, place: Any, bounds: list[int]) -> Row:
+    message = next(i for i, stop in enumerate(bounds[1:]) if place.start < stop)
+    start, stop = place.start - bounds[message], place.stop - bounds[message]
+    return {"kind": label.kind, "index": label.index, "message": message, "char_start": start, "char_end": stop}
+
+
+def checks_of(example: Example) -> dict[str, Any]:
+    """What `haymaker.data.checks.check_page` looks for, of documents as they stand."""
+    said = [example.text[span.slice] for span in example.spans.get("evidence", [])]
+    gold = [place for label, place in example.labelled_spans if label.kind == "evidence"]
+    others = {
+        label.index: example.text[place.slice]
+        for label, place in example.labelled_spans
+        if label.kind == "document" and not any(place.overlaps(one) for one in gold)
+    }
+    return {
+        "answer_in_gold": any(holds(text, example.answers) for text in said),
+        "answer_in_question": holds(example.question, example.answers),
+        "leaks": sorted(n for n, text in others.items() if holds(text, example.answers)),
+        "title_leaks": [],
+        "repeats": len(others) - len(set(others.values())),
+        "cut": [],
+        "answer_type": answer_type(example.target),
+        "evidence": [digest(text)[:16] for text in said],
+    }

@@ -1,0 +1,134 @@
+"""Layouts of the field's benchmarks, read from the user's files: their rows as questions of one's own."""
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from haymaker.errors import DataError
+from haymaker.files import required, texts_of
+from haymaker.tasks.own_layouts import Reader, Row, answers_of, name_of
+from haymaker.tasks.own_rows import Found, OwnDocument, Question
+from haymaker.tasks.own_spans import Range
+
+UNANSWERABLE = "the question is marked unanswerable"
+NO_SUCH_SENTENCE = "a supporting fact names a sentence that there is not"
+NO_SUCH_DOCUMENT = "a supporting fact names a document that there is not"
+
+
+# ---- HotpotQA, 2WikiMultihopQA
+
+
+def hotpotqa(row: Row, place: str) -> Found:
+    """question, answer, context of [title, sentences], supporting_facts of [title, sentence]; columns of the hub too.
+
+    Evidence are the supporting sentences. 2WikiMultihopQA's `evidences` (subject, relation, object) are the hops, where
+    there are as many as gold documents.
+    """
+    titles, sentences = paragraphs_in(row, place)
+    facts = supporting(row, place)
+    numbers = {title: i for i, title in reversed(list(enumerate(titles)))}
+    if any(title not in numbers for title, _ in facts):
+        return NO_SUCH_DOCUMENT
+    if any(at >= len(sentences[numbers[title]]) for title, at in facts):
+        return NO_SUCH_SENTENCE
+    chosen = {number: sorted({at for title, at in facts if numbers[title] == number}) for number in range(len(titles))}
+    own = [
+        OwnDocument("".join(said), title, bool(chosen[i]), sentence_ranges(said, chosen[i]))
+        for i, (title, said) in enumerate(zip(titles, sentences, strict=True))
+    ]
+    question = required(row, "question", str, place).strip()
+    return Question(question, answers_of(row, place), tuple(own), name_of(row), steps=hops_of(row, own))
+
+
+def paragraphs_in(row: Row, place: str) -> tuple[list[str], list[list[str]]]:
+    """Titles, and the sentences under each. Files have [title, sentences], the hub two columns."""
+    context = row["context"]
+    if isinstance(context, Mapping):
+        key = "sentences" if "sentences" in context else "content"
+        return texts_of(context, "title", place), required(context, key, list, place)
+    for i, item in enumerate(context):
+        if not (isinstance(item, Sequence) and len(item) == 2 and isinstance(item[1], list)):
+            raise DataError(f"{place}, context[{i}]: expected [title, sentences], found {item!r:.60}")
+    return [item[0] for item in context], [item[1] for item in context]
+
+
+def supporting(row: Row, place: str) -> list[tuple[str, int]]:
+    """(title, number of the sentence) of every supporting fact."""
+    facts = row["supporting_facts"]
+    if isinstance(facts, Mapping):
+        return list(zip(required(facts, "title", list, place), required(facts, "sent_id", list, place), strict=True))
+    return [(title, at) for title, at in facts]
+
+
+def sentence_ranges(sentences: Sequence[str], chosen: Sequence[int]) -> tuple[Range, ...]:
+    """Characters of these sentences in the text of all, blanks around them left out; neighbours are one range."""
+    starts = list(accumulate(map(len, sentences), initial=0))
+    found: list[Range] = []
+    for i in chosen:
+        said = sentences[i]
+        if not said.strip():
+            continue
+        start, stop = starts[i] + len(said) - len(said.lstrip()), starts[i] + len(said.rstrip())
+        if found and i - 1 in chosen:
+            start, _ = found.pop()
+        found.append((start, stop))
+    return tuple(found)
+
+
+def hops_of(row: Row, own: Sequence[OwnDocument]) -> tuple[tuple[str, str, int], ...]:
+    """(question, answer, document) of 2WikiMultihopQA's triples: the document is the subject's, or the one that holds
+    the object. Nothing where triples and gold documents do not go one to one."""
+    triples = [triple for triple in row.get("evidences") or [] if len(triple) == 3]
+    gold = [i for i, document in enumerate(own) if document.gold]
+    if len(triples) != len(gold):
+        return ()
+    found: list[tuple[str, str, int]] = []
+    for hop, (subject, relation, said) in enumerate(triples):
+        free = [i for i in gold if i not in {place for *_, place in found}]
+        named = (
+            [i for i in free if own[i].title.startswith(subject)] or [i for i in free if said in own[i].text] or free
+        )
+        asked = next((f"#{n + 1}" for n in range(hop) if triples[n][2] == subject), subject)
+        found.append((f"{asked} >> {relation}", said, named[0]))
+    return tuple(found)
+
+
+# ---- the official layouts of tasks that Haymaker has
+
+
+def mdqa(row: Row, place: str) -> Found:
+    """question, answers, ctxs of title, text and isgold (lost-in-the-middle; HELMET's RAG rows, where gold is told)."""
+    items = required(row, "ctxs", list, place)
+    own = [OwnDocument(required(item, "text", str, place), item.get("title") or "", is_gold(item)) for item in items]
+    question = required(row, "question", str, place).strip()
+    return Question(question, answers_of(row, place), tuple(own), name_of(row))
+
+
+def is_gold(item: Mapping[str, Any]) -> bool:
+    return bool(next((item[key] for key in ("isgold", "is_gold", "gold") if item.get(key) is not None), False))
+
+
+def musique(row: Row, place: str) -> Found:
+    """MuSiQue's rows: the paragraphs that support are the evidence, its decomposition the hops."""
+    if not row.get("answerable", True):
+        return UNANSWERABLE
+    items = required(row, "paragraphs", list, place)
+    own = [musique_paragraph(item, f"{place}, paragraphs[{i}]") for i, item in enumerate(items)]
+    answers = (required(row, "answer", str, place), *texts_of({"aliases": [], **row}, "answer_aliases", place))
+    steps = tuple(
+        (step["question"], step["answer"], step["paragraph_support_idx"])
+        for step in row.get("question_decomposition") or []
+    )
+    question = required(row, "question", str, place).strip()
+    return Question(question, answers, tuple(own), name_of(row), steps=steps)
+
+
+def musique_paragraph(item: Any, place: str) -> OwnDocument:
+    text = required(item, "paragraph_text", str, place)
+    gold = bool(required(item, "is_supporting", (bool, int), place))
+    return OwnDocument(text, item.get("title") or "", gold, ((0, len(text)),) if gold else ())
+
+
+HOTPOTQA = Reader(("question", "context", "supporting_facts"), hotpotqa)
+MDQA = Reader(("question", "ctxs"), mdqa)
+MUSIQUE = Reader(("question", "paragraphs"), musique)

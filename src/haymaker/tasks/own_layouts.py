@@ -1,0 +1,216 @@
+"""What rows of one's own look like: a function for each layout, told apart by its keys (`READERS` in choices.py).
+
+A reader gives a row as a Question or a Talk, several where the row asks several, or why it is of no use; a row that is
+not what its layout says raises DataError, which names file and line.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from haymaker.choices import READERS
+from haymaker.errors import DataError
+from haymaker.files import required, texts_of
+from haymaker.records import Role
+from haymaker.tasks.own_rows import Found, OwnDocument, Question, Talk
+from haymaker.tasks.own_spans import Range, Turn, place_of, ranges_in
+
+Row = Mapping[str, Any]
+ROLES: dict[str, Role] = {
+    **{name: "user" for name in ("user", "human", "prompter")},
+    **{name: "assistant" for name in ("assistant", "gpt", "model", "chatgpt", "bot")},
+    **{name: "system" for name in ("system", "developer")},
+}
+NO_ANSWER_TURN = "the last turn is not the assistant's"
+NO_TURN = "there is no turn before the answer"
+EMPTY_ANSWER = "the answer is empty"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A layout: the keys that tell it, and what reads a row. `fits` tells layouts of the same keys apart."""
+
+    keys: tuple[str, ...]
+    read: Callable[[Row, str], Found | Sequence[Found]]
+    fits: Callable[[Row], bool] = lambda row: True
+
+    def __contains__(self, row: Row) -> bool:
+        return all(row.get(key) is not None for key in self.keys) and self.fits(row)
+
+
+def read_row(row: Row, place: str, name: str | None = None) -> Found | Sequence[Found]:
+    """A row by the layout of that name, or by the first whose keys it has. DataError where there is none."""
+    if name is not None:
+        return READERS[name].read(row, place)
+    for reader in map(READERS.__getitem__, READERS):
+        if row in reader:
+            return reader.read(row, place)
+    layouts = "; ".join(f"{' and '.join(READERS[name].keys)} ({name})" for name in READERS)
+    raise DataError(
+        f"{place}: no layout has the keys {', '.join(sorted(map(str, row))) or 'of an empty row'}; expected {layouts}; "
+        "say which column is which with --map question=prompt, say"
+    )
+
+
+# ---- a question over documents
+
+
+def documents(row: Row, place: str) -> Found | Sequence[Found]:
+    """question, answers, documents of title?, text, gold? and perhaps evidence; or `questions` of question, answers."""
+    items = required(row, "documents", list, place)
+    own = [own_document(item, f"{place}, documents[{i}]") for i, item in enumerate(items)]
+    asked = row.get("questions")
+    if asked is None:
+        return question_of(row, own, place)
+    several = required(row, "questions", list, place)
+    name = name_of(row)
+    found = []
+    for i, one in enumerate(several):
+        where = f"{place}, questions[{i}]"
+        gold = one.get("gold") if isinstance(one, Mapping) else None
+        mine = own if gold is None else [chosen(document, n in gold) for n, document in enumerate(own)]
+        found.append(question_of(one, mine, where, name and f"{name}-{i}"))
+    return found
+
+
+def chosen(document: OwnDocument, gold: bool) -> OwnDocument:
+    """A document of a row of several questions, as one of them sees it."""
+    return OwnDocument(document.text, document.title, gold, document.evidence if gold else ())
+
+
+def question_of(row: Row, own: Sequence[OwnDocument], place: str, name: str = "") -> Question:
+    return Question(
+        required(row, "question", str, place).strip(), answers_of(row, place), tuple(own), name or name_of(row)
+    )
+
+
+def own_document(item: Any, place: str) -> OwnDocument:
+    """A document of title?, text, gold?, and evidence in it; a text alone is one without a title."""
+    if isinstance(item, str):
+        return OwnDocument(item)
+    text, title = required(item, "text", str, place), item.get("title") or ""
+    if not isinstance(title, str):
+        raise DataError(f"{place}: 'title' should be str, found {type(title).__name__}")
+    gold = item.get("gold")
+    if not isinstance(gold, bool | int | None):
+        raise DataError(f"{place}: 'gold' should be true or false, found {gold!r:.40}")
+    return OwnDocument(text, title, bool(gold), evidence_of(item, text, place))
+
+
+def context(row: Row, place: str) -> Found:
+    """question, answers, context and perhaps evidence in it: one text that is all there is to read."""
+    text = required(row, "context", str, place)
+    ranges = evidence_of(row, text, place)
+    question = required(row, "question", str, place).strip()
+    return Question(question, answers_of(row, place), (OwnDocument(text, "", True, ranges),), name_of(row), whole=True)
+
+
+def evidence_of(row: Row, text: str, place: str) -> tuple[Range, ...]:
+    """Ranges of `evidence`: texts that stand exactly once, or [start, stop] in characters."""
+    told = row.get("evidence")
+    if told is None or (isinstance(told, list) and not told):
+        return ()
+    places = told if isinstance(told, list) and not is_range(told) else [told]
+    return tuple(ranges_in([place_of(one, text, f"{place}, evidence") for one in places], f"{place}, evidence"))
+
+
+def is_range(value: list[Any]) -> bool:
+    return len(value) == 2 and all(type(edge) is int for edge in value)
+
+
+def answers_of(row: Row, place: str) -> tuple[str, ...]:
+    """The texts of `answers`, or the one of `answer`."""
+    key = "answers" if row.get("answers") is not None else "answer"
+    if isinstance(row.get(key), str):
+        return (row[key].strip(),)
+    return tuple(answer.strip() for answer in texts_of(row, key, place) if answer.strip())
+
+
+def name_of(row: Row) -> str:
+    """A row's own id, if it has one."""
+    found = next((row[key] for key in ("id", "_id") if row.get(key) not in (None, "")), "")
+    return str(found)
+
+
+# ---- conversations
+
+
+def messages(row: Row, place: str) -> Found:
+    """messages of role and content, the last of them the answer; perhaps evidence in the others."""
+    return talk(turns_in(required(row, "messages", list, place), ("role", "content"), place), row, place)
+
+
+def sharegpt(row: Row, place: str) -> Found:
+    """conversations of from and value; perhaps a system text before them."""
+    said = turns_in(required(row, "conversations", list, place), ("from", "value"), place)
+    system = row.get("system")
+    return talk([Turn("system", system), *said] if isinstance(system, str) and system else said, row, place)
+
+
+def alpaca(row: Row, place: str) -> Found:
+    """instruction, input?, output; perhaps a system text and a history of [said, answered]."""
+    said, output = required(row, "instruction", str, place), required(row, "output", str, place)
+    more, system = row.get("input"), row.get("system")
+    turns = [Turn("system", system)] if isinstance(system, str) and system else []
+    for i, pair in enumerate(row.get("history") or []):
+        if not (isinstance(pair, list) and len(pair) == 2):
+            raise DataError(f"{place}, history[{i}]: expected [said, answered], found {pair!r:.60}")
+        turns += [Turn("user", text_of(pair[0], place)), Turn("assistant", text_of(pair[1], place))]
+    asked = f"{said}\n\n{more}" if isinstance(more, str) and more else said
+    return talk([*turns, Turn("user", asked), Turn("assistant", output)], row, place)
+
+
+def prompt_completion(row: Row, place: str) -> Found:
+    """prompt and completion: two texts, or two lists of messages."""
+    halves = []
+    for key, role in (("prompt", "user"), ("completion", "assistant")):
+        said = required(row, key, (str, list), place)
+        keys = ("role", "content")
+        halves += [Turn(role, said)] if isinstance(said, str) else turns_in(said, keys, place)  # type: ignore[arg-type]
+    return talk(halves, row, place)
+
+
+def turns_in(items: Sequence[Any], keys: tuple[str, str], place: str) -> list[Turn]:
+    """Turns from objects of these two keys."""
+    found = []
+    for i, item in enumerate(items):
+        where = f"{place}, turn {i}"
+        role, text = required(item, keys[0], str, where), item.get(keys[1])
+        if role not in ROLES:
+            raise DataError(f"{where}: expected a turn of {', '.join(ROLES)}, found {role!r}")
+        found.append(Turn(ROLES[role], text_of(text, where)))
+    return found
+
+
+def text_of(content: Any, place: str) -> str:
+    """A turn's text; of a list of parts, those of text."""
+    if isinstance(content, list) and all(isinstance(part, Mapping) and part.get("type") == "text" for part in content):
+        return "".join(required(part, "text", str, place) for part in content)
+    if not isinstance(content, str):
+        raise DataError(f"{place}: expected a text, found {type(content).__name__}")
+    return content
+
+
+def talk(turns: Sequence[Turn], row: Row, place: str) -> Found:
+    """The conversation up to its last turn, which is the answer."""
+    if not turns or turns[-1].role != "assistant":
+        return NO_ANSWER_TURN
+    *before, last = turns
+    if not before:
+        return NO_TURN
+    if not last.text.strip():
+        return EMPTY_ANSWER
+    more = answers_of(row, place) if row.get("answers") is not None else ()
+    answers = (last.text.strip(), *(answer for answer in more if answer != last.text.strip()))
+    evidence = evidence_of(row, "".join(turn.text for turn in before), place)
+    asked = row.get("question")
+    return Talk(tuple(before), answers, evidence, asked if isinstance(asked, str) else "", name_of(row))
+
+
+DOCUMENTS = Reader(("question", "documents"), documents)
+QUESTIONS = Reader(("questions", "documents"), documents)
+CONTEXT = Reader(("question", "context"), context, lambda row: isinstance(row["context"], str))
+MESSAGES = Reader(("messages",), messages)
+SHAREGPT = Reader(("conversations",), sharegpt)
+ALPACA = Reader(("instruction", "output"), alpaca)
+PROMPT_COMPLETION = Reader(("prompt", "completion"), prompt_completion)

@@ -1,0 +1,171 @@
+"""Rows of one's own, whatever they are called in their file: a question over documents, or a conversation.
+
+Evidence is what the row says, else it is found here, once: where an answer stands exactly once in the gold documents.
+A row without either is of no use, and counted by its reason.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from haymaker.drafts import Alternatives, Document
+from haymaker.miniature.world import FILLER
+from haymaker.realism.answers import occurrences
+from haymaker.records import digest
+from haymaker.tasks.file_rows import FileRow
+from haymaker.tasks.own_spans import Range, Turn, answers_within, evidence_labels, pieces
+from haymaker.tasks.pool import Passage
+from haymaker.tasks.summhay_rows import SENTENCE
+
+NO_QUESTION = "the question or all answers are empty"
+NO_GOLD = "no document is marked gold, and no evidence is given"
+NOWHERE = "no evidence is given, and the answer stands nowhere in a gold document"
+TWICE = "no evidence is given, and the answer stands more than once in the gold documents"
+
+
+@dataclass(frozen=True)
+class OwnDocument:
+    """A document of a row; ranges are characters of its text. Without ranges a gold one is evidence as a whole."""
+
+    text: str
+    title: str = ""
+    gold: bool = False
+    evidence: tuple[Range, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question over documents, in their file's order. `steps` are its hops, where the row tells them: (question,
+    answer, number of the document that holds it)."""
+
+    question: str
+    answers: tuple[str, ...]
+    documents: tuple[OwnDocument, ...]
+    name: str = ""  # the row's own id
+    steps: tuple[tuple[str, str, int], ...] = ()
+    whole: bool = False  # one text rather than documents: its evidence is the sentence with the answer
+
+    @property
+    def key(self) -> str:
+        """The row's name, or a digest of what it asks and of what."""
+        return self.name or digest([self.question, [document.text for document in self.gold]])
+
+    @property
+    def gold(self) -> list[OwnDocument]:
+        return [document for document in self.documents if document.gold]
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A conversation up to its last turn, the answer; evidence in characters of all turns one after another."""
+
+    turns: tuple[Turn, ...]
+    answers: tuple[str, ...]
+    evidence: tuple[Range, ...] = ()
+    question: str = ""
+    name: str = ""
+
+
+Found = Question | Talk | str  # a row, or why it is of no use
+
+
+def settled(row: Question) -> Question | str:
+    """The row with its evidence in place and the answer first that stands there, or why it is of no use."""
+    answers = tuple(answer for answer in row.answers if answer.strip())
+    if not row.question or not answers:
+        return NO_QUESTION
+    told = any(document.evidence for document in row.documents)
+    if told:
+        documents = tuple(replace(one, gold=bool(one.evidence)) for one in row.documents)
+        return replace(row, documents=documents, answers=standing_first(documents, answers))
+    if not row.gold:
+        return NO_GOLD
+    return found_once(row, answers)
+
+
+def standing_first(documents: Sequence[OwnDocument], answers: tuple[str, ...]) -> tuple[str, ...]:
+    """The answers with those that stand in evidence first, for the first is what training teaches."""
+
+    def missing(answer: str) -> bool:
+        return not any(answers_within(one.text, one.evidence, [answer]) for one in documents)
+
+    return tuple(sorted(answers, key=missing))
+
+
+def found_once(row: Question, answers: tuple[str, ...]) -> Question | str:
+    """The row with the gold documents as its evidence, if one of the answers stands in them exactly once."""
+    counts = [sum(len(occurrences(document.text, answer)) for document in row.gold) for answer in answers]
+    if 1 not in counts:
+        return TWICE if any(counts) else NOWHERE
+    target = answers[counts.index(1)]
+    order = (target, *(answer for answer in answers if answer != target))
+    return replace(row, answers=order, documents=tuple(marked_gold(one, target, row.whole) for one in row.documents))
+
+
+def marked_gold(document: OwnDocument, answer: str, whole: bool) -> OwnDocument:
+    """A gold document with its evidence: all of it, or of a whole text the sentence with the answer."""
+    if not document.gold:
+        return document
+    if not whole:
+        return replace(document, evidence=((0, len(document.text)),))
+    return replace(document, evidence=(sentence_around(document.text, occurrences(document.text, answer)[0]),))
+
+
+def sentence_around(text: str, place: Range) -> Range:
+    """The sentence that holds a range, or those that do."""
+    held = [match for match in SENTENCE.finditer(text) if match.start() < place[1] and place[0] < match.end()]
+    start = min([place[0], *(match.end() - len(match.group().lstrip()) for match in held)])
+    return start, max([place[1], *(match.start() + len(match.group().rstrip()) for match in held)])
+
+
+# ---- as what a build reads
+
+
+@dataclass(frozen=True)
+class OwnRow(FileRow):
+    """A settled question as other tasks' rows are: its gold documents first, then the others in the file's order."""
+
+    marks: tuple[tuple[Range, ...], ...] = ()  # evidence in each gold document
+
+    @classmethod
+    def of(cls, row: Question) -> "OwnRow":
+        others = [document for document in row.documents if not document.gold]
+        gold, steps = in_hop_order(row)
+        passages = tuple(Passage(document.title, document.text) for document in (*gold, *others))
+        marks = tuple(document.evidence for document in gold)
+        return cls(row.key, row.question, row.answers, passages, steps=steps, marks=marks)
+
+    @property
+    def evidence(self) -> tuple[Passage, ...]:
+        return self.passages[: len(self.marks)]
+
+    @property
+    def distractors(self) -> tuple[Passage, ...]:
+        return self.passages[len(self.marks) :]
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {**super().source, "hops": len(self.marks)}
+
+    @property
+    def has_twins(self) -> bool:
+        """Whether it is known which fact each gold document gives."""
+        return len(self.steps) == len(self.marks)
+
+    def gold(self) -> tuple[Alternatives, ...]:
+        """The gold documents, their evidence and the answers in it marked."""
+        made, first = [], 0
+        for passage, ranges in zip(self.evidence, self.marks, strict=True):
+            segments = pieces(passage.text, evidence_labels(passage.text, ranges, self.answers, first), (FILLER,))
+            made.append((Document(passage.key, segments, "gold", passage.title),))
+            first += len(ranges)
+        return tuple(made)
+
+
+def in_hop_order(row: Question) -> tuple[list[OwnDocument], tuple[tuple[str, str], ...]]:
+    """The gold documents in the order of the hops, and these; without hops in the file's order, as one question."""
+    places = [place for *_, place in row.steps]
+    gold = [i for i, document in enumerate(row.documents) if document.gold]
+    if row.steps and sorted(places) == gold:
+        return [row.documents[i] for i in places], tuple(step[:2] for step in row.steps)
+    return [row.documents[i] for i in gold], ((row.question, row.answers[0]),)

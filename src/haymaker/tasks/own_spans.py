@@ -1,0 +1,89 @@
+"""Where evidence and answers stand in texts of one's own: told by text or by characters, looked up once, at import."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+from haymaker.errors import DataError
+from haymaker.realism.answers import answer_ranges
+from haymaker.records import Label, Message, Role, Segment
+
+Range = tuple[int, int]
+Labelled = tuple[Range, Label]
+EXCERPT_CHARACTERS = 60
+
+
+class Turn(NamedTuple):
+    """A message before it is cut into segments."""
+
+    role: Role
+    text: str
+
+
+def place_of(told: Any, text: str, place: str) -> Range:
+    """The characters that a place names: a text that stands exactly once, or [start, stop) in it."""
+    if isinstance(told, str):
+        return standing_once(told, text, place)
+    if not (isinstance(told, Sequence) and len(told) == 2 and all(type(edge) is int for edge in told)):
+        raise DataError(f"{place}: expected a text, or a start and a stop in characters, found {told!r:.80}")
+    start, stop = told
+    if not 0 <= start < stop <= len(text):
+        raise DataError(f"{place}: expected characters within a text of {len(text)}, found [{start}, {stop})")
+    return start, stop
+
+
+def standing_once(needle: str, text: str, place: str) -> Range:
+    """Where a text stands in another. Raises DataError unless that is exactly once, its overlaps counted."""
+    at = text.find(needle) if needle.strip() else -1
+    excerpt = needle if len(needle) <= EXCERPT_CHARACTERS else f"{needle[:EXCERPT_CHARACTERS]}…"
+    if at < 0:
+        raise DataError(f"{place}: {excerpt!r} stands nowhere in the text; give it letter by letter, or its characters")
+    again = text.find(needle, at + 1)
+    if again >= 0:
+        raise DataError(
+            f"{place}: {excerpt!r} stands in the text more than once (at characters {at} and {again}); give more of "
+            f"it, or its characters, as in [{at}, {at + len(needle)}]"
+        )
+    return at, at + len(needle)
+
+
+def ranges_in(found: Sequence[Range], place: str) -> list[Range]:
+    """The ranges in order. Raises DataError where two overlap."""
+    ordered = sorted(found)
+    for (start, stop), (following, end) in zip(ordered, ordered[1:], strict=False):
+        if following < stop:
+            raise DataError(f"{place}: characters [{start}, {stop}) and [{following}, {end}) overlap; give them apart")
+    return ordered
+
+
+def answers_within(text: str, ranges: Sequence[Range], answers: Sequence[str]) -> list[Range]:
+    """Where the answers stand in these ranges of a text."""
+    return [(a + start, b + start) for start, stop in ranges for a, b in answer_ranges(text[start:stop], answers)]
+
+
+def pieces(text: str, labelled: Sequence[Labelled], around: tuple[Label, ...] = ()) -> tuple[Segment, ...]:
+    """The text cut where a labelled range starts or ends; `around` is what no range holds."""
+    cuts = sorted({0, len(text), *(edge for places, _ in labelled for edge in places)})
+    segments = []
+    for start, stop in zip(cuts, cuts[1:], strict=False):
+        labels = tuple(label for (first, last), label in labelled if first <= start and stop <= last)
+        segments.append(Segment(text[start:stop], labels or around))
+    return tuple(segments)
+
+
+def evidence_labels(text: str, ranges: Sequence[Range], answers: Sequence[str], first: int = 0) -> list[Labelled]:
+    """Labels of evidence, counted from `first`, and within it of the answers."""
+    evidence = [(place, Label("evidence", first + i)) for i, place in enumerate(ranges)]
+    return [*evidence, *((place, Label("answer")) for place in answers_within(text, ranges, answers))]
+
+
+def cut(turns: Sequence[Turn], ranges: Sequence[Range], answers: Sequence[str]) -> Iterator[Message]:
+    """Messages of labelled segments; ranges are characters of all texts one after the other."""
+    bounds = list(accumulate((len(turn.text) for turn in turns), initial=0))
+    number = 0
+    for turn, start, stop in zip(turns, bounds, bounds[1:], strict=False):
+        inside = [(a - start, b - start) for a, b in ranges if start <= a < stop]
+        if any(b > len(turn.text) for _, b in inside):
+            raise DataError("a needle runs over the end of a message; give the part in each message on its own")
+        yield Message(turn.role, pieces(turn.text, evidence_labels(turn.text, inside, answers, number)))
+        number += len(inside)

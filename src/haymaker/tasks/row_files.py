@@ -1,0 +1,140 @@
+"""Rows of files, whatever the file: jsonl, json, csv, parquet, arrow, plain or gzip, and folders of these.
+
+A folder is one that `datasets` saved (`save_to_disk`), or holds such files, as a dataset of the hub does when it is
+downloaded.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from haymaker.errors import DataError
+from haymaker.files import read_json, read_jsonl, read_text
+
+Rows = Iterator[tuple[str, dict[str, Any]]]
+SPLIT_WORDS = {"train": ("train",), "dev": ("validation", "valid", "dev"), "test": ("test",)}
+ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow")
+
+
+def rows_in(path: str | Path, split: str = "train") -> Rows:
+    """(place, row) of every row; `place` names file and row. Raises DataError for what is not rows.
+
+    `split` chooses among the files of a folder that are named by split.
+    """
+    path = Path(path)
+    if path.is_dir():
+        for file in files_of(path, split):
+            yield from rows_in(file, split)
+        return
+    match path.with_suffix("") if path.suffix == ".gz" else path:
+        case Path(suffix=".parquet"):
+            yield from table_rows(path, pq_batches(path))
+        case Path(suffix=".arrow"):
+            yield from table_rows(path, arrow_batches(path))
+        case Path(suffix=".csv" | ".tsv" as ending):
+            yield from csv_rows(path, "," if ending == ".csv" else "\t")
+        case _:
+            yield from json_rows(path)
+
+
+def files_of(folder: Path, split: str) -> list[Path]:
+    """The files of a folder that hold its rows: of several splits those of this one."""
+    if (folder / "dataset_dict.json").is_file():  # what DatasetDict.save_to_disk writes: a folder a split
+        return files_of(folder_of_split(folder, split), split)
+    files = sorted(path for path in folder.rglob("*") if endings(path) and not path.name.startswith((".", "dataset_")))
+    files = [path for path in files if path.name != "state.json"]
+    if not files:
+        raise DataError(f"{folder}: expected files of rows ({', '.join(ENDINGS)}), found none")
+    named = {name: [path for path in files if has_word(path, words)] for name, words in SPLIT_WORDS.items()}
+    if any(named.values()) and not named[split]:
+        raise DataError(f"{folder}: no file here is of the split {split}; found {', '.join(p.name for p in files)}")
+    return named[split] or files
+
+
+def has_word(path: Path, words: tuple[str, ...]) -> bool:
+    """Whether a file's name has one of the words in it, as train-00000-of-00002 has."""
+    return not set(words).isdisjoint(re.split("[^a-z]+", path.name.lower()))
+
+
+def endings(path: Path) -> bool:
+    return path.is_file() and path.name.removesuffix(".gz").endswith(ENDINGS)
+
+
+def folder_of_split(folder: Path, split: str) -> Path:
+    found = [folder / name for name in SPLIT_WORDS[split] if (folder / name).is_dir()]
+    if not found:
+        there = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        raise DataError(f"{folder}: no split {split} here; found {', '.join(there) or 'none'}")
+    return found[0]
+
+
+def json_rows(path: Path) -> Rows:
+    """A list of objects, an object with a list of them under `data`, or an object a line."""
+    start = next((line for line in read_text(path) if line.strip()), "").lstrip()
+    whole = read_json(path) if start.startswith("[") or start.strip() == "{" else None
+    if whole is None:
+        yield from read_jsonl(path)
+        return
+    items = whole.get("data", [whole]) if isinstance(whole, dict) else whole
+    for number, row in enumerate(items):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, item {number}: expected an object, found {type(row).__name__}")
+        yield f"{path}, item {number}", row
+
+
+def csv_rows(path: Path, delimiter: str) -> Rows:
+    """A row a line under a heading; a cell that spells a JSON list or object is one, an empty one is not there."""
+    csv.field_size_limit(2**31 - 1)
+    try:
+        for number, row in enumerate(csv.DictReader(read_text(path), delimiter=delimiter, strict=True), 1):
+            if None in row or None in row.values():
+                raise DataError(f"{path}, row {number}: expected as many cells as the heading has columns")
+            yield f"{path}, row {number}", {key: cell(text) for key, text in row.items() if text != ""}
+    except csv.Error as error:
+        raise DataError(f"{path}: not a table of cells ({error}); write it again") from None
+
+
+def cell(text: str) -> Any:
+    if text[:1] in ("[", "{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def pq_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=256)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as parquet ({' '.join(str(error).split())[:120]})") from None
+
+
+def arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Of a stream, as `datasets` writes, or of an Arrow file."""
+    try:
+        with path.open("rb") as raw:
+            is_file = raw.read(6) == b"ARROW1"
+        with pa.memory_map(str(path)) as source:
+            if is_file:
+                reader = pa.ipc.open_file(source)
+                yield from (reader.get_batch(i) for i in range(reader.num_record_batches))
+            else:
+                yield from pa.ipc.open_stream(source)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as Arrow ({' '.join(str(error).split())[:120]})") from None
+
+
+def table_rows(path: Path, batches: Iterator[pa.RecordBatch]) -> Rows:
+    number = 0
+    for batch in batches:
+        for row in batch.to_pylist():
+            yield f"{path}, row {number}", row
+            number += 1

@@ -1,0 +1,282 @@
+"""Rows of one's own as a dataset: every layout, where evidence stands, what is counted and what is an error."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_rows import SHARED, needs_real_rows, write_jsonl
+from transformers import PreTrainedTokenizerBase
+
+import haymaker as hm
+from haymaker.data.dataset import Folder
+from haymaker.data.own_data import load_data, open_data
+from haymaker.errors import ConfigError, DataError
+from haymaker.tasks.own_rows import NO_GOLD, NO_QUESTION, NOWHERE, TWICE
+
+MILL = "Ada Reyes founded the mill in 1871."
+BRIDGE = "The bridge is of stone."
+ASKED = {"question": "Who founded the mill?", "answers": ["Ada Reyes", "Reyes"]}
+CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"{MILL} Who did?"}]
+ANSWER = {"role": "assistant", "content": "Ada Reyes"}
+
+
+def document(text: str, **more: Any) -> dict[str, Any]:
+    return {"text": text, **more}
+
+
+def read(tmp_path: Path, *rows: Any, **options: Any) -> hm.Dataset:
+    return hm.read_examples(write_jsonl(tmp_path / "mine.jsonl", list(rows)), **options)
+
+
+def said(example: hm.Example, kind: str) -> list[str]:
+    return [example.text[span.slice] for span in example.spans.get(kind, [])]
+
+
+# row, its prompt, evidence, answers marked, target
+WHOLE = f"{BRIDGE} {MILL} It burned."
+HOTPOT = {
+    "_id": "h1", "question": "Who founded the mill?", "answer": "Ada Reyes",
+    "context": [["The bridge", [BRIDGE, " It is old."]], ["The mill", ["A mill.", f" {MILL}", " It burned."]]],
+    "supporting_facts": [["The mill", 1]],
+}  # fmt: skip
+LAYOUTS: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
+    "documents": ({**ASKED, "documents": [document(BRIDGE), document(MILL, gold=True)]}, [MILL], ["Ada Reyes"]),
+    "titles": ({**ASKED, "documents": [document(MILL, gold=1, title="Mill")]}, [MILL], ["Ada Reyes"]),
+    "one text as answer": (
+        {"question": "Who?", "answer": "Ada Reyes", "documents": [document(MILL, gold=True)]}, [MILL], ["Ada Reyes"]
+    ),
+    "evidence in a document": (
+        {**ASKED, "documents": [document(f"{BRIDGE} {MILL}", evidence=[MILL]), document(MILL)]}, [MILL], ["Ada Reyes"]
+    ),
+    "the second answer": (
+        {"question": "Who?", "answers": ["Ada", "Ada Reyes"], "documents": [document(f"{MILL} Ada!", gold=True)]},
+        [f"{MILL} Ada!"], ["Ada Reyes", "Ada"],
+    ),
+    "several gold": (
+        {**ASKED, "documents": [document(BRIDGE, gold=True), document(MILL, gold=True)]}, [BRIDGE, MILL], ["Ada Reyes"]
+    ),
+    "context": ({**ASKED, "context": WHOLE}, [MILL], ["Ada Reyes"]),
+    "context, evidence": ({**ASKED, "context": WHOLE, "evidence": [[24, 41]]}, ["Ada Reyes founded"], ["Ada Reyes"]),
+    "context, evidence elsewhere": ({**ASKED, "context": WHOLE, "evidence": [BRIDGE]}, [BRIDGE], []),
+    "messages": ({"messages": [*CHAT, ANSWER], "evidence": [MILL]}, [MILL], ["Ada Reyes"]),
+    "messages, characters": ({"messages": [*CHAT, ANSWER], "evidence": [[9, 18]]}, ["Ada Reyes"], ["Ada Reyes"]),
+    "messages alone": ({"messages": [*CHAT, ANSWER]}, [], []),
+    "parts": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": MILL}]}, ANSWER], "evidence": [MILL]},
+        [MILL], ["Ada Reyes"],
+    ),
+    "sharegpt": (
+        {"conversations": [{"from": "human", "value": MILL}, {"from": "gpt", "value": "Ada Reyes"}],
+         "evidence": ["Ada Reyes"]}, ["Ada Reyes"], ["Ada Reyes"],
+    ),
+    "alpaca": (
+        {"instruction": "Who did?", "input": MILL, "output": "Ada Reyes", "evidence": [MILL]}, [MILL], ["Ada Reyes"]
+    ),
+    "alpaca, history": (
+        {"instruction": "Who?", "input": "", "output": "Ada Reyes", "history": [["Hi", MILL]], "system": "Be brief."},
+        [], [],
+    ),
+    "prompt-completion": ({"prompt": MILL, "completion": "Ada Reyes", "evidence": [MILL]}, [MILL], ["Ada Reyes"]),
+    "prompt-completion, chat": ({"prompt": CHAT, "completion": [ANSWER], "evidence": [MILL]}, [MILL], ["Ada Reyes"]),
+    "hotpotqa": (HOTPOT, [MILL], ["Ada Reyes"]),
+    "hotpotqa of the hub": (
+        {**HOTPOT, "context": {"title": ["The mill"], "sentences": [[MILL, " It burned."]]},
+         "supporting_facts": {"title": ["The mill", "The mill"], "sent_id": [0, 1]}},
+        [f"{MILL} It burned."], ["Ada Reyes"],
+    ),
+    "mdqa": ({**ASKED, "ctxs": [document(BRIDGE, isgold=False), document(MILL, isgold=True)]}, [MILL], ["Ada Reyes"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_says_where_evidence_and_answers_stand(
+    name: str, tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    row, evidence, answers = LAYOUTS[name]
+    (example,) = read(tmp_path, row)
+    assert (said(example, "evidence"), said(example, "answer")) == (evidence, answers)
+    assert example.target == "Ada Reyes"
+    assert example.task == "qa"
+    assert hm.load_dataset(read(tmp_path, row).save(tmp_path / "saved"))[0] == example
+    spans = hm.encode(example, tokenizer).spans
+    assert len(spans.get("evidence", [])) == len(evidence)
+
+
+def test_prompts_show_documents_in_their_order(tmp_path: Path) -> None:
+    (plain,) = read(tmp_path, LAYOUTS["documents"][0])
+    assert f"Document [1] {BRIDGE}\nDocument [2] {MILL}\n\nQuestion: Who founded the mill?\nAnswer:" in plain.text
+    (titled,) = read(tmp_path, LAYOUTS["titles"][0])
+    assert f"Document [1](Title: Mill) {MILL}" in titled.text
+    (text,) = read(tmp_path, LAYOUTS["context"][0])
+    assert text.text == f"{WHOLE}\n\nQuestion: Who founded the mill?\nAnswer:"
+    (chat,) = read(tmp_path, LAYOUTS["messages"][0])
+    assert [(turn.role, turn.text) for turn in chat.messages] == [(one["role"], one["content"]) for one in CHAT]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({**ASKED, "documents": [document(MILL)]}, NO_GOLD),
+        ({**ASKED, "documents": [document(BRIDGE, gold=True), document(MILL)]}, NOWHERE),
+        ({**ASKED, "documents": [document(f"{MILL} {MILL}", gold=True)]}, TWICE),
+        ({**ASKED, "documents": [document(MILL, gold=True), document(f"Not {MILL}", gold=True)]}, TWICE),
+        ({**ASKED, "context": f"{MILL} {MILL}"}, TWICE),
+        ({**ASKED, "context": BRIDGE}, NOWHERE),
+        ({"question": " ", "answers": ["Ada"], "context": MILL}, NO_QUESTION),
+        ({"question": "Who?", "answers": [" "], "context": MILL}, NO_QUESTION),
+        ({"messages": CHAT}, "the last turn is not the assistant's"),
+        ({"messages": []}, "the last turn is not the assistant's"),
+        ({"messages": [ANSWER]}, "there is no turn before the answer"),
+        ({"messages": [*CHAT, {"role": "assistant", "content": " "}]}, "the answer is empty"),
+        ({**HOTPOT, "supporting_facts": [["The mill", 3]]}, "a supporting fact names a sentence that there is not"),
+        ({**HOTPOT, "supporting_facts": [["The dam", 0]]}, "a supporting fact names a document that there is not"),
+    ],
+)
+def test_rows_of_no_use_are_counted_by_their_reason(row: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    good = LAYOUTS["documents"][0]
+    found = read(tmp_path, good, row, row)
+    assert (len(found), found.manifest["rejected"]) == (1, {reason: 2})
+    with pytest.raises(DataError, match="none of its rows is of use"):
+        read(tmp_path, row)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": MILL}, "line 2: no layout has the keys text; expected question and documents .documents.;"),
+        ({**ASKED, "documents": MILL}, "'documents' should be list, found str"),
+        ({**ASKED, "documents": [{"title": "Mill"}]}, r"documents\[0\]: no 'text' here"),
+        ({**ASKED, "documents": [document(MILL, gold="yes")]}, "'gold' should be true or false, found 'yes'"),
+        ({"question": "Who?", "documents": [document(MILL, gold=True)]}, "no 'answer' here"),
+        ({**ASKED, "answers": [1], "context": MILL}, "'answers' should be a list of texts"),
+        (
+            {**ASKED, "context": MILL, "evidence": [[30, 90]]},
+            r"line 2, evidence: expected characters within a text of 35",
+        ),
+        ({**ASKED, "context": MILL, "evidence": ["a dam"]}, "line 2, evidence: 'a dam' stands nowhere"),
+        ({**ASKED, "context": f"{MILL} {MILL}", "evidence": [MILL]}, "stands in the text more than once"),
+        ({**ASKED, "context": MILL, "evidence": [[0, 9], [5, 12]]}, "overlap"),
+        ({"messages": [{"role": "tool", "content": "x"}, ANSWER]}, "turn 0: expected a turn of user, human"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}, ANSWER]}, "expected a text, found list"),
+        ({"messages": [{"role": "user"}, ANSWER]}, "expected a text, found NoneType"),
+        ({"messages": [*CHAT, ANSWER], "evidence": [[5, 15]]}, "runs over the end of a message"),
+        ({"instruction": "Who?", "output": 3}, "'output' should be str, found int"),
+        ({**HOTPOT, "context": [["The mill"]]}, r"context\[0\]: expected \[title, sentences\]"),
+    ],
+)
+def test_a_row_that_is_not_what_it_says_is_told_by_its_place(row: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message) as found:
+        read(tmp_path, LAYOUTS["documents"][0], row)
+    assert "\n" not in str(found.value)
+
+
+def test_columns_of_other_names_are_told(tmp_path: Path) -> None:
+    row = {"prompt": "Who founded the mill?", "gold_answers": ["Ada Reyes"], "passage": MILL, "question": "ignored"}
+    columns = {"question": "prompt", "answers": "gold_answers", "context": "passage"}
+    (example,) = read(tmp_path, row, columns=columns)
+    assert example.question == "Who founded the mill?"
+    with pytest.raises(DataError, match="no column passages here; found gold_answers, passage"):
+        read(tmp_path, row, columns={**columns, "context": "passages"})
+    with pytest.raises(ConfigError, match="no reader 'openai'; there are documents"):
+        read(tmp_path, row, reader="openai")
+
+
+def test_several_questions_of_a_row_are_rows(tmp_path: Path) -> None:
+    questions = [
+        {"question": "Who founded the mill?", "answers": ["Ada Reyes"], "gold": [0]},
+        {"question": "Of what is the bridge?", "answers": ["stone"], "gold": [1]},
+        {"question": "When did it burn?", "answers": ["1900"], "gold": [1]},
+    ]
+    found = read(tmp_path, {"documents": [MILL, BRIDGE], "questions": questions})
+    assert [said(example, "evidence") for example in found] == [[MILL], [BRIDGE]]
+    assert found.manifest["rejected"] == {NOWHERE: 1}
+
+
+def test_a_row_twice_is_one(tmp_path: Path) -> None:
+    row = LAYOUTS["documents"][0]
+    found = read(tmp_path, row, {**row, "question": "By whom?"}, row)
+    assert (len(found), found.manifest["rejected"]) == (2, {"the same row stands in the file already": 1})
+
+
+def test_tokens_are_counted_where_a_tokenizer_is_given(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    rows = [LAYOUTS[name][0] for name in ("documents", "messages")]
+    found = read(tmp_path, *rows, tokenizer=tokenizer)
+    lengths = [len(hm.encode(example, tokenizer)) for example in found]
+    assert found.manifest["checks"]["tokens"] == sum(lengths)
+    assert found.recipe.length == max(lengths)
+    assert read(tmp_path, *rows).manifest["checks"]["tokens"] == 0  # not counted
+    assert json.loads(next(found.rows)["checks"])["answer_in_gold"]
+
+
+def test_commands_take_a_file_of_rows_where_they_take_a_dataset(tmp_path: Path) -> None:
+    path = Path(write_jsonl(tmp_path / "mine.jsonl", [LAYOUTS["messages"][0]]))
+    assert load_data(path)[0] == list(open_data(path))[0]
+    folder = load_data(path).save(tmp_path / "saved")
+    assert isinstance(open_data(folder), Folder)
+    assert load_data(folder)[0] == load_data(path)[0]
+    with pytest.raises(DataError, match=r"no dataset here \(manifest.json is missing\)"):
+        load_data(tmp_path / "nowhere")
+
+
+# ---- built to a length
+
+
+def built(tmp_path: Path, mine: list[dict[str, Any]], tokenizer: Any, **changes: Any) -> hm.Dataset:
+    pool = write_jsonl(tmp_path / "pool.jsonl", [{"title": f"T{i}", "text": f"Item {i} is plain."} for i in range(60)])
+    source = write_jsonl(tmp_path / "mine.jsonl", mine)
+    values = {"task": "qa", "length": 256, "rows": 1, "source": source, "pool": pool} | changes
+    return hm.build(hm.Recipe(**values), tokenizer)
+
+
+@pytest.mark.parametrize("name", ["documents", "evidence in a document", "context", "hotpotqa", "mdqa", "several gold"])
+def test_rows_are_built_to_a_length_with_their_evidence(
+    name: str, tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    row, evidence, answers = LAYOUTS[name]
+    (example,) = built(tmp_path, [row], tokenizer)
+    assert 230 <= len(hm.encode(example, tokenizer)) <= 256
+    assert sorted(said(example, "evidence")) == sorted(evidence)
+    assert said(example, "answer") == answers
+
+
+def test_a_conversation_is_not_built_and_says_so(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(ConfigError, match="a conversation keeps its own prompt: give the file itself as data"):
+        built(tmp_path, [LAYOUTS["messages"][0]], tokenizer)
+
+
+def test_twins_need_to_know_which_document_gives_what(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    one, several = LAYOUTS["documents"][0], {**LAYOUTS["several gold"][0], "question": "Who, again?"}
+    twin = built(tmp_path, [one, several], tokenizer, setting="low-low")
+    assert list(twin.manifest["rejected"].values()) == [1]
+    assert "no twin in another concept" in next(iter(twin.manifest["rejected"]))
+    real = built(tmp_path, [one, several], tokenizer, rows=2)
+    assert twin[0].pair_id in {example.pair_id for example in real}
+
+
+def test_triples_of_2wikimultihopqa_are_hops(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    row = {
+        "_id": "w1", "question": "Where was the founder of the mill born?", "answer": "Lund",
+        "context": [["Ada Reyes", ["Ada Reyes was born in Lund."]], ["Dam", ["A dam."]], ["Mill", [MILL]]],
+        "supporting_facts": [["Ada Reyes", 0], ["Mill", 0]],
+        "evidences": [["Mill", "founder", "Ada Reyes"], ["Ada Reyes", "place of birth", "Lund"]],
+    }  # fmt: skip
+    (real,) = built(tmp_path, [row], tokenizer)
+    assert real.source["decomposition"] == [["Mill >> founder", "Ada Reyes"], ["#1 >> place of birth", "Lund"]]
+    (twin,) = built(tmp_path, [row], tokenizer, setting="low-low")
+    assert twin.question.startswith("What is the place of birth of the founder of Item")
+    assert len(twin.spans["evidence"]) == 2
+
+
+@needs_real_rows
+@pytest.mark.parametrize(
+    ("name", "rows", "rejected"),
+    [
+        ("hotpotqa/hotpot_train_100.json.gz", 100, 0),
+        ("musique/musique_ans_dev_200.jsonl.gz", 200, 0),
+        ("mdqa/nq-open-20_total_documents_gold_at_0.341.jsonl.gz", 304, 37),  # the answer stands twice in the gold one
+    ],
+)
+def test_real_rows_are_read_by_the_same_door(name: str, rows: int, rejected: int) -> None:
+    found = hm.read_examples(SHARED / name)
+    assert (len(found), sum(found.manifest["rejected"].values())) == (rows, rejected)

@@ -1,0 +1,127 @@
+"""A prompt of one's own: what its segments say, and one sentence for each way of saying it wrongly."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+import haymaker as hm
+from haymaker.errors import DataError
+from haymaker.models.load import LanguageModel
+
+TEXT = "The bridge is of stone. Ada Reyes founded the mill. Ada Reyes left it in 1871."
+NEEDLE = "Ada Reyes founded the mill."
+CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TEXT}]
+
+
+def mill(**changes: Any) -> hm.Example:
+    values = {"text": TEXT, "needle": NEEDLE, "question": "Who founded the mill?", "answer": "Ada Reyes"} | changes
+    return hm.example(values.pop("text"), **values)
+
+
+def said(example: hm.Example, kind: str) -> list[str]:
+    return [example.text[span.slice] for span in example.spans.get(kind, [])]
+
+
+@pytest.mark.parametrize(
+    ("needle", "evidence"),
+    [
+        (NEEDLE, [NEEDLE]),
+        (hm.Span(24, 51), [NEEDLE]),
+        ((24, 51), [NEEDLE]),
+        ([24, 51], [NEEDLE]),
+        ([NEEDLE, "1871"], [NEEDLE, "1871"]),
+        (["1871", (24, 51)], [NEEDLE, "1871"]),  # in the order of the text
+        ([hm.Span(0, 23)], ["The bridge is of stone."]),
+        (None, []),
+        (TEXT, [TEXT]),
+    ],
+)
+def test_needles_by_text_or_by_characters(needle: Any, evidence: list[str]) -> None:
+    example = mill(needle=needle)
+    assert said(example, "evidence") == evidence
+    # the answer is marked wherever evidence says it, and nowhere else
+    assert said(example, "answer") == ["Ada Reyes"] * sum(text.count("Ada Reyes") for text in evidence)
+    assert said(example, "question") == ["Who founded the mill?"]
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "expected"),
+    [
+        (TEXT, "Who?", f"{TEXT}\n\nQuestion: Who?\nAnswer:"),
+        (f"{TEXT}\nQ: Who?\nA:", "Who?", f"{TEXT}\nQ: Who?\nA:"),  # ends with it already
+        (f"Who? is a title. {TEXT}", "Who?", f"Who? is a title. {TEXT}\n\nQuestion: Who?\nAnswer:"),
+        (f"{TEXT} Who?", "", f"{TEXT} Who?"),
+        (CHAT, "Who?", f"Be brief.{TEXT}\n\nWho?"),
+        ([*CHAT, {"role": "assistant", "content": "Yes."}], "Who?", f"Be brief.{TEXT}Yes.Who?"),
+        ([hm.Message("user", (hm.Segment(TEXT),))], "", TEXT),
+    ],
+)
+def test_the_question_stands_behind_the_text_once(text: Any, question: str, expected: str) -> None:
+    example = mill(text=text, question=question)
+    assert example.text == expected
+    assert said(example, "question") == ([question] if question else [])
+    assert said(example, "evidence") == [NEEDLE]
+
+
+def test_messages_keep_their_roles_and_spans_their_message() -> None:
+    example = mill(text=CHAT)
+    assert [message.role for message in example.messages] == ["system", "user"]
+    assert example.messages[0].text == "Be brief."
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"needle": "Ada Reyes"}, r"needle: 'Ada Reyes' stands in the text more than once \(at characters 24 and 52\)"),
+        ({"text": "aaa", "needle": "aa"}, "more than once"),  # overlaps count
+        ({"needle": "the dam"}, "needle: 'the dam' stands nowhere"),
+        ({"needle": ""}, "stands nowhere"),
+        ({"needle": ["1871", " "]}, "stands nowhere"),
+        ({"needle": (70, 100)}, r"expected characters within a text of 78, found \[70, 100\)"),
+        ({"needle": (5, 5)}, "expected characters within"),
+        ({"needle": [(0, 30), NEEDLE]}, "overlap"),
+        ({"needle": [(0, 3, 5)]}, "expected a text, or a start and a stop"),
+        ({"text": CHAT, "needle": (5, 15)}, "runs over the end of a message"),
+        ({"text": " "}, "expected a prompt, found none"),
+        ({"text": []}, "expected a prompt, found none"),
+        ({"text": [{"role": "tool", "content": "x"}]}, "message 0: expected a role"),
+        ({"text": [{"role": "user"}]}, "message 0: expected a role"),
+        ({"answer": ""}, "answer: expected the answer"),
+        ({"answer": [" "]}, "answer: expected the answer"),
+    ],
+)
+def test_what_is_said_wrongly_is_told_in_one_sentence(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message) as found:
+        mill(**changes)
+    assert "\n" not in str(found.value)
+
+
+def test_names_tell_prompts_apart() -> None:
+    assert mill(name="mine").id == "mine"
+    assert mill().id == mill().id
+    assert len({mill().id, mill(needle="1871").id, mill(answer="Ada").id, mill(question="Whose?").id}) == 4
+
+
+TAKERS: dict[str, Callable[[LanguageModel, hm.Example, Any], Any]] = {
+    "detect_heads": lambda lm, rows, out: hm.detect_heads(lm, rows).values,
+    "evaluate": lambda lm, rows, out: hm.evaluate(lm, rows, new_tokens=2).predictions,
+    "ablate": lambda lm, rows, out: hm.ablate(lm, rows, ["0-1"], new_tokens=2).predictions,
+    "causal_map": lambda lm, rows, out: hm.causal_map(lm, rows).values,
+    "attribute": lambda lm, rows, out: hm.attribute(lm, rows).values,
+    "patch": lambda lm, rows, out: hm.patch(lm, lm, rows, ["0-1"], new_tokens=2).predictions,
+    "train": lambda lm, rows, out: [hm.train(lm, rows, hm.TrainConfig(steps=1), out / "adapter")],
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_an_example_alone_goes_where_a_dataset_goes(taker: str, lm: LanguageModel, tmp_path: Any) -> None:
+    assert len(TAKERS[taker](lm, mill(), tmp_path)) == 1
+    assert list(mill()) == [mill()]
+
+
+def test_tokens_of_the_needle_spell_it(tokenizer: PreTrainedTokenizerBase) -> None:
+    for text in (TEXT, CHAT):
+        encoded = hm.encode(mill(text=text), tokenizer)
+        assert tokenizer.decode(list(encoded.input_ids[encoded.spans["evidence"][0].slice])).strip() == NEEDLE

@@ -1,0 +1,116 @@
+"""The same rows from every kind of file, and a sentence for files that are none."""
+
+import csv
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+import pytest
+
+from haymaker.errors import DataError
+from haymaker.tasks.row_files import rows_in
+
+ROWS: list[dict[str, Any]] = [
+    {"question": f"Who is {n}?", "answers": [f"Ada {n}", 'x, "y"'], "documents": [{"text": f"Ünö\n{n}", "gold": True}]}
+    for n in range(3)
+]
+
+
+def jsonl(path: Path) -> None:
+    path.write_text("".join(json.dumps(row) + "\n\n" for row in ROWS))
+
+
+def zipped(path: Path) -> None:
+    path.write_bytes(gzip.compress(json.dumps(ROWS).encode()))
+
+
+def table(path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ROWS[0], delimiter="\t" if path.suffix == ".tsv" else ",")
+        writer.writeheader()
+        for row in ROWS:
+            writer.writerow({key: value if isinstance(value, str) else json.dumps(value) for key, value in row.items()})
+
+
+def stream(path: Path, opened: Callable[..., Any] = ipc.new_stream) -> None:
+    found = pa.Table.from_pylist(ROWS)
+    with opened(str(path), found.schema) as writer:
+        writer.write_table(found)
+
+
+def saved(path: Path, splits: bool = False) -> None:
+    from datasets import Dataset, DatasetDict
+
+    made = Dataset.from_list(ROWS)
+    (DatasetDict({"train": made, "test": made.select([0])}) if splits else made).save_to_disk(str(path))
+
+
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "a.jsonl": jsonl,
+    "a.unknown": jsonl,
+    "a.json": lambda path: path.write_text(json.dumps(ROWS)),
+    "b.json": lambda path: path.write_text(json.dumps({"data": ROWS}, indent=1)),
+    "a.json.gz": zipped,
+    "a.csv": table,
+    "a.tsv": table,
+    "a.parquet": lambda path: pq.write_table(pa.Table.from_pylist(ROWS), path),
+    "a.arrow": stream,
+    "b.arrow": lambda path: stream(path, ipc.new_file),
+    "saved": saved,
+    "splits": lambda path: saved(path, splits=True),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_kind_of_file_gives_the_same_rows(name: str, tmp_path: Path) -> None:
+    WRITERS[name](tmp_path / name)
+    found = list(rows_in(tmp_path / name))
+    assert [row for _, row in found] == ROWS
+    assert len({place for place, _ in found}) == 3
+    assert all(str(tmp_path / name) in place for place, _ in found)
+
+
+def test_a_folder_gives_the_split_that_is_asked_for(tmp_path: Path) -> None:
+    jsonl(tmp_path / "train-00000-of-00001.jsonl")
+    (tmp_path / "validation.jsonl").write_text('{"a": 1}\n')
+    (tmp_path / "README.md").write_text("about")
+    assert [row for _, row in rows_in(tmp_path)] == ROWS
+    assert [row for _, row in rows_in(tmp_path, "dev")] == [{"a": 1}]
+    with pytest.raises(DataError, match="no file here is of the split test; found train-00000.*validation"):
+        list(rows_in(tmp_path, "test"))
+
+
+def test_the_word_of_a_split_inside_another_is_none(tmp_path: Path) -> None:
+    (tmp_path / "latest.jsonl").write_text('{"a": 1}\n')
+    assert [row for _, row in rows_in(tmp_path, "train")] == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "a,b\n1\n", "row 1: expected as many cells as the heading has columns"),
+        ("a.csv", "a,b\n1,2,3\n", "row 1: expected as many cells"),
+        ("a.csv", 'a\n"1\n', "not a table of cells"),
+        ("a.parquet", "rows", "cannot be read as parquet"),
+        ("a.arrow", "rows", "cannot be read as Arrow"),
+        ("a.json", "[1]", "item 0: expected an object, found int"),
+        ("a.json", "[{", "not JSON"),
+        ("a.jsonl", "{\n", "not JSON"),
+    ],
+)
+def test_a_broken_file_is_told_by_its_place(name: str, content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=message) as found:
+        list(rows_in(tmp_path / name))
+    assert str(tmp_path / name) in str(found.value)
+
+
+def test_a_folder_without_rows_says_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected files of rows .*found none"):
+        list(rows_in(tmp_path))
