@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from haymaker.choices import DETECTORS, TASKS, Axes, axes_of
 from haymaker.errors import ConfigError
@@ -136,19 +136,22 @@ class Recipe(Frozen):
 
 
 class Extend(Frozen):
-    """Extension of a model's context to `length` tokens by a larger RoPE base and without a sliding window.
+    """Extension of a model's context to `length` tokens, by its RoPE and by opening its windows.
 
     Attributes:
         length: Tokens that the model shall read.
         theta: The RoPE base; None takes the NTK-aware one, theta * s^(d / (d - 2)) with s = length / original context
             and d the number of rotated dimensions of a head.
-        keep_window: Leave a sliding window as it is.
+        method: "ntk", "theta" (the one given), "linear" (positions divided by s) or "yarn" (slow dimensions divided
+            by s); None is ntk, or theta where one is given.
+        keep_window: Leave a sliding window as it is. None leaves it where windowed layers have a RoPE of their own
+            (Gemma 3): only global layers are extended there.
 
     Raises:
         ConfigError: An unknown key, or a value out of range.
 
     Source:
-        bloc97, NTK-Aware Scaled RoPE (2023).
+        bloc97, NTK-Aware Scaled RoPE (2023); kaiokendev (2023) for linear; YaRN, Peng et al. 2023 (arXiv 2309.00071).
 
     Examples:
         >>> hm.load_model("miniature-llama", extend=hm.Extend(length=512)).context
@@ -157,7 +160,18 @@ class Extend(Frozen):
 
     length: int = Field(ge=16)
     theta: float | None = Field(default=None, gt=0)
-    keep_window: bool = False
+    method: Literal["ntk", "theta", "linear", "yarn"] | None = None
+    keep_window: bool | None = None
+
+    @model_validator(mode="after")
+    def check_theta(self) -> "Extend":
+        """Refuse a theta that its method would not use, and a method without its theta."""
+        if self.method is not None and (self.method == "theta") != (self.theta is not None):
+            raise ConfigError(
+                f"theta: expected one with the method theta and none with any other, found {self.theta} "
+                f"with {self.method}"
+            )
+        return self
 
 
 class TrackConfig(Frozen):

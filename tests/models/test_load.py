@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_rows import CONTEXT, WINDOW, random_rows
+from tiny_rows import CONTEXT, random_rows
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -25,8 +25,7 @@ from transformers import (
 
 from haymaker.config import Extend, TrainConfig
 from haymaker.errors import ConfigError, ExtensionError, ModelError
-from haymaker.models import extend as extending
-from haymaker.models.extend import dry_run_masks, extend_context, frequencies, ntk_theta, rotary_embedding
+from haymaker.models.extend import extend_context
 from haymaker.models.handshake import TOLERANCE_FLOAT32, probe_logits
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.models.lora import add_lora, lora_parameters, remove_lora
@@ -101,113 +100,6 @@ def test_broken_weights_are_one_sentence(model_folder: Path) -> None:
     (model_folder / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelError, match="cannot load its weights"):
         load_model(model_folder)
-
-
-# ---- extension
-
-
-def test_ntk_theta_slows_the_slowest_frequency_by_the_factor() -> None:
-    # d = 8: theta' = 10000 * 4^(8/6) = 63496.04; slowest: 63496.04^(-6/8) = 0.00025 = 10000^(-6/8) / 4
-    theta = ntk_theta(10_000.0, 4.0, 8)
-    assert theta == pytest.approx(63_496.04, abs=0.01)
-    assert frequencies(theta, 8)[-1].item() == pytest.approx(0.001 / 4)
-    assert frequencies(theta, 8)[0].item() == 1.0
-
-
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_an_extension_takes_on_every_architecture(kind: str) -> None:
-    model = ARCHITECTURES[kind]()
-    dims = {"llama": 8, "qwen3": 12, "phi3": 4}[kind]  # phi3 turns half of 8
-    ids = torch.arange(3, 40)[None]
-    before = model(input_ids=ids).logits
-    extension = extend_context(model, Extend(length=4 * CONTEXT))
-    assert extension.factor == 4
-    assert model.config.max_position_embeddings == 4 * CONTEXT
-    expected = frequencies(10_000 * 4 ** (dims / (dims - 2)), dims)
-    torch.testing.assert_close(rotary_embedding(model).inv_freq.double(), expected, rtol=1e-6, atol=0)
-    assert not torch.allclose(before, model(input_ids=ids).logits, atol=1e-6)
-
-
-def test_the_base_theta_with_a_longer_length_changes_no_logits(new_model) -> None:
-    model, ids = new_model(), torch.arange(10, 50)[None]
-    before = model(input_ids=ids).logits
-    extend_context(model, Extend(length=4 * CONTEXT, theta=10_000.0))
-    assert torch.equal(before, model(input_ids=ids).logits)
-
-
-def test_a_theta_that_does_not_take_is_an_error(new_model, monkeypatch: pytest.MonkeyPatch) -> None:
-    # what published recipes do: assign config.rope_theta, a silent no-op on transformers 5
-    monkeypatch.setattr(extending, "set_theta", lambda model, theta, length: setattr(model.config, "rope_theta", theta))
-    with pytest.raises(ExtensionError, match="theta 63496 did not take on LlamaForCausalLM"):
-        extend_context(new_model(), Extend(length=4 * CONTEXT))
-
-
-def test_a_rotary_embedding_that_scales_its_output_is_an_error(new_model, monkeypatch: pytest.MonkeyPatch) -> None:
-    def scaled(model: PreTrainedModel, theta: float, length: int) -> None:
-        original(model, theta, length)
-        rotary_embedding(model).attention_scaling = 1.1
-
-    original = extending.set_theta
-    monkeypatch.setattr(extending, "set_theta", scaled)
-    with pytest.raises(ExtensionError, match="does not return the cos"):
-        extend_context(new_model(), Extend(length=4 * CONTEXT))
-
-
-def test_a_model_without_rope_is_refused() -> None:
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=8, n_layer=1, n_head=2, n_positions=32))
-    with pytest.raises(ExtensionError, match="GPT2LMHeadModel has no rotary"):
-        extend_context(model, Extend(length=64))
-
-
-def test_a_rope_type_that_cannot_be_verified_is_named() -> None:
-    scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10_000.0}
-    model = LlamaForCausalLM(LlamaConfig(**SHAPE, rope_parameters=scaled))
-    with pytest.raises(ExtensionError, match="type 'linear'"):
-        extend_context(model, Extend(length=4 * CONTEXT))
-
-
-def test_a_shorter_context_is_no_extension(new_model) -> None:
-    with pytest.raises(ExtensionError, match=f"length is 32 tokens, but the model already reads {CONTEXT}"):
-        extend_context(new_model(), Extend(length=32))
-
-
-def last_logits(model: PreTrainedModel, first_token: int, tokens: int) -> torch.Tensor:
-    """Logits after a prompt whose first token is given; one layer, so nothing reaches further than its window."""
-    ids = torch.arange(20, 20 + tokens)[None]
-    ids[0, 0] = first_token
-    return model(input_ids=ids).logits[0, -1]
-
-
-@pytest.mark.parametrize(("keep", "reaches"), [(False, True), (True, False)])
-def test_the_window_goes_or_stays_as_asked(new_model, keep: bool, reaches: bool) -> None:
-    model = new_model("mistral", layers=1)
-    extension = extend_context(model, Extend(length=4 * CONTEXT, keep_window=keep))
-    assert (extension.original.window, extension.extended.window) == (WINDOW, WINDOW if keep else None)
-    changed = not torch.equal(last_logits(model, 7, WINDOW + 1), last_logits(model, 8, WINDOW + 1))
-    assert changed == reaches
-
-
-def test_windows_of_single_layers_go_too() -> None:
-    layers = ["sliding_attention", "full_attention"]
-    config = Qwen3Config(**SHAPE, head_dim=8, use_sliding_window=True, sliding_window=WINDOW, layer_types=layers)
-    model = Qwen3ForCausalLM(config).eval()
-    assert [mask is None for mask in dry_run_masks(model, WINDOW + 2)] == [False, True]
-    extend_context(model, Extend(length=4 * CONTEXT))
-    assert [mask is None for mask in dry_run_masks(model, WINDOW + 2)] == [True, True]
-
-
-def test_a_window_that_stays_behind_is_an_error(new_model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extending, "remove_window", lambda model: None)
-    with pytest.raises(ExtensionError, match="expected a window of None tokens, but MistralForCausalLM says 16"):
-        extend_context(new_model("mistral"), Extend(length=4 * CONTEXT))
-
-
-def test_a_dry_run_leaves_the_model_as_it_was(new_model) -> None:
-    model, ids = new_model("mistral"), torch.arange(10, 40)[None]
-    before = model(input_ids=ids).logits
-    assert len(dry_run_masks(model, WINDOW + 2)) == 3
-    assert torch.equal(before, model(input_ids=ids).logits)
-    assert not any("forward" in vars(layer) for layer in model.model.layers)
 
 
 # ---- LoRA

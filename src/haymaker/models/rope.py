@@ -1,0 +1,163 @@
+"""RoPE in closed form: the frequencies that a config's parameters promise, and those of an extended context.
+
+A rule's parameters are one entry of transformers' `rope_parameters`. Everything is a function of them, in float64; the
+model is compared with it (extend.py).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from haymaker.config import Extend
+from haymaker.errors import ExtensionError
+
+Parameters = Mapping[str, Any]
+# by what a base's rule is, the ways in which it can be extended: those that keep it, or that it is made of
+WAYS = {
+    "default": ("ntk", "theta", "linear", "yarn"),
+    "proportional": ("ntk", "theta", "linear"),
+    "linear": ("ntk", "theta", "linear"),
+    "yarn": ("ntk", "theta", "yarn"),
+    "llama3": ("ntk", "theta"),
+}
+WHY_NOT = {
+    "longrope": "its factors were searched for one length, frequency by frequency, and no rule carries them further",
+    "dynamic": "it raises its own base with every longer prompt already",
+}
+
+
+def kind_of(parameters: Parameters) -> str:
+    """The rule: default, linear, yarn, llama3, ..."""
+    return str(parameters.get("rope_type", "default"))
+
+
+def ntk_theta(theta: float, factor: float, rotated_dims: int, slowest: int | None = None) -> float:
+    """NTK-aware RoPE base: theta * factor^(d / (d - 2)), so the slowest frequency slows down by exactly `factor`.
+
+    slowest: the pair of dimensions that turns slowest, the last one unless told otherwise.
+    Source: bloc97, "NTK-Aware Scaled RoPE" (2023); the base that Zhao et al. 2025 call theta scaling.
+    """
+    slowest = rotated_dims // 2 - 1 if slowest is None else slowest
+    if slowest < 1:
+        raise ExtensionError(
+            f"NTK-aware theta needs more than 2 rotated dimensions, found {rotated_dims}; give extend.theta"
+        )
+    return theta * factor ** (rotated_dims / (2 * slowest))
+
+
+def frequencies(theta: float, rotated_dims: int) -> Float64[Tensor, "pair"]:
+    """theta^(-2i/d) for i in 0..d/2-1, in radians per token (Su et al. 2021, eq. 15)."""
+    return theta ** (-torch.arange(0, rotated_dims, 2, dtype=torch.float64) / rotated_dims)
+
+
+def turned_pairs(parameters: Parameters, pairs: int) -> int:
+    """How many pairs turn at all; the others of a proportional rule stand still (Gemma 4)."""
+    share = parameters.get("partial_rotary_factor", 1.0) if kind_of(parameters) == "proportional" else 1.0
+    return int(share * pairs)
+
+
+def frequencies_of(parameters: Parameters, pairs: int) -> Float64[Tensor, "{pairs}"] | None:
+    """The frequencies of a rule in radians per token; None for a rule that is not known in closed form."""
+    kind, plain = kind_of(parameters), frequencies(float(parameters["rope_theta"]), 2 * pairs)
+    if kind == "default":
+        return plain
+    if kind == "linear":
+        return plain / parameters["factor"]
+    if kind == "proportional":
+        plain[turned_pairs(parameters, pairs) :] = 0
+        return plain / parameters.get("factor", 1.0)
+    if kind == "yarn":
+        return yarn_frequencies(parameters, plain)
+    return llama3_frequencies(parameters, plain) if kind == "llama3" else None
+
+
+def yarn_frequencies(parameters: Parameters, plain: Float64[Tensor, "pair"]) -> Float64[Tensor, "pair"]:
+    """Slow pairs divided by the factor, fast ones as they were, between them a ramp over pairs (Peng et al. 2023)."""
+    pairs, length = len(plain), parameters["original_max_position_embeddings"]
+    log_theta = math.log(parameters["rope_theta"])
+
+    def pair_turning(times: float) -> float:
+        """Which pair turns so often within the original length."""
+        return pairs * math.log(length / (times * 2 * math.pi)) / log_theta
+
+    low = pair_turning(float(parameters.get("beta_fast") or 32))
+    high = pair_turning(float(parameters.get("beta_slow") or 1))
+    if parameters.get("truncate", True):
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, 2 * pairs - 1)
+    ramp = (torch.arange(pairs, dtype=torch.float64) - low) / (high - low if high != low else 0.001)
+    slowed = ramp.clamp(0, 1)
+    return plain / parameters["factor"] * slowed + plain * (1 - slowed)
+
+
+def llama3_frequencies(parameters: Parameters, plain: Float64[Tensor, "pair"]) -> Float64[Tensor, "pair"]:
+    """Slow pairs divided by the factor, by how often they turn within the original length (Llama 3.1's rule)."""
+    turns = parameters["original_max_position_embeddings"] * plain / (2 * math.pi)
+    low, high = parameters["low_freq_factor"], parameters["high_freq_factor"]
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return plain / parameters["factor"] * (1 - kept) + plain * kept
+
+
+def attention_scale(parameters: Parameters) -> float:
+    """What cos and sin are multiplied with: YaRN's temperature, 0.1 ln s + 1, or what its parameters say instead."""
+    if kind_of(parameters) != "yarn":
+        return 1.0
+    if (given := parameters.get("attention_factor")) is not None:
+        return float(given)
+
+    def temperature(weight: float) -> float:
+        return 0.1 * weight * math.log(parameters["factor"]) + 1.0 if parameters["factor"] > 1 else 1.0
+
+    weight, all_dims = parameters.get("mscale"), parameters.get("mscale_all_dim")
+    return temperature(float(weight)) / temperature(float(all_dims)) if weight and all_dims else temperature(1.0)
+
+
+# ---- extending a rule
+
+
+def way_of(extend: Extend) -> str:
+    """The way that is asked for: a given theta is one of its own."""
+    return extend.method or ("ntk" if extend.theta is None else "theta")
+
+
+def check_way(parameters: Parameters, extend: Extend, name: str) -> None:
+    """Raises ExtensionError, which says why, for a rule that cannot be extended in the way that is asked for."""
+    kind, way = kind_of(parameters), way_of(extend)
+    if kind not in WAYS:
+        reason = WHY_NOT.get(kind, "Haymaker does not know its frequencies in closed form, and could not verify them")
+        raise ExtensionError(f"{name} uses RoPE of type {kind!r}, which cannot be extended: {reason}")
+    if way not in WAYS[kind]:
+        raise ExtensionError(
+            f"{name} uses RoPE of type {kind!r}, and no config says {way} on top of it; "
+            f"expected extend.method one of {', '.join(WAYS[kind])}"
+        )
+
+
+def extended_parameters(
+    parameters: Parameters, extend: Extend, factor: float, length: int, pairs: int
+) -> dict[str, Any]:
+    """A rule's parameters for a context `factor` times as long; at a factor of 1 the same function.
+
+    length: tokens of the model's context now.
+    """
+    new, way, theta = dict(parameters), way_of(extend), float(parameters["rope_theta"])
+    new["rope_type"] = kind_of(parameters)
+    if new["rope_type"] == "yarn" and not new.get("factor"):  # transformers then divides the new length by the original
+        new["factor"] = length / new["original_max_position_embeddings"]
+    if way == "ntk":
+        new["rope_theta"] = ntk_theta(theta, factor, 2 * pairs, turned_pairs(parameters, pairs) - 1)
+    elif way == "theta":
+        if turned_pairs(parameters, pairs) < 2:
+            raise ExtensionError("theta changes nothing where one pair of dimensions turns; use the method linear")
+        new["rope_theta"] = extend.theta if factor > 1 else theta
+    else:
+        new["factor"] = factor * (new.get("factor") or 1.0)
+        if new["rope_type"] == "default":
+            new["rope_type"] = way
+            if way == "yarn":
+                new["original_max_position_embeddings"] = length
+    return new

@@ -1,0 +1,99 @@
+"""Sliding windows: which a model has, and how they are opened without touching what hangs on their being there.
+
+A window is opened by making it as long as the context. Taking it away instead is another model in some architectures:
+Exaone 4 turns RoPE on in its global layers where there is no window, Gemma 3 reads another RoPE, Cohere 2 none.
+"""
+
+from typing import Any, cast
+
+import torch
+from huggingface_hub.errors import StrictDataclassFieldValidationError
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from haymaker.errors import ExtensionError
+from haymaker.models.forward import layers_of, other_forwards, stack_of
+
+WINDOWED = {
+    "sliding_attention": "sliding_window",
+    "hybrid_sliding": "sliding_window",
+    "chunked_attention": "attention_chunk_size",
+}
+MAX_DRY_RUN = 16_384  # tokens; the mask of a dry run has the square of it in bytes
+
+
+def layer_types(model: PreTrainedModel) -> list[str]:
+    """`full_attention`, `sliding_attention`, ... of every layer."""
+    config: Any = stack_of(model).config
+    given = getattr(config, "layer_types", None)
+    if given is not None:
+        return list(given)
+    kind = "full_attention" if getattr(config, "sliding_window", None) is None else "sliding_attention"
+    return [kind] * config.num_hidden_layers
+
+
+def window_name(model: PreTrainedModel) -> str | None:
+    """The config's entry with the window of the windowed layers, None where every layer sees everything."""
+    config, kinds = stack_of(model).config, layer_types(model)
+    for kind, name in WINDOWED.items():
+        if kind in kinds and getattr(config, name, None) is not None:
+            return name
+    return None
+
+
+def sliding_window(model: PreTrainedModel) -> int | None:
+    """The window in tokens of the model's windowed layers; None where every layer sees the whole context."""
+    config, name = stack_of(model).config, window_name(model)
+    window = None if name is None else int(getattr(config, name))
+    return None if window is None or window >= config.max_position_embeddings else window
+
+
+def open_window(model: PreTrainedModel, length: int) -> None:
+    """Let every layer see every earlier one of `length` tokens; the kinds of layers stay as they are."""
+    config, name = stack_of(model).config, window_name(model)
+    if name is None:
+        return
+    try:
+        without = getattr(config, "layer_types", None) is None  # then nothing but the mask knows the window
+        setattr(config, name, None if without else length)
+    except StrictDataclassFieldValidationError:  # a config that takes a number only
+        setattr(config, name, length)
+
+
+# ---- seeing it
+
+
+def verify_window(model: PreTrainedModel, window: int | None, tokens: int) -> None:
+    """Check that every windowed layer's window is `window`: in the config, and in the masks for `tokens` tokens."""
+    name = type(model).__name__
+    if (found := sliding_window(model)) != window:
+        raise ExtensionError(f"expected a window of {window} tokens, but {name} says {found}")
+    if tokens > MAX_DRY_RUN:
+        return
+    blocked = [not sees_first_token(mask) for mask in dry_run_masks(model, tokens)]
+    if blocked != [window is not None and kind in WINDOWED for kind in layer_types(model)]:
+        raise ExtensionError(
+            f"expected a window of {window} tokens, but the masks of {name} for {tokens} tokens "
+            f"hide the first from {sum(blocked)} of {len(blocked)} layers"
+        )
+
+
+def sees_first_token(mask: Any) -> bool:
+    """Whether the last query of a layer's mask [batch, head, query, key] may read key 0. No mask means causal."""
+    if not isinstance(mask, Tensor):
+        return True
+    entry = mask[0, 0, -1, 0]
+    return bool(entry) if mask.dtype == torch.bool else float(entry) == 0.0
+
+
+def dry_run_masks(model: PreTrainedModel, tokens: int) -> list[Any]:
+    """The mask that each layer is given for a prompt of `tokens`; no layer computes anything."""
+    decoder, seen = cast(Any, stack_of(model)), []
+
+    def pass_through(hidden_states: Tensor, *_: Any, attention_mask: Any = None, **__: Any) -> Tensor:
+        seen.append(attention_mask)
+        return hidden_states
+
+    with other_forwards(dict.fromkeys(layers_of(model), pass_through)), torch.no_grad():
+        decoder(input_ids=torch.zeros(1, tokens, dtype=torch.long, device=model.device), use_cache=False)
+    return seen
