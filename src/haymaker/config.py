@@ -270,10 +270,10 @@ def load_config(path: Path, kind: type[Model], overrides: list[str] | None = Non
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping a YAML file holds."""
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML config") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(values).__name__}")
@@ -290,7 +290,10 @@ def set_dotted(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
             raise ConfigError(f"--set {override}: {key} is a value, not a group of keys")
-    values[last] = yaml.safe_load(text)
+    try:
+        values[last] = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from None
 
 
 def explain(error: ValidationError, kind: type[BaseModel]) -> str:

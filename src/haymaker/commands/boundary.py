@@ -20,8 +20,8 @@ from haymaker.errors import ConfigError, HaymakerError, Interrupted
 from haymaker.files import FULL
 
 FAILURE, USAGE, FAILED_ROWS, INTERRUPTED = 1, 2, 3, 130
-UsageError = typer.BadParameter.__mro__[2]  # click's ClickException, which typer keeps in another place every year
-OF_TYPER = (typer.Exit, typer.Abort, UsageError, BrokenPipeError)
+UsageError: Any = typer.BadParameter.__mro__[2]  # click's ClickException, which typer keeps in another place every year
+OF_TYPER: Any = (typer.Exit, typer.Abort, UsageError, BrokenPipeError)
 PACKAGE = Path(__file__).parents[1]
 MOST_CHARACTERS = 300  # of an unforeseen error's text; the file has the rest
 

@@ -1,6 +1,7 @@
 """What commands print, for people and machines, and the outputs they refuse to overwrite."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
@@ -87,7 +88,7 @@ def declare(*files: Path, overwrite: bool, reading: Iterable[Path | str | None] 
     for number, path in enumerate(files):
         if path in files[:number]:
             raise ConfigError(f"{path} would be written twice; give another --out")
-        if not path.name or (path.exists() and not path.is_file()):
+        if not path.name or (os.path.lexists(path) and not path.is_file()):
             raise ConfigError(f"{path} is no file; give the name of a file that can be written")
         check_place(path, overwrite, reading)
 
@@ -96,7 +97,7 @@ def declare_folder(
     path: Path, overwrite: bool, entries: Iterable[str] | None = None, reading: Iterable[Path | str | None] = ()
 ) -> None:
     """The same for a folder, of which `entries` are all names that the command writes: no other is ever replaced."""
-    if path.exists() and not path.is_dir():
+    if os.path.lexists(path) and not path.is_dir():
         raise ConfigError(f"{path} is a file; give the name of a folder")
     if overwrite and entries is not None and path.is_dir():
         others = sorted({found.name for found in path.iterdir()} - set(entries))
@@ -109,9 +110,9 @@ def declare_folder(
 
 
 def check_place(path: Path, overwrite: bool, reading: Iterable[Path | str | None]) -> None:
-    place = path.resolve()
+    place = Path(os.path.realpath(path))
     for read in reading:
-        if read is not None and Path(read).resolve().is_relative_to(place):
+        if read is not None and Path(os.path.realpath(read)).is_relative_to(place):
             raise ConfigError(f"{path} is what this command reads, or holds it ({read}); give another --out")
     refuse_existing(path, overwrite)
     check_writable(path)

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from haymaker.commands.options import Json, Overwrite, Set
-from haymaker.commands.output import refuse_existing, show_json, show_rows
+from haymaker.commands.output import declare, declare_folder, show_json, show_rows
 from haymaker.config import load_config
 from haymaker.console import err, note
 from haymaker.errors import ConfigError
+from haymaker.files import read_json_if_there
 from haymaker.study import Plan, Store, StudyConfig, Summary, execute, plan_study
 from haymaker.study.runners import Outcome
 from haymaker.study.survey import Standing, Survey, find_garbage, remove_garbage, why
@@ -107,6 +108,7 @@ def run_command(
 ) -> None:
     """Make every cell that is not finished, then results.json and report.html. The same command resumes."""
     opened = Opened(study, overrides, out, store)
+    declare_results(opened)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is a Ctrl-C
     if overwrite:
         discard(opened)
@@ -178,9 +180,10 @@ def report(
     from haymaker.report import write_report
 
     source = results / "results.json" if results.is_dir() else results
-    if out is not None:
-        refuse_existing(out, overwrite)
-    typer.echo(write_report(source, out or source.with_name("report.html")))
+    page = out if out is not None else source.with_name("report.html")
+    # The page beside the results is made of them, and made anew.
+    declare(page, overwrite=overwrite or (out is None and is_page(page)), reading=(source,))
+    typer.echo(write_report(source, page))
 
 
 class Printer:
@@ -222,6 +225,23 @@ def discard(opened: Opened) -> None:
     for key, path in list(opened.store.entries()):
         if key in keys:
             opened.store.remove(path)
+
+
+def declare_results(opened: Opened) -> None:
+    """Refuse a folder with another study's results, before anything runs. Raises DataError where they are broken."""
+    results, page = opened.out / "results.json", opened.out / "report.html"
+    declare_folder(opened.out, overwrite=True)
+    declare(results, overwrite=True)
+    declare(page, overwrite=is_page(page))
+    found = read_json_if_there(results, "give another --out, or delete it")
+    name = found["meta"].get("name") if isinstance(found, dict) and isinstance(found.get("meta"), dict) else None
+    if found is not None and name != opened.config.name:
+        raise ConfigError(f"{results} is not of study {opened.config.name!r} but of {name!r}; give another --out")
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a report, which may be drawn again."""
+    return path.is_file() and b"Haymaker</title>" in path.read_bytes()
 
 
 def write_outputs(opened: Opened, summary: Summary, page: bool) -> dict[str, str]:

@@ -10,7 +10,7 @@ import typer
 
 from haymaker.commands.boundary import FAILED_ROWS
 from haymaker.commands.options import Json, Overwrite, Set, values_of
-from haymaker.commands.output import declare, fresh_file, refuse_existing, show_json, show_values
+from haymaker.commands.output import declare, fresh_file, show_json, show_values
 from haymaker.config import Recipe, SplitName
 from haymaker.console import bar, note
 from haymaker.errors import ConfigError, DataError
@@ -135,9 +135,9 @@ def run(job: Job, cache: Path, mode: Any) -> "tuple[Results, Client]":
 
 def declare_written(out: Path, cache: Path | None, overwrite: bool, reading: tuple[Path | None, ...]) -> None:
     """The rows, and those that failed, of which a list that this command left is replaced."""
+    declare(out, overwrite=overwrite, reading=reading)
     failed = failed_beside(out)
-    declare(out, failed, overwrite=overwrite or lists_failures(failed), reading=reading)
-    refuse_existing(out, overwrite)
+    declare(failed, overwrite=overwrite or lists_failures(failed), reading=reading)
     if cache in (out, failed):
         raise ConfigError(f"--out {out}: the cache of answers has this name; give another --out, or --cache")
 

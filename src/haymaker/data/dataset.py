@@ -14,7 +14,7 @@ from haymaker.data.checks import SUMMED, summary
 from haymaker.data.pooled import POOLED, restored
 from haymaker.data.schema import SCHEMA, Row, example_of
 from haymaker.errors import DataError
-from haymaker.files import file_digest, read_json_if_there, whole_folder, write_json, write_text
+from haymaker.files import file_digest, read_json_if_there, required, whole_folder, write_json, write_text
 from haymaker.records import Example
 
 
@@ -201,6 +201,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") not in SCHEMAS:
         found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         raise DataError(f"{path}: expected format {' or '.join(SCHEMAS)}, found {found!r}")
+    for key, kind in {"rows": int, "shards": list, "recipe": dict}.items():
+        required(manifest, key, kind, str(path))
+    for shard in manifest["shards"]:
+        for key in ("file", "sha256"):
+            required(shard, key, str, f"{path}, shards")
     return manifest
 
 

@@ -1,6 +1,5 @@
 """Evaluation: a model answers every example greedily, and metrics judge the answers."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ import numpy as np
 
 from haymaker.console import OnProgress
 from haymaker.errors import DataError
-from haymaker.files import write_jsonl
+from haymaker.files import read_jsonl, required, texts_of, write_jsonl
 from haymaker.metrics import row_metric
 from haymaker.models.batching import TOKENS_AT_ONCE
 from haymaker.models.generation import Generation, generate
@@ -89,16 +88,16 @@ class Evaluation:
 
 
 def read_predictions(path: Path) -> Iterable[Prediction]:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: predictions cannot be read ({error.strerror})") from None
-    for number, line in enumerate(lines, 1):
+    """Predictions line by line. Raises DataError for a file without one, and for a line that is none."""
+    row = None
+    for place, row in read_jsonl(path):
         try:
-            values = json.loads(line)
-            yield Prediction(**{**values, "answers": tuple(values["answers"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{path}, line {number}: not a prediction ({error})") from None
+            required(row, "text", str, "here")
+            yield Prediction(**{**row, "answers": tuple(texts_of(row, "answers", "here"))})
+        except (TypeError, DataError) as error:
+            raise DataError(f"{place}: not a prediction ({error})") from None
+    if row is None:
+        raise DataError(f"{path}: holds no prediction; give the predictions.jsonl that `haymaker eval` wrote")
 
 
 def evaluate(

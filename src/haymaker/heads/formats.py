@@ -7,6 +7,7 @@ scores (HeadList), scores of key-value heads (KVScores). `read_scores` tells fil
 import io
 import json
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -38,13 +39,25 @@ class KVHead(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class KVScores:
-    """One score per key-value head [layer, KV head], such as DuoAttention's gates, near 1 for heads that retrieve."""
+    """One score per key-value head [layer, KV head], such as DuoAttention's gates, near 1 for heads that retrieve.
+
+    Raises DataError where there is no head, or one without a number.
+    """
 
     values: Float[ndarray, "layer kv_head"]
     about: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or not self.values.size or not np.isfinite(self.values).all():
+            raise DataError(
+                f"scores of KV heads are numbers [layer, KV head], at least one: found the shape {self.values.shape} "
+                f"with {int((~np.isfinite(self.values)).sum())} that are not finite"
+            )
+
     def top(self, k: int) -> list[KVHead]:
         """The k KV heads with the highest scores; ties go to the lower layer and head."""
+        if k < 0:
+            raise ConfigError(f"k: expected a number of KV heads, from 0, found {k}")
         order = np.argsort(-self.values.ravel(), kind="stable")[:k]
         return [KVHead(*divmod(int(i), self.values.shape[1])) for i in order]
 
@@ -53,7 +66,7 @@ class KVScores:
         """Of each KV head the `rule` over the means of the query heads that share it. Raises DataError where the
         query heads cannot be grouped so, or one has no score."""
         layers, heads = scores.mean.shape
-        if heads % kv_heads:
+        if kv_heads < 1 or heads % kv_heads:
             raise DataError(f"{heads} query heads cannot share {kv_heads} KV heads: expected a divisor of {heads}")
         if np.isnan(scores.mean).any():
             raise DataError(
@@ -66,7 +79,7 @@ class KVScores:
 
     def to_heads(self, heads: int) -> HeadScores:
         """Each query head with the score of its group's KV head."""
-        if heads % self.values.shape[1]:
+        if heads < 1 or heads % self.values.shape[1]:
             raise DataError(f"{heads} query heads cannot share {self.values.shape[1]} KV heads")
         spread = np.repeat(self.values, heads // self.values.shape[1], axis=1)
         return HeadScores(spread[None], ("kv",), str(self.about.get("metric", "kv")), self.about)
@@ -74,10 +87,18 @@ class KVScores:
 
 @dataclass(frozen=True)
 class HeadList:
-    """Query heads in order, best first, without scores; `about` holds what else the file says."""
+    """Query heads in order, best first, without scores; `about` holds what else the file says.
+
+    Raises DataError for no head, and for one that stands twice.
+    """
 
     heads: tuple[Head, ...]
     about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.heads or len(set(self.heads)) != len(self.heads):
+            found = "one that stands twice" if self.heads else "none"
+            raise DataError(f"a list of heads holds each once, and at least one: found {found}")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -140,7 +161,7 @@ def read_scores(path: str | Path) -> ScoreFile:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: head scores cannot be read ({error.strerror})") from None
+        raise DataError(f"{path}: head scores cannot be read ({error.strerror or error})") from None
     if content[8:9] == b"{" and b"\0" in content[:8]:  # safetensors: the length of a JSON header, and the header
         return HeadScores.load(path)
     try:
@@ -161,10 +182,8 @@ def parse_text(text: str, where: str) -> ScoreFile:
 def parse_wu(text: str, where: str) -> HeadScores:
     """{"layer-head": [score of each trial]}; null where a trial has no score for a head."""
     try:
-        table = json.loads(text)
-        trials = {Head.parse(name): [np.nan if value is None else float(value) for value in row]
-                  for name, row in table.items()}  # fmt: skip
-    except (ValueError, TypeError, AttributeError) as error:
+        trials = json.loads(text, object_pairs_hook=trials_of, parse_constant=no_number)
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f'{where}: expected {{"layer-head": [score per trial]}}, found otherwise ({error})') from None
     if not trials or not next(iter(trials.values())):
         raise DataError(f"{where}: holds no trial; the script writes none where every answer fails its ROUGE gate")
@@ -181,15 +200,36 @@ def parse_wu(text: str, where: str) -> HeadScores:
     return HeadScores(values.transpose(2, 0, 1), ids, "copy_wu2024", {"format": "wu", "file": Path(where).name})
 
 
+def trials_of(pairs: list[tuple[str, Any]]) -> dict[Head, list[float]]:
+    """Scores of every trial by head. ValueError for a head that stands twice, and for what is no number."""
+    trials: dict[Head, list[float]] = {}
+    for name, row in pairs:
+        head = Head.parse(name)
+        if head in trials:
+            raise ValueError(f"head {head} stands twice")
+        if not isinstance(row, list):
+            raise ValueError(f"head {head} has no list of scores")
+        trials[head] = [np.nan if value is None else finite(value, head) for value in row]
+    return trials
+
+
+def finite(value: Any, head: Head) -> float:
+    if type(value) not in (int, float) or not isfinite(value):
+        raise ValueError(f"head {head} has the score {value!r:.30}, which is no number")
+    return float(value)
+
+
+def no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no score; null stands for none")
+
+
 def parse_qrhead(text: str, where: str) -> HeadList:
     try:
         about = dict(yaml.safe_load(text))
         heads = tuple(Head.parse(part.strip()) for part in str(about.pop(QRHEAD_KEY)).split(","))
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        return HeadList(heads, about)
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError, DataError) as error:
         raise DataError(f'{where}: expected {QRHEAD_KEY}: "16-1,13-18,...", found otherwise ({error})') from None
-    if len(set(heads)) < len(heads):
-        raise DataError(f"{where}: a head stands twice in {QRHEAD_KEY}")
-    return HeadList(heads, about)
 
 
 def parse_duo(text: str, where: str) -> KVScores:
@@ -198,7 +238,7 @@ def parse_duo(text: str, where: str) -> KVScores:
         rows = [[float(value) for value in line.split("\t")] for line in text.splitlines() if line.strip()]
     except ValueError:
         rows = []
-    if not rows or len({len(row) for row in rows}) != 1:
+    if not rows or len({len(row) for row in rows}) != 1 or not np.isfinite(rows).all():
         raise DataError(
             f"{where}: expected head scores: safetensors of Haymaker, Wu's JSON, QRHead's YAML or DuoAttention's "
             "tab-separated numbers; found none of them"

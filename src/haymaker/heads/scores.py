@@ -1,6 +1,6 @@
 """HeadScores: one number per example and head, with what a study asks of them. Pure: no torch, no model."""
 
-import json
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from scipy.stats import rankdata
 
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import whole_files, write_json
+from haymaker.files import read_json, required, texts_of, whole_files, write_json
 from haymaker.records import Head, digest
 from haymaker.stats import bootstrap_grid, split_half
 
@@ -38,7 +39,7 @@ class HeadScores:
         provenance: What decides the values: model, weights, tokenizer, rows, versions.
 
     Raises:
-        DataError: No example, or another number of ids than of rows.
+        DataError: No example or head, another number of ids than of rows, or a score that is infinite.
 
     Examples:
         >>> scores = hm.HeadScores(np.array([[[0.2, 0.9]], [[0.4, np.nan]]]), ("a", "b"), "mine")
@@ -52,11 +53,16 @@ class HeadScores:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.values) != len(self.example_ids) or not len(self.values):
+        shape = self.values.shape
+        if len(shape) != 3 or not all(shape):
+            raise DataError(f"head scores are [example, layer, head], at least one of each: found the shape {shape}")
+        if len(self.values) != len(self.example_ids):
             raise DataError(
                 f"head scores need one row per example, at least one: found {len(self.values)} rows "
                 f"for {len(self.example_ids)} examples"
             )
+        if np.isinf(self.values).any():
+            raise DataError(f"head scores of {self.metric}: {int(np.isinf(self.values).sum())} values are infinite")
 
     @cached_property
     def counts(self) -> Int[ndarray, "layer head"]:
@@ -109,7 +115,9 @@ class HeadScores:
         return scored
 
     def top(self, k: int) -> list[Head]:
-        """The k heads with the highest means."""
+        """The k heads with the highest means; fewer where fewer have one. Raises ConfigError for a negative k."""
+        if k < 0:
+            raise ConfigError(f"k: expected a number of heads, from 0, found {k}")
         return self.ranked()[:k]
 
     def active(self, threshold: float = 0.0) -> set[Head]:
@@ -139,8 +147,9 @@ class HeadScores:
         return reference.recall(self, threshold)
 
     def overlap(self, other: "HeadScores", k: int) -> float:
-        """Share of the top k heads that both have in common."""
+        """Share of the top k heads that both have in common. Raises ConfigError for a k that there are not."""
         self._beside(other)
+        check_k(k, self, other)
         return len(set(self.top(k)) & set(other.top(k))) / k
 
     def reliability(self, seed: int = 0) -> float:
@@ -190,25 +199,50 @@ class HeadScores:
         about |= {"provenance_hash": self.provenance_hash, "counted": int(self.counted.sum())}
         best = self.top(20) if self.counts.any() else []
         top = {str(head): round(float(self.mean[head]), 6) for head in best}
+        content = save({"values": self.values.astype(np.float32)})
+        about["sha256"] = hashlib.sha256(content).hexdigest()
         with whole_files(path.parent) as scratch:
-            (scratch / path.name).write_bytes(save({"values": self.values.astype(np.float32)}))
+            (scratch / path.name).write_bytes(content)
             write_json(scratch / summary.name, {**about, "top": top})
 
     @classmethod
     def load(cls, path: str | Path) -> "HeadScores":
         """Read what `save` wrote; `read_scores` reads files of others too.
 
-        Raises DataError where one of the two files is missing or broken.
+        Raises DataError where one of the two files is missing, broken, or not the one that was written.
         """
         path = Path(path)
         try:
-            values = load(path.read_bytes())["values"]
-            about = json.loads(path.with_suffix(".json").read_text())
-            return cls(values, tuple(about["example_ids"]), about["metric"], about["provenance"])
+            content = path.read_bytes()
+            values = load(content)["values"]
         except OSError as error:
-            raise DataError(f"{error.filename}: head scores cannot be read ({error.strerror})") from None
-        except (KeyError, ValueError) as error:
+            raise DataError(f"{path}: head scores cannot be read ({error.strerror or error})") from None
+        except (SafetensorError, KeyError, ValueError) as error:
             raise DataError(f"{path}: not head scores as `haymaker heads` writes them ({error})") from None
+        return cls.described(values, path.with_suffix(".json"), hashlib.sha256(content).hexdigest())
+
+    @classmethod
+    def described(cls, values: ndarray, summary: Path, sha256: str) -> "HeadScores":
+        """The values with what the file beside them says of them, which must be of these bytes."""
+        about = read_json(summary, "copy both files of the scores, or run `haymaker heads` again")
+        place = str(summary)
+        metric, provenance = required(about, "metric", str, place), required(about, "provenance", dict, place)
+        if about.get("sha256", sha256) != sha256:
+            raise DataError(f"{place}: is of other scores than those beside it, or one was changed; copy both files")
+        try:
+            found = cls(values, tuple(texts_of(about, "example_ids", place)), metric, provenance)
+        except DataError as error:
+            raise DataError(f"{summary.with_suffix('.safetensors').name}, {place}: {error}") from None
+        if about.get("provenance_hash", found.provenance_hash) != found.provenance_hash:
+            raise DataError(f"{place}: its provenance is not that of its hash, so it was changed; copy both files")
+        return found
+
+
+def check_k(k: int, *several: HeadScores) -> None:
+    """Raises ConfigError for a number of top heads that is not between 1 and the heads that have a score in all."""
+    most = min(len(scores.ranked()) for scores in several)
+    if not 1 <= k <= most:
+        raise ConfigError(f"k: expected 1 to {most}, the number of heads with a score, found {k}")
 
 
 def share(found: set[Head], wanted: set[Head]) -> float:
