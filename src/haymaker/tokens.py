@@ -220,11 +220,11 @@ class Aligner:
         return [len(encoding) for encoding in self.encodings(texts, as_text=True)]
 
     def start_of(self, text: str, tokens: int) -> str:
-        """The text's first whole words that take about so many tokens."""
+        """The start of a text that takes about so many tokens; it may end within a word."""
         encoding = self.encodings([text], as_text=True)[0]
         if len(encoding) <= tokens:
             return text
-        return text[: encoding.offsets[tokens - 1][1]].rpartition(" ")[0] if tokens > 0 else ""
+        return text[: encoding.offsets[tokens - 1][1]] if tokens > 0 else ""
 
     def answer(self, prompt: str, answer: str, name: str) -> tuple[int, ...]:
         """The tokens that continue `prompt` with `answer`, closed by the end-of-text token where there is one.

@@ -66,6 +66,7 @@ def test_every_change_is_found(built: Dataset, tokenizer: PreTrainedTokenizerBas
     for changes, message in (
         ({"n_prompt_tokens": row["n_prompt_tokens"] + 1}, "tokens of prompt and answer, recorded"),
         ({"max_tokens": 100}, "over its length of 100"),
+        ({"max_tokens": 100}, "its length is recorded as 100, the recipe's is 256"),
         ({"spans": moved}, "token spans are not those recorded"),
         ({"spans": outside}, "is not within its message"),
         ({"gold_depths": [0.5]}, "gold depths are not where its evidence starts"),
@@ -82,6 +83,17 @@ def test_every_change_is_found(built: Dataset, tokenizer: PreTrainedTokenizerBas
     ):
         found = problems(altered(built, 1, **changes), tokenizer)
         assert any("building row 1 again gives another" in p and column in p for p in found), (column, found)
+
+
+@pytest.mark.parametrize("rebuild", [True, False])
+def test_a_row_far_below_its_length_is_never_valid(tokenizer: PreTrainedTokenizerBase, rebuild: bool) -> None:
+    """Also where rows, recipe and sums agree with each other."""
+    made = hm.build(recipe(documents=3, length=600, rows=2), tokenizer)
+    assert problems(made, tokenizer, rebuild=rebuild) == []  # a number of documents was asked for
+    full = Dataset(made.table, {**made.manifest, "recipe": {**made.manifest["recipe"], "documents": None}})
+    found = [problem for problem in problems(full, tokenizer, rebuild=False) if "at least 594 do" in problem]
+    assert [problem.split(":")[0] for problem in found] == [row.id for row in made]
+    assert all(" of its length of 600" in problem for problem in found)
 
 
 def test_sums_of_the_manifest_are_compared(built: Dataset, tokenizer: PreTrainedTokenizerBase) -> None:

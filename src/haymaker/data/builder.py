@@ -24,7 +24,7 @@ from haymaker.records import canonical_json, digest
 from haymaker.tasks import task
 from haymaker.tokens import Aligner, tokenizer_digest
 
-VERSION = 6  # of the rows that a recipe gives; counts up when they change
+VERSION = 7  # of the rows that a recipe gives; counts up when they change
 MOST_TRIED = 8  # rows of which one tells what documents of a kind take
 LEAST_JUDGED = 2_048  # tokens of a row; in a shorter one every document is counted
 FILES = ("source", "pool", "written")  # keys of a recipe that name files: what counts is what these hold

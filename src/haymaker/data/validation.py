@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from haymaker.config import Recipe
 from haymaker.data.builder import Builder
 from haymaker.data.checks import Summary
 from haymaker.data.dataset import Dataset, Folder
+from haymaker.data.fit import least_tokens
 from haymaker.data.schema import Row, example_of, table_of, token_spans_of
 from haymaker.errors import ConfigError, HaymakerError
 from haymaker.records import Example
@@ -56,7 +58,7 @@ def validate(
         found.problems.append("the source is not the file that the manifest records: its sha256 differs")
         builder = None
     for row in dataset.rows:
-        problems = problems_of(row, tokenizer, recipe.chat_template, builder, seen)
+        problems = chain(missed_length(row, recipe), problems_of(row, tokenizer, recipe.chat_template, builder, seen))
         found.tell(f"{row['id']}: {problem}" for problem in problems)
         found.rows += 1
         summed.add(row)
@@ -71,6 +73,15 @@ def changed_sums(manifest: dict[str, Any], summed: Summary) -> Iterator[str]:
     for name, value in summed.result().items():
         if manifest["checks"].get(name) != value:
             yield f"manifest.json: {name} is {manifest['checks'].get(name)}, the rows come to {value}"
+
+
+def missed_length(row: Row, recipe: Recipe) -> Iterator[str]:
+    """How far a row misses its length; where a number of documents was asked for it may be of any."""
+    tokens, length = row["n_prompt_tokens"] + row["n_target_tokens"], recipe.length
+    if row["max_tokens"] != length:
+        yield f"its length is recorded as {row['max_tokens']}, the recipe's is {length}"
+    if recipe.documents is None and tokens < least_tokens(length):
+        yield f"{tokens} tokens fill {tokens / length:.1%} of its length of {length}; at least {least_tokens(length)} do"
 
 
 def problems_of(

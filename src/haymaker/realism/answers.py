@@ -12,7 +12,25 @@ _PUNCTUATION = frozenset(string.punctuation)
 _PUNCTUATION_BYTES = string.punctuation.encode()
 _WORD = re.compile(r"\S+")
 _ARTICLES = frozenset(("a", "an", "the"))
+_UNSPACED = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"), ("\u3005", "\u3007"), ("\u3040", "\u30ff"),
+             ("\u31f0", "\u31ff"), ("\u3400", "\u4dbf"), ("\u4e00", "\u9fff"), ("\uf900", "\ufaff"), ("\uff66", "\uff9f"),
+             ("\U00020000", "\U0003ffff"))  # fmt: skip
+LONGEST_WORD = 60  # characters
 Range = tuple[int, int]
+
+
+def unspaced(letter: str) -> bool:
+    """Whether a letter is of a script that puts no blanks between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese."""
+    return any(first <= letter <= last for first, last in _UNSPACED)
+
+
+def without_last_word(text: str) -> str:
+    """The text up to its last blank, or to the last letter but one where that is of a script without blanks."""
+    at = len(text) - 1
+    while at > 0 and not (text[at] == " " or unspaced(text[at - 1])):
+        at -= 1
+    # A long run without either is no word: it is cut anywhere.
+    return text[:at].rstrip(" ") if at > 0 else text[:-1] if len(text) > LONGEST_WORD else ""
 
 
 def holds(text: str, golds: Iterable[str]) -> bool:

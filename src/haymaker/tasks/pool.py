@@ -1,5 +1,6 @@
 """Passages of a source that are nobody's evidence: what fills a context up."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -16,6 +17,7 @@ from haymaker.realism.answers import holds
 from haymaker.records import Segment, digest
 from haymaker.tasks.sources import HubRows, open_rows
 
+SENTENCE_END = re.compile(r"[.!?…]+[\"”’)]*\s+|[。！？]+|\n+")
 CLOSERS = 128  # passages of the pool that may close a row
 
 
@@ -73,6 +75,20 @@ def allowed(
                 yield document_of(passage)
         if not given:
             return
+
+
+def in_pieces(passages: Iterable[Passage], most: int) -> Iterator[Passage]:
+    """The passages, those of more than `most` characters in pieces: cut behind a sentence, else behind a word."""
+    for passage in passages:
+        start, text = 0, passage.text
+        while len(text) - start > most:
+            window = text[start : start + most]
+            ends = [match.end() for match in SENTENCE_END.finditer(window)]
+            stop = ends[-1] if ends else window.rfind(" ") + 1 or most
+            if window[:stop].strip():
+                yield Passage(passage.title, window[:stop].strip())
+            start += stop
+        yield passage if start == 0 else Passage(passage.title, text[start:].strip())
 
 
 def read_pool(path: str | None, split: str) -> tuple[list[Passage], dict[str, str]]:

@@ -78,7 +78,7 @@ def test_a_longer_row_holds_the_shorter_one_in_its_order(
 @pytest.mark.parametrize("source", ["mdqa", "musique", "summhay"])
 @pytest.mark.parametrize("setting", ["real", "low-low", "low-high", "symbolic"])
 def test_rows_of_files_nest_too(source: str, setting: str, sources: dict[str, str]) -> None:
-    lengths = (3000, 6000) if source == "summhay" else (1000, 2000)
+    lengths = (2400, 4600) if source == "summhay" else (1000, 2000)
     tokenizer = tiny_tokenizer("bytes", TEMPLATE)
     made = [
         Builder(

@@ -13,6 +13,7 @@ import numpy as np
 
 from haymaker.data.fit import Amount
 from haymaker.drafts import Document, Style
+from haymaker.realism.answers import without_last_word
 from haymaker.records import Segment
 from haymaker.tokens import Aligner, token_ranges
 
@@ -95,9 +96,9 @@ class Costs:
         """The document's first words, about as many as it can hold within `tokens`."""
         share = tokens / max(1, self.count([document])[0])
         start = document.text[: max(0, int(1.25 * share * len(document.text))) + MORE_CHARACTERS]
-        return self.aligner.start_of(
-            start, tokens - self.count([Document("", (Segment(""),), title=document.title)])[0]
-        )
+        bare = self.count([Document("", (Segment(""),), title=document.title)])[0]
+        found = self.aligner.start_of(start, tokens - bare)
+        return found if found == document.text else without_last_word(found)
 
     # ---- numbers
 

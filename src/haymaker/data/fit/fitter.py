@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from itertools import chain, islice
 
 from haymaker.config import Recipe
+from haymaker.data.fit import LEAST_FILL
 from haymaker.data.fit.costs import Costs
 from haymaker.data.fit.matched import MatchedPlan, check_matched
 from haymaker.data.fit.page import Page
-from haymaker.data.fit.plan import LAST_CHOICES, LEAST_FILL, RowPlan, Wanted
+from haymaker.data.fit.plan import LAST_CHOICES, RowPlan, Wanted
 from haymaker.data.fit.stream import Stream, Supply
 from haymaker.drafts import Document, Draft
 from haymaker.errors import ConfigError
@@ -47,9 +48,10 @@ class Fitter:
         # Matched twins choose last ones many times over, more often than there are closers.
         chosen = draft.closers() if draft.closers and not self.recipe.matched else None
         closers = list(islice(chosen, LAST_CHOICES)) if chosen else None
-        if closers and draft.fine and self.short_for(closers):
-            closers += draft.fine()
-        return Supply(Stream(chain(ranked, draft.further()), self.costs), closers)
+        supply = Supply(Stream(chain(ranked, draft.further()), self.costs), closers, draft.fine)
+        if closers and self.short_for(closers):
+            supply.add_fine()
+        return supply
 
     def short_for(self, closers: Sequence[Document]) -> bool:
         """Whether what a row may fall short of its length is less than half a document of these."""

@@ -185,7 +185,8 @@ class MatchedPlan(RowPlan):
         if picked is None:
             # Prose may be cut at a word; a dictionary may not.
             return None if self.draft.context == "symbolic" else self.cut_exactly(room, before, gold_next)
-        self.supply.use(choices, [i for i in picked if i < len(choices) - len(self.fine)])
+        further = choices[: len(choices) - len(self.fine)]
+        self.supply.use(further, [i for i in picked if i < len(further)])
         chosen = [choices[i] for i in picked]
         self.fine = [document for document in self.fine if document not in chosen]
         return chosen

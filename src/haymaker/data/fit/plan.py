@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from string import punctuation
 
 from haymaker.config import Recipe
-from haymaker.data.fit import Amount
+from haymaker.data.fit import LEAST_FILL, Amount, least_tokens
 from haymaker.data.fit.costs import Costs
 from haymaker.data.fit.page import Page, cited, write
 from haymaker.data.fit.place import merged, parts_around, planned_depths, shared_out, slot_at, spread
@@ -17,12 +17,13 @@ from haymaker.data.fit.stream import Supply, closest_sum, reserve_of
 from haymaker.drafts import Alternatives, Document, Draft
 from haymaker.errors import LengthError
 from haymaker.randomness import keyed
+from haymaker.realism.answers import without_last_word
 from haymaker.records import Segment
 
 LAST_CHOICES = 24  # documents among which the last ones are chosen to fill the length exactly
-LEAST_FILL = 0.99
 ENDS = 4  # tokens that the sum of counts is off at most, mostly
 REPAIRS = 6  # times that a row is planned at most
+EASY = 2  # of them with few documents to choose from, which nearly always do
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class RowPlan:
         # Where a plan aims: counts are seldom off by more than a few tokens, judged ones may be by many.
         self.margin = self.slack // 2 if costs.rates else self.slack // 4
         self.most_left = max(0, self.slack - self.margin - ENDS)  # tokens that a plan may leave
+        self.cuts = self.draft.trim
         before, after = costs.around(self.draft.question)
         self.before, self.around = before, before + after  # tokens
 
@@ -52,14 +54,18 @@ class RowPlan:
         """The row as full as its documents allow, never over its length."""
         best: Page | None = None
         start = found = self.supply.state
-        room = self.length - self.margin - self.around - self.answer_tokens()
-        for _ in range(REPAIRS):
+        room, dry = self.length - self.margin - self.around - self.answer_tokens(), None
+        for attempt in range(REPAIRS):
             self.supply.state = start
+            if attempt >= EASY:
+                self.supply.widen()
+                self.cuts = self.draft.trim or self.draft.context != "symbolic"  # prose is cut at a word, if need be
             try:
                 page = self.write(self.plan(room))
-            except LengthError:  # there is no more to fill a better row with
+            except LengthError as error:  # there is no more to fill a better row with
                 if best is None:
                     raise
+                dry = error
                 break
             over = page.tokens - self.length
             if over <= 0 and (best is None or page.tokens > best.tokens):
@@ -69,6 +75,8 @@ class RowPlan:
             room -= over + self.margin
         if best is None:
             raise self.too_short(page.tokens)
+        if best.tokens < least_tokens(self.length) and not self.recipe.documents:
+            raise dry or self.too_empty(best)
         self.supply.state = found
         return best
 
@@ -105,6 +113,13 @@ class RowPlan:
         return LengthError(
             f"length: {self.length} tokens are too few for {self.draft.question!r}: with its evidence the row takes "
             f"{needed:.0f}; raise the length"
+        )
+
+    def too_empty(self, page: Page) -> LengthError:
+        return LengthError(
+            f"length: the row of {self.draft.question!r} comes to {page.tokens} of {self.length} tokens, and "
+            f"{least_tokens(self.length)} are wanted: no choice of its further documents fills it; give shorter or more "
+            "passages, or another length"
         )
 
     # ---- choosing
@@ -149,17 +164,20 @@ class RowPlan:
             return stream.take(max(0, self.recipe.documents - len(chosen)))
         room -= sum(costs.of(chosen)) + costs.numbers(len(chosen))
         sizes = costs.of(self.supply.closers or [stream.seen[at] for at in stream.ahead(LAST_CHOICES)])
+        sizes = [size for size in sizes if size <= room]
         reserve, least = reserve_of(sizes), min(sizes, default=0)
         taken: list[Document] = []
-        number = len(chosen)
-        while room > reserve:
+        number, passed = len(chosen), 0
+        while sizes and room > reserve:
             document, cost = stream.next(room - reserve)
             cost += costs.numbers(1, number + 1)
+            if cost > room > 2 * reserve and passed < LAST_CHOICES:  # later ones may fit
+                passed += 1
+                continue
             if cost > room or self.most_left < room - cost < least:  # what it would leave nothing could fill
                 stream.back()
                 break
-            room -= cost
-            number += 1
+            room, number, passed = room - cost, number + 1, 0
             taken.append(document)
         return self.close(chosen, taken, room)
 
@@ -173,7 +191,7 @@ class RowPlan:
         gap = int(room) - sum(costs[i] for i in picked)
         self.supply.use(choices, picked)
         documents = [*taken, *(choices[i] for i in picked)]
-        if not self.draft.trim or gap <= self.most_left:
+        if not self.cuts or gap <= self.most_left:
             return documents
         unused = [i for i in range(len(choices)) if i not in picked][:2]
         self.supply.use(choices, unused)
@@ -208,7 +226,7 @@ class RowPlan:
             short = replace(document, key=key, segments=(Segment(text, labels),), kind="", host="", inserted="")
             if self.costs.count([short])[0] <= room:
                 return short
-            text = text.rpartition(" ")[0]
+            text = without_last_word(text)
         return None
 
     # ---- placing

@@ -1,12 +1,16 @@
 """Documents of a stream with what they cost, read about as far as they are needed, and the choice of a last few."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from haymaker.data.fit import Amount
 from haymaker.data.fit.costs import Costs
 from haymaker.drafts import Document
 from haymaker.errors import LengthError
+
+
+Documents = Callable[[], Iterator[Document]]
+LEAST_AHEAD = 8  # documents of the stream to choose the last ones from, where closers alone do not fill a row
 
 
 class Stream:
@@ -68,8 +72,9 @@ class Stream:
 class Supply:
     """Where a draft's further documents come from: a stream, and some to choose the last ones from."""
 
-    def __init__(self, stream: Stream, closers: list[Document] | None = None) -> None:
+    def __init__(self, stream: Stream, closers: list[Document] | None = None, fine: Documents | None = None) -> None:
         self.stream, self.closers = stream, closers  # None: the last ones are what comes next in the stream
+        self.fine, self.wide = fine, False  # what `widen` adds, and whether it did
         self.used: frozenset[str] = frozenset()  # keys of closers that a row holds
         self.places: list[int] = []  # of the choices given last, in the stream
         self.turn = 0  # which of the next in the stream is the first choice
@@ -84,21 +89,30 @@ class Supply:
         self.stream.at, self.stream.used, self.used = state
 
     def choices(self, count: int, taken: Iterable[Document]) -> list[Document]:
-        """Documents to choose the last ones from."""
-        if self.closers:
-            held = self.used | {document.key for document in taken}
-            return [document for document in self.closers if document.key not in held]
-        places = self.stream.ahead(count)
+        """Documents to choose the last ones from: the closers, where enough are left of them, then the stream's next."""
+        held = self.used | {document.key for document in taken}
+        free = [document for document in self.closers or () if document.key not in held]
+        few = self.wide or not self.closers or 2 * len(free) < min(count, len(self.closers))
+        places = self.stream.ahead(max(count - len(free), LEAST_AHEAD)) if few else []
         turn = self.turn % max(1, len(places))
         self.places = places[turn:] + places[:turn]
-        return [self.stream.seen[at] for at in self.places]
+        return [*free, *(self.stream.seen[at] for at in self.places)]
+
+    def add_fine(self) -> None:
+        """Give the documents in finer sizes to choose from too."""
+        if self.closers and self.fine:
+            self.closers, self.fine = [*self.closers, *self.fine()], None
+
+    def widen(self) -> None:
+        """Give more to choose from, where a row could not be filled: those in finer sizes, and the stream's next."""
+        self.add_fine()
+        self.wide = True
 
     def use(self, choices: Sequence[Document], picked: Iterable[int]) -> None:
         """Give those picked of the choices to no longer row again."""
-        if self.closers:
-            self.used |= {choices[i].key for i in picked}
-        else:
-            self.stream.used |= {self.places[i] for i in picked}
+        closers = len(choices) - len(self.places)
+        self.used |= {choices[i].key for i in picked if i < closers}
+        self.stream.used |= {self.places[i - closers] for i in picked if i >= closers}
 
 
 def reserve_of(sizes: Sequence[Amount]) -> Amount:
