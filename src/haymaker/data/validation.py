@@ -81,7 +81,8 @@ def missed_length(row: Row, recipe: Recipe) -> Iterator[str]:
     if row["max_tokens"] != length:
         yield f"its length is recorded as {row['max_tokens']}, the recipe's is {length}"
     if recipe.documents is None and tokens < least_tokens(length):
-        yield f"{tokens} tokens fill {tokens / length:.1%} of its length of {length}; at least {least_tokens(length)} do"
+        least = least_tokens(length)
+        yield f"{tokens} tokens fill {tokens / length:.1%} of its length of {length}; at least {least} do"
 
 
 def problems_of(

@@ -12,15 +12,17 @@ _PUNCTUATION = frozenset(string.punctuation)
 _PUNCTUATION_BYTES = string.punctuation.encode()
 _WORD = re.compile(r"\S+")
 _ARTICLES = frozenset(("a", "an", "the"))
-_UNSPACED = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"), ("\u3005", "\u3007"), ("\u3040", "\u30ff"),
-             ("\u31f0", "\u31ff"), ("\u3400", "\u4dbf"), ("\u4e00", "\u9fff"), ("\uf900", "\ufaff"), ("\uff66", "\uff9f"),
-             ("\U00020000", "\U0003ffff"))  # fmt: skip
+_UNSPACED = (
+    ("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"), ("\u3005", "\u3007"), ("\u3040", "\u30ff"),
+    ("\u31f0", "\u31ff"), ("\u3400", "\u4dbf"), ("\u4e00", "\u9fff"), ("\uf900", "\ufaff"), ("\uff66", "\uff9f"),
+    ("\U00020000", "\U0003ffff"),
+)  # fmt: skip
 LONGEST_WORD = 60  # characters
 Range = tuple[int, int]
 
 
 def unspaced(letter: str) -> bool:
-    """Whether a letter is of a script that puts no blanks between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese."""
+    """Whether a letter is of a script without blanks between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese."""
     return any(first <= letter <= last for first, last in _UNSPACED)
 
 

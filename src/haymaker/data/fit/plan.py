@@ -59,7 +59,7 @@ class RowPlan:
             self.supply.state = start
             if attempt >= EASY:
                 self.supply.widen()
-                self.cuts = self.draft.trim or self.draft.context != "symbolic"  # prose is cut at a word, if need be
+                self.cuts = self.draft.trim or self.draft.context != "symbolic"  # prose is cut, if need be
             try:
                 page = self.write(self.plan(room))
             except LengthError as error:  # there is no more to fill a better row with
@@ -118,8 +118,8 @@ class RowPlan:
     def too_empty(self, page: Page) -> LengthError:
         return LengthError(
             f"length: the row of {self.draft.question!r} comes to {page.tokens} of {self.length} tokens, and "
-            f"{least_tokens(self.length)} are wanted: no choice of its further documents fills it; give shorter or more "
-            "passages, or another length"
+            f"{least_tokens(self.length)} are wanted: no choice of its further documents fills it; give shorter or "
+            "more passages, or another length"
         )
 
     # ---- choosing

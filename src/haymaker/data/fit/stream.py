@@ -8,7 +8,6 @@ from haymaker.data.fit.costs import Costs
 from haymaker.drafts import Document
 from haymaker.errors import LengthError
 
-
 Documents = Callable[[], Iterator[Document]]
 LEAST_AHEAD = 8  # documents of the stream to choose the last ones from, where closers alone do not fill a row
 
@@ -89,7 +88,7 @@ class Supply:
         self.stream.at, self.stream.used, self.used = state
 
     def choices(self, count: int, taken: Iterable[Document]) -> list[Document]:
-        """Documents to choose the last ones from: the closers, where enough are left of them, then the stream's next."""
+        """Documents to choose the last ones from: the closers, where enough are left of them, then the next."""
         held = self.used | {document.key for document in taken}
         free = [document for document in self.closers or () if document.key not in held]
         few = self.wide or not self.closers or 2 * len(free) < min(count, len(self.closers))
