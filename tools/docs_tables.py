@@ -13,6 +13,7 @@ from haymaker.choices import (
     CONTEXTS,
     DETECTORS,
     EDITS,
+    EXPORTS,
     METRICS,
     PROMPTS,
     READERS,
@@ -39,7 +40,9 @@ def lines_of(table: Registry) -> list[Cells]:
 
 def generated() -> dict[str, list[Cells]]:
     """The first columns of every table by its name."""
-    tables = {table.group.removeprefix("haymaker."): lines_of(table) for table in (CONCEPTS, CONTEXTS, METRICS)}
+    tables = {
+        table.group.removeprefix("haymaker."): lines_of(table) for table in (CONCEPTS, CONTEXTS, METRICS, EXPORTS)
+    }
     tables |= {"prompts": lines_of(PROMPTS), "detectors": lines_of(DETECTORS), "edits": lines_of(EDITS)}
     tables["tasks"] = [
         [*line, code(TASKS[name].METRICS)] for name, line in zip(TASKS.own, lines_of(TASKS), strict=True)

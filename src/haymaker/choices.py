@@ -42,6 +42,16 @@ READERS = Registry(  # the first whose keys a row has reads it
     },
     needs=("keys", "read"),
 )
+EXPORTS = Registry(
+    "export",
+    {
+        "openai": ("haymaker.data.exports:openai", "chat messages, the answer as the last turn"),
+        "sharegpt": ("haymaker.data.exports:sharegpt", "conversations of human and gpt"),
+        "alpaca": ("haymaker.data.exports:alpaca", "instruction, input, output"),
+        "prompt-completion": ("haymaker.data.exports:prompt_completion", "a prompt and its completion (TRL)"),
+        "ruler": ("haymaker.data.exports:ruler", "input and outputs, to evaluate with RULER's tools"),
+    },
+)
 
 # ---- the two axes of realism: how a fact is said (concept), and what stands around it (context)
 
@@ -202,7 +212,7 @@ DEVICES: Mapping[str, Device] = {  # what is reached, not what is advertised
     "h200": Device(700e12, 600e12, 500e12, 4.2e12, 141e9, "H200 SXM 141 GB, bfloat16"),
 }
 
-REGISTRIES = (TASKS, READERS, CONCEPTS, CONTEXTS, PROMPTS, METRICS, DETECTORS, EDITS)
+REGISTRIES = (TASKS, READERS, EXPORTS, CONCEPTS, CONTEXTS, PROMPTS, METRICS, DETECTORS, EDITS)
 
 
 def plug_ins(chosen: Mapping[str, Any]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from haymaker.commands import (
     dataset_files,
     dataset_rows,
     datasets,
+    exporting,
     fetch,
     head_scores,
     interventions,
@@ -48,7 +49,18 @@ def options(
     """Build synthetic long-context data, extend a model with it, and read its retrieval heads."""
 
 
-for group in (datasets, dataset_rows, writer, dataset_files, fetch, models, head_scores, interventions, studies):
+for group in (
+    datasets,
+    dataset_rows,
+    writer,
+    dataset_files,
+    exporting,
+    fetch,
+    models,
+    head_scores,
+    interventions,
+    studies,
+):
     group.register(app)
 
 

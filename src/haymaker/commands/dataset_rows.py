@@ -11,7 +11,7 @@ from haymaker.commands.output import fresh_file, show_json
 from haymaker.errors import ConfigError
 
 if TYPE_CHECKING:
-    from haymaker.data.dataset import Folder
+    from haymaker.data.dataset import Dataset, Folder
     from haymaker.data.schema import Row
     from haymaker.records import Example
 
@@ -38,11 +38,11 @@ def show(
     json: Json = False,
 ) -> None:
     """Print one row with its spans in colour: evidence, answer, question."""
-    from haymaker.data.dataset import Folder
+    from haymaker.data.own_data import open_data
     from haymaker.data.schema import example_of
 
-    stored = Folder(folder)
-    chosen = row_numbered(stored, row) if id is None else row_named(stored, id)
+    stored = open_data(folder)
+    chosen = row_numbered(stored, row, folder) if id is None else row_named(stored, id, folder)
     if html is not None:
         write_page(chosen, html, overwrite)
         return
@@ -54,18 +54,18 @@ def show(
         print_example(example)
 
 
-def row_numbered(stored: "Folder", number: int) -> "Row":
+def row_numbered(stored: "Dataset | Folder", number: int, path: Path) -> "Row":
     if not 0 <= number < len(stored):
-        raise ConfigError(f"--row {number}: {stored.path} has rows 0 to {len(stored) - 1}")
+        raise ConfigError(f"--row {number}: {path} has rows 0 to {len(stored) - 1}")
     return next(islice(stored.rows, number, None))
 
 
-def row_named(stored: "Folder", start: str) -> "Row":
+def row_named(stored: "Dataset | Folder", start: str, path: Path) -> "Row":
     """The one row whose id starts so."""
     numbers = [number for number, row in enumerate(stored.select(("id",))) if row["id"].startswith(start)]
     if len(numbers) != 1:
-        raise ConfigError(f"--id {start}: {len(numbers)} ids of {stored.path} start so; give one in full")
-    return row_numbered(stored, numbers[0])
+        raise ConfigError(f"--id {start}: {len(numbers)} ids of {path} start so; give one in full")
+    return row_numbered(stored, numbers[0], path)
 
 
 def write_page(row: "Row", path: Path, overwrite: bool) -> None:

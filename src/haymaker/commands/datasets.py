@@ -171,10 +171,10 @@ def stats(
     """Count a dataset's tokens, places, kinds of answers, and what its checks found."""
     from haymaker.data.compare import overlap
     from haymaker.data.compare import stats as stats_of
-    from haymaker.data.dataset import Folder
+    from haymaker.data.own_data import open_data
 
-    stored = Folder(folder)
-    found = stats_of(stored)
+    stored = open_data(folder)
+    found = stats_of(stored) | {"rejected": stored.manifest["rejected"]}
     if against is not None:
-        found |= overlap(stored, Folder(against))
+        found |= overlap(stored, open_data(against))
     show_values(found, json)

@@ -1,0 +1,124 @@
+"""Exports: the same examples when they are read again, the answer where a trainer learns it, and TRL trains on it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import fails, passes
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+import haymaker as hm
+from haymaker.data.exports import exported, write_rows
+from haymaker.errors import ConfigError, DataError
+from haymaker.tasks.own_layouts import read_row
+from haymaker.tasks.own_rows import Talk
+
+CHATS = ("openai", "sharegpt", "alpaca", "prompt-completion")
+MILL = "Ada Reyes founded the mill in 1871."
+
+
+@pytest.fixture(scope="module")
+def world(tokenizer: PreTrainedTokenizerBase) -> hm.Dataset:
+    return hm.build(hm.Recipe(task="musique", length=200, rows=3), tokenizer)
+
+
+@pytest.fixture
+def chat(tmp_path: Path) -> hm.Dataset:
+    """Rows of several turns, with and without a system text and evidence."""
+    said = [("user", MILL), ("assistant", "Yes."), ("user", "Who?")]
+    said = [{"role": role, "content": content} for role, content in said]
+    answer = {"role": "assistant", "content": "Ada Reyes"}
+    system = {"role": "system", "content": "Be brief."}
+    rows = [
+        {"messages": [*said, answer], "evidence": [MILL], "answers": ["Ada Reyes", "Reyes"], "id": "mine"},
+        {"messages": [system, *said, answer]},
+        {"messages": [said[0], answer], "question": "Who founded it?"},
+    ]
+    write_rows(iter(rows), tmp_path / "chat.jsonl")
+    return hm.read_examples(tmp_path / "chat.jsonl")
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet"])
+@pytest.mark.parametrize("form", CHATS)
+def test_rows_that_went_out_come_in_again_equal(form: str, ending: str, chat: hm.Dataset, tmp_path: Path) -> None:
+    path = tmp_path / f"out{ending}"
+    write_rows(exported(chat, form), path)
+    again = hm.read_examples(path)
+    assert list(again) == list(chat)
+    assert list(exported(again, form)) == list(exported(chat, form))
+
+
+@pytest.mark.parametrize("form", CHATS)
+def test_built_rows_keep_text_evidence_and_answers(form: str, world: hm.Dataset, tmp_path: Path) -> None:
+    write_rows(exported(world, form), tmp_path / "out.jsonl")
+    for before, after in zip(world, hm.read_examples(tmp_path / "out.jsonl"), strict=True):
+        assert (after.text, after.answers, after.question) == (before.text, before.answers, before.question)
+        assert after.spans["evidence"] == before.spans["evidence"]
+        assert set(before.spans["answer"]) <= set(after.spans["answer"])
+        assert after.source["row_id"] == before.id
+    write_rows(exported(hm.read_examples(tmp_path / "out.jsonl"), form), tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "out.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("form", CHATS)
+def test_bare_rows_have_the_forms_own_keys(form: str, world: hm.Dataset) -> None:
+    (row, *_) = exported(world, form, bare=True)
+    assert not {"id", "answers", "evidence", "question"} & set(row)
+    assert isinstance(read_row(row, "row"), Talk)
+
+
+def test_rulers_rows_have_its_keys(world: hm.Dataset) -> None:
+    rows = list(exported(world, "ruler", bare=True))
+    assert [row["index"] for row in rows] == [0, 1, 2]
+    assert all(row["length"] <= 200 and row["outputs"] == list(world[i].answers) for i, row in enumerate(rows))
+    assert set(rows[0]) == {"index", "input", "outputs", "length", "answer_prefix"}
+
+
+def test_what_a_form_cannot_hold_is_told() -> None:
+    turns = [hm.Message("user", (hm.Segment("a"),)), hm.Message("user", (hm.Segment("b"),))]
+    example = hm.Example("two", "qa", tuple(turns), "b", ("c",))
+    with pytest.raises(DataError, match="two: alpaca holds turns of user and assistant .* found user, user"):
+        list(exported([example], "alpaca"))
+    with pytest.raises(ConfigError, match="no export 'csv'; there are openai"):
+        list(exported([example], "csv"))
+
+
+def test_the_command_writes_a_dataset_or_a_file_of_rows(world: hm.Dataset, tmp_path: Path) -> None:
+    folder, out = world.save(tmp_path / "data"), tmp_path / "train.jsonl"
+    passes("export", folder, "--format", "openai", "--out", out)
+    assert len(out.read_text().splitlines()) == 3
+    passes("export", out, "--format", "sharegpt", "--out", tmp_path / "again.json")
+    fails(2, "expected a name that ends in .jsonl", "export", folder, "--format", "openai", "--out", tmp_path / "a.csv")
+    fails(2, "no export 'csv'", "export", folder, "--format", "csv", "--out", tmp_path / "a.jsonl")
+    fails(2, "exists", "export", folder, "--format", "openai", "--out", out)
+    assert json.loads(passes("stats", out, "--json"))["rows"] == 3
+    assert json.loads(passes("show", out, "--row", 1, "--json"))["text"] == world[1].text
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["prompt-completion", "openai"])
+def test_trl_trains_on_it_and_sees_the_answers(
+    form: str, world: hm.Dataset, tmp_path: Path, new_model: Callable[..., PreTrainedModel], tokenizer: Any
+) -> None:
+    trl = pytest.importorskip("trl", reason="needs trl (pip install haymaker[bench])")
+    datasets = pytest.importorskip("datasets")
+    write_rows(exported(world, form), tmp_path / "train.jsonl")
+    rows = datasets.Dataset.from_json(str(tmp_path / "train.jsonl"), cache_dir=str(tmp_path / "cache"))
+    reader = type(tokenizer).from_pretrained(tokenizer.name_or_path)
+    if form == "openai":
+        reader.chat_template = (
+            "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %} {{ m.content }}{% endgeneration %}"
+            "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+        )
+    options = trl.SFTConfig(
+        output_dir=str(tmp_path / "run"), max_steps=2, per_device_train_batch_size=3, max_length=None, report_to=[],
+        use_cpu=True, bf16=False, assistant_only_loss=form == "openai", save_strategy="no", disable_tqdm=True,
+        gradient_checkpointing=False,
+    )  # fmt: skip
+    trainer = trl.SFTTrainer(new_model(), args=options, train_dataset=rows, processing_class=reader)
+    (batch, *_) = trainer.get_train_dataloader()
+    learned = {reader.decode(line[line >= 0]).replace("<|end|>", "").strip() for line in batch["labels"]}
+    assert {answer.target for answer in world} <= {text.removesuffix(reader.eos_token).strip() for text in learned}
+    assert trainer.train().global_step == 2
