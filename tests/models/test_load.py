@@ -12,8 +12,6 @@ from tiny_rows import CONTEXT, random_rows
 from transformers import (
     BertConfig,
     BertForMaskedLM,
-    GPT2Config,
-    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     Phi3Config,
