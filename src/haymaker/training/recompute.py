@@ -64,8 +64,9 @@ class WholeLayer(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, layer: Layer, rung: Rung, hidden: Tensor, *weights: nn.Parameter) -> Tensor:
         first, context.again = attention_contexts() if rung == "attention" else (nullcontext(), nullcontext())
-        with first:
-            middle = layer.attention(hidden)
+        # some kernels leave the normaliser, which the backward pass needs, only where a gradient is wanted
+        with first, torch.set_grad_enabled(rung == "attention"):
+            middle = layer.attention(hidden.detach()).detach()
         context.layer, context.place = layer, hidden.device
         context.save_for_backward(on_cpu(hidden) if rung == "offload" else hidden)
         return in_pieces(layer.mlp, middle)
