@@ -30,6 +30,7 @@ Setting = Annotated[str, chosen_by(axes_of)]
 HeadName = Annotated[str, AfterValidator(lambda text: str(Head.parse(text)))]
 Rung = Literal["none", "mlp", "attention", "full", "offload"]  # of recomputation: fastest first, smallest last
 SplitName = Literal["train", "dev", "test"]
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class Frozen(BaseModel):

@@ -8,7 +8,7 @@ import typer
 from haymaker.choices import DETECTORS
 from haymaker.commands import head_files, own_prompt
 from haymaker.commands import options as flag
-from haymaker.commands.options import extension, inputs_of
+from haymaker.commands.options import inputs_of, loading
 from haymaker.commands.output import fresh_file, show, show_json, show_values
 from haymaker.study import stages
 
@@ -58,6 +58,7 @@ def heads(
     new_tokens: flag.NewTokens = 32,
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
+    dtype: flag.Dtype = "auto",
     rows: flag.Rows = None,
     top: Annotated[int, typer.Option(min=1, help="How many heads to print, and to list in a YAML file.")] = 10,
     overwrite: flag.Overwrite = False,
@@ -70,12 +71,12 @@ def heads(
     chosen = tuple(dict.fromkeys(metrics or ("copy",)))
     files = head_files.HeadFiles(out, chosen, file_format, top, rule_of(kv_rule), plot)
     params = stages.HeadsParams(
-        extend=extension(extend), metrics=chosen, answer=None if mine else answer, rows=rows, new_tokens=new_tokens
+        **loading(extend, dtype), metrics=chosen, answer=None if mine else answer, rows=rows, new_tokens=new_tokens
     )
     with fresh_file(*files.written, overwrite=overwrite, reading=(model, data, prompt, adapter)) as file:
         inputs = inputs_of(model=model, data=data, adapter=adapter)
         found = stages.head_scores(params, inputs, mine)
-        files.write(found, stages.model_of(inputs, params.extend), file.parent)
+        files.write(found, stages.model_of(inputs, params), file.parent)
     show_heads({str(files.scores[name]): scores for name, scores in found.items()}, top, json)
 
 
@@ -132,6 +133,7 @@ def attribute(
     out: flag.OutFile,
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
+    dtype: flag.Dtype = "auto",
     donor: Donor = None,
     scope: flag.Scope = "last+decode",
     rows: flag.Rows = None,
@@ -140,7 +142,7 @@ def attribute(
     json: flag.Json = False,
 ) -> None:
     """Estimate every head's effect on the gold answer's log-probability from one forward and one backward pass."""
-    params = stages.EffectsParams(extend=extension(extend), scope=scope, rows=rows)
+    params = stages.EffectsParams(**loading(extend, dtype), scope=scope, rows=rows)
     with fresh_file(*files_of_scores(out), overwrite=overwrite, reading=(model, data, adapter, donor)) as file:
         scores = stages.attribution_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
         scores.save(file)
@@ -154,6 +156,7 @@ def causal_map(
     out: flag.OutFile,
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
+    dtype: flag.Dtype = "auto",
     donor: Donor = None,
     scope: flag.Scope = "last+decode",
     tokens_at_once: Annotated[int, typer.Option("--tokens-at-once", min=1, help="Rows of one forward.")] = 1024,
@@ -163,7 +166,7 @@ def causal_map(
     json: flag.Json = False,
 ) -> None:
     """Measure what the gold answer's log-probability loses without each single head (or gains by a donor's)."""
-    params = stages.CausalParams(extend=extension(extend), scope=scope, rows=rows, tokens_at_once=tokens_at_once)
+    params = stages.CausalParams(**loading(extend, dtype), scope=scope, rows=rows, tokens_at_once=tokens_at_once)
     with fresh_file(*files_of_scores(out), overwrite=overwrite, reading=(model, data, adapter, donor)) as file:
         scores = stages.causal_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
         scores.save(file)

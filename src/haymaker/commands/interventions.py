@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from haymaker.commands import options as flag
-from haymaker.commands.options import extension, inputs_of
+from haymaker.commands.options import inputs_of, loading
 from haymaker.commands.output import fresh_folder, show_json, show_rows
 from haymaker.errors import ConfigError
 from haymaker.study.cell import Tables
@@ -33,6 +33,7 @@ def ablate(
     scope: flag.Scope = "all",
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
+    dtype: flag.Dtype = "auto",
     rows: flag.Rows = None,
     new_tokens: flag.NewTokens = 32,
     seed: flag.Seed = 0,
@@ -41,8 +42,8 @@ def ablate(
 ) -> None:
     """Mask the top-k heads of a score file, and k other heads drawn at random, while the model answers."""
     params = AblateParams(
-        extend=extension(extend), k=tuple(k or SIZES), draws=draws, scope=scope, rows=rows, new_tokens=new_tokens,
-        seed=seed,
+        **loading(extend, dtype), k=tuple(k or SIZES), draws=draws, scope=scope, rows=rows,
+        new_tokens=new_tokens, seed=seed,
     )  # fmt: skip
     with fresh_folder(out, overwrite, ("tables",), reading=(model, data, heads, adapter)) as folder:
         tables = ablate_heads(params, inputs_of(model=model, data=data, heads=heads, adapter=adapter), folder)
@@ -67,6 +68,7 @@ def patch(
     two_models: Annotated[
         bool, typer.Option("--two-models", help="Load the donor beside the recipient, not as a row of its batch.")
     ] = False,
+    dtype: flag.Dtype = "auto",
     rows: flag.Rows = None,
     new_tokens: flag.NewTokens = 32,
     seed: flag.Seed = 0,
@@ -78,8 +80,8 @@ def patch(
         if not path.is_dir():
             raise ConfigError(f"{name} {path}: no such folder; give an adapter's")
     params = PatchParams(
-        k=k, threshold=threshold, draws=draws, scope=scope, rows=rows, new_tokens=new_tokens, two_models=two_models,
-        identity=donor.resolve() == recipient.resolve(), seed=seed,
+        **loading(None, dtype), k=k, threshold=threshold, draws=draws, scope=scope, rows=rows, new_tokens=new_tokens,
+        two_models=two_models, identity=donor.resolve() == recipient.resolve(), seed=seed,
     )  # fmt: skip
     forth = inputs_of(model=model, data=data, donor=donor, donor_heads=donor_heads, recipient=recipient, heads=heads)
     back = {**forth, "donor": recipient, "donor_heads": heads, "recipient": donor, "heads": donor_heads}

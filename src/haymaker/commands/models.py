@@ -7,7 +7,7 @@ import typer
 
 from haymaker.choices import METRICS
 from haymaker.commands import options as flag
-from haymaker.commands.options import extension, inputs_of, values_of
+from haymaker.commands.options import inputs_of, loading, values_of
 from haymaker.commands.output import declare_folder, fresh_folder, show_values
 from haymaker.config import TrainConfig, load_config
 from haymaker.files import read_json, write_json
@@ -30,6 +30,7 @@ def train(
     data: flag.Data,
     out: Annotated[Path, typer.Option("--out", help="The adapter folder; an interrupted run in it goes on.")],
     extend: flag.ExtendTo = None,
+    dtype: flag.Dtype = "auto",
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file with keys of a TrainConfig.")] = None,
     overrides: flag.Set = None,
     overwrite: flag.Overwrite = False,
@@ -39,7 +40,7 @@ def train(
     chosen = load_config(config, TrainConfig, overrides) if config else TrainConfig(**values_of(None, overrides))
     if not any((out / name).exists() for name in TRAINING_FILES):
         declare_folder(out, overwrite, reading=(model, data))
-    params = TrainParams(extend=extension(extend), train=chosen)
+    params = TrainParams(**loading(extend, dtype), train=chosen)
     train_adapter(params, inputs_of(model=model, data=data), out, overwrite)
     loss = read_json(out / RECORD_FILE)["final_loss"]
     show_values({"out": str(out), "steps": chosen.steps, "loss": loss}, json)
@@ -52,6 +53,7 @@ def evaluate(
     out: flag.OutFolder,
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
+    dtype: flag.Dtype = "auto",
     rows: flag.Rows = None,
     new_tokens: flag.NewTokens = 32,
     beyond_context: Annotated[
@@ -61,7 +63,7 @@ def evaluate(
     json: flag.Json = False,
 ) -> None:
     """Let a model answer a dataset by greedy generation, and score the answers: F1 and EM with 95 % intervals."""
-    params = EvaluateParams(extend=extension(extend), beyond_context=beyond_context, rows=rows, new_tokens=new_tokens)
+    params = EvaluateParams(**loading(extend, dtype), beyond_context=beyond_context, rows=rows, new_tokens=new_tokens)
     with fresh_folder(out, overwrite, EVALUATION_FILES, reading=(model, data, adapter)) as folder:
         found = evaluate_model(params, inputs_of(model=model, data=data, adapter=adapter), folder)
         (row,) = found["evaluation"]

@@ -22,6 +22,7 @@ Adapter = Annotated[Path | None, typer.Option("--adapter", help="An adapter fold
 ExtendTo = Annotated[
     int | None, typer.Option("--extend", metavar="LENGTH", help="Extend the context to LENGTH tokens.")
 ]
+Dtype = Annotated[str, typer.Option("--dtype", help="auto (what the machine does well), float32, bfloat16, float16.")]
 DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder.")]
 Data = Annotated[Path, typer.Option("--data", help="A dataset folder, or a file of your own rows.")]
 Columns = Annotated[
@@ -45,8 +46,9 @@ def inputs_of(**paths: str | Path | None) -> Inputs:
     return {name: Path(path) for name, path in paths.items() if path is not None}
 
 
-def extension(length: int | None) -> Extend | None:
-    return Extend(length=length) if length else None
+def loading(length: int | None, dtype: str) -> dict[str, Any]:
+    """How a stage loads the model."""
+    return {"extend": Extend(length=length) if length else None, "dtype": dtype}
 
 
 def values_of(config: Path | None, overrides: list[str] | None) -> dict[str, Any]:

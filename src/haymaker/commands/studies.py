@@ -22,9 +22,7 @@ PACKAGED = Path(__file__).parents[1] / "studies"
 
 app = typer.Typer(no_args_is_help=True, help="Plan, run and inspect a whole study; finished cells are never run again.")
 
-Study = Annotated[
-    str, typer.Argument(metavar="STUDY", help="A study file, or a packaged one: miniature, smollm2.")
-]
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or a packaged one: miniature, smollm2.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where results go.  [default: runs/<name of the study>]")]
 GARBAGE = ("MiB", "cell", "path")
 StoreFolder = Annotated[Path | None, typer.Option("--store", help="A store to share.  [default: <out>/store]")]

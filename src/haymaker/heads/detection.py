@@ -22,6 +22,7 @@ from haymaker.models.handshake import tokenizer_digest, weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import lora_parameters
 from haymaker.models.memory import memory_of
+from haymaker.models.precision import computed_by
 from haymaker.records import Encoded, Example
 from haymaker.tokens import encode_many
 
@@ -195,9 +196,8 @@ def provenance(lm: LanguageModel, encoded: Sequence[Encoded], answer: Answer, ne
         "extend": lm.extend and lm.extend.model_dump(),
         "tokenizer": tokenizer_digest(lm.tokenizer),
         "template": hashlib.sha256(str(template).encode()).hexdigest() if template else None,
-        "dtype": str(lm.base.dtype).removeprefix("torch."),
         "backend": backend_of(decoder_of(lm.model)),
-        "device": lm.device.type,
+        **computed_by(lm.model),
         "answer": answer,
         "new_tokens": new_tokens if answer == "own" else None,
         "dataset": dataset_digest(encoded),

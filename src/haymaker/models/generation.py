@@ -79,7 +79,7 @@ class Decoder:
         return self.model(
             input_ids=ids, attention_mask=self.mask, position_ids=positions, past_key_values=self.cache, use_cache=True,
             logits_to_keep=1,
-        ).logits[:, -1]  # fmt: skip
+        ).logits[:, -1].float()  # fmt: skip
 
 
 # ---- the greedy loop, and where an answer ends

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -62,6 +63,12 @@ class GGUFFile:
     @property
     def architecture(self) -> str:
         return str(self.get("general.architecture"))
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What its model is computed in: the originals of quantised weights have 16 bits."""
+        whole = all(tensor.tensor_type.name == "F32" for tensor in self.reader.tensors)
+        return torch.float32 if whole else torch.bfloat16
 
 
 # ---- the weights

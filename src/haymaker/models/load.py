@@ -20,7 +20,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from haymaker.config import Extend
-from haymaker.errors import ConfigError, ModelError
+from haymaker.errors import ModelError
 from haymaker.models.extend import Extension, extend_context
 from haymaker.models.gguf_files import (
     GGUFFile,
@@ -44,9 +44,9 @@ from haymaker.models.names import (
     hub_snapshot,
     model_here,
 )
+from haymaker.models.precision import choose_threads, chosen_dtype
 
 DECODER_ENDINGS = ("ForCausalLM", "LMHeadModel")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass
@@ -104,7 +104,8 @@ def load_model(
             "smollm2-135m" (after `haymaker fetch smollm2-135m`), or a hub id (owner/name).
         adapter: The folder of an adapter that `train` wrote; it brings its own extension.
         extend: A context extension to apply and verify.
-        dtype: "auto", float32 on a CPU and the checkpoint's elsewhere; or "float32", "bfloat16", "float16".
+        dtype: "auto", what the machine computes well in: on a GPU the checkpoint's own; on a CPU bfloat16 where it has
+            AMX and the model is wide and of 16 bits, else float32. Or "float32", "bfloat16", "float16".
         device: "auto", a GPU where there is one; or torch's name of a device.
 
     Returns:
@@ -195,6 +196,7 @@ def read_config(source: Source) -> PreTrainedConfig:
         config = AutoConfig.from_pretrained(source.place, trust_remote_code=False, **source.file)
     if gguf is not None:
         check_gguf_config(gguf, config)
+        config.dtype = gguf.precision
     kinds = config.architectures or [f"{config.model_type}ForCausalLM"]
     if getattr(config, "is_encoder_decoder", False) or not any(kind.endswith(DECODER_ENDINGS) for kind in kinds):
         raise ModelError(f"{source.name}: expected a decoder (a causal language model), found {', '.join(kinds)}")
@@ -223,7 +225,7 @@ def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: t
     """The model with all of its weights: transformers would fill in missing ones at random."""
     with explained(source.name, "weights"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source.place, config=config, dtype=chosen_dtype(dtype, device), use_safetensors=True,
+            source.place, config=config, dtype=chosen_dtype(dtype, device, config), use_safetensors=True,
             output_loading_info=True, trust_remote_code=False, **source.file,
         )  # fmt: skip
     model, info = loaded
@@ -233,15 +235,8 @@ def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: t
     if source.gguf is not None:
         check_gguf_weights(GGUFFile(source.gguf), model)
         forget_quantization(model)
+    choose_threads(model.dtype, device)
     return model.to(device).requires_grad_(False).eval()
-
-
-def chosen_dtype(dtype: str, device: torch.device) -> torch.dtype | str:
-    if dtype == "auto":
-        return torch.float32 if device.type == "cpu" else "auto"
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype: expected auto, {', '.join(DTYPES)}, found {dtype!r}")
-    return DTYPES[dtype]
 
 
 def attach_adapter(lm: LanguageModel, record: BaseRecord, folder: Path) -> None:

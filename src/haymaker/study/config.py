@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from haymaker.choices import DETECTORS, axes_of
-from haymaker.config import Extend, Frozen, Recipe, Setting, SplitName, TaskName, TrainConfig, chosen_by
+from haymaker.config import DtypeName, Extend, Frozen, Recipe, Setting, SplitName, TaskName, TrainConfig, chosen_by
 from haymaker.errors import ConfigError
 
 UNTRAINED = ("base", "extended")
@@ -97,6 +97,7 @@ class StudyConfig(Frozen):
     settings: tuple[StudySetting, ...] = Field(min_length=1)
     tasks: dict[TaskName, TaskData] = Field(min_length=1)
     extend: ExtendConfig | None = Field(default=ExtendConfig(), description="None: a study inside the model's context")
+    dtype: DtypeName = Field(default="auto", description="precision of models; auto: what the machine does well")
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     heads: HeadsConfig | None = HeadsConfig()

@@ -135,9 +135,10 @@ class TaskPlan:
     def model_outside(self) -> dict[str, Outside]:
         return {"model": Outside("model", self.config.model)}
 
-    def extension(self, variant: Variant) -> Any:
-        """The extension to apply on loading: an adapter brings its own."""
-        return self.config.extension() if variant.setting == "extended" else None
+    def loading(self, variant: Variant) -> dict[str, Any]:
+        """How a stage loads the model: with an extension where no adapter brings its own."""
+        extension = self.config.extension() if variant.setting == "extended" else None
+        return {"extend": extension, "dtype": self.config.dtype}
 
     def data(self, rest: str, recipe: Recipe) -> Cell:
         files = {
@@ -154,7 +155,11 @@ class TaskPlan:
         return Cell(
             self.name("train", variant.label),
             stages.TRAIN,
-            stages.TrainParams(extend=self.config.extension(), train=self.config.train.changed(seed=seed_of(variant))),
+            stages.TrainParams(
+                extend=self.config.extension(),
+                dtype=self.config.dtype,
+                train=self.config.train.changed(seed=seed_of(variant)),
+            ),
             inputs={"data": self.name("data", variant.label)},
             outside=self.model_outside(),
             columns=self.columns(variant),
@@ -166,7 +171,7 @@ class TaskPlan:
             self.name("evaluate", variant.label if length == self.config.length else f"{variant.label}/{length}"),
             stages.EVALUATE,
             stages.EvaluateParams(
-                extend=self.extension(variant),
+                **self.loading(variant),
                 beyond_context=length > self.context(variant),
                 rows=part.rows,
                 new_tokens=part.new_tokens,
@@ -182,7 +187,7 @@ class TaskPlan:
         return Cell(
             self.name("heads", variant.label),
             stages.HEADS,
-            stages.HeadsParams(extend=self.extension(variant), metrics=(part.metric,), rows=part.rows),
+            stages.HeadsParams(**self.loading(variant), metrics=(part.metric,), rows=part.rows),
             inputs={"data": self.test_data(self.reach(variant)), **self.model_inputs(variant)},
             outside=self.model_outside(),
             columns=self.columns(variant, length=self.reach(variant)),
@@ -209,7 +214,7 @@ class TaskPlan:
             self.name("ablate", variant.label),
             stages.ABLATE,
             stages.AblateParams(
-                extend=self.extension(variant),
+                **self.loading(variant),
                 k=part.k,
                 draws=part.draws,
                 rows=part.rows,
@@ -231,6 +236,7 @@ class TaskPlan:
             self.name("patch", variant.label),
             stages.PATCH,
             stages.PatchParams(
+                dtype=self.config.dtype,
                 k=part.k,
                 draws=part.draws,
                 rows=part.rows,

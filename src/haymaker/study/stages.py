@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haymaker.config import Extend, Frozen, Recipe, TrainConfig
+from haymaker.config import DtypeName, Extend, Frozen, Recipe, TrainConfig
 from haymaker.console import bar
 from haymaker.study.cell import Row, Stage, Tables
 
@@ -35,17 +35,32 @@ def rows_of(inputs: Inputs, rows: int | None = None) -> "Dataset":
     return dataset if rows is None else dataset[:rows]
 
 
-def model_of(inputs: Inputs, extend: Extend | None = None, role: str = "adapter") -> "LanguageModel":
+class ModelParams(Frozen):
+    """How a stage loads its model."""
+
+    extend: Extend | None = None
+    dtype: DtypeName = "auto"
+
+
+def model_of(inputs: Inputs, params: ModelParams, role: str = "adapter") -> "LanguageModel":
     """The input model with the adapter of that role, if there is one."""
-    return loaded(str(inputs["model"]), inputs.get(role), extend)  # type: ignore[arg-type] - frozen configs have hashes
+    where = str(inputs["model"]), inputs.get(role)
+    return loaded(*where, params.extend, params.dtype)  # type: ignore[arg-type] - frozen configs have hashes
 
 
 @lru_cache(maxsize=2)  # a donor and a recipient
-def loaded(model: str, adapter: Path | None, extend: Extend | None) -> "LanguageModel":
+def loaded(model: str, adapter: Path | None, extend: Extend | None, dtype: str) -> "LanguageModel":
     """A model for reading: edits and probes leave it as it was, so that the next cell may use it too."""
     from haymaker.models.load import load_model
 
-    return load_model(model, adapter=adapter, extend=extend)
+    return load_model(model, adapter=adapter, extend=extend, dtype=dtype)
+
+
+def computed(lm: "LanguageModel") -> Row:
+    """In what a model's numbers are computed, as columns of a row."""
+    from haymaker.models.precision import computed_by
+
+    return {key: value for key, value in computed_by(lm.model).items() if key != "processor"}
 
 
 def scores_of(inputs: Inputs, name: str = "heads") -> "HeadScores":
@@ -77,8 +92,7 @@ def build_data(params: Recipe, inputs: Inputs, output: Path, workers: int = 1, o
     return {}
 
 
-class TrainParams(Frozen):
-    extend: Extend | None = None
+class TrainParams(ModelParams):
     train: TrainConfig
 
 
@@ -89,14 +103,13 @@ def train_adapter(params: TrainParams, inputs: Inputs, output: Path, overwrite: 
     from haymaker.training.loop import train
 
     # A model of its own: training writes into it.
-    lm = load_model(str(inputs["model"]), extend=params.extend)
+    lm = load_model(str(inputs["model"]), extend=params.extend, dtype=params.dtype)
     with bar("training steps", params.train.steps) as advance:
         train(lm, rows, params.train, output, overwrite=overwrite, on_progress=advance)
     return {}
 
 
-class EvaluateParams(Frozen):
-    extend: Extend | None = None
+class EvaluateParams(ModelParams):
     beyond_context: bool = False
     rows: int | None = None
     new_tokens: int = 32
@@ -104,21 +117,20 @@ class EvaluateParams(Frozen):
 
 def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path) -> Tables:
     """dataset, model -> predictions, and a row of F1 and EM."""
-    rows, lm = rows_of(inputs, params.rows), model_of(inputs, params.extend)
+    rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
     from haymaker.evaluation.predictions import evaluate
 
     options = {"new_tokens": params.new_tokens, "beyond_context": params.beyond_context}
     with bar("answers", len(rows)) as advance:
         found = evaluate(lm, rows, on_progress=advance, **options)
     found.save(output / "predictions.jsonl")
-    return {"evaluation": [found.row()]}
+    return {"evaluation": [found.row() | computed(lm)]}
 
 
 # ---- heads
 
 
-class HeadsParams(Frozen):
-    extend: Extend | None = None
+class HeadsParams(ModelParams):
     metrics: tuple[str, ...] = ("copy",)
     answer: str | None = None
     rows: int | None = None
@@ -128,7 +140,7 @@ class HeadsParams(Frozen):
 def head_scores(params: HeadsParams, inputs: Inputs, prompt: "Example | None" = None) -> "dict[str, HeadScores]":
     """dataset (or a prompt of one's own), model -> scores of its heads by metric, from one pass."""
     rows = list(prompt or rows_of(inputs, params.rows))
-    lm = model_of(inputs, params.extend)
+    lm = model_of(inputs, params)
     from haymaker.heads.detection import detect_all
 
     options = {"answer": params.answer, "new_tokens": params.new_tokens}
@@ -175,8 +187,7 @@ def compare_heads(params: CompareParams, inputs: Inputs, output: Path) -> Tables
 # ---- interventions
 
 
-class AblateParams(Frozen):
-    extend: Extend | None = None
+class AblateParams(ModelParams):
     k: tuple[int, ...] = (1, 2, 5, 10)
     draws: int = 3
     scope: str = "all"
@@ -187,15 +198,16 @@ class AblateParams(Frozen):
 
 def ablate_heads(params: AblateParams, inputs: Inputs, output: Path) -> Tables:
     """dataset, model, head scores -> F1 without the top k heads, and without k others of the same layers."""
-    scores, rows, lm = scores_of(inputs), rows_of(inputs, params.rows), model_of(inputs, params.extend)
+    scores, rows, lm = scores_of(inputs), rows_of(inputs, params.rows), model_of(inputs, params)
     from haymaker.interventions import ablation_curve
 
     options = params.model_dump(include={"draws", "seed", "new_tokens", "scope"})
     with bar("answers", (1 + len(params.k) * (1 + params.draws)) * len(rows)) as advance:
-        return {"ablation": ablation_curve(lm, rows, scores, params.k, on_progress=advance, **options)}
+        found = ablation_curve(lm, rows, scores, params.k, on_progress=advance, **options)
+    return {"ablation": [row | computed(lm) for row in found]}
 
 
-class PatchParams(Frozen):
+class PatchParams(ModelParams):
     k: int = 10
     draws: int = 3
     scope: str = "all"
@@ -213,17 +225,17 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path) -> Tables:
     The donor's adapter goes on the recipient's base model, unless two models are asked for.
     """
     lent, own = scores_of(inputs, "donor_heads"), scores_of(inputs)
-    rows, recipient = rows_of(inputs, params.rows), model_of(inputs, role="recipient")
-    donor = model_of(inputs, role="donor") if params.two_models else inputs["donor"]
+    rows, recipient = rows_of(inputs, params.rows), model_of(inputs, params, "recipient")
+    donor = model_of(inputs, params, "donor") if params.two_models else inputs["donor"]
     from haymaker.interventions import patching_table
 
-    options = params.model_dump(exclude={"rows", "two_models"})
+    options = params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields})
     with bar("answers", (2 if params.identity else 3 + params.draws) * len(rows)) as advance:
-        return {"patching": patching_table(donor, recipient, rows, lent, own, on_progress=advance, **options)}
+        found = patching_table(donor, recipient, rows, lent, own, on_progress=advance, **options)
+    return {"patching": [row | computed(recipient) for row in found]}
 
 
-class EffectsParams(Frozen):
-    extend: Extend | None = None
+class EffectsParams(ModelParams):
     scope: str = "last+decode"
     rows: int | None = None
 
@@ -247,8 +259,8 @@ def causal_effects(params: CausalParams, inputs: Inputs) -> "HeadScores":
 
 
 def effects(measure: Any, params: EffectsParams, inputs: Inputs, **options: Any) -> "HeadScores":
-    rows, lm = rows_of(inputs, params.rows), model_of(inputs, params.extend)
-    donor = model_of(inputs, role="donor") if "donor" in inputs else None
+    rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
+    donor = model_of(inputs, params, "donor") if "donor" in inputs else None
     with bar("examples", len(rows)) as advance:
         return measure(lm, rows, donor, params.scope, on_progress=advance, **options)
 
