@@ -58,9 +58,10 @@ USES = {
     "study run": "{study} --out {out}",
     "study why": "{study} train/mdqa/real --out {out}",
     "study gc": "{study} --out {out}",
+    "study verify": "{study} --out {out}",
     "report": "{results} --out {out}",
 }
-READS_ONLY = {"study plan", "study status", "study why", "study gc"}  # their --out is where they look
+READS_ONLY = {"study plan", "study status", "study why", "study gc", "study verify"}  # their --out is where they look
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,33 @@
-"""haymaker study plan | run | status | why | gc, and report. None of this module's imports imports torch."""
+"""haymaker study plan | run | status | why | verify | gc, and report. None of this module's imports imports torch."""
 
 import signal
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from haymaker.commands.boundary import FAILURE
 from haymaker.commands.options import Json, Overwrite, Set
 from haymaker.commands.output import declare, declare_folder, show_json, show_rows
 from haymaker.config import load_config
 from haymaker.console import err, note
-from haymaker.errors import ConfigError
+from haymaker.errors import ConfigError, OutputError
 from haymaker.files import read_json_if_there
 from haymaker.study import Plan, Store, StudyConfig, Summary, execute, plan_study
 from haymaker.study.runners import Outcome
-from haymaker.study.survey import Standing, Survey, find_garbage, remove_garbage, why
+from haymaker.study.survey import (
+    Broken,
+    Standing,
+    Survey,
+    dated_ahead_of,
+    find_broken,
+    find_garbage,
+    remove_garbage,
+    why,
+)
 
 PACKAGED = Path(__file__).parents[1] / "studies"
 
@@ -146,6 +157,47 @@ def why_command(
         typer.echo("  no other finished cell of its stage to compare with")
 
 
+@app.command("verify")
+def verify_command(
+    *,
+    study: Study,
+    overrides: Set = None,
+    out: Out = None,
+    store: StoreFolder = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Remove what is broken: the next run makes it again.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Hold every byte of the finished cells against the record of when they were made. Exit code 1 if one differs."""
+    opened = Opened(study, overrides, out, store)
+    survey = opened.survey()
+    broken, ahead = find_broken(survey), dated_ahead_of(survey)
+    done = sum(standing.state == "done" for standing in survey.standings.values())
+    for entry in broken if repair else ():
+        opened.store.remove(opened.store.output(entry.key).parent)
+    if json:
+        show_json({"cells": done, "broken": [vars(entry) for entry in broken], "removed": repair, "dated_ahead": ahead})
+    else:
+        tell_broken(broken, ahead, f"{done} finished cells are as they were made", repair)
+    if broken and not repair:
+        raise typer.Exit(FAILURE)
+
+
+def tell_broken(broken: list[Broken], ahead: list[str], sound: str, repaired: bool) -> None:
+    """A line per problem, for people."""
+    for entry in broken:
+        typer.echo(f"{entry.cell}: {'; '.join(entry.problems)}")
+    for told in ahead:
+        note(told, style="yellow")
+    if not broken:
+        typer.echo(sound)
+    else:
+        note(
+            f"{len(broken)} cells " + ("removed; run the study again" if repaired else "differ; --repair removes them")
+        )
+
+
 @app.command("gc")
 def gc_command(
     *,
@@ -228,9 +280,11 @@ def discard(opened: Opened) -> None:
 def declare_results(opened: Opened) -> None:
     """Refuse a folder with another study's results, before anything runs. Raises DataError where they are broken."""
     results, page = opened.out / "results.json", opened.out / "report.html"
-    declare_folder(opened.out, overwrite=True)
-    declare(results, overwrite=True)
-    declare(page, overwrite=is_page(page))
+    finished = all(standing.state == "done" for standing in opened.survey().all().values())
+    with suppress(OutputError) if finished else nullcontext():  # it may lie on a read-only disk
+        declare_folder(opened.out, overwrite=True)
+        declare(results, overwrite=True)
+        declare(page, overwrite=is_page(page))
     found = read_json_if_there(results, "give another --out, or delete it")
     name = found["meta"].get("name") if isinstance(found, dict) and isinstance(found.get("meta"), dict) else None
     if found is not None and name != opened.config.name:
@@ -244,27 +298,31 @@ def is_page(path: Path) -> bool:
 
 def write_outputs(opened: Opened, summary: Summary, page: bool) -> dict[str, str]:
     """results.json of all finished cells, also after failures, and the report made of it."""
-    from haymaker.study.tables import collect, write_results
+    from haymaker.report import write_report
+    from haymaker.study.tables import collect, same_numbers, write_results
 
-    results = opened.out / "results.json"
-    tables = collect(opened.config, opened.plan, opened.survey().all(), opened.store, summary.ran)
-    write_results(results, tables)
-    files = {"results": str(results)}
-    if page:
-        from haymaker.report import write_report
-
-        write_report(results, opened.out / "report.html")
-        files["report"] = str(opened.out / "report.html")
-    return files
+    results, drawn = opened.out / "results.json", opened.out / "report.html"
+    refused = summary.failed.keys() | summary.blocked.keys()
+    standings = {name: found for name, found in opened.survey().all().items() if name not in refused}
+    tables = collect(opened.config, opened.plan, standings, opened.store, summary.ran)
+    try:
+        write_results(results, tables)
+        if page:
+            write_report(results, drawn)
+    except OutputError as error:
+        if not same_numbers(results, tables):
+            raise
+        note(f"{error}; it holds these numbers already", style="yellow")
+    return {"results": str(results)} | ({"report": str(drawn)} if page else {})
 
 
 def tell(opened: Opened, summary: Summary, files: Mapping[str, str]) -> None:
     """How the run ended, for people."""
-    done = len(summary.ran) + len(summary.kept)
+    done, standings = len(summary.ran) + len(summary.kept), opened.survey().all()
     note(f"{done} of {len(opened.plan.cells)} cells finished: {len(summary.ran)} made now, {len(summary.kept)} before")
     for name, message in summary.failed.items():
-        key = opened.survey().all()[name].key
-        note(f"failed {name}: {message} (traceback: {opened.store.failure_path(str(key))})")
+        record = opened.store.failure_path(str(standings[name].key))
+        note(f"failed {name}: {message}" + (f" (traceback: {record})" if record.is_file() else ""))
     for name, causes in summary.blocked.items():
         note(f"blocked {name}: needs {causes}")
     for file in files.values():

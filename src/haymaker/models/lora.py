@@ -17,6 +17,7 @@ from haymaker.files import read_json, whole_files, write_json
 from haymaker.models.handshake import base_name
 from haymaker.models.lora_targets import ATTENTION, Targets, head_masks, sizes, suffixes, target_modules
 
+SETS = ("target_modules", "exclude_modules")  # of PEFT's config; a text there is a pattern
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -120,7 +121,9 @@ def save_adapter(model: PeftModel, folder: Path, base_name: str | None) -> None:
     with whole_files(folder) as scratch:
         model.save_pretrained(str(scratch), safe_serialization=True, save_embedding_layers=False)
         path = scratch / ADAPTER_FILES[0]
-        write_json(path, read_json(path) | {"base_model_name_or_path": base_name, "inference_mode": True})
+        config = read_json(path) | {"base_model_name_or_path": base_name, "inference_mode": True}
+        # PEFT keeps names in sets, whose order is another in every process.
+        write_json(path, config | {key: sorted(config[key]) for key in SETS if isinstance(config.get(key), list)})
         (scratch / "README.md").unlink()  # PEFT's blank card
 
 

@@ -29,6 +29,8 @@ class Stage:
 
     `volatile` are glob patterns of output files that differ from run to run (clock times) and so stay out of the
     content digest. A `resumable` stage finds in its output folder what an interrupted call of the same key left there.
+    What a `rounding` stage writes has last bits that the processor and its threads choose, and names of the machine:
+    its content is what it was made of, its key.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Stage:
     libraries: tuple[str, ...] = ()
     volatile: tuple[str, ...] = ()
     resumable: bool = False
+    rounding: bool = False
 
 
 @dataclass(frozen=True)

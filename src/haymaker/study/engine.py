@@ -3,15 +3,16 @@
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from typing import Protocol, runtime_checkable
 
+from haymaker.console import note
 from haymaker.errors import ConfigError, Interrupted
+from haymaker.files import check_writable
 from haymaker.study.plan import Plan
 from haymaker.study.runners import Outcome, Runner, SerialRunner, Work
 from haymaker.study.store import Store
-from haymaker.study.survey import Standing, Survey
+from haymaker.study.survey import Standing, Survey, dated_ahead_of
 
 POLL_SECONDS = 0.5
 
@@ -59,12 +60,17 @@ class Execution:
         self.busy: list[str] = []  # made by another runner
         self.flying: dict[Future[Outcome], str] = {}
         self.summary = Summary()
-        self.began = datetime.now(UTC).isoformat()
+        self.verified: set[str] = set()  # keys of outputs whose bytes this run has compared
+        self.failures_before = store.failed_at()
 
     def run(self) -> Summary:
         self.store.root.mkdir(parents=True, exist_ok=True)
         check_outside(self.survey)
-        self.store.sweep_drafts()
+        for told in dated_ahead_of(self.survey):
+            note(f"{told}; it holds nothing up", style="yellow")
+        if any(standing.state != "done" for standing in self.survey.standings.values()):
+            check_writable(self.store.root / "cells")
+            self.store.sweep_drafts()
         self.sorter.prepare()
         try:
             while self.work_left():
@@ -97,7 +103,9 @@ class Execution:
 
     def begin(self, name: str) -> None:
         standing = self.survey.look(name)
-        if standing.state == "done":
+        if wrong := self.broken(standing):
+            self.summary.failed[name] = wrong
+        elif standing.state == "done":
             self.summary.kept.append(name)
             self.sorter.done(name)
         elif standing.state == "running":
@@ -141,8 +149,29 @@ class Execution:
 
     def failed_meanwhile(self, standing: Standing) -> bool:
         """Whether another runner saw the cell fail since this run began; what failed before is tried again."""
-        record = standing.manifest
-        return standing.state == "failed" and record is not None and record["failed"] >= self.began
+        record = standing.manifest  # clocks are not compared: they may be set back, or another machine's
+        if standing.state != "failed" or record is None:
+            return False
+        return self.failures_before.get(record["key"]) != record["failed"]
+
+    def broken(self, standing: Standing) -> str:
+        """What is wrong with a finished cell, or with what a cell would read; results are made of neither."""
+        if standing.state == "done":
+            return told_of(self.store.problems(str(standing.key), thorough=False), self.plan.study)
+        read = [str(self.survey.standings[name].key) for name in standing.cell.inputs.values()]
+        fresh = [key for key in dict.fromkeys(read) if key not in self.verified]
+        wrong = [problem for key in fresh for problem in self.store.problems(key)]
+        if not wrong:
+            self.verified.update(fresh)
+        return told_of(wrong, self.plan.study)
+
+
+def told_of(problems: list[str], study: str) -> str:
+    """Problems of outputs as one sentence, with what to do; empty without any."""
+    if not problems:
+        return ""
+    remedy = f"`haymaker study verify {study} --repair` removes it, and the next run makes it again"
+    return f"{'; '.join(problems)}; {remedy}"
 
 
 def check_outside(survey: Survey) -> None:

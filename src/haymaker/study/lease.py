@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,21 @@ def alive(path: Path) -> bool:
     held = owner(path)
     if held.get("host") == machine():
         return lives(int(held["pid"]), held.get("began"))
+    # A heart that beats in the future beats no more: a clock was set back, or is another machine's and wrong.
+    return abs(age(path)) < STALE_SECONDS
+
+
+def age(path: Path) -> float:
+    """Seconds since the last heartbeat, endless without one."""
     try:
-        return time.time() - path.stat().st_mtime < STALE_SECONDS
+        return time.time() - path.stat().st_mtime
     except FileNotFoundError:
-        return False
+        return inf
+
+
+def dated_ahead(path: Path) -> bool:
+    """Whether a lease of another machine is of a time that is yet to come."""
+    return owner(path).get("host") != machine() and age(path) < -STALE_SECONDS
 
 
 def lives(pid: int, began: str | None) -> bool:

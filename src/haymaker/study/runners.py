@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from haymaker.errors import HaymakerError, Interrupted, StudyError
-from haymaker.files import folder_digest
+from haymaker.files import folder_digest, stamps
 from haymaker.study.cell import Cell
 from haymaker.study.lease import lease, writer
 from haymaker.study.store import Manifest, Store, write_tables
@@ -106,7 +106,8 @@ def manifest_of(work: Work, output: Path, started: datetime, seconds: float) -> 
         "key": work.key,
         "cell": work.cell.name,
         **work.action,
-        "content": folder_digest(output, work.cell.stage.volatile),
+        "content": work.key if work.cell.stage.rounding else folder_digest(output, work.cell.stage.volatile),
+        "files": stamps(output),
         "started": started.isoformat(),
         "seconds": seconds,
         "host": platform.node(),

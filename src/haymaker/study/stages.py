@@ -276,16 +276,9 @@ DATA = Stage(
     volatile=("manifest.json", "README.md"),  # they name files by their paths
     resumable=True,
 )
-TRAIN = Stage(
-    "train",
-    TrainParams,
-    train_adapter,
-    libraries=COMPUTE,
-    volatile=("training.json", "metrics.jsonl"),  # they hold seconds
-    resumable=True,
-)
-EVALUATE = Stage("evaluate", EvaluateParams, evaluate_model, libraries=COMPUTE)
-HEADS = Stage("heads", HeadsParams, score_heads, libraries=COMPUTE)
-COMPARE = Stage("compare", CompareParams, compare_heads, version=2, libraries=("numpy",))
-ABLATE = Stage("ablate", AblateParams, ablate_heads, libraries=COMPUTE)
-PATCH = Stage("patch", PatchParams, patch_heads, libraries=COMPUTE)
+TRAIN = Stage("train", TrainParams, train_adapter, libraries=COMPUTE, resumable=True, rounding=True)
+EVALUATE = Stage("evaluate", EvaluateParams, evaluate_model, libraries=COMPUTE, rounding=True)
+HEADS = Stage("heads", HeadsParams, score_heads, libraries=COMPUTE, rounding=True)
+COMPARE = Stage("compare", CompareParams, compare_heads, version=2, libraries=("numpy",), rounding=True)
+ABLATE = Stage("ablate", AblateParams, ablate_heads, libraries=COMPUTE, rounding=True)
+PATCH = Stage("patch", PatchParams, patch_heads, libraries=COMPUTE, rounding=True)

@@ -3,14 +3,24 @@
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from haymaker.errors import DataError
-from haymaker.files import file_digest, name_folder, read_json, read_json_if_there, remove, remove_whole, write_json
+from haymaker.errors import DataError, OutputError
+from haymaker.files import (
+    changed_files,
+    file_digest,
+    name_folder,
+    read_json,
+    read_json_if_there,
+    remove,
+    remove_whole,
+    write_json,
+)
 from haymaker.records import digest
 from haymaker.study.cell import Outside, Row, Tables
 from haymaker.study.lease import alive
@@ -74,7 +84,8 @@ class Digests:
     def write(self) -> None:
         if not self.path.parent.is_dir():  # `plan` of a study that never ran leaves nothing behind
             return
-        write_json(self.path, self.known)
+        with suppress(OutputError):  # on a read-only disk the next run hashes again
+            write_json(self.path, self.known)
 
 
 # ---- The content-addressed store: a finished cell is a folder named by its key, complete or not there.
@@ -87,6 +98,7 @@ class Digests:
 # plans/<study>.json                   the keys of a study's cells when it last ran, for gc
 
 Manifest = dict[str, Any]
+ACTION = ("stage", "version", "params", "inputs", "libraries")  # see `cell.action`, whose digest is the key
 
 
 class Store:
@@ -108,9 +120,24 @@ class Store:
         found = [self.manifest(path.parent.name) for path in (self.root / "cells").glob("*/manifest.json")]
         yield from sorted((m for m in found if m), key=lambda manifest: manifest["started"], reverse=True)
 
+    def problems(self, key: str, thorough: bool = True) -> list[str]:
+        """What of a finished cell is not as it was made, a phrase each; see `changed_files`.
+
+        A manifest of before there were stamps says nothing of single files.
+        """
+        manifest = self.manifest(key)
+        if manifest is None or digest({part: manifest.get(part) for part in ACTION}) != key:
+            return [f"{self.root / 'cells' / key / 'manifest.json'} is missing or was changed"]
+        return changed_files(self.output(key), manifest["files"], thorough) if "files" in manifest else []
+
     def failure(self, key: str) -> Manifest | None:
         """The record of the last failed attempt; None if there is none or the cell finished since."""
         return read_json_if_there(self.failure_path(key), REMEDY)
+
+    def failed_at(self) -> dict[str, str]:
+        """When every failed cell failed, by key."""
+        found = (read_json_if_there(path, REMEDY) for path in (self.root / "failures").glob("*.json"))
+        return {str(record.get("key")): str(record.get("failed")) for record in found if record}
 
     def failure_path(self, key: str) -> Path:
         return self.root / "failures" / f"{key}.json"
@@ -147,7 +174,8 @@ class Store:
 
     def record_plan(self, study: str, keys: Mapping[str, str]) -> None:
         """Remember which keys a study's cells have now."""
-        write_json(self.plan_path(study), keys)
+        if self.planned(study) != keys:  # a finished study may lie on a read-only disk
+            write_json(self.plan_path(study), keys)
 
     def planned_by_others(self, study: str) -> set[str]:
         """Keys that other studies which ran in this store refer to."""

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from haymaker.errors import ConfigError
+from haymaker.files import read_json_if_there
 from haymaker.records import digest
 from haymaker.study.cell import Cell, action
-from haymaker.study.lease import alive, clear_stale
+from haymaker.study.lease import alive, clear_stale, dated_ahead, owner
 from haymaker.study.plan import Plan
-from haymaker.study.store import Digests, Manifest, Store
+from haymaker.study.store import REMEDY, Digests, Manifest, Store
 
 State = Literal["done", "missing", "failed", "running", "waiting", "absent"]
 MEANING: dict[State, str] = {
@@ -73,10 +75,13 @@ class Survey:
         key = digest(act)
         if manifest := self.store.manifest(key):
             return Standing(cell, "done", key, act, manifest)
+        lease = self.store.lease_path(key)
+        if dated_ahead(lease):
+            return Standing(cell, "missing", key, act, note=f"a lease of {owner(lease).get('host')} is dated ahead")
         if alive(self.store.lease_path(key)):
             return Standing(cell, "running", key, act)
         if failure := self.store.failure(key):
-            return Standing(cell, "failed", key, act, failure, failure["message"])
+            return Standing(cell, "failed", key, act, failure, failure["message"] + ahead(failure))
         return Standing(cell, "missing", key, act)
 
     def paths(self, cell: Cell) -> dict[str, Path]:
@@ -98,6 +103,12 @@ class Survey:
         earlier = self.store.planned(self.plan.study)
         known = {name: standing.key or earlier.get(name) for name, standing in self.all().items()}
         return {name: key for name, key in known.items() if key}
+
+
+def ahead(failure: Mapping[str, Any]) -> str:
+    """A word on a failure of a time that is yet to come; empty for others."""
+    told = str(failure.get("failed", ""))
+    return f" (dated ahead of this clock: {told[:19]})" if told > datetime.now(UTC).isoformat() else ""
 
 
 # ---- Why a cell is as it is: what changed between it and the nearest finished cell of its stage.
@@ -211,3 +222,31 @@ def name_of(store: Store, key: str) -> str:
 
 def size(path: Path) -> int:
     return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+
+
+# ---- What is not as it was made.
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A finished cell whose files are not those that were published."""
+
+    cell: str
+    key: str
+    problems: list[str]
+
+
+def find_broken(survey: Survey) -> list[Broken]:
+    """Compare every byte of every finished cell of the plan with what its manifest records."""
+    done = [(name, str(standing.key)) for name, standing in survey.all().items() if standing.state == "done"]
+    found = [Broken(name, key, survey.store.problems(key)) for name, key in done]
+    return [broken for broken in found if broken.problems]
+
+
+def dated_ahead_of(survey: Survey) -> list[str]:
+    """Failures and leases of a time that is yet to come: they hold nothing up, and tell of a clock that was wrong."""
+    store = survey.store
+    records = (read_json_if_there(path, REMEDY) for path in sorted((store.root / "failures").glob("*.json")))
+    failures = [f"failure of {record['cell']}{ahead(record)}" for record in records if record and ahead(record)]
+    leases = [path for path in sorted((store.root / "leases").glob("*.json")) if dated_ahead(path)]
+    return failures + [f"lease {path} of {owner(path).get('host')} (dated ahead of this clock)" for path in leases]

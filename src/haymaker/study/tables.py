@@ -108,6 +108,16 @@ def manifest_of(standing: Standing) -> Manifest:
     return standing.manifest
 
 
+def same_numbers(path: Path, results: Mapping[str, Any]) -> bool:
+    """Whether results.json holds these rows already, whichever run made them."""
+    before = read_json_if_there(path, REMEDY)
+    return before is not None and numbers_of(before) == numbers_of(results)
+
+
+def numbers_of(results: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: rows for name, rows in results["tables"].items() if name != "timings"}
+
+
 def write_results(path: Path, results: Mapping[str, Any]) -> bool:
     """Write results.json unless it says the same already; whether it was written."""
     if read_json_if_there(path, REMEDY) == results:
