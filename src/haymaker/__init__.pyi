@@ -19,6 +19,7 @@ from .data.dataset import Dataset as Dataset
 from .data.dataset import load_dataset as load_dataset
 from .data.own_data import read_examples as read_examples
 from .evaluation.predictions import evaluate as evaluate
+from .heads.attention_view import show_example as show_example
 from .heads.detection import detect_all as detect_all
 from .heads.detection import detect_heads as detect_heads
 from .heads.formats import read_scores as read_scores
@@ -44,6 +45,7 @@ from .records import Message as Message
 from .records import Prediction as Prediction
 from .records import Segment as Segment
 from .records import Span as Span
+from .study.results import load_results as load_results
 from .tasks.own_prompts import example as example
 from .tokens import encode as encode
 from .training.loop import train as train

@@ -5,10 +5,14 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from typing import Any, Literal, NamedTuple
+
+from haymaker.markup import coloured, legend, shortened
 
 Kind = Literal["document", "evidence", "answer", "citation", "filler", "question", "instruction"]
 Role = Literal["system", "user", "assistant"]
+SHOWN = 60  # characters of a question or an answer that an example shows of itself
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -137,7 +141,7 @@ def by_kind(labelled: Iterable[tuple[Label, Span]]) -> dict[str, list[Span]]:
     return {kind: sorted(found) for kind, found in spans.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Example:
     """One question over one long context. `text` is the prompt; the answer is in `answers`, the first the target.
 
@@ -172,6 +176,18 @@ class Example:
     context: str = ""
     source: dict[str, Any] = field(default_factory=dict)
     provenance: tuple[dict[str, Any], ...] = ()
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{len(spans)} {kind}" for kind, spans in self.spans.items() if kind != "filler")
+        asked, answer = shortened(self.question, SHOWN), shortened(self.target, SHOWN)
+        return f"Example({self.id}, {self.task}: {asked!r} -> {answer!r}, {len(self.text):,} characters, {found})"
+
+    def _repr_html_(self) -> str:
+        kinds = [
+            (piece.text, [label.kind for label in piece.labels]) for one in self.messages for piece in one.segments
+        ]
+        answers = escape(" | ".join(self.answers))
+        return f"<b>{escape(self.id)}</b> {legend(self.spans)}{coloured(kinds)}<b>answer</b> {answers}"
 
     def __iter__(self) -> Iterator["Example"]:
         """Itself: an example alone goes wherever a dataset goes."""

@@ -36,6 +36,12 @@ class Chart(alt.LayerChart):
             file.write_bytes(content)
         return path
 
+    def svg(self, dark: bool = False) -> str:
+        """The chart as a picture in text."""
+        return vl_convert.vegalite_to_svg(
+            self.spec(), page.VEGALITE, config=theme.config(theme.DARK if dark else theme.LIGHT)
+        )
+
     def _content(self, path: Path, config: dict[str, Any]) -> bytes:
         match path.suffix.lower():
             case ".html":

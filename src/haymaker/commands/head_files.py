@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from haymaker.models.load import LanguageModel
 
 FormatName = Annotated[
-    str, typer.Option("--format", help="haymaker (safetensors), wu (JSON), qrhead (YAML) or duo (TSV).")
+    str,
+    typer.Option("--format", help="haymaker (safetensors), wu (JSON), qrhead (YAML), duo (TSV), csv or split (JSON)."),
+]
+Fraction = Annotated[
+    float, typer.Option("--fraction", min=0, max=1, help="Share of the KV heads that retrieve, of the format split.")
 ]
 Plot = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", help="A map of the heads too: .html, .png or .svg.")
@@ -32,6 +36,7 @@ class HeadFiles:
     form: str
     top: int
     rule: "Rule"
+    fraction: float
     plot: Path | None = None
 
     def __post_init__(self) -> None:
@@ -77,7 +82,7 @@ class HeadFiles:
             if self.own:
                 scores.save(path)
             else:
-                write_scores(scores, path, self.form, self.top, kv_heads, rule=self.rule)
+                write_scores(scores, path, self.form, self.top, kv_heads, rule=self.rule, fraction=self.fraction)
             if self.plot is not None:
                 scores.plot(min(self.top, int(scores.counts.astype(bool).sum()))).save(
                     folder / self.named(self.plot)[name].name

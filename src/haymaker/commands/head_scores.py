@@ -53,6 +53,7 @@ def heads(
     ] = None,
     answer: Answer = None,
     file_format: head_files.FormatName = "haymaker",
+    fraction: head_files.Fraction = 0.25,
     plot: head_files.Plot = None,
     kv_rule: flag.KVRule = "max",
     new_tokens: flag.NewTokens = 32,
@@ -69,7 +70,7 @@ def heads(
 
     mine = own_prompt.example_of(data, prompt, needle, question, answer)
     chosen = tuple(dict.fromkeys(metrics or ("copy",)))
-    files = head_files.HeadFiles(out, chosen, file_format, top, rule_of(kv_rule), plot)
+    files = head_files.HeadFiles(out, chosen, file_format, top, rule_of(kv_rule), fraction, plot)
     params = stages.HeadsParams(
         **loading(extend, dtype), metrics=chosen, answer=None if mine else answer, rows=rows, new_tokens=new_tokens
     )

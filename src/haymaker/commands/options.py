@@ -32,7 +32,9 @@ Columns = Annotated[
 Rows = Annotated[int | None, typer.Option("--rows", min=1, help="Use the first rows only.")]
 NewTokens = Annotated[int, typer.Option("--new-tokens", min=1, help="Most tokens of an answer.")]
 
-HeadFile = Annotated[Path, typer.Option("--heads", help="Head scores, as `haymaker heads` writes them.")]
+HeadFile = Annotated[
+    Path, typer.Option("--heads", help="A file of head scores in any format, or heads by name: 18-6,17-3.")
+]
 KVRule = Annotated[str, typer.Option("--kv-rule", help="How query heads make a KV head's score: max or mean.")]
 Threshold = Annotated[float, typer.Option(min=0, max=1, help="A head is active if its mean exceeds this.")]
 Draws = Annotated[int, typer.Option(min=1, help="Random sets of heads for each size.")]

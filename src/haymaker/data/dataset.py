@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from haymaker import markup
 from haymaker.config import Recipe
 from haymaker.data.card import card
 from haymaker.data.checks import SUMMED, summary
@@ -16,6 +17,11 @@ from haymaker.data.schema import SCHEMA, Row, example_of
 from haymaker.errors import DataError
 from haymaker.files import file_digest, read_json_if_there, required, whole_folder, write_json, write_text
 from haymaker.records import Example
+
+if TYPE_CHECKING:
+    import pandas
+
+SHOWN = 10  # rows that a dataset shows of itself
 
 
 class Dataset(Sequence[Example]):
@@ -35,6 +41,22 @@ class Dataset(Sequence[Example]):
 
     def __init__(self, table: pa.Table, manifest: dict[str, Any]) -> None:
         self.table, self.manifest = table, manifest
+
+    def __repr__(self) -> str:
+        recipe, checks = self.manifest["recipe"], self.manifest["checks"]
+        tokens = f" of {checks['tokens_least']:,} to {checks['tokens_most']:,} tokens" if checks["tokens"] else ""
+        rejected = sum(self.manifest["rejected"].values())
+        left_out = f", {rejected} of the source rejected" if rejected else ""
+        return f"Dataset({recipe['task']}, {recipe['setting']}: {len(self)} rows{tokens}{left_out})"
+
+    def _repr_html_(self) -> str:
+        columns = ("id", "question", "answers", "n_prompt_tokens", "concept", "context")
+        rows = [row | {"answers": " | ".join(row["answers"])} for row in self[:SHOWN].select(columns)]
+        return markup.table(rows, repr(self) if len(self) <= SHOWN else f"{self!r}, the first {SHOWN}")
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The rows as a pandas frame, with the columns of `haymaker.data.schema.SCHEMA`."""
+        return self.table.to_pandas()
 
     @property
     def recipe(self) -> Recipe:

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from haymaker.console import OnProgress
 from haymaker.errors import DataError
 from haymaker.files import read_jsonl, required, texts_of, write_jsonl
+from haymaker.markup import table
 from haymaker.metrics import row_metric
 from haymaker.models.batching import TOKENS_AT_ONCE
 from haymaker.models.generation import Generation, generate
@@ -19,6 +20,10 @@ from haymaker.records import Example, Prediction
 from haymaker.stats import Interval, bootstrap_mean
 from haymaker.tokens import encode_many
 
+if TYPE_CHECKING:
+    import pandas
+
+SHOWN = 10  # answers that an evaluation shows of itself
 HEADLINE = ("squad_f1", "squad_em")
 
 
@@ -35,11 +40,34 @@ def judge(example: Example, prompt_tokens: int, answer: Generation, metrics: Seq
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Predictions of one model on one set of examples."""
 
     predictions: tuple[Prediction, ...]
+
+    def __repr__(self) -> str:
+        names = self.predictions[0].scores if self.predictions else ()
+        means = "".join(f", {name} {self.values(name).mean():.3f}" for name in names)
+        return f"Evaluation({len(self.predictions)} answers{means}, {self.cut_off} cut off)"
+
+    def _repr_html_(self) -> str:
+        rows = [{**row, "answers": " | ".join(row["answers"])} for row in self.rows()[:SHOWN]]
+        return table(rows, repr(self) if len(self.predictions) <= SHOWN else f"{self!r}, the first {SHOWN}")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A flat row per answer, a column per metric."""
+        return [
+            {"example_id": one.example_id, "text": one.text, "answers": list(one.answers), **one.scores}
+            | {name: getattr(one, name) for name in ("finish_reason", "prompt_tokens", "generated_tokens")}
+            for one in self.predictions
+        ]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """`rows` as a pandas frame."""
+        from pandas import DataFrame
+
+        return DataFrame(self.rows())
 
     def values(self, metric: str) -> np.ndarray:
         """The metric of every prediction [example]."""

@@ -19,10 +19,11 @@ from numpy import ndarray
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import write_text
 from haymaker.heads.scores import HeadScores
+from haymaker.heads.splits import CSV_START, csv_text, from_csv, split_text
 from haymaker.records import Head
 
 Rule = Literal["max", "mean"]
-FORMATS = ("wu", "qrhead", "duo")
+FORMATS = ("wu", "qrhead", "duo", "csv", "split")
 OWN_FORMAT = "haymaker"
 QRHEAD_KEY = "attn_head_set"
 
@@ -174,6 +175,8 @@ def read_scores(path: str | Path) -> ScoreFile:
 def parse_text(text: str, where: str) -> ScoreFile:
     if text.lstrip().startswith("{"):
         return parse_wu(text, where)
+    if text.startswith(CSV_START):
+        return from_csv(text, where)
     if QRHEAD_KEY in text:
         return parse_qrhead(text, where)
     return parse_duo(text, where)
@@ -250,7 +253,14 @@ def parse_duo(text: str, where: str) -> KVScores:
 
 
 def write_scores(
-    scores: ScoreFile, path: str | Path, form: str, k: int = 16, kv_heads: int | None = None, *, rule: Rule = "max"
+    scores: ScoreFile,
+    path: str | Path,
+    form: str,
+    k: int = 16,
+    kv_heads: int | None = None,
+    *,
+    rule: Rule = "max",
+    fraction: float = 0.25,
 ) -> None:
     """Write scores in another tool's format. The file appears whole or not at all.
 
@@ -258,10 +268,12 @@ def write_scores(
         scores: What `detect_heads` or `read_scores` gave.
         path: The file.
         form: "wu", the trials that are counted, per head; "qrhead", a list of heads, of a score map the k best; "duo",
-            scores of KV heads, of a score map the `rule` over the query heads of each.
+            scores of KV heads, of a score map the `rule` over the query heads of each; "split", these KV heads as those
+            that retrieve and those that stream (JSON); "csv", a line per head with mean and interval.
         k: Heads of a list.
-        kv_heads: KV heads of the model, for "duo".
+        kv_heads: KV heads of the model, for "duo" and "split".
         rule: How query heads make a KV head's score: "max" or "mean".
+        fraction: Share of the KV heads that retrieve, for "split", 0 to 1.
 
     Returns:
         Nothing.
@@ -276,10 +288,10 @@ def write_scores(
         (4, 4)
     """
     path = Path(path)
-    write_text(Path(path), as_text(scores, form, k, kv_heads, rule))
+    write_text(Path(path), as_text(scores, form, k, kv_heads, rule, fraction=fraction))
 
 
-def as_text(scores: ScoreFile, form: str, k: int, kv_heads: int | None, rule: Rule) -> str:
+def as_text(scores: ScoreFile, form: str, k: int, kv_heads: int | None, rule: Rule, *, fraction: float = 0.25) -> str:
     match form, scores:
         case "wu", HeadScores():
             return wu_text(scores)
@@ -291,9 +303,15 @@ def as_text(scores: ScoreFile, form: str, k: int, kv_heads: int | None, rule: Ru
             return duo_text(scores)
         case "duo", HeadScores() if kv_heads is not None:
             return duo_text(KVScores.from_heads(scores, kv_heads, rule))
-        case "duo", HeadScores():
-            raise ConfigError("format duo holds KV heads: give kv_heads, the model's num_key_value_heads")
-        case (("wu" | "qrhead" | "duo"), _):
+        case "split", KVScores():
+            return split_text(scores.values, str(scores.about.get("metric", "kv")), fraction)
+        case "split", HeadScores() if kv_heads is not None:
+            return split_text(KVScores.from_heads(scores, kv_heads, rule).values, scores.metric, fraction)
+        case (("duo" | "split"), HeadScores()):
+            raise ConfigError(f"format {form} holds KV heads: give kv_heads, the model's num_key_value_heads")
+        case "csv", HeadScores():
+            return csv_text(scores)
+        case (("wu" | "qrhead" | "duo" | "csv" | "split"), _):
             raise ConfigError(f"format {form} cannot hold a {type(scores).__name__}: give scores of query heads")
         case _:
             raise ConfigError(f"unknown format {form!r} of head scores; known: {', '.join(FORMATS)}")

@@ -21,10 +21,14 @@ from haymaker.records import Head, digest
 from haymaker.stats import bootstrap_grid, split_half
 
 if TYPE_CHECKING:
+    import pandas
+
     import haymaker.charts.chart
 
+SHOWN = 3  # heads that scores name when they show themselves
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class HeadScores:
     """Scores [example, layer, head] and how they were made; shares and masses are 0 to 1, `write` is in logits.
 
@@ -63,6 +67,28 @@ class HeadScores:
             )
         if np.isinf(self.values).any():
             raise DataError(f"head scores of {self.metric}: {int(np.isinf(self.values).sum())} values are infinite")
+
+    def __repr__(self) -> str:
+        examples, layers, heads = self.values.shape
+        best = (
+            ", ".join(f"{head} {self.mean[head]:.2f}" for head in self.top(SHOWN))
+            if self.counts.any()
+            else "none scored"
+        )
+        return f"HeadScores({self.metric}: {examples} examples, {layers} layers x {heads} heads; best {best})"
+
+    def _repr_html_(self) -> str:
+        """The map, without a network and without Vega in the notebook."""
+        return f"<div>{self.plot(min(SHOWN, int(self.counts.astype(bool).sum()))).svg()}</div>"
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A pandas frame with a row per head: layer, head, score, low and high (95 %), n examples."""
+        from pandas import DataFrame
+
+        low, high = self.interval()
+        layer, head = np.indices(self.mean.shape)
+        columns = {"layer": layer, "head": head, "score": self.mean, "low": low, "high": high, "n": self.counts}
+        return DataFrame({name: grid.ravel() for name, grid in columns.items()})
 
     @cached_property
     def counts(self) -> Int[ndarray, "layer head"]:

@@ -63,11 +63,11 @@ def computed(lm: "LanguageModel") -> Row:
     return {key: value for key, value in computed_by(lm.model).items() if key != "processor"}
 
 
-def scores_of(inputs: Inputs, name: str = "heads") -> "HeadScores":
-    """Head scores from their file, or from a cell's folder."""
-    from haymaker.heads.scores import HeadScores
+def scores_of(inputs: Inputs, lm: "LanguageModel", name: str = "heads") -> "HeadScores":
+    """Head scores of a model: from a file of any format, from a cell's folder, or of heads that are named."""
+    from haymaker.heads.own_choice import chosen_heads
 
-    return HeadScores.load(scores_file(inputs[name]))
+    return chosen_heads(scores_file(inputs[name]), lm.base.config)
 
 
 def scores_file(path: Path) -> Path:
@@ -198,12 +198,15 @@ class AblateParams(ModelParams):
 
 def ablate_heads(params: AblateParams, inputs: Inputs, output: Path) -> Tables:
     """dataset, model, head scores -> F1 without the top k heads, and without k others of the same layers."""
-    scores, rows, lm = scores_of(inputs), rows_of(inputs, params.rows), model_of(inputs, params)
+    rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
+    from haymaker.heads.own_choice import sizes_of
     from haymaker.interventions import ablation_curve
 
+    scores = scores_of(inputs, lm)
+    sizes = sizes_of(scores, params.k)
     options = params.model_dump(include={"draws", "seed", "new_tokens", "scope"})
-    with bar("answers", (1 + len(params.k) * (1 + params.draws)) * len(rows)) as advance:
-        found = ablation_curve(lm, rows, scores, params.k, on_progress=advance, **options)
+    with bar("answers", (1 + len(sizes) * (1 + params.draws)) * len(rows)) as advance:
+        found = ablation_curve(lm, rows, scores, sizes, on_progress=advance, **options)
     return {"ablation": [row | computed(lm) for row in found]}
 
 
@@ -224,9 +227,15 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path) -> Tables:
 
     The donor's adapter goes on the recipient's base model, unless two models are asked for.
     """
+<<<<<<< HEAD
     lent, own = scores_of(inputs, "donor_heads"), scores_of(inputs)
     rows, recipient = rows_of(inputs, params.rows), model_of(inputs, params, "recipient")
     donor = model_of(inputs, params, "donor") if params.two_models else inputs["donor"]
+=======
+    rows, recipient = rows_of(inputs, params.rows), model_of(inputs, role="recipient")
+    lent, own = scores_of(inputs, recipient, "donor_heads"), scores_of(inputs, recipient)
+    donor = model_of(inputs, role="donor") if params.two_models else inputs["donor"]
+>>>>>>> 3e5bc90 (Objects show themselves; load_results; heads by name or of any format; splits and tables of heads; a view of one example's attention)
     from haymaker.interventions import patching_table
 
     options = params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields})

@@ -16,6 +16,7 @@ from haymaker.stats import spearman
 from haymaker.study.cell import Row, Tables, library_version
 from haymaker.study.config import StudyConfig
 from haymaker.study.plan import Plan
+from haymaker.study.results import TABLES, write_table_files
 from haymaker.study.store import REMEDY, Manifest, Store, plain, read_tables
 from haymaker.study.survey import Standing
 
@@ -123,4 +124,5 @@ def write_results(path: Path, results: Mapping[str, Any]) -> bool:
     if read_json_if_there(path, REMEDY) == results:
         return False
     write_json(path, results)
+    write_table_files(results["tables"], path.with_name(TABLES))
     return True

@@ -1,0 +1,48 @@
+"""Heads that somebody chose: by their names, `18-6,17-3`, or by a file in any format, as scores of a model's heads."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from haymaker.errors import ConfigError, DataError
+from haymaker.heads.formats import HeadList, KVScores, read_scores
+from haymaker.heads.scores import HeadScores
+from haymaker.records import Head
+
+NAMES = re.compile(r"\s*\d+-\d+(\s*,\s*\d+-\d+)*\s*")
+LISTED = "list"  # the metric of heads that have an order and no scores
+
+
+def names_heads(told: str | Path) -> bool:
+    """Whether heads are named one by one; a file of such a name is a file."""
+    return NAMES.fullmatch(str(told)) is not None and not Path(told).exists()
+
+
+def chosen_heads(told: str | Path, config: Any) -> HeadScores:
+    """Scores of the heads of a model with this config, from names or a file; of a list the first is the best.
+
+    Raises ConfigError for a head named twice, DataError for a file that is broken or of a model of another shape.
+    """
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    found = listed(str(told)) if names_heads(told) else read_scores(told)
+    if isinstance(found, HeadList):
+        return found.as_scores(layers, heads)
+    scores = found.to_heads(heads) if isinstance(found, KVScores) else found
+    if scores.mean.shape != (layers, heads):
+        raise DataError(f"{told}: scores of {scores.mean.shape} (layers, heads), and the model has {(layers, heads)}")
+    return scores
+
+
+def listed(told: str) -> HeadList:
+    heads = tuple(Head.parse(name.strip()) for name in told.split(","))
+    if len(set(heads)) < len(heads):
+        raise ConfigError(f"--heads {told}: a head stands twice; name each once")
+    return HeadList(heads)
+
+
+def sizes_of(scores: HeadScores, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes of sets to take from scores; heads that were listed are taken whole, and no head beyond them."""
+    if scores.metric != LISTED:
+        return sizes
+    count = int((scores.mean > 0).sum())
+    return (*(size for size in sizes if size < count), count)

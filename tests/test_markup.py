@@ -1,0 +1,76 @@
+"""What objects show of themselves: short, escaped, every span in its colour."""
+
+import numpy as np
+import pytest
+
+import haymaker as hm
+from haymaker.markup import COLOURS, shortened, table
+
+
+@pytest.fixture
+def example() -> hm.Example:
+    text = f"{'Plain words. ' * 200}<b>Ada</b> founded the mill."
+    return hm.example(text, "<b>Ada</b> founded the mill.", "Who & why?", "Ada")
+
+
+def test_an_example_shows_itself_in_a_line_and_its_spans_in_colour(example: hm.Example) -> None:
+    said = repr(example)
+    assert said.endswith("'Who & why?' -> 'Ada', 2,658 characters, 1 answer, 1 evidence, 1 question)")
+    assert len(said) < 200
+    page = example._repr_html_()
+    assert "&lt;b&gt;" in page
+    assert "<b>Ada</b>" not in page
+    assert "Who &amp; why?" in page
+    assert f'<span style="background: {COLOURS["answer"]}" title="answer">Ada</span>' in page
+    assert len(page) < 3_000, "the middle of what has no colour is left out"
+    assert "characters…" in page
+
+
+def test_long_text_loses_its_middle_and_says_how_much() -> None:
+    assert shortened("a" * 440) == "a" * 440
+    assert shortened("a" * 200 + "b" * 300 + "c" * 200) == f"{'a' * 200} […300 characters…] {'c' * 200}"
+
+
+def test_a_table_has_the_columns_of_its_first_row() -> None:
+    page = table([{"a": 0.25, "b": "<"}, {"a": None, "b": "y"}], "two")
+    assert page.count("<tr>") == 3
+    assert "0.250" in page
+    assert "&lt;" in page
+    assert "<caption>two</caption>" in page
+    assert table([]) == "<table><thead><tr></tr></thead><tbody></tbody></table>"
+
+
+def test_a_dataset_shows_what_it_holds(tokenizer) -> None:
+    made = hm.build(hm.Recipe(task="mdqa", length=128, rows=12), tokenizer)
+    assert repr(made).startswith("Dataset(mdqa, real: 12 rows of 12")
+    assert made._repr_html_().count("<tr>") == 11  # a heading and ten rows
+    assert "the first 10" in made._repr_html_()
+    frame = made.to_pandas()
+    assert list(frame.question) == [example.question for example in made]
+
+
+def test_an_evaluation_shows_its_means_and_answers(lm) -> None:
+    rows = [hm.example(f"{name} is here.", question="Who?", answer=name) for name in ("Ada", "Eve")]
+    found = hm.evaluate(lm, rows, new_tokens=2)
+    assert (
+        repr(found)
+        == f"Evaluation(2 answers, squad_f1 {found.f1:.3f}, squad_em {found.em:.3f}, {found.cut_off} cut off)"
+    )
+    assert found._repr_html_().count("<tr>") == 3
+    assert list(found.to_pandas().squad_f1) == [one.scores["squad_f1"] for one in found.predictions]
+
+
+def test_head_scores_show_their_best_heads_and_a_map_with_axes() -> None:
+    values = np.array([[[0.2, 0.9, 0.0], [np.nan, 0.1, 0.3]]])
+    scores = hm.HeadScores(values, ("a",), "copy")
+    assert repr(scores) == "HeadScores(copy: 1 examples, 2 layers x 3 heads; best 0-1 0.90, 1-2 0.30, 0-0 0.20)"
+    picture = scores._repr_html_()
+    assert "<svg" in picture
+    assert ">layer<" in picture
+    assert ">head<" in picture
+    frame = scores.to_pandas()
+    assert frame.set_index(["layer", "head"]).score[1, 2] == 0.3
+    assert list(frame.n) == [1, 1, 1, 0, 1, 1]
+    nothing = hm.HeadScores(np.full((1, 1, 1), np.nan), ("a",), "copy")
+    assert "none scored" in repr(nothing)
+    assert "<svg" in nothing._repr_html_()
