@@ -72,3 +72,15 @@ def test_rows_of_a_file_are_data_and_columns_may_have_other_names(tmp_path: Path
     assert run(*build, "--map", "question=prompt", "--out", tmp_path / "built").exit_code == 0
     assert hm.load_dataset(tmp_path / "built")[0].question == "Who founded the mill?"
     assert "--map question: expected NAME=COLUMN" in run(*build, "--map", "question", "--out", tmp_path / "b").stderr
+
+
+def test_heads_are_named_one_by_one(tmp_path: Path, model_folder: Path) -> None:
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text(
+        json.dumps({"messages": [{"role": "user", "content": TEXT}, {"role": "assistant", "content": "Ada"}]})
+    )
+    words = ("ablate", "--model", model_folder, "--data", mine, "--draws", 1, "--new-tokens", 2, "--heads")
+    assert run(*words, "2-1,0-3", "--out", tmp_path / "out").exit_code == 0
+    frame = hm.load_results(tmp_path / "out")["ablation"]
+    assert list(frame.head_list[frame.heads == "retrieval"]) == ["2-1", "2-1 0-3"]
+    assert "not of a model" in run(*words, "9-1", "--out", tmp_path / "other").stderr

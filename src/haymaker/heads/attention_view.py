@@ -179,7 +179,7 @@ def show_example(
         lm.model(input_ids=ids, use_cache=False, logits_to_keep=1)
     prompt = aligner.render(example)
     places = aligner.tokenise([prompt])[0].offsets.tolist()
-    names = [lm.tokenizer.decode([token]) for token in encoded.input_ids]
+    names = [str(lm.tokenizer.decode([token])) for token in encoded.input_ids]
     kinds = kinds_of(encoded.labelled_spans, len(encoded))
     readings = [
         Reading(step, names[rows[step] + 1], head, rank, position, names[position], weight, kinds[position])

@@ -227,15 +227,9 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path) -> Tables:
 
     The donor's adapter goes on the recipient's base model, unless two models are asked for.
     """
-<<<<<<< HEAD
-    lent, own = scores_of(inputs, "donor_heads"), scores_of(inputs)
     rows, recipient = rows_of(inputs, params.rows), model_of(inputs, params, "recipient")
-    donor = model_of(inputs, params, "donor") if params.two_models else inputs["donor"]
-=======
-    rows, recipient = rows_of(inputs, params.rows), model_of(inputs, role="recipient")
     lent, own = scores_of(inputs, recipient, "donor_heads"), scores_of(inputs, recipient)
-    donor = model_of(inputs, role="donor") if params.two_models else inputs["donor"]
->>>>>>> 3e5bc90 (Objects show themselves; load_results; heads by name or of any format; splits and tables of heads; a view of one example's attention)
+    donor = model_of(inputs, params, "donor") if params.two_models else inputs["donor"]
     from haymaker.interventions import patching_table
 
     options = params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields})
