@@ -9,7 +9,7 @@ import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float32
@@ -104,17 +104,36 @@ def base_name(name: str) -> str:
     return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
 
 
+class ProbePrompt(NamedTuple):
+    """Fixed tokens at positions spread over the whole context, and the entries of the vocabulary whose logits count."""
+
+    input_ids: list[int]
+    position_ids: list[int]
+    entries: list[int]
+
+
+def probe_prompt(vocabulary: int, context: int) -> ProbePrompt:
+    """32 tokens and 64 entries."""
+    ids = [number * 7919 % vocabulary for number in range(1, PROBE_TOKENS + 1)]
+    positions = torch.linspace(0, context - 1, PROBE_TOKENS).long().tolist()
+    return ProbePrompt(ids, positions, [number * 104_729 % vocabulary for number in range(PROBE_LOGITS)])
+
+
 @torch.no_grad()
 def probe_logits(model: nn.Module, context: int) -> Float32[Tensor, "entry"]:
     """64 logits after 32 fixed tokens at positions spread over the whole context, so that theta shows in them."""
     config: Any = model.config
     device = next(model.parameters()).device
-    ids = torch.arange(1, PROBE_TOKENS + 1, device=device)[None] * 7919 % config.vocab_size
-    positions = torch.linspace(0, context - 1, PROBE_TOKENS, device=device).long()[None]
+    prompt = probe_prompt(config.vocab_size, context)
+    ids, positions = (torch.tensor([some], device=device) for some in (prompt.input_ids, prompt.position_ids))
     # with a mask, transformers does not take the gaps between positions for borders between packed rows
     output = model(input_ids=ids, position_ids=positions, attention_mask=torch.ones_like(ids), use_cache=False)
-    entries = torch.arange(PROBE_LOGITS, device=device) * 104_729 % config.vocab_size
-    return output.logits[0, -1, entries].float().cpu()
+    return output.logits[0, -1, prompt.entries].float().cpu()
+
+
+def probe_difference(found: Tensor, expected: Tensor) -> float:
+    """Norm of the difference over the norm of what was expected."""
+    return float((found - expected).norm() / expected.norm())
 
 
 # ---- the handshake
@@ -168,7 +187,7 @@ def check_probe(record: BaseRecord, folder: Path, lm: Any) -> None:
     expected = torch.tensor(record.probe)
     exact = record.dtype == "float32" and next(lm.base.parameters()).dtype == torch.float32
     tolerance = TOLERANCE_FLOAT32 if exact else TOLERANCE_ROUNDED
-    difference = float((found - expected).norm() / expected.norm())
+    difference = probe_difference(found, expected)
     if not difference <= tolerance:
         raise ModelError(
             f"{folder}: the loaded adapter's logits on the probe prompt differ from those recorded at training by "

@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from haymaker.config import Extend
 from haymaker.errors import ModelError
+from haymaker.files import read_json_if_there
 from haymaker.models.extend import Extension, extend_context
 from haymaker.models.gguf_files import (
     GGUFFile,
@@ -30,7 +31,16 @@ from haymaker.models.gguf_files import (
     forget_quantization,
     name_special_tokens,
 )
-from haymaker.models.handshake import BaseRecord, base_of, check_base, check_probe
+from haymaker.models.handshake import (
+    TOLERANCE_FLOAT32,
+    TOLERANCE_ROUNDED,
+    BaseRecord,
+    base_of,
+    check_base,
+    check_probe,
+    probe_difference,
+    probe_logits,
+)
 from haymaker.models.hub import check_hub
 from haymaker.models.lora import quiet_peft, remove_lora
 from haymaker.models.names import (
@@ -46,6 +56,7 @@ from haymaker.models.names import (
 )
 from haymaker.models.precision import choose_threads, chosen_dtype
 
+PROBE_FILE = "probe.json"
 DECODER_ENDINGS = ("ForCausalLM", "LMHeadModel")
 
 
@@ -128,7 +139,10 @@ def load_model(
     config = read_config(source)
     tokenizer = read_tokenizer(source)
     model = read_weights(source, config, dtype, place)
-    lm = LanguageModel(model, tokenizer, display_name(name), wanted, extend_context(model, wanted) if wanted else None)
+    lm = LanguageModel(model, tokenizer, display_name(name))
+    check_travelling_probe(lm, source)
+    if wanted:
+        lm.extend, lm.extension = wanted, extend_context(model, wanted)
     if record is not None and adapter is not None:
         attach_adapter(lm, record, Path(adapter))
     return lm
@@ -237,6 +251,22 @@ def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: t
         forget_quantization(model)
     choose_threads(model.dtype, device)
     return model.to(device).requires_grad_(False).eval()
+
+
+def check_travelling_probe(lm: LanguageModel, source: Source) -> None:
+    """Raise ModelError where a checkpoint that says what its probe prompt gives was read as another function."""
+    path = Path(source.place) / PROBE_FILE
+    record = read_json_if_there(path, "write the checkpoint again with `haymaker extend`")
+    if source.gguf is not None or not isinstance(record, dict) or "probe" not in record:
+        return
+    expected = torch.tensor(record["probe"]["logits"])
+    tolerance = TOLERANCE_FLOAT32 if lm.base.dtype == torch.float32 else TOLERANCE_ROUNDED
+    difference = probe_difference(probe_logits(lm.model, lm.context), expected)
+    if not difference <= tolerance:
+        raise ModelError(
+            f"{source.name}: its logits on the probe prompt differ from those in {path.name} by {difference:.3g} of "
+            f"their norm, with {tolerance:g} allowed; a file of the checkpoint was changed"
+        )
 
 
 def attach_adapter(lm: LanguageModel, record: BaseRecord, folder: Path) -> None:

@@ -1,0 +1,148 @@
+"""A plain checkpoint of an extended model, its adapter merged: a folder that others read as the same function.
+
+Weights that did not change are linked. The config has every key in full, old names beside new ones. What 32 fixed
+tokens give travels with it in `probe.json`, and is checked when Haymaker loads the folder.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from haymaker.config import Extend
+from haymaker.errors import ExtensionError, ModelError
+from haymaker.files import read_json, write_json
+from haymaker.models.extend import positions_of
+from haymaker.models.handshake import (
+    TOLERANCE_FLOAT32,
+    TOLERANCE_ROUNDED,
+    probe_difference,
+    probe_logits,
+    probe_prompt,
+    weights_digest,
+)
+from haymaker.models.load import PROBE_FILE, LanguageModel, Source, load_model
+from haymaker.models.lora import adapter_digest
+from haymaker.models.names import TOKENIZER_FILES, WEIGHT_FILES, files_of
+from haymaker.tokens import tokenizer_digest
+
+KEPT_FILES = ("generation_config.json", *TOKENIZER_FILES)
+INDEX_FILES = ("*.safetensors.index.json",)
+
+
+def write_checkpoint(
+    path_or_id: str | Path, folder: Path, extend: Extend | None = None, adapter: Path | None = None
+) -> dict[str, Any]:
+    """Write the extended model, with its adapter merged, into an empty `folder`; returns what `probe.json` holds.
+
+    Raises ExtensionError or ModelError where what was written is not the same function, and for a base whose
+    projections are quantised, which cannot be merged into.
+    """
+    lm = load_model(path_or_id, adapter=adapter, extend=extend, dtype="float32", device="cpu")
+    source, expected = Source.of(path_or_id), probe_logits(lm.model, lm.context)
+    dtype = own_dtype(lm)
+    linked = adapter is None and write_unchanged(source, folder)
+    if not linked:
+        merged(lm).to(dtype).save_pretrained(folder)
+    write_config(lm, folder, dtype)
+    write_tokenizer(lm, source, folder)
+    read = load_model(folder, dtype="float32", device="cpu")
+    check_same(lm, read, expected, exact=linked or dtype == torch.float32)
+    record = record_of(lm, read, adapter)
+    write_json(folder / PROBE_FILE, record)
+    return record
+
+
+def own_dtype(lm: LanguageModel) -> torch.dtype:
+    """The precision that the checkpoint names as its own."""
+    return lm.base.config.dtype or torch.float32
+
+
+# ---- what is written
+
+
+def write_unchanged(source: Source, folder: Path) -> bool:
+    """Link the base's weights, or copy them to another disk; False where there are none that could be linked."""
+    place = Path(source.place)
+    weights = files_of(place, WEIGHT_FILES) if source.gguf is None and place.is_dir() else []
+    for path in weights:
+        try:
+            os.link(path.resolve(), folder / path.name)
+        except OSError:
+            shutil.copyfile(path, folder / path.name)
+    for path in files_of(place, INDEX_FILES) if weights else []:
+        shutil.copyfile(path, folder / path.name)
+    return bool(weights)
+
+
+def merged(lm: LanguageModel) -> Any:
+    """The base model with the adapter's product added to its weights."""
+    return lm.model if lm.adapter is None else lm.model.merge_and_unload(safe_merge=True)
+
+
+def write_config(lm: LanguageModel, folder: Path, dtype: torch.dtype) -> None:
+    config: Any = lm.base.config
+    values = json.loads(config.to_json_string(use_diff=False))
+    values = {key: value for key, value in values.items() if key not in ("_name_or_path", "_model_name_or_path")}
+    values |= {"dtype": str(dtype).removeprefix("torch."), "architectures": [type(lm.base).__name__]}
+    write_json(folder / "config.json", values | old_names(values.get("rope_parameters") or {}))
+
+
+def old_names(rope: dict[str, Any]) -> dict[str, Any]:
+    """RoPE under the names that it had before transformers 5, which older readers look for."""
+    if "rope_theta" not in rope:  # one RoPE by kind of layer: older readers have names of their own for each model
+        return {}
+    kind = rope.get("rope_type", "default")
+    scaling = {"type": kind} | {key: value for key, value in rope.items() if key != "rope_theta"}
+    return {"rope_theta": rope["rope_theta"]} | ({} if kind == "default" else {"rope_scaling": scaling})
+
+
+def write_tokenizer(lm: LanguageModel, source: Source, folder: Path) -> None:
+    """The base's files as they are; of a GGUF file what was made of it."""
+    kept = files_of(Path(source.place), KEPT_FILES) if source.gguf is None else []
+    for path in kept:
+        shutil.copyfile(path, folder / path.name)
+    if not kept:
+        lm.tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    settings = read_json(path) if path.is_file() else {}
+    if isinstance(most := settings.get("model_max_length"), int) and most < lm.context:
+        write_json(path, settings | {"model_max_length": lm.context})
+
+
+# ---- what is proven
+
+
+def check_same(lm: LanguageModel, read: LanguageModel, expected: torch.Tensor, *, exact: bool) -> None:
+    """Raise ExtensionError or ModelError where what was read back is another function."""
+    before, after = positions_of(lm.base), positions_of(read.base)
+    if (before and (before.length, before.frequencies_digest, before.window)) != (
+        after and (after.length, after.frequencies_digest, after.window)
+    ):
+        raise ExtensionError(f"{lm.name}: the written config was read back with other positions: {after}, not {before}")
+    tolerance = TOLERANCE_FLOAT32 if exact else TOLERANCE_ROUNDED
+    difference = probe_difference(probe_logits(read.model, read.context), expected)
+    if not difference <= tolerance:
+        raise ModelError(
+            f"{lm.name}: the written checkpoint differs from the model by {difference:.3g} of the norm of its logits, "
+            f"with {tolerance:g} allowed; it was not kept"
+        )
+
+
+def record_of(lm: LanguageModel, read: LanguageModel, adapter: Path | None) -> dict[str, Any]:
+    """What the folder is, and what its probe prompt gives, in float32; enough to repeat it with another library."""
+    prompt = probe_prompt(read.base.config.vocab_size, read.context)
+    logits = probe_logits(read.model, read.context)
+    return {
+        "format": 1,
+        "base": lm.name,
+        "adapter": None if adapter is None else {"name": adapter.resolve().name, "digest": adapter_digest(adapter)},
+        "extend": lm.extend and lm.extend.model_dump(),
+        "context": read.context,
+        "weights": weights_digest(read.model),
+        "tokenizer": tokenizer_digest(read.tokenizer),
+        "probe": {**prompt._asdict(), "logits": [float(f"{value:.6g}") for value in logits]},
+    }
