@@ -58,7 +58,8 @@ def write_checkpoint(
 
 def own_dtype(lm: LanguageModel) -> torch.dtype:
     """The precision that the checkpoint names as its own."""
-    return lm.base.config.dtype or torch.float32
+    dtype = lm.base.config.dtype
+    return dtype if isinstance(dtype, torch.dtype) else torch.float32
 
 
 # ---- what is written
