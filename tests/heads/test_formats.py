@@ -180,3 +180,37 @@ def test_haymakers_own_files_are_read_too(tmp_path: Path) -> None:
     back = read_scores(tmp_path / "own.safetensors")
     assert isinstance(back, HeadScores)
     assert (back.metric, back.example_ids) == (TWO.metric, TWO.example_ids)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"0-0": [1.0], "0-0": [0.5]}',
+        '{"0-0": [1.0], "0-00": [0.5]}',
+        '{"0-0": [Infinity]}',
+        '{"0-0": [1e999]}',
+        '{"0-0": [NaN]}',
+        '{"0-0": ["0.5"]}',
+        '{"0-0": [true]}',
+        '{"0-0": "0.5"}',
+        '{"0-0": {"1-1": [1.0]}}',
+        "[" * 100_000,
+        '{"0-0": ' + "[" * 100_000,
+        "inf\t0.5",
+        "nan",
+        "\t\t\n",
+    ],
+)
+def test_what_is_no_score_is_refused_and_never_made_a_number(text: str, tmp_path: Path) -> None:
+    (tmp_path / "heads").write_text(text)
+    with pytest.raises(DataError, match="heads: "):
+        read_scores(tmp_path / "heads")
+
+
+@pytest.mark.parametrize("kv_heads", [0, -1, 3])
+def test_kv_heads_that_there_cannot_be(kv_heads: int, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="4 query heads cannot share"):
+        write_scores(HeadScores(np.ones((1, 2, 4)), ("a",), "copy"), tmp_path / "a.tsv", "duo", kv_heads=kv_heads)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(DataError, match="at least one"):
+        KVScores(np.ones((2, 0)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from haymaker.errors import DataError
+from haymaker.errors import ConfigError, DataError
 from haymaker.heads.scores import HeadScores, agreement, difference, intersection, jaccard, union
 from haymaker.records import Head
 
@@ -163,3 +163,36 @@ def test_head_prints_and_parses() -> None:
     for wrong in ("16", "L16H19", "-1-2", "a-b"):
         with pytest.raises(ValueError, match="layer-head"):
             Head.parse(wrong)
+
+
+@pytest.mark.parametrize("k", [0, -1, 5])
+def test_a_number_of_top_heads_that_there_are_not_is_refused(k: int) -> None:
+    # Four heads: an overlap of five would divide by five.
+    one, other = (HeadScores(np.array([[[0.1, 0.2], [0.3, 0.4]]]), ("a",), "copy") for _ in range(2))
+    with pytest.raises(ConfigError, match="k: expected 1 to 4, the number of heads with a score"):
+        one.overlap(other, k)
+    with pytest.raises(ConfigError):
+        agreement({"one": one, "other": other}, k)
+    if k < 0:
+        with pytest.raises(ConfigError, match="from 0, found -1"):
+            one.top(k)
+
+
+@pytest.mark.parametrize("change", ["cut", "flip", "swap", "edit", "text"])
+def test_a_file_of_scores_that_was_changed_is_told(change: str, tmp_path: Path) -> None:
+    path, summary = HeadScores.files(tmp_path / "a.safetensors")
+    HeadScores(np.full((1, 2, 2), 0.5), ("a",), "copy", {"model": "m"}).save(path)
+    content = path.read_bytes()
+    if change == "cut":
+        path.write_bytes(content[:-3])
+    elif change == "flip":
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif change == "swap":  # the summary of another run
+        HeadScores(np.full((1, 2, 2), 0.7), ("a",), "copy").save(tmp_path / "b.safetensors")
+        summary.write_bytes((tmp_path / "b.json").read_bytes())
+    elif change == "edit":
+        summary.write_text(summary.read_text().replace('"m"', '"n"'))
+    else:
+        summary.write_text('{"metric": 7}')
+    with pytest.raises(DataError, match=r"a\.(safetensors|json)"):
+        HeadScores.load(path)

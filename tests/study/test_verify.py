@@ -178,7 +178,7 @@ def test_what_is_dated_ahead_is_told_and_holds_nothing_up(out: Path) -> None:
 # ---- keys that do not depend on chance
 
 SMALL = {
-    **{"name": "small", "context": 128, "length": 192, "settings": ["real"]},
+    **{"name": "small", "context": 64, "length": 192, "settings": ["real"]},
     "tasks": {"mdqa": {"train": {"rows": 2}, "test": {"rows": 2}}},
     "train": {"steps": 2, "batch": 2},
     "evaluation": {"new_tokens": 2},

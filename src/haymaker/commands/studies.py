@@ -17,6 +17,7 @@ from haymaker.console import err, note
 from haymaker.errors import ConfigError, OutputError
 from haymaker.files import read_json_if_there
 from haymaker.study import Plan, Store, StudyConfig, Summary, execute, plan_study
+from haymaker.study.refusals import refuse_hopeless
 from haymaker.study.runners import Outcome
 from haymaker.study.survey import (
     Broken,
@@ -56,6 +57,11 @@ class Opened:
     def survey(self) -> Survey:
         return Survey(self.plan, self.store)
 
+    def refuse_hopeless(self) -> "Opened":
+        """Itself, unless it must fail after hours: see there."""
+        refuse_hopeless(self.config, self.plan, self.survey())
+        return self
+
 
 def find_study(study: str) -> Path:
     """A path, or the file of a packaged study of that name."""
@@ -75,7 +81,7 @@ def plan_command(
     *, study: Study, overrides: Set = None, out: Out = None, store: StoreFolder = None, json: Json = False
 ) -> None:
     """Show every cell: done, missing (would run), failed, running, waiting for others, or absent (no model or file)."""
-    standings = Opened(study, overrides, out, store).survey().all()
+    standings = Opened(study, overrides, out, store).refuse_hopeless().survey().all()
     if json:
         show_json([as_row(standing) for standing in standings.values()])
         return
@@ -116,7 +122,7 @@ def run_command(
     json: Json = False,
 ) -> None:
     """Make every cell that is not finished, then results.json and report.html. The same command resumes."""
-    opened = Opened(study, overrides, out, store)
+    opened = Opened(study, overrides, out, store).refuse_hopeless()
     declare_results(opened)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is a Ctrl-C
     if overwrite:

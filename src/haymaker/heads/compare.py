@@ -34,6 +34,17 @@ def comparable(
     return a, b, "query head"
 
 
+def other_origins(first: ScoreFile, second: ScoreFile) -> str:
+    """In what the models of two score files differ, in words; empty where nothing is known to. Adapters may differ."""
+    if not isinstance(first, HeadScores) or not isinstance(second, HeadScores):
+        return ""
+    origins = first.provenance, second.provenance
+    words = {"weights": "of other weights", "tokenizer": "of another tokenizer", "dataset": "of other rows"}
+    return " and ".join(
+        said for key, said in words.items() if all(key in one for one in origins) and origins[0][key] != origins[1][key]
+    )
+
+
 def as_kv(scores: ScoreFile, shape: tuple[int, ...], rule: Rule, query_heads: int | None) -> HeadScores:
     """Scores of KV heads as a map of their own."""
     layers, kv_heads = shape
@@ -47,7 +58,8 @@ def as_kv(scores: ScoreFile, shape: tuple[int, ...], rule: Rule, query_heads: in
 
 
 def comparison(own: HeadScores, reference: HeadScores, threshold: float, k: int) -> dict[str, Any]:
-    """How alike two maps are, as a flat row."""
+    """How alike two maps are, as a flat row; `k` is that of the overlap, at most the heads that have a score."""
+    k = min(k, len(own.ranked()), len(reference.ranked()))
     return {
         "cosine": own.cosine(reference),
         "spearman": own.spearman(reference),

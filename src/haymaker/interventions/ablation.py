@@ -17,6 +17,7 @@ from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import AnswerBranches, answers_of, judged_sets
 from haymaker.interventions.branches import Branch, Trunk, can_branch
 from haymaker.interventions.head_sets import ablation_sets
+from haymaker.interventions.origins import refuse_other_shape
 from haymaker.interventions.pairs import check_ready
 from haymaker.models.batching import TOKENS_AT_ONCE
 from haymaker.models.load import LanguageModel
@@ -179,6 +180,7 @@ def ablation_curve(
         >>> [row["heads"] for row in curve]
         ['none', 'retrieval', 'random']
     """
+    refuse_other_shape(scores, lm)
     sets = list(ablation_sets(scores, sizes, draws, seed))
     heads = [chosen.heads for chosen in sets]
     found = ablate_sets(lm, examples, heads, new_tokens, scope=scope, on_progress=on_progress)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from haymaker.errors import ConfigError
-from haymaker.heads.scores import HeadScores
+from haymaker.heads.scores import HeadScores, check_k
 from haymaker.randomness import keyed
 from haymaker.records import Head
 
@@ -53,6 +53,8 @@ class HeadSet:
 
 def ablation_sets(scores: HeadScores, counts: Sequence[int], draws: int, seed: int = 0) -> Iterator[HeadSet]:
     """The top k heads for every k, each with random controls of the same layers outside the top of the largest k."""
+    check_k(min(counts), scores)
+    check_k(max(counts), scores)
     layers, width = scores.mean.shape
     detected = scores.top(max(counts))
     yield HeadSet("none", 0, 0, ())
@@ -80,6 +82,8 @@ def patching_sets(
     For the other direction exchange donor and recipient. Raises ConfigError for an unknown kind, and where fewer heads
     are left than random ones are wanted.
     """
+    if k < 1:
+        raise ConfigError(f"k: expected at least 1 head, found {k}")
     active = donor.active(threshold), recipient.active(threshold)
     ranked = [head for head in donor.ranked() if head in active[0]]
     sets = sets_of(donor, recipient, ranked, active[1])

@@ -163,15 +163,20 @@ def base_of(model: Any) -> PreTrainedModel:
 
 def check_base(record: BaseRecord, folder: Path, lm: Any) -> None:
     """Refuse a base with other weights, tokenizer or positions. Raises ModelError or ExtensionError."""
-    if record.weights != weights_digest(lm.model):
-        raise ModelError(f"{folder}: this adapter was trained on other weights than these; its base is {record.base!r}")
-    if record.tokenizer != tokenizer_digest(lm.tokenizer):
-        raise ModelError(f"{folder}: this adapter was trained with another tokenizer; its base is {record.base!r}")
+    check_weights(record, folder, lm)
     if (found := positions_of(lm.base)) != record.positions:
         raise ExtensionError(
             f"{folder}: this adapter was trained at {say(record.positions)}, and the model stands at {say(found)}; "
             "load it without `extend`, and the adapter brings its own"
         )
+
+
+def check_weights(record: BaseRecord, folder: Path, lm: Any) -> None:
+    """Refuse a base with other weights or another tokenizer, extended or not. Raises ModelError."""
+    if record.weights != weights_digest(lm.model):
+        raise ModelError(f"{folder}: this adapter was trained on other weights than these; its base is {record.base!r}")
+    if record.tokenizer != tokenizer_digest(lm.tokenizer):
+        raise ModelError(f"{folder}: this adapter was trained with another tokenizer; its base is {record.base!r}")
 
 
 def say(positions: Positions | None) -> str:

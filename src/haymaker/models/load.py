@@ -38,6 +38,7 @@ from haymaker.models.handshake import (
     base_of,
     check_base,
     check_probe,
+    check_weights,
     probe_difference,
     probe_logits,
 )
@@ -141,6 +142,8 @@ def load_model(
     model = read_weights(source, config, dtype, place)
     lm = LanguageModel(model, tokenizer, display_name(name))
     check_travelling_probe(lm, source)
+    if record is not None and adapter is not None:  # before an extension that may not be this model's
+        check_weights(record, Path(adapter), lm)
     if wanted:
         lm.extend, lm.extension = wanted, extend_context(model, wanted)
     if record is not None and adapter is not None:

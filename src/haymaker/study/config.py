@@ -67,7 +67,7 @@ class SimilarityConfig(Frozen):
 class AblationConfig(Frozen):
     """Masking of the top-k retrieval heads against k other heads, drawn at random."""
 
-    k: tuple[int, ...] = (1, 2, 5, 10)
+    k: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 2, 5, 10), min_length=1)
     draws: int = Field(default=3, ge=1)
     rows: int | None = Field(default=None, ge=1)
     settings: tuple[StudySetting, ...] | None = Field(default=None, description="None: every trained setting")
@@ -116,6 +116,7 @@ class StudyConfig(Frozen):
                 raise ConfigError(f"{part}: needs head scores; give `heads`, or set {part}: null")
         for task in self.tasks:
             check_settings(self, task)
+            check_rows(self, task)
             self.test_recipe(task, self.length)
             for setting in self.trained(task):
                 self.train_recipe(task, setting, seed=0)
@@ -172,6 +173,15 @@ def recipe(where: str, values: dict[str, Any], given: dict[str, Any]) -> Recipe:
         return Recipe(**values, **given)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def check_rows(config: StudyConfig, task: TaskName) -> None:
+    """No part uses more test rows than are built."""
+    built = config.test_recipe(task, config.length).rows
+    for part in ("evaluation", "heads", "ablation", "patching"):
+        rows = getattr(getattr(config, part), "rows", None)
+        if rows is not None and rows > built:
+            raise ConfigError(f"{part}.rows: tasks.{task}.test has {built} rows, found {rows}")
 
 
 def check_length(config: StudyConfig) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haymaker.config import DtypeName, Extend, Frozen, Recipe, TrainConfig
-from haymaker.console import bar
+from haymaker.console import bar, note
 from haymaker.study.cell import Row, Stage, Tables
 
 if TYPE_CHECKING:
@@ -44,8 +44,13 @@ class ModelParams(Frozen):
 
 def model_of(inputs: Inputs, params: ModelParams, role: str = "adapter") -> "LanguageModel":
     """The input model with the adapter of that role, if there is one."""
+    from haymaker.interventions.origins import tell_other_tokenizer
+
     where = str(inputs["model"]), inputs.get(role)
-    return loaded(*where, params.extend, params.dtype)  # type: ignore[arg-type] - frozen configs have hashes
+    lm = loaded(*where, params.extend, params.dtype)  # type: ignore[arg-type] - frozen configs have hashes
+    if "data" in inputs:
+        tell_other_tokenizer(inputs["data"], lm)
+    return lm
 
 
 @lru_cache(maxsize=2)  # a donor and a recipient
@@ -66,8 +71,12 @@ def computed(lm: "LanguageModel") -> Row:
 def scores_of(inputs: Inputs, lm: "LanguageModel", name: str = "heads") -> "HeadScores":
     """Head scores of a model: from a file of any format, from a cell's folder, or of heads that are named."""
     from haymaker.heads.own_choice import chosen_heads
+    from haymaker.interventions.origins import tell_other_origin
 
-    return chosen_heads(scores_file(inputs[name]), lm.base.config)
+    path = scores_file(inputs[name])
+    scores = chosen_heads(path, lm.base.config)
+    tell_other_origin(scores, lm, str(path), of_adapter=name == "heads")
+    return scores
 
 
 def scores_file(path: Path) -> Path:
@@ -171,10 +180,12 @@ class CompareParams(Frozen):
 
 def compared(params: CompareParams, inputs: Inputs) -> "tuple[HeadScores, HeadScores, Row]":
     """two files of head scores -> both as maps of one shape, and how alike they are."""
-    from haymaker.heads.compare import comparable, comparison
+    from haymaker.heads.compare import comparable, comparison, other_origins
     from haymaker.heads.formats import read_scores, rule_of
 
     first, second = (read_scores(scores_file(inputs[name])) for name in ("heads", "reference"))
+    if told := other_origins(first, second):
+        note(f"{inputs['heads']} and {inputs['reference']} are {told}", style="yellow")
     own, reference, unit = comparable(first, second, rule_of(params.kv_rule), params.query_heads)
     return own, reference, comparison(own, reference, params.threshold, params.k) | {"unit": unit}
 

@@ -1,0 +1,66 @@
+"""What belongs together is compared: head scores and rows with the model that they meet.
+
+Scores of another shape are refused: their heads are not this model's. Other weights, another adapter or tokenizer may
+be meant, and are told.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from haymaker.attention.hook import decoder_of
+from haymaker.console import note
+from haymaker.errors import DataError
+from haymaker.files import read_json_if_there
+from haymaker.heads.detection import adapter_in_use
+from haymaker.heads.scores import HeadScores
+from haymaker.models.handshake import weights_digest
+from haymaker.models.load import LanguageModel
+from haymaker.tokens import tokenizer_digest
+
+WORDS = {"weights": "other weights", "adapter": "another adapter", "tokenizer": "another tokenizer"}
+
+
+def shape_of(lm: LanguageModel) -> tuple[int, int]:
+    """Layers and query heads a layer, the most where they differ."""
+    config: Any = decoder_of(lm.model).config
+    heads = config.num_attention_heads
+    return config.num_hidden_layers, heads if isinstance(heads, int) else max(heads)
+
+
+def refuse_other_shape(scores: HeadScores, lm: LanguageModel, place: str = "head scores") -> None:
+    """Raises DataError for scores of a model with other layers or heads."""
+    expected, found = shape_of(lm), scores.mean.shape
+    if found != expected:
+        raise DataError(
+            f"{place}: of a model with {found[0]} layers of {found[1]} heads, and {lm.name} has {expected[0]} of "
+            f"{expected[1]}; score the heads of this model"
+        )
+
+
+def tell_other_origin(scores: HeadScores, lm: LanguageModel, place: str, of_adapter: bool = True) -> None:
+    """Say in what the scores' own record of where they come from differs from this model.
+
+    `of_adapter`: the adapter counts too. Raises DataError for another shape.
+    """
+    refuse_other_shape(scores, lm, place)
+    found: dict[str, Any] = {"weights": weights_digest(lm.model), "tokenizer": tokenizer_digest(lm.tokenizer)}
+    if of_adapter:
+        found["adapter"] = adapter_in_use(lm.model)
+    tell(place, scores.provenance, found, lm.name)
+
+
+def tell(place: str, origin: Mapping[str, Any], found: Mapping[str, Any], name: str) -> None:
+    """Say in what the origin that an artifact records differs from the model."""
+    other = [WORDS[key] for key, value in found.items() if key in origin and origin[key] != value]
+    if other:
+        note(f"{place}: made with {' and '.join(other)} than {name} as it is loaded here", style="yellow")
+
+
+def tell_other_tokenizer(data: Path, lm: Any) -> None:
+    """Say where the rows of a dataset's folder were built to lengths in another tokenizer's tokens."""
+    manifest = read_json_if_there(data / "manifest.json", "build the dataset again")
+    known = manifest.get("tokenizer_sha256") if isinstance(manifest, dict) else None
+    if known is not None and known != tokenizer_digest(lm.tokenizer):
+        note(f"{data}: its rows were built with another tokenizer than that of {lm.name}, so their lengths in tokens "
+             "and the share that they fill are other ones here", style="yellow")  # fmt: skip

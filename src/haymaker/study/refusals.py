@@ -1,0 +1,77 @@
+"""What a study would only fail at after hours, refused before anything runs. Imports no torch."""
+
+from typing import Any
+
+from haymaker.errors import ConfigError
+from haymaker.files import read_json
+from haymaker.models.names import check_model, model_here
+from haymaker.study.config import StudyConfig
+from haymaker.study.plan import Plan
+from haymaker.study.survey import Survey
+from haymaker.tasks import task
+
+REMEDY = "fetch the model again"
+LENGTHS = ("max_position_embeddings", "n_positions")
+
+
+def refuse_hopeless(config: StudyConfig, plan: Plan, survey: Survey) -> None:
+    """Raises ConfigError where the model has another context or fewer heads, or a source fewer rows, than the study
+    asks for. What is not on this machine is not judged."""
+    about = model_config(config.model)
+    if about:
+        refuse_other_context(config, about)
+        refuse_too_many_heads(config, about)
+    refuse_too_many_rows(plan, survey)
+
+
+def model_config(name: str) -> dict[str, Any]:
+    """The text part of the model's config.json; empty where it is not on this machine or has none."""
+    try:
+        path = model_here(name, check_model) / "config.json"
+    except ConfigError:
+        return {}
+    if not path.is_file():
+        return {}
+    found = read_json(path, REMEDY)
+    return found.get("text_config") or found if isinstance(found, dict) else {}
+
+
+def refuse_other_context(config: StudyConfig, about: dict[str, Any]) -> None:
+    known = [about[key] for key in LENGTHS if isinstance(about.get(key), int)]
+    window = about.get("sliding_window")  # what such a model was trained on may be less than it has positions for
+    if known and (config.context > known[0] or (config.context < known[0] and not window)):
+        raise ConfigError(
+            f"context: the study says {config.context} tokens, the config of {config.model_name} says {known[0]}"
+        )
+
+
+def refuse_too_many_heads(config: StudyConfig, about: dict[str, Any]) -> None:
+    layers, heads = about.get("num_hidden_layers"), about.get("num_attention_heads")
+    if not isinstance(layers, int) or not isinstance(heads, int):
+        return
+    total = layers * heads
+    for part in ("similarity", "patching"):
+        k = getattr(getattr(config, part), "k", 0)
+        if k > total:
+            raise ConfigError(f"{part}.k: {config.model_name} has {total} heads, found {k}")
+    largest = max(config.ablation.k) if config.ablation else 0
+    if 2 * largest > total:
+        raise ConfigError(
+            f"ablation.k: {config.model_name} has {total} heads, so at most {total // 2} can be masked beside as many "
+            f"others, found {largest}"
+        )
+
+
+def refuse_too_many_rows(plan: Plan, survey: Survey) -> None:
+    """Every data cell that reads a file and is not built yet."""
+    for name, standing in survey.all().items():
+        cell = plan.cells[name]
+        if cell.stage.name != "data" or standing.state in ("done", "absent") or "source" not in cell.outside:
+            continue
+        files = {key: str(outside.path()) for key, outside in cell.outside.items() if outside.kind == "file"}
+        recipe: Any = cell.params.changed(**files)
+        count = task(recipe.task).drafts(recipe).count
+        if count is not None and recipe.rows > count:
+            raise ConfigError(
+                f"{name}: {recipe.rows} rows asked for, {files['source']} gives {count} in this setting and split"
+            )

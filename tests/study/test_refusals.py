@@ -1,0 +1,57 @@
+"""A study that must fail after hours is refused at its plan, in one sentence."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from command_line import fails, passes
+from real_rows import mdqa_row, write_jsonl
+
+STUDY = {
+    **{"name": "small", "model": "miniature-llama", "context": 128, "length": 256, "settings": ["base", "real"]},
+    "tasks": {"mdqa": {"train": {"rows": 4}, "test": {"rows": 4}}},
+    "ablation": {"k": [1], "draws": 1},
+}
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("context=64", "context: the study says 64 tokens, the config of miniature-llama says 128"),
+        ("context=192", "context: the study says 192 tokens, the config of miniature-llama says 128"),
+        ("ablation.k=[0, 1]", "k.0: Input should be greater than or equal to 1"),
+        ("ablation.k=[]", "AblationConfig: k: "),
+        ("ablation.k=[17]", "ablation.k: miniature-llama has 32 heads, so at most 16 can be masked"),
+        ("similarity.k=0", "SimilarityConfig: k: "),
+        ("similarity.k=33", "similarity.k: miniature-llama has 32 heads, found 33"),
+        ("patching.k=33", "patching.k: miniature-llama has 32 heads, found 33"),
+        ("heads.rows=5", "heads.rows: tasks.mdqa.test has 4 rows, found 5"),
+        ("evaluation.rows=5", "evaluation.rows: tasks.mdqa.test has 4 rows, found 5"),
+    ],
+)
+def test_what_must_fail_is_refused_at_the_plan(command: str, override: str, message: str, tmp_path: Path) -> None:
+    study = tmp_path / "small.yaml"
+    study.write_text(yaml.safe_dump(STUDY))
+    fails(2, message, "study", command, study, "--set", override, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_rows_than_the_source_has(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "rows.jsonl", [mdqa_row(number) for number in range(4)])
+    study = tmp_path / "small.yaml"
+    study.write_text(yaml.safe_dump(STUDY | {"tasks": {"mdqa": {"train": {"rows": 4}, "test": {"rows": 4}}}}))
+    more = ["--set", f"tasks.mdqa.test.source={source}", "--out", tmp_path / "out"]
+    assert "base" in passes("study", "plan", study, *more)
+    fails(2, f"data/mdqa/test/256: 5 rows asked for, {source} gives 4", "study", "plan", study, *more,
+          "--set", "tasks.mdqa.test.rows=5")  # fmt: skip
+
+
+def test_a_window_may_be_trained_on_less_than_its_positions(tmp_path: Path, model_folder: Path) -> None:
+    path = model_folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_position_embeddings": 512, "sliding_window": 64}))
+    study = tmp_path / "small.yaml"
+    study.write_text(yaml.safe_dump(STUDY | {"model": str(model_folder), "similarity": None, "patching": None}))
+    assert "base" in passes("study", "plan", study)
+    fails(2, "context: the study says 600", "study", "plan", study, "--set", "context=600", "--set", "length=700")
