@@ -38,10 +38,12 @@ def write_checkpoint(
 ) -> dict[str, Any]:
     """Write the extended model, with its adapter merged, into an empty `folder`; returns what `probe.json` holds.
 
-    Raises ExtensionError or ModelError where what was written is not the same function, and for a base whose
-    projections are quantised, which cannot be merged into.
+    Raises ExtensionError or ModelError where what was written is not the same function, and for an adapter on quantised
+    weights, into which nothing can be merged.
     """
     lm = load_model(path_or_id, adapter=adapter, extend=extend, dtype="float32", device="cpu")
+    if adapter is not None and getattr(lm.base, "is_quantized", False):
+        raise ModelError(f"{lm.name}: its weights are quantised, so no adapter can be merged into them")
     source, expected = Source.of(path_or_id), probe_logits(lm.model, lm.context)
     dtype = own_dtype(lm)
     linked = adapter is None and write_unchanged(source, folder)

@@ -253,7 +253,8 @@ def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: t
         check_gguf_weights(GGUFFile(source.gguf), model)
         forget_quantization(model)
     choose_threads(model.dtype, device)
-    return model.to(device).requires_grad_(False).eval()
+    with explained(source.name, "weights"):  # some quantised ones stay where they were loaded
+        return model.to(device).requires_grad_(False).eval()
 
 
 def check_travelling_probe(lm: LanguageModel, source: Source) -> None:

@@ -1,8 +1,8 @@
 """What `dtype="auto"` means on this machine, and how many threads then compute: a rule of what was measured.
 
-A processor with AMX multiplies bfloat16 some three times as fast as float32 on one thread; a second one costs much where
-another process holds its core, since both wait for each other after every product (benchmarks/results/smollm2.md).
-Small models do not gain: they wait for other things than products.
+A processor with AMX multiplies bfloat16 some three times as fast as float32 on one thread; a second one costs much
+where another process holds its core, since both wait for each other after every product
+(benchmarks/results/smollm2.md). Small models do not gain: they wait for other things than products.
 """
 
 import os

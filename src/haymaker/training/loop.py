@@ -129,6 +129,13 @@ def refuse_changed_model(lm: LanguageModel) -> None:
         raise ModelError(f"{lm.name} already carries an adapter; load the base model anew to train another")
     if str(lm.base.config._attn_implementation).startswith("haymaker"):
         raise ModelError(f"{lm.name} is inside a probe or edit block; leave the block before training")
+    quantizer: Any = getattr(lm.base, "hf_quantizer", None)
+    if quantizer is not None and not quantizer.is_trainable:
+        kind = getattr(quantizer.quantization_config, "quant_method", type(quantizer).__name__)
+        raise ModelError(
+            f"{lm.name} is quantised ({getattr(kind, 'value', kind)}) in a way that nothing can be trained on; "
+            "train on the checkpoint that it was made from"
+        )
 
 
 def identity_of(lm: LanguageModel, rows: Sequence[Encoded], config: TrainConfig) -> dict[str, Any]:
