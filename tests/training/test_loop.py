@@ -124,7 +124,7 @@ def test_padding_and_company_change_no_row(new_model) -> None:
 def test_a_method_that_disagrees_is_not_used_and_the_record_says_so(
     lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "largest_difference", lambda *_: 0.1)
+    monkeypatch.setattr(checks, "relative_difference", lambda *_: 0.1)
     assert train(lm, random_rows(4), CONFIG, tmp_path, on_progress=quiet).record["method"] == "head"
 
 

@@ -1,6 +1,7 @@
 """Which of torch's attention kernels a GPU runs a causal prompt with: the one that was fastest when measured there."""
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -81,8 +82,10 @@ def round_trip(name: str, inputs: list[Tensor]) -> None:
 def served(act: Callable[[], Any]) -> float | None:
     """Seconds of the second call, None where the kernel refuses."""
     try:
-        act()
-        torch.cuda.synchronize()
+        with warnings.catch_warnings():  # a kernel that refuses says at length why
+            warnings.simplefilter("ignore")
+            act()
+            torch.cuda.synchronize()
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise

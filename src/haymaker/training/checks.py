@@ -7,10 +7,10 @@ import torch
 from haymaker.errors import ModelError
 from haymaker.models.lora import lora_parameters
 from haymaker.records import Encoded
-from haymaker.training.answer_rows import Method, best_method, largest_difference
+from haymaker.training.answer_rows import Method, best_method, relative_difference
 from haymaker.training.batches import lay_out
 
-METHOD_TOLERANCE = {torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of the largest logit
+METHOD_TOLERANCE = {torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of the norm of all logits
 METHOD_TOLERANCE_FLOAT32 = 1e-4
 
 
@@ -20,7 +20,7 @@ def verified_method(model: Any, row: Encoded, device: torch.device) -> Method:
     if method != "last_layer":
         return method
     batch = lay_out([row], device)
-    difference = largest_difference(model, batch.ids, batch.rows, method)
+    difference = relative_difference(model, batch.ids, batch.rows, method)
     return method if difference <= METHOD_TOLERANCE.get(model.dtype, METHOD_TOLERANCE_FLOAT32) else "head"
 
 
