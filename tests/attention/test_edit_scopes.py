@@ -10,6 +10,7 @@ from tiny_models import logits, tiny_model, tokens
 from transformers import DynamicCache
 
 from haymaker.attention.edits import Edit, Knockout, Mean, Patch, Uniform, Zero, edit
+from haymaker.attention.hook import current_step
 from haymaker.attention.probing import probe
 from haymaker.attention.recording import record
 from haymaker.attention.targets import as_head
@@ -46,10 +47,13 @@ def written(
     ("scope", "options", "expected"),
     [
         ("all", {}, range(12)),
-        ("prompt", {}, range(10)),
-        ("last", {}, [9]),
-        ("decode", {}, [10, 11]),
-        ("last+decode", {}, [9, 10, 11]),
+        ("prompt+decode", {}, range(12)),
+        ("prompt", {"chunks": (10,)}, range(10)),
+        ("last", {"chunks": (10,)}, [9]),
+        ("prompt", {"prompt_length": 10}, range(10)),
+        ("last", {"prompt_length": 10}, [9]),
+        ("decode", {"prompt_length": 10}, [10, 11]),
+        ("last+decode", {"prompt_length": 10}, [9, 10, 11]),
         ([0, 7, 11], {}, [0, 7, 11]),
         ("prompt", {"prompt_length": 11}, range(11)),
         ("decode", {"prompt_length": 11}, [11]),
@@ -74,11 +78,84 @@ def test_scopes_by_batch_row() -> None:
 def test_scopes_that_cannot_be_are_refused() -> None:
     with pytest.raises(ProbeError, match=r"\[12\] were never reached"):
         written([3, 12])
-    with pytest.raises(ProbeError, match="give prompt_length"):
-        written("last", chunks=(5, 5, 1))
+    for scope in ("last", "prompt", "decode", "last+decode"):  # a last chunk of one token, new tokens, candidates
+        for chunks in [(9, 1), (5, 5, 1), (9, 1, 1), (6, 3)]:
+            with pytest.raises(ProbeError, match="may be the prompt's or new ones: give prompt_length"):
+                written(scope, chunks=chunks)
     for scope, message in [("first", r"found \['first'\]"), ([-1], "counted from 0")]:
         with pytest.raises(ProbeError, match=message):
             written(scope)
+
+
+def generated(scope: Any, batch_rows: Any = None, rows: int = 2, **options: Any) -> tuple[list[list[int]], Any]:
+    """What a generation from ten tokens writes over head 0-0: positions by row of its first forward, and its text."""
+    model, ids = tiny_model("llama"), tokens(rows, 10)
+    seen: dict[int, set[int]] = {}
+
+    def note(module: Any, args: tuple) -> None:
+        step = current_step(model.model)
+        assert step is not None
+        for row, some in enumerate(args[0].reshape(step.batch, step.count, -1, 8)[:, :, 0]):
+            seen.setdefault(row, set()).update(step.first + at for at, one in enumerate(some) if not one.any())
+
+    with edit(model, Zero(["0-0"]), scope=scope, batch_rows=batch_rows):
+        model.model.layers[0].self_attn.o_proj.register_forward_pre_hook(note)
+        text = model.generate(ids, max_new_tokens=5, **{"do_sample": False, **options})
+    assert "generate" not in vars(model)
+    return [sorted(seen[row]) for row in sorted(seen)], text
+
+
+SCOPED = {"prompt": range(10), "last": [9], "decode": range(10, 14), "last+decode": range(9, 14)}
+
+
+@pytest.mark.parametrize("scope", SCOPED)
+@pytest.mark.parametrize(
+    "options", [{}, {"use_cache": False}, {"prefill_chunk_size": 9}, {"prompt_lookup_num_tokens": 3, "rows": 1}], ids=str
+)
+def test_generate_says_where_its_prompt_ends(scope: str, options: dict[str, Any]) -> None:
+    """Without a cache, in chunks whose last is one token, and with candidates that are taken back."""
+    found, text = generated(scope, **options)
+    expected = list(SCOPED[scope])
+    for row in found:
+        assert [at for at in row if at < 14] == expected
+    model, ids = tiny_model("llama"), tokens(len(text), 10)
+    with edit(model, Zero(["0-0"]), scope=scope):
+        assert torch.equal(text, model.generate(ids, max_new_tokens=5, do_sample=False))
+
+
+@pytest.mark.parametrize("options", [{"num_beams": 3}, {"do_sample": True, "num_return_sequences": 3}], ids=str)
+def test_rows_of_a_generation_are_its_prompts(options: dict[str, Any]) -> None:
+    found, _ = generated("prompt", [1], **options)
+    assert found == [[]] * 3 + [list(range(10))] * 3
+    model, ids = tiny_model("llama"), tokens(2, 10)
+    with edit(model, Zero(["0-0"]), scope=[[1], [4]]), record(model, ["0-0"], rows=range(10)) as recording:
+        model.generate(ids, max_new_tokens=1, **options)
+    where = [(~row.any(-1)).nonzero()[:, 0].tolist() for row in recording.of("0-0")]
+    assert where == [[1]] * 3 + [[4]] * 3
+    with pytest.raises(ProbeError, match="a donor row cannot follow beams"), edit(model, Patch(["0-0"], donor=0)):
+        model.generate(ids, max_new_tokens=1, **options)
+
+
+def test_a_block_that_wrote_nothing_says_so() -> None:
+    model, ids = tiny_model("llama"), tokens(1, 10)
+    with pytest.raises(ProbeError, match="1 forwards, none in its scope"), edit(model, Zero(["0-0"]), scope="decode"):
+        logits(model, ids)
+    with pytest.raises(ProbeError, match="1 in other threads, where a block does not reach"):
+        in_another_thread(model, ids)
+    with edit(model, Zero(["0-0"])):
+        pass
+    with edit(model, Zero([])):
+        logits(model, ids)
+    with edit(model, Zero(["0-0"]), scope="last"), pytest.raises(ProbeError, match="of the same tokens, outside"):
+        for count in (9, 10):  # decoding without a cache, by hand
+            logits(model, ids[:, :count], use_cache=False)
+
+
+def in_another_thread(model: Any, ids: torch.Tensor) -> None:
+    with edit(model, Zero(["0-0"])):
+        thread = threading.Thread(target=logits, args=(model, ids))
+        thread.start()
+        thread.join()
 
 
 def test_head_sets_as_rows_of_one_batch_are_separate_runs() -> None:

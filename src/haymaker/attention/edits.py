@@ -12,7 +12,9 @@ from transformers import PreTrainedModel
 
 from haymaker.attention.canary import Architecture, Site, at_projection, check_architecture, check_heads
 from haymaker.attention.edit_kinds import Edit, Knockout, Mean, Patch, Resample, Uniform, Zero
-from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of, open_tools
+from haymaker.attention.generating import watched
+from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of, open_tools, unwrapped
+from haymaker.attention.recording import Recording
 from haymaker.attention.targets import Rows, Target, Where, as_head, as_heads, reach, row_table
 from haymaker.errors import ProbeError
 from haymaker.records import Head
@@ -41,23 +43,25 @@ def edit(
         edits: What to write over which heads: Zero, Mean, Uniform, Resample, Knockout, Patch.
         scope: When. "all" positions; "prompt", all of the prompt; "last", its last token; "decode", what comes after
             it; several joined, as "last+decode"; or explicit positions (slots), shared or one list for each batch row.
-        batch_rows: Only these rows of the batch; an edit's own `batch_rows` comes first.
+        batch_rows: Only these rows of the batch; an edit's own `batch_rows` comes first. In `generate` rows are its
+            prompts, with all their beams and returned sequences.
         site: Where Zero, Mean, Resample and Patch write: "attention", the output of the attention function, or
             "o_proj", the input of the output projection. They differ where something stands between (a gate: for Patch
             and Mean; a sub-norm: for all). By default the first where nothing stands between, else the second, which
             equals zeroed columns of o_proj; the block's `site` says which. Knockout and Uniform always act in the
             attention.
-        prompt_length: Slots of the prompt, one number or one for each batch row. Without it, decoding is one token on
-            top of a filled cache and all else is prompt, so give it where a prompt's last chunk is a single token, for
-            "last" in a prompt that comes in chunks, and for generation without a cache.
+        prompt_length: Slots of the prompt, one number or one for each batch row. `generate` knows it. Without it, a
+            forward that begins a sequence holds the whole prompt, and one that goes on with a sequence is an error in
+            the scopes "prompt", "last" and "decode": it may bring more of the prompt, or new tokens.
 
     Yields:
         The open block, with its `site`, and in `writes` how many layer calls it changed so far.
 
     Raises:
         ProbeError: The same head in overlapping scopes and batch rows; heads that the model lacks; values that do not
-            fit; explicit positions that were never reached (on exit); gradient checkpointing while training, which
-            would recompute without the edit; an architecture that fails the check.
+            fit; a scope that cannot be known; explicit positions that were never reached, or forwards of which nothing
+            was written (on exit); gradient checkpointing while training, which would recompute without the edit; an
+            architecture that fails the check.
 
     Examples:
         >>> ids = torch.tensor([[5, 6, 7, 8]])
@@ -70,9 +74,12 @@ def edit(
     rows = None if batch_rows is None else tuple(batch_rows)
     limited = [one if rows is None or one.batch_rows is not None else replace(one, batch_rows=rows) for one in edits]
     editing = Editing(decoder, architecture, limited, Scope.parse(scope, prompt_length), site)
-    with attach(editing), editing.at_o_proj():
+    with watched(unwrapped(model)), attach(editing) as attachment, editing.at_o_proj():
+        elsewhere = attachment.forwards_elsewhere
         yield editing
+        elsewhere = attachment.forwards_elsewhere - elsewhere
     editing.scope.check_reached()
+    editing.check_written(elsewhere)
 
 
 @dataclass(eq=False)
@@ -83,7 +90,7 @@ class Scope:
     table: Tensor | None = None
     lengths: Tensor | None = None
     reached: Tensor | None = None  # which of the table's rows some forward computed
-    prefilled: bool = False
+    whole: Tensor | None = None  # ids of the last forward that began a sequence and kept no keys
 
     @classmethod
     def parse(cls, scope: str | Rows, prompt_length: int | Sequence[int] | None) -> "Scope":
@@ -105,9 +112,37 @@ class Scope:
 
     def places(self, step: Step) -> list[Where]:
         """The positions of a forward that are in scope."""
+        if {"prompt", "decode"} <= set(self.parts):  # then there is nothing to tell apart
+            return [self._all(step)]
         found = [getattr(self, f"_{part}")(step) for part in self.parts]
-        self.prefilled |= not step.is_decode
         return [where for where in found if where is not None]
+
+    def lengths_in(self, step: Step) -> Tensor | None:
+        """Slots of the prompts [batch or 1, 1] of a forward; None where all that ran of the sequence is prompt.
+
+        Raises ProbeError where that cannot be known: a forward on top of a filled cache may bring another piece of the
+        prompt, a new token, or candidates of assisted decoding, and one without a cache may begin anew or go on.
+        """
+        if self.lengths is not None:
+            return per_row(self.lengths, step)
+        if step.prompt_length is not None:
+            return torch.tensor([[step.prompt_length]])
+        if step.first or self._goes_on(step):
+            raise ProbeError(
+                f"scope {'+'.join(self.parts)}: expected to know where the prompt ends, found a forward of {step.count} "
+                f"tokens that goes on with {f'a sequence of {step.first}' if step.first else 'one of the same'} tokens, "
+                "outside `generate`; they may be the prompt's or new ones: give prompt_length"
+            )
+        return None
+
+    def _goes_on(self, step: Step) -> bool:
+        """Whether a forward without a cache runs the tokens of the one before it again, and more."""
+        if step.cached or step.tokens is None:
+            return False
+        before, self.whole = self.whole, step.tokens
+        if before is None or before.shape[0] != step.batch or before.shape[1] >= step.count:
+            return False
+        return torch.equal(before, step.tokens[:, : before.shape[1]])
 
     def check_reached(self) -> None:
         """Raises ProbeError for rows of the table that no forward computed, if there was any forward."""
@@ -121,14 +156,12 @@ class Scope:
         return Where(step.first, slice(0, step.count))
 
     def _prompt(self, step: Step) -> Where | None:
-        if self.lengths is None:
-            return None if step.is_decode else self._all(step)
-        return self._compared(step, torch.lt, self.lengths)
+        lengths = self.lengths_in(step)
+        return self._all(step) if lengths is None else self._compared(step, torch.lt, lengths)
 
     def _decode(self, step: Step) -> Where | None:
-        if self.lengths is None:
-            return self._all(step) if step.is_decode else None
-        return self._compared(step, torch.ge, self.lengths)
+        lengths = self.lengths_in(step)
+        return None if lengths is None else self._compared(step, torch.ge, lengths)
 
     def _compared(self, step: Step, compare: Callable[..., Tensor], lengths: Tensor) -> Where | None:
         """Slots on one side of the prompt's length."""
@@ -141,12 +174,9 @@ class Scope:
         return Where(step.first, torch.arange(step.count)[None], valid)
 
     def _last(self, step: Step) -> Where | None:
-        if self.lengths is not None:
-            return self._listed(step, self.lengths - 1)
-        if step.is_decode:
-            return None
-        if step.first and self.prefilled:
-            raise ProbeError("a prompt in chunks has no last token until its end is known: give prompt_length")
+        lengths = self.lengths_in(step)
+        if lengths is not None:
+            return self._listed(step, lengths - 1)
         last = torch.tensor([[step.slots.stop - 1]])
         if step.padding is not None and step.padding.ndim == 2:
             last = (step.padding[:, : step.slots.stop].cpu() != 0).mul(torch.arange(step.slots.stop)).argmax(1)[:, None]
@@ -159,11 +189,16 @@ class Scope:
     def _rows(self, step: Step) -> Where | None:
         assert self.table is not None
         self.reached = torch.zeros_like(self.table, dtype=torch.bool) if self.reached is None else self.reached
-        found = reach(self.table, step)
+        found = reach(per_row(self.table, step), step)
         if found is None:
             return None
-        self.reached[:, found.columns] |= found.reached
+        self.reached[:, found.columns] |= found.reached[:: step.rows_each if len(self.table) > 1 else 1]
         return Where(step.first, found.slots - step.first, found.reached, torch.tensor([found.columns]))
+
+
+def per_row(table: Tensor, step: Step) -> Tensor:
+    """A table by prompts as one by rows of a forward, where `generate` gives each prompt several."""
+    return table.repeat_interleave(step.rows_each, dim=0) if len(table) > 1 else table
 
 
 class Editing(Tool):
@@ -180,7 +215,8 @@ class Editing(Tool):
         super().__init__(decoder)
         self.architecture, self.edits, self.scope = architecture, edits, scope
         self.site: Site = site or architecture.site
-        self.writes = 0
+        self.writes = self.forwards = 0
+        self.told = False  # whether Haymaker's own decoder said where prompts end, and when they are over
         self._pairs: dict[tuple, list[tuple[Edit, Tensor, Tensor, list[int]]]] = {}
         for one in edits:
             check_heads(architecture, one.heads)
@@ -206,7 +242,23 @@ class Editing(Tool):
         recomputes = self.decoder.training and torch.is_grad_enabled()
         if recomputes and any(getattr(module, "gradient_checkpointing", False) for module in self.decoder.modules()):
             raise ProbeError("gradient checkpointing would recompute without the edit: disable it, or call eval()")
+        if step.prompts and step.batch % step.prompts:
+            raise ProbeError(f"expected rows of {step.prompts} prompts, found a batch of {step.batch}")
+        self.forwards += 1
+        self.told |= step.prompt_length is not None and step.prompts is None
         step.memo[self] = self.scope.places(step)
+
+    def check_written(self, elsewhere: int) -> None:
+        """Raises ProbeError where forwards ran, `elsewhere` of them in other threads, and nothing was written."""
+        due = any(one.heads and one.batch_rows != () for one in self.edits)
+        if self.writes or self.told or not due or not self.forwards + elsewhere:
+            return
+        where = f"{elsewhere} in other threads, where a block does not reach" if elsewhere else "none in its scope"
+        raise ProbeError(
+            f"{self.edits[0]}: expected something to write in scope {'+'.join(self.scope.parts)}, found "
+            f"{self.forwards + elsewhere} forwards, {where}; nothing was edited: open the block where the model runs, "
+            "and give prompt_length where a forward holds more than the prompt"
+        )
 
     def rewrite_query(self, call: Call) -> Tensor:
         query = call.query.transpose(1, 2)
@@ -251,23 +303,21 @@ class Editing(Tool):
     ) -> list[tuple[Edit, Target]]:
         """The edits that are due in a layer of a forward, and what each of them writes."""
         places = step.memo[self]
-        pairs = [found for found in self._pairs_of(layer, step.batch, output.device) if places and wanted(found[0])]
+        pairs = [found for found in self._pairs_of(layer, step, output.device) if places and wanted(found[0])]
         return [
             (one, Target(layer, output, rows, heads, where, numbers, call))
             for one, rows, heads, numbers in pairs
             for where in places
         ]
 
-    def _pairs_of(self, layer: int, batch: int, device: torch.device) -> list[tuple[Edit, Tensor, Tensor, list[int]]]:
+    def _pairs_of(self, layer: int, step: Step, device: torch.device) -> list[tuple[Edit, Tensor, Tensor, list[int]]]:
         """Per edit of a layer the batch rows and heads to write, pair by pair; stateless edits of a kind as one."""
-        key = (layer, batch, device)
+        key = (layer, step.batch, step.rows_each, device)
         if key not in self._pairs:
             found: dict[Any, tuple[Edit, list[int], list[int]]] = {}
             for one in self.edits:
                 heads = [head.head for head in one.heads if head.layer == layer]
-                for row in one.recipients(batch) if heads else ():
-                    if not 0 <= row < batch:
-                        raise ProbeError(f"{one}: expected batch rows 0 to {batch - 1}, found {row}")
+                for row in self._rows_of(one, step) if heads else ():
                     _, rows, columns = found.setdefault(type(one) if one.stateless else one, (one, [], []))
                     rows += [row] * len(heads)
                     columns += heads
@@ -276,6 +326,16 @@ class Editing(Tool):
                 for one, rows, columns in found.values()
             ]
         return self._pairs[key]
+
+    def _rows_of(self, one: Edit, step: Step) -> list[int]:
+        """The rows of a forward that an edit of some prompts writes."""
+        prompts, each = step.batch // step.rows_each, step.rows_each
+        if each > 1 and isinstance(one, Patch) and not isinstance(one.donor, Recording):
+            raise ProbeError(f"{one}: expected one row for each prompt, found {each}: a donor row cannot follow beams")
+        wanted = one.recipients(prompts)
+        if outside := [row for row in wanted if not 0 <= row < prompts]:
+            raise ProbeError(f"{one}: expected batch rows 0 to {prompts - 1}, found {outside[0]}")
+        return [row * each + place for row in wanted for place in range(each)]
 
 
 def _share(some: tuple[int, ...] | None, others: tuple[int, ...] | None) -> bool:

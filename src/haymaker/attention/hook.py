@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
 from transformers.masking_utils import causal_mask_function
 
+from haymaker.attention.generating import ON_CACHE, running
 from haymaker.errors import ProbeError
 
 PREFIX = "haymaker:"
@@ -69,12 +70,16 @@ class Step:
     count: int  # queries
     keys: list[tuple[int, int] | None]  # per layer: number of keys, slot of the first; None for linear attention
     padding: Tensor | None = None  # the caller's mask, as given
+    tokens: Tensor | None = None  # ids [batch, query]
+    prompt_length: int | None = None  # in slots, where who runs the forward is known to know it
+    prompts: int | None = None  # of a running `generate`: each is batch / prompts rows (beams, returned sequences)
+    cached: bool = False  # whether keys are kept for a next forward
     memo: dict[Any, Any] = field(default_factory=dict)  # what tools compute once for all layers
 
     @property
-    def is_decode(self) -> bool:
-        """One token on top of a filled cache."""
-        return self.count == 1 and self.first > 0
+    def rows_each(self) -> int:
+        """Rows of the batch that belong to one prompt, side by side."""
+        return self.batch // self.prompts if self.prompts else 1
 
     @property
     def slots(self) -> range:
@@ -145,9 +150,10 @@ def open_tools(decoder: PreTrainedModel) -> tuple[Tool, ...]:
 
 
 def attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, *, backend: str, **options: Any
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, *, backend: str, **options: Any
 ) -> Any:
     """transformers' attention function: (output [batch, query, head, head_dim], weights or None) of `backend`."""
+    mask = attention_mask  # which some models give by keyword
     backend = OVERRIDE.get() or backend
     step = _STEP.get()
     if step is None:
@@ -255,6 +261,16 @@ def decoder_of(model: Any) -> PreTrainedModel:
 
     Raises ProbeError for what is not one: an encoder-decoder, a compiled model, a model of another library.
     """
+    whole = unwrapped(model)
+    decoder: Any = whole.get_decoder()
+    if isinstance(decoder, PreTrainedModel) and decoder is not whole:
+        return decoder
+    # `get_decoder` gives Llama 4 itself, and ModernBERT's decoder its head
+    return next((child for child in whole.children() if isinstance(child, PreTrainedModel)), whole)
+
+
+def unwrapped(model: Any) -> PreTrainedModel:
+    """The transformers model itself. Raises ProbeError, as `decoder_of` does."""
     if not isinstance(model, nn.Module):
         model = getattr(model, "model", model)
     if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
@@ -263,7 +279,7 @@ def decoder_of(model: Any) -> PreTrainedModel:
         raise ProbeError(f"expected a transformers decoder, found {type(model).__name__}: pass the model itself")
     if getattr(model.config, "is_encoder_decoder", False):
         raise ProbeError(f"expected a decoder, found the encoder-decoder {type(model).__name__}")
-    return cast(PreTrainedModel, model.get_decoder())
+    return model
 
 
 class Attachment:
@@ -273,6 +289,7 @@ class Attachment:
         found = [getattr(module, "config", None) for module in decoder.modules()]
         configs = {id(config): config for config in found if isinstance(config, PreTrainedConfig)}
         self.count = 0
+        self.forwards_elsewhere = 0  # in threads that hold no block
         self.originals = [(config, config._attn_implementation) for config in configs.values()]
         for config, backend in self.originals:
             config._attn_implementation_internal = register(backend or "eager")
@@ -299,7 +316,7 @@ def backend_of(decoder: PreTrainedModel) -> str:
 
 
 @contextmanager
-def attach(*tools: Tool) -> Iterator[None]:
+def attach(*tools: Tool) -> Iterator[Attachment]:
     """Lets tools take part in the attention calls of their decoder, in this thread, until the block ends."""
     decoder = tools[0].decoder
     with _LOCK:
@@ -307,7 +324,7 @@ def attach(*tools: Tool) -> Iterator[None]:
         attachment.count += 1
     token = _TOOLS.set((*_TOOLS.get(), *tools))
     try:
-        yield
+        yield attachment
     finally:
         _TOOLS.reset(token)
         with _LOCK:
@@ -320,12 +337,20 @@ def _begin_step(decoder: PreTrainedModel, args: tuple, kwargs: dict[str, Any]) -
     tools = open_tools(decoder)
     if not tools:
         _STEP.set(None)
+        if (attachment := _ATTACHED.get(decoder)) is not None:
+            attachment.forwards_elsewhere += 1
         return
     given = dict(zip(parameter_names(type(decoder)), args, strict=False)) | kwargs
     tokens: Tensor = given["inputs_embeds"] if given.get("input_ids") is None else given["input_ids"]
     batch, count = tokens.shape[:2]
-    first, keys = key_geometry(given.get("past_key_values"), count, decoder.config.num_hidden_layers)
-    step = Step(decoder, tools, batch, first, count, keys, given.get("attention_mask"))
+    cache = given.get("past_key_values")
+    first, keys = key_geometry(cache, count, decoder.config.num_hidden_layers)
+    step = Step(
+        decoder, tools, batch, first, count, keys, given.get("attention_mask"), given.get("input_ids"),
+        getattr(cache, ON_CACHE, None), cached=cache is not None,
+    )  # fmt: skip
+    if (generation := running(decoder)) is not None:
+        step.prompt_length, step.prompts = generation.prompt_length, generation.prompts
     for tool in tools:
         tool.begin(step)
     _STEP.set(step)

@@ -52,6 +52,7 @@ class Decoder:
         if before.any():  # without padding no mask is passed, and attention takes its fast causal path
             self.mask = (torch.arange(longest, device=self.device) >= before[:, None]).long()
         self.cache = DynamicCache(config=model.config)
+        vars(self.cache)["haymaker_prompt_length"] = longest  # edits ask where a prompt ends (attention/generating.py)
         self.newest = torch.zeros_like(self.lengths)
         self.steps = 0
 
