@@ -148,68 +148,85 @@ def writes(model: PreTrainedModel) -> None:
 
 def lost_without(model: Any, layer: int, head: int, ids: Tensor, token: int) -> float:
     """What a logit loses when a head writes nothing, all else adds what it added and norms keep their scale."""
-    decoder, architecture = decoder_of(model), check_architecture(model)
-    shape = architecture.layers[layer]
+    decoder, shape = decoder_of(model), check_architecture(model).layers[layer]
     attention = decoder.get_submodule(shape.name)
-    stack: Any = decoder.get_submodule(shape.name.split(".")[0])
-    head_module = model.get_output_embeddings()
-    kept: dict[nn.Module, tuple[Tensor, Any]] = {}
-    logit: list[Tensor] = []
-
-    def keep(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
-        kept[module] = (first_tensor(args, kwargs), output)
-
-    def first_tensor(args: tuple, kwargs: dict) -> Any:
-        given = [*args, *kwargs.values()]
-        return next((one.clone() for one in given if isinstance(one, Tensor)), None)
-
-    parts = {child: i for i, one in enumerate(stack) for child in one.children()}
+    stack = next(one for one in decoder.children() if any(module is attention for module in one.modules()))
+    parts = [child for one in stack.children() for child in one.children()]
     outer = [child for child in decoder.children() if child is not stack]
-    hooks = [child.register_forward_hook(keep, with_kwargs=True) for child in [*parts, *outer]]
-    hooks.append(head_module.register_forward_hook(lambda _, __, out: logit.append(out[0, -1, token])))
-    run(model, ids)
-    for hook in hooks[:-1]:
+    own = next(part for part in parts if any(module is attention for module in part.modules()))
+    replay = Replay([*parts, *outer], own)
+    with replay.keeping():
+        before = head_output(model, ids, token)
+    with replay.holding(last=[call for call in replay.calls if call[0] in outer][-1]):
+        hook = output_projection(attention).register_forward_pre_hook(without(head, shape.head_dim))
+        after = head_output(model, ids, token)
         hook.remove()
-    written = first_of(kept[part_holding(stack[layer], attention)][1])
+    return before - after
 
-    def hold(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
-        before, after = kept[module]
-        inner = next((one for one in [*args, *kwargs.values()] if isinstance(one, Tensor)), None)
-        if parts.get(module) == layer and isinstance(after, Tensor) and torch.equal(before, written):
-            return inner * (after / before)  # what stands behind attention
-        return after
 
+def head_output(model: Any, ids: Tensor, token: int) -> float:
+    """What the unembedding gives for a token after `ids`."""
+    kept: list[Tensor] = []
+    hook = model.get_output_embeddings().register_forward_hook(lambda _, __, output: kept.append(output))
+    run(model, ids)
+    hook.remove()
+    return float(kept[-1][0, -1, token])
+
+
+def without(head: int, width: int) -> Callable:
     def drop(_: nn.Module, args: tuple) -> tuple:
         entered = args[0].clone()
-        entered.reshape(*entered.shape[:2], -1, shape.head_dim)[:, :, head] = 0
+        entered.reshape(*entered.shape[:2], -1, width)[:, :, head] = 0
         return (entered, *args[1:])
 
-    own = part_holding(stack[layer], attention)
-    final = last_run(kept, outer)
-    hooks += [
-        m.register_forward_hook(hold, with_kwargs=True)
-        for m in [*parts, *outer]
-        if m is not own and m in kept and m is not final
-    ]
-    hooks.append(output_projection(attention).register_forward_pre_hook(drop))
-    before, after = kept[final]
-    hooks.append(final.register_forward_hook(lambda _, args, __: args[0] * (after / before)))
-    run(model, ids)
-    for hook in hooks:
-        hook.remove()
-    return float(logit[0] - logit[1])
+    return drop
 
 
-def part_holding(layer: nn.Module, attention: nn.Module) -> nn.Module:
-    return next(child for child in layer.children() if any(m is attention for m in child.modules()))
+class Replay:
+    """Calls of modules as they were; what stands behind `own` or comes `last` only keeps its scale."""
+
+    def __init__(self, modules: list[nn.Module], own: nn.Module) -> None:
+        self.modules, self.own = modules, own
+        self.calls: list[tuple[nn.Module, Any, Any]] = []
+        self.written: Any = None
+
+    @contextmanager
+    def hooked(self, act: Callable) -> Iterator[None]:
+        with ExitStack() as hooks:
+            for module in dict.fromkeys(self.modules):
+                hooks.callback(module.register_forward_hook(act, with_kwargs=True).remove)
+            yield
+
+    def keeping(self) -> Any:
+        def keep(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+            if module is self.own:
+                self.written = first_of(output)
+            self.calls.append((module, given(args, kwargs), output))
+
+        return self.hooked(keep)
+
+    def holding(self, last: tuple) -> Any:
+        calls = iter(self.calls)
+
+        def hold(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
+            one = next(calls)
+            assert one[0] is module
+            if module is self.own:
+                return output
+            before, after = one[1], one[2]
+            if one is last or (before is self.written and isinstance(after, Tensor)):
+                return given(args, kwargs) * torch.where(before == 0, 0, after / before)
+            return after
+
+        return self.hooked(hold)
+
+
+def given(args: tuple, kwargs: dict) -> Any:
+    return next((one for one in [*args, *kwargs.values()] if isinstance(one, Tensor)), None)
 
 
 def first_of(output: Any) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
-
-
-def last_run(kept: dict[nn.Module, Any], outer: list[nn.Module]) -> nn.Module:
-    return [module for module in kept if module in outer][-1]
 
 
 # ---- extension

@@ -82,7 +82,7 @@ def check_architecture(model: Any) -> Architecture:
 
 def output_projection(attention: nn.Module) -> nn.Module:
     """The module that mixes heads; with LoRA its wrapper, so that an edit reaches the adapter's part too."""
-    for name in ("o_proj", "out_proj", "dense", "c_proj", "wo", "proj"):
+    for name in ("o_proj", "out_proj", "dense", "c_proj", "wo", "Wo", "proj"):
         if isinstance(found := getattr(attention, name, None), nn.Module):
             return found
     raise ProbeError(f"expected an output projection in {type(attention).__name__}, found none under a known name")
@@ -145,7 +145,7 @@ class _Canary(Tool):
         self.zeroed = zeroed  # head 0 of this layer is written zero
         self.layers: dict[int, LayerShape] = {}
         self.outputs: dict[int, Tensor] = {}
-        self.projected: dict[int, Tensor] = {}
+        self.entered: dict[nn.Module, Tensor] = {}  # by attention: one layer may have two, of which one runs
         self.differences = {"rows": 0.0, "outputs": 0.0}
 
     def rewrite_output(self, call: Call, output: Tensor) -> Tensor:
@@ -180,15 +180,22 @@ class _Canary(Tool):
     @contextmanager
     def watch_projections(self) -> Iterator[None]:
         """Keeps what enters the output projection of each layer."""
-        attentions = {int(cast(int, m.layer_idx)): m for m in self.decoder.modules() if _has_projection(m)}
         with ExitStack() as hooks:
-            for layer, attention in attentions.items():
-                keep = partial(self._keep, layer)
+            for attention in filter(_has_projection, self.decoder.modules()):
+                keep = partial(self._keep, attention)
                 hooks.callback(output_projection(attention).register_forward_pre_hook(keep).remove)
             yield
 
-    def _keep(self, layer: int, _: nn.Module, args: tuple) -> None:
-        self.projected[layer] = args[0].reshape(2, TOKENS, -1).clone()
+    def _keep(self, attention: nn.Module, _: nn.Module, args: tuple) -> None:
+        self.entered[attention] = args[0].reshape(2, TOKENS, -1).clone()
+
+    def projected(self, layer: int) -> Tensor:
+        """What entered a layer's output projection. Raises ProbeError where there is none that is known."""
+        attention = self.decoder.get_submodule(self.layers[layer].name)
+        if attention not in self.entered:
+            output_projection(attention)
+            raise ProbeError(f"{type(attention).__name__}: expected its output to enter its projection, found it unused")
+        return self.entered[attention]
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
@@ -231,14 +238,39 @@ def _refuse(architecture: str, differences: dict[str, float], hidden: Tensor) ->
         )
 
 
-def _run(decoder: PreTrainedModel) -> Tensor:
-    """Last hidden states of two rows, one padded left, one right: masks that go missing show."""
-    device = next(decoder.get_input_embeddings().parameters()).device
+def sample_tokens(decoder: PreTrainedModel) -> tuple[Tensor, Tensor]:
+    """Ids and mask of two rows, one padded left, one right: masks that go missing show."""
+    device = place_of(decoder.get_input_embeddings())
     ids: Int[Tensor, "2 tokens"] = (torch.arange(2 * TOKENS).view(2, -1) * 7 + 3) % decoder.config.vocab_size
     mask = torch.ones_like(ids)
     mask[0, :PADDING] = mask[1, TOKENS - PADDING :] = 0
-    output = decoder(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
-    return output[0][mask.bool().to(output[0].device)]
+    return ids.to(device), mask.to(device)
+
+
+def place_of(module: Any) -> torch.device:
+    """The device on which a module computes, also where accelerate keeps its weights elsewhere."""
+    parameter = next(module.parameters())
+    hook = getattr(module, "_hf_hook", None)
+    if parameter.is_meta and getattr(hook, "execution_device", None) is not None:
+        return torch.device(hook.execution_device)
+    if parameter.is_meta and isinstance(module, PreTrainedModel):
+        return place_of(module.get_input_embeddings())
+    return parameter.device
+
+
+def _run(decoder: PreTrainedModel) -> Tensor:
+    """Last hidden states of the sample's tokens. Raises ProbeError where they are not finite."""
+    ids, mask = sample_tokens(decoder)
+    hidden = decoder(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+    hidden = hidden[mask.bool().to(hidden.device)]
+    if not hidden.isfinite().all():
+        bad = [name for name, weight in decoder.named_parameters() if not weight.isfinite().all()]
+        raise ProbeError(
+            f"{type(decoder).__name__}: its hidden states of {TOKENS} tokens are not finite, and of its weights "
+            f"{', '.join(bad[:3]) if bad else 'all are'}{' are not finite' if bad else ''}; "
+            f"{'load whole weights' if bad else 'load it with dtype float32'}"
+        )
+    return hidden
 
 
 def _compare_with_eager(decoder: PreTrainedModel, differences: dict[str, float]) -> None:
@@ -257,13 +289,13 @@ def _column_difference(decoder: PreTrainedModel, ours: _Canary) -> dict[str, flo
     """Zeroing the last head of a layer's o_proj input against zeroing its columns of the weight."""
     layer, shape = next(iter(ours.layers.items()))
     projection = output_projection(decoder.get_submodule(shape.name))
-    full = ours.projected[layer]
+    full = ours.projected(layer)
     if full.shape[-1] != shape.heads * shape.head_dim:
         raise ProbeError(
             f"{type(decoder).__name__}, layer {layer}: expected an o_proj input of {shape.heads} heads of "
             f"{shape.head_dim}, found width {full.shape[-1]}: heads are not apart there"
         )
-    if type(projection) is not nn.Linear:
+    if type(projection) is not nn.Linear or projection.weight.is_meta:  # offloaded
         return {}
     weight, edited = projection.weight.clone(), full.clone()
     weight[:, -shape.head_dim :] = 0
@@ -273,13 +305,13 @@ def _column_difference(decoder: PreTrainedModel, ours: _Canary) -> dict[str, flo
 
 def _between(decoder: PreTrainedModel, ours: _Canary) -> Between:
     """Whether o_proj gets the head outputs as they are; if not, whether zeroing one head leaves the others alone."""
-    changed = [layer for layer in ours.layers if not torch.equal(ours.outputs[layer], ours.projected[layer])]
+    changed = [layer for layer in ours.layers if not torch.equal(ours.outputs[layer], ours.projected(layer))]
     if not changed:
         return "nothing"
     edited = _Canary(decoder, zeroed=changed[0])
     with attach(edited), edited.watch_projections():
         _run(decoder)
-    before, after = ours.projected[changed[0]], edited.projected[changed[0]]
+    before, after = ours.projected(changed[0]), edited.projected(changed[0])
     width = ours.layers[changed[0]].head_dim
     apart = torch.equal(before[..., width:], after[..., width:]) and not after[..., :width].any()
     return "gate" if apart else "mixing"
@@ -287,11 +319,12 @@ def _between(decoder: PreTrainedModel, ours: _Canary) -> Between:
 
 @contextmanager
 def _evaluating(decoder: PreTrainedModel) -> Iterator[None]:
-    """Without dropout; every module's own mode is put back."""
+    """Without dropout and autocast; every module's own mode is put back."""
     modes = [(module, module.training) for module in decoder.modules()]
     decoder.eval()
     try:
-        yield
+        with torch.autocast(place_of(decoder).type, enabled=False):
+            yield
     finally:
         for module, training in modes:
             module.training = training
