@@ -118,9 +118,9 @@ def zeroes(model: PreTrainedModel) -> None:
         for head in heads:
             shape = architecture.layers[head.layer]
             projection: Any = output_projection(decoder_of(model).get_submodule(shape.name))
-            weight = projection.weight
+            weight = getattr(projection, "linear", projection).weight  # Moshi wraps it
             undo.callback(weight.copy_, weight.clone())
-            columns = weight if isinstance(projection, nn.Linear) else weight.T  # GPT-2's Conv1D keeps them as rows
+            columns = weight.T if type(projection).__name__ == "Conv1D" else weight  # GPT-2 keeps them as rows
             columns[:, head.head * shape.head_dim :][:, : shape.head_dim] = 0
         expected = run(model, ids)
     same("logits without two heads", edited, expected)

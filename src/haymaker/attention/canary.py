@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -194,7 +194,9 @@ class _Canary(Tool):
         attention = self.decoder.get_submodule(self.layers[layer].name)
         if attention not in self.entered:
             output_projection(attention)
-            raise ProbeError(f"{type(attention).__name__}: expected its output to enter its projection, found it unused")
+            raise ProbeError(
+                f"{type(attention).__name__}: expected its output to enter its projection, found it unused"
+            )
         return self.entered[attention]
 
 

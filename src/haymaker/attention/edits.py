@@ -128,10 +128,11 @@ class Scope:
         if step.prompt_length is not None:
             return torch.tensor([[step.prompt_length]])
         if step.first or self._goes_on(step):
+            before = f"a sequence of {step.first}" if step.first else "one of the same"
             raise ProbeError(
-                f"scope {'+'.join(self.parts)}: expected to know where the prompt ends, found a forward of {step.count} "
-                f"tokens that goes on with {f'a sequence of {step.first}' if step.first else 'one of the same'} tokens, "
-                "outside `generate`; they may be the prompt's or new ones: give prompt_length"
+                f"scope {'+'.join(self.parts)}: expected to know where the prompt ends, found a forward of "
+                f"{step.count} tokens that goes on with {before} "
+                "tokens, outside `generate`; they may be the prompt's or new ones: give prompt_length"
             )
         return None
 

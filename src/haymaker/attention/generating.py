@@ -16,7 +16,7 @@ ON_CACHE = "haymaker_prompt_length"  # set on the cache of a sequence by who fil
 
 @dataclass(frozen=True)
 class Generation:
-    """A running `generate`: its model, and the slots and number of its prompts; each may be several rows of a forward."""
+    """A running `generate`: its model, and the slots and number of its prompts; each may be several rows of a batch."""
 
     model: PreTrainedModel
     prompt_length: int

@@ -230,6 +230,8 @@ def describe(
 ) -> Call:
     """A call with its geometry checked against what the cache promised."""
     layer = getattr(module, "layer_idx", len(step.keys))
+    if not isinstance(layer, int):
+        raise ProbeError(f"{type(module).__name__}: expected an attention of one layer, found one that several share")
     geometry = step.keys[layer] if layer < len(step.keys) else None
     if geometry is None or query.shape[2] != step.count or key.shape[2] != geometry[0]:
         raise ProbeError(

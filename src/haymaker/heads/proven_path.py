@@ -2,8 +2,8 @@
 
 Before the first reading a few tokens go through the model with everything held but the direct path: what other modules
 of a layer add is cut from the graph, norms on the path multiply with the scales they had. The gradient of a logit with
-respect to what enters an output projection is then the direct path itself. It must be the closed form's (direct_path.py)
-up to one factor for each layer, the same for other tokens; else the model is refused.
+respect to what enters an output projection is then the direct path itself. It must be the closed form's
+(direct_path.py) up to one factor for each layer, the same for other tokens; else the model is refused.
 """
 
 from collections.abc import Callable, Iterator
@@ -137,7 +137,7 @@ def only_scales(decoder: PreTrainedModel, name: str) -> bool:
     single[..., 0] = 1
     try:
         output = decoder.get_submodule(name)(single)
-    except (TypeError, RuntimeError, IndexError):  # no norm at all
+    except Exception:  # no norm at all: an embedding, another module
         return False
     return isinstance(output, Tensor) and output.shape == single.shape and not output[..., 1:].any()
 
@@ -246,7 +246,9 @@ def sample_factors(
             direction = direction * scales[layer][row, position].float().cpu()
         projection = output_projection(decoder.get_submodule(architecture.layers[layer].name))
         ours = pulled_back(projection, direction[None, None], leaf.shape[-1], decoder.dtype)[0, 0]
-        theirs = torch.zeros_like(ours) if gradient is None else gradient[row].reshape(TOKENS, -1)[position].float().cpu()
+        theirs = (
+            torch.zeros_like(ours) if gradient is None else gradient[row].reshape(TOKENS, -1)[position].float().cpu()
+        )
         factor = float(ours @ theirs / (ours @ ours).clamp(min=1e-30))
         found[layer] = (factor, float((theirs - factor * ours).norm() / theirs.norm().clamp(min=1e-30)))
     return found

@@ -8,6 +8,7 @@ position. So many heads or head sets cost one prefill and a few rows each, and t
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,7 +17,7 @@ from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from haymaker.attention.canary import Architecture, check_architecture
-from haymaker.attention.edits import Edit, Editing, Scope
+from haymaker.attention.edits import Edit, Editing, Scope, Zero, edit
 from haymaker.attention.hook import OVERRIDE, Call, Sees, Step, attach, backend_of, decoder_of
 from haymaker.attention.targets import Target, Where
 from haymaker.errors import ConfigError, ProbeError
@@ -24,7 +25,10 @@ from haymaker.errors import ConfigError, ProbeError
 TREE_BACKENDS = ("sdpa", "eager")  # they take a mask of any form
 SCOPE_PARTS = {"last", "decode"}  # rows whose edits leave the keys of the prompt before them as they are
 ROWS_AT_ONCE = 1024  # packed rows of a forward
+SAMPLE = 12  # tokens of the prompt and answer on which branches are checked, once for each model
 Branch = Sequence[Edit]
+
+_BRANCHES: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 
 class Tree:
@@ -192,7 +196,50 @@ def is_late(scope: str) -> bool:
 
 def can_branch(model: Any, scope: str) -> bool:
     """Whether edits of a model in this scope may share one prefill as branches."""
-    return is_late(scope) and not layers_without_keys(decoder_of(model), check_architecture(model))
+    if not is_late(scope) or layers_without_keys(decoder_of(model), check_architecture(model)):
+        return False
+    decoder = decoder_of(model)
+    if decoder not in _BRANCHES:
+        _BRANCHES[decoder] = not scales_by_slot(decoder) and branches_are_right(model)
+    return _BRANCHES[decoder]
+
+
+def scales_by_slot(decoder: PreTrainedModel) -> bool:
+    """Whether attention is scaled by a query's slot (Llama 4, Ministral 3), which in a branch is not its position."""
+    config: Any = decoder.config
+    return bool(
+        getattr(config, "attn_temperature_tuning", False)
+        or getattr(config, "log_scaling_n_floor", None)
+        or "llama_4_scaling_beta" in (getattr(config, "rope_parameters", None) or {})
+    )
+
+
+def branches_are_right(model: Any) -> bool:
+    """Whether two branches of a few tokens give what forwards of their own give: with a cache of its own kind, or masks
+    made before the decoder runs, they do not."""
+    ids = (torch.arange(SAMPLE) * 7 + 3) % decoder_of(model).config.vocab_size
+    prompt, answer = ids[:-3].tolist(), ids[-3:].tolist()
+    edits: list[Branch] = [[], [Zero([check_architecture(model).heads[0]])]]
+    training = model.training
+    model.eval()
+    try:
+        found = Trunk(model, prompt, len(edits) * SAMPLE).log_probabilities(edits, answer)
+        expected = torch.stack([alone(model, ids, len(prompt), some) for some in edits])
+    except Exception:  # whatever its cache or its masks make of branches: then each edit runs alone
+        return False
+    finally:
+        model.train(training)
+    exact = torch.finfo(decoder_of(model).dtype).eps < 1e-6
+    return bool((found - expected).abs().max() <= (1e-3 if exact else 0.1) * expected.abs().max().clamp(min=1))
+
+
+@torch.no_grad()
+def alone(model: Any, ids: Int64[Tensor, " token"], prompt: int, edits: Branch) -> Float[Tensor, " answer"]:
+    """log p of each token after the prompt, in a forward of its own."""
+    ids = ids[None].to(next(model.parameters()).device)
+    with edit(model, *edits, scope="last+decode", prompt_length=prompt):
+        logits = model(input_ids=ids, use_cache=False).logits[0, prompt - 1 : -1]
+    return logits.float().log_softmax(-1).gather(-1, ids[0, prompt:, None])[:, 0]
 
 
 def layers_without_keys(decoder: PreTrainedModel, architecture: Architecture) -> list[int]:

@@ -8,16 +8,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from haymaker.attention.canary import check_architecture
 from haymaker.attention.edits import Edit, edit
 from haymaker.attention.hook import decoder_of
+from haymaker.heads.proven_path import layer_name
 from haymaker.models.forward import other_forwards
 from haymaker.records import Encoded
+
+_RELAYS: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 
 class Reached(Exception):
@@ -35,13 +40,16 @@ class Relay:
         self.model, self.item = model, item
         decoder = decoder_of(model)
         name = next(iter(check_architecture(model).layers.values())).name
-        stack: Any = decoder.get_submodule(name.rsplit(".", 2)[0])
+        stack: Any = decoder.get_submodule(layer_name(name).rpartition(".")[0])
         self.layers: list[nn.Module] = list(stack)
         self.depth = len(self.layers)
         self.ids = torch.tensor([item.input_ids], device=next(model.parameters()).device)
         self.at_once = max(1, tokens_at_once // len(item))
         self.start = 0
         self.below: Any = None  # output of the layer below `start`
+        if decoder not in _RELAYS:
+            _RELAYS[decoder] = self._hands_on()
+        self.reuses = _RELAYS[decoder]
 
     def plain(self) -> Float[Tensor, ""]:
         """log p of the gold answer, unedited (nats)."""
@@ -50,9 +58,25 @@ class Relay:
     def upwards(self) -> Iterator[int]:
         """Layer by layer; after each its unedited output is kept for the next."""
         for layer in range(self.depth):
-            self.start = layer
+            self.start = layer if self.reuses else 0
             yield layer
-            self.below = self._output_of(layer)
+            if self.reuses:
+                self.below = self._output_of(layer)
+                self.reuses = self.below is not None
+
+    def _hands_on(self) -> bool:
+        """Whether a forward from the last layer on gives what a whole one gives; layers that share more than one hidden
+        state (Gemma 3n) do not, and then every forward is a whole one."""
+        plain = self._answer(1)
+        try:
+            self.below, self.start = self._output_of(self.depth - 2), self.depth - 1
+            found = self._answer(2)
+        except Exception:  # whatever such layers make of a state that is not theirs
+            return False
+        finally:
+            self.below, self.start = None, 0
+        exact = torch.finfo(next(self.model.parameters()).dtype).eps < 1e-6
+        return bool((found - plain).abs().max() <= (1e-3 if exact else 0.1) * plain.abs().max().clamp(min=1))
 
     def log_probabilities(self, edits: Sequence[Sequence[Edit]], scope: str) -> Float[Tensor, " n"]:
         """log p of the gold answer (nats) under each of several edits of layers from `start` on."""
@@ -75,7 +99,7 @@ class Relay:
 
     @torch.no_grad()
     def _output_of(self, layer: int) -> Any:
-        """What a layer gives without edits; the layers above do not run."""
+        """What a layer gives without edits; the layers above do not run. None for a layer that is left out."""
         kept: list[Any] = []
 
         def keep(_: nn.Module, __: Any, output: Any) -> None:
@@ -90,7 +114,7 @@ class Relay:
             pass
         finally:
             hook.remove()
-        return kept[0]
+        return kept[0] if kept else None
 
     def _standing_in(self, batch: int) -> AbstractContextManager[None]:
         """Layers below `start` do nothing but hand on."""

@@ -23,6 +23,7 @@ from haymaker.config import Extend
 from haymaker.errors import ModelError
 from haymaker.files import read_json_if_there
 from haymaker.models.extend import Extension, extend_context
+from haymaker.models.forward import stack_of
 from haymaker.models.gguf_files import (
     GGUFFile,
     byte_level_tokenizer,
@@ -95,7 +96,10 @@ class LanguageModel:
     @property
     def context(self) -> int:
         """How many tokens the model reads, extension included."""
-        return self.base.config.max_position_embeddings
+        found = getattr(stack_of(self.base).config, "max_position_embeddings", None)
+        if found is None:
+            raise ModelError(f"{self.name}: its config says no context length (max_position_embeddings)")
+        return found
 
     @property
     def device(self) -> torch.device:
