@@ -316,3 +316,30 @@ def test_the_canary_runs_once_and_leaves_no_trace() -> None:
     model.set_attn_implementation("eager")
     check_architecture(model)
     assert len(runs) > 4
+
+
+def test_weights_that_are_no_numbers_are_named() -> None:
+    model = tiny_model("llama")
+    model.model.layers[1].mlp.up_proj.weight[0, 0] = torch.nan
+    with pytest.raises(ProbeError, match=r"not finite, and of its weights layers.1.mlp.up_proj.weight are not finite"):
+        check_architecture(model)
+
+
+def test_the_first_reading_may_stand_under_autocast() -> None:
+    model, ids = tiny_model("llama"), tokens()
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = model(input_ids=ids).logits
+        with probe(model, ROWS) as seen:
+            assert torch.equal(model(input_ids=ids).logits, plain)
+    assert seen.reached.all()
+
+
+def test_weights_that_accelerate_keeps_elsewhere_are_read() -> None:
+    accelerate = pytest.importorskip("accelerate")
+    model, ids = tiny_model("llama"), tokens()
+    with probe(model, ROWS) as expected:
+        model(input_ids=ids)
+    accelerate.cpu_offload(offloaded := tiny_model("llama"), execution_device="cpu")
+    with probe(offloaded, ROWS) as seen:
+        offloaded(input_ids=ids)
+    assert torch.equal(seen.top_position, expected.top_position)

@@ -252,7 +252,7 @@ def sample_tokens(decoder: PreTrainedModel) -> tuple[Tensor, Tensor]:
 def place_of(module: Any) -> torch.device:
     """The device on which a module computes, also where accelerate keeps its weights elsewhere."""
     parameter = next(module.parameters())
-    hook = getattr(module, "_hf_hook", None)
+    hook: Any = getattr(module, "_hf_hook", None)
     if parameter.is_meta and getattr(hook, "execution_device", None) is not None:
         return torch.device(hook.execution_device)
     if parameter.is_meta and isinstance(module, PreTrainedModel):

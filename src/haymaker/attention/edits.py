@@ -113,7 +113,7 @@ class Scope:
     def places(self, step: Step) -> list[Where]:
         """The positions of a forward that are in scope."""
         if {"prompt", "decode"} <= set(self.parts):  # then there is nothing to tell apart
-            return [self._all(step)]
+            return [Where(step.first, slice(0, step.count))]
         found = [getattr(self, f"_{part}")(step) for part in self.parts]
         return [where for where in found if where is not None]
 

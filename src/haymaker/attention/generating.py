@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -39,7 +39,7 @@ def watched(model: PreTrainedModel) -> Iterator[None]:
     """Notes of every `generate` of `model` what its prompts are, until the block ends. Blocks may overlap."""
     with _LOCK:
         if not _WATCHED.get(model):
-            vars(model)["generate"] = noting(model, model.generate)
+            vars(model)["generate"] = noting(model, cast(Any, model).generate)
         _WATCHED[model] = _WATCHED.get(model, 0) + 1
     try:
         yield

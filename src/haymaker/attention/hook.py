@@ -318,6 +318,16 @@ def backend_of(decoder: PreTrainedModel) -> str:
 
 
 @contextmanager
+def apart() -> Iterator[None]:
+    """Without this thread's open blocks: for forwards that only check something."""
+    token = _TOOLS.set(())
+    try:
+        yield
+    finally:
+        _TOOLS.reset(token)
+
+
+@contextmanager
 def attach(*tools: Tool) -> Iterator[Attachment]:
     """Lets tools take part in the attention calls of their decoder, in this thread, until the block ends."""
     decoder = tools[0].decoder

@@ -6,8 +6,9 @@ respect to what enters an output projection is then the direct path itself. It m
 (direct_path.py) up to one factor for each layer, the same for other tokens; else the model is refused.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -149,7 +150,7 @@ def factors_of(model: Any, architecture: Architecture, norms: dict[int, str]) ->
     """By layer, what the direct path multiplies with beyond norms, projection and unembedding."""
     decoder = decoder_of(model)
     allowed = TOLERANCE if torch.finfo(decoder.dtype).eps < 1e-6 else TOLERANCE_ROUNDED
-    with torch.inference_mode(False), torch.enable_grad(), whole_precision(decoder):
+    with torch.inference_mode(False), torch.enable_grad(), plainly(decoder):
         leaves, scales, logits = held_forward(model, architecture, norms)
         if not logits.requires_grad:
             raise ProbeError(
@@ -255,22 +256,24 @@ def sample_factors(
 
 
 @contextmanager
-def whole_precision(decoder: PreTrainedModel) -> Iterator[None]:
-    """In evaluation mode, without autocast."""
+def plainly(decoder: PreTrainedModel) -> Iterator[None]:
+    """In evaluation mode, without autocast, and without what hooks on the decoder do (open blocks are such)."""
     training = [module for module in decoder.modules() if module.training]
+    hooks = {name: vars(decoder)[name] for name in ("_forward_pre_hooks", "_forward_hooks")}
     decoder.eval()
-    kind = place_of(decoder).type
-    with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
-        try:
+    vars(decoder).update({name: OrderedDict() for name in hooks})
+    try:
+        with torch.autocast(place_of(decoder).type, enabled=False):
             yield
-        finally:
-            for module in training:
-                module.training = True
+    finally:
+        vars(decoder).update(hooks)
+        for module in training:
+            module.training = True
 
 
 def run(decoder: PreTrainedModel) -> None:
     ids, mask = sample_tokens(decoder)
-    with whole_precision(decoder):
+    with plainly(decoder):
         decoder(input_ids=ids, attention_mask=mask, use_cache=False)
 
 

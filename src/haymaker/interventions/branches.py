@@ -18,14 +18,15 @@ from transformers.cache_utils import DynamicLayer
 
 from haymaker.attention.canary import Architecture, check_architecture
 from haymaker.attention.edits import Edit, Editing, Scope, Zero, edit
-from haymaker.attention.hook import OVERRIDE, Call, Sees, Step, attach, backend_of, decoder_of
+from haymaker.attention.hook import OVERRIDE, Call, Sees, Step, apart, attach, backend_of, decoder_of
 from haymaker.attention.targets import Target, Where
 from haymaker.errors import ConfigError, ProbeError
+from haymaker.models.memory import ran_out
 
 TREE_BACKENDS = ("sdpa", "eager")  # they take a mask of any form
 SCOPE_PARTS = {"last", "decode"}  # rows whose edits leave the keys of the prompt before them as they are
 ROWS_AT_ONCE = 1024  # packed rows of a forward
-SAMPLE = 12  # tokens of the prompt and answer on which branches are checked, once for each model
+SAMPLE = 9  # tokens of the prompt and answer on which branches are checked, once for each model
 Branch = Sequence[Edit]
 
 _BRANCHES: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
@@ -200,7 +201,10 @@ def can_branch(model: Any, scope: str) -> bool:
         return False
     decoder = decoder_of(model)
     if decoder not in _BRANCHES:
-        _BRANCHES[decoder] = not scales_by_slot(decoder) and branches_are_right(model)
+        found = not scales_by_slot(decoder) and branches_are_right(model)
+        if found is None:  # not known; the work itself says which example memory ran out at
+            return True
+        _BRANCHES[decoder] = found
     return _BRANCHES[decoder]
 
 
@@ -214,19 +218,20 @@ def scales_by_slot(decoder: PreTrainedModel) -> bool:
     )
 
 
-def branches_are_right(model: Any) -> bool:
+def branches_are_right(model: Any) -> bool | None:
     """Whether two branches of a few tokens give what forwards of their own give: with a cache of its own kind, or masks
-    made before the decoder runs, they do not."""
+    made before the decoder runs, they do not. None where memory ran out."""
     ids = (torch.arange(SAMPLE) * 7 + 3) % decoder_of(model).config.vocab_size
     prompt, answer = ids[:-3].tolist(), ids[-3:].tolist()
     edits: list[Branch] = [[], [Zero([check_architecture(model).heads[0]])]]
     training = model.training
     model.eval()
     try:
-        found = Trunk(model, prompt, len(edits) * SAMPLE).log_probabilities(edits, answer)
-        expected = torch.stack([alone(model, ids, len(prompt), some) for some in edits])
-    except Exception:  # whatever its cache or its masks make of branches: then each edit runs alone
-        return False
+        with apart():
+            found = Trunk(model, prompt, len(edits) * SAMPLE).log_probabilities(edits, answer)
+            expected = torch.stack([alone(model, ids, len(prompt), some) for some in edits])
+    except Exception as error:  # whatever its cache or its masks make of branches: then each edit runs alone
+        return None if ran_out(error) else False
     finally:
         model.train(training)
     exact = torch.finfo(decoder_of(model).dtype).eps < 1e-6
