@@ -13,14 +13,12 @@ KINDS: dict[str, dict[str, str]] = {
     "llama4_text": {},  # `get_decoder` gives the model; attention scaled by slot
     "gpt2": {"write": NO_RMS},  # Conv1D, LayerNorm
     "afmoe": {},  # a gate, and the mask by keyword
-    "doge": {"write": "found another path"},  # a residual with weights
     "modernbert-decoder": {"write": NO_RMS},  # a head that is named decoder
     "falcon_h1": {},  # attention and a state space in one layer
     "bart": {"write": NO_RMS},  # two attentions with one index, of which one runs
     "deepseek_v3": {},  # latent attention: values narrower than keys
     "minicpm3": {},  # a factor on what layers add
     "minimax": {"write": "other modules stand on every way"},  # norms in the residual stream
-    "gemma4_text": {"write": "outputs of one width", "causal map": "shared or sliced keys"},
     "mamba": dict.fromkeys(["probe", "Zero", "write", "causal map"], "found no layer that uses it"),
 }
 

@@ -236,7 +236,7 @@ def test_weights_that_are_no_numbers_are_named(new_model) -> None:
     [
         ("gpt2", "has no rotary position embedding"),
         ("gptj", "by a table of its own making"),
-        ("beam", "for layers of kind sliding_attention; expected one kind of them that sees the whole"),
+        ("deepseek_v4", "for layers of kind compress, main; expected one kind of them that sees the whole"),
         ("granite_swa", "something else of it depends on the base"),
         ("recurrent_gemma", "says no max_position_embeddings"),
         ("other", "turns by other frequencies than its rope_parameters"),
