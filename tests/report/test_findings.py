@@ -75,14 +75,14 @@ def test_real_close_to_a_synthetic_cannot_be_told(results: Row) -> None:
 
 
 def test_real_behind_a_synthetic_does_not_show(results: Row) -> None:
-    change(results["tables"]["evaluation"], {"setting": "low-low"}, f1=0.82, f1_low=0.76, f1_high=0.88)
+    change(results["tables"]["evaluation"], {"setting": "low-low"}, f1=0.95, f1_low=0.92, f1_high=0.98)
     found = judged(results)["Real data"]
     assert found.verdict == "does not show"
     assert "Real is not ahead of low-low." in plain(found)
 
 
 def test_training_no_better_than_extension_does_not_show(results: Row) -> None:
-    change(results["tables"]["evaluation"], {"setting": "real"}, f1=0.2, f1_low=0.15, f1_high=0.25)
+    change(results["tables"]["evaluation"], {"setting": "real"}, f1=0.0, f1_low=0.0, f1_high=0.0)
     assert judged(results)["Training on"].verdict == "does not show"
 
 
@@ -134,7 +134,7 @@ def test_masking_by_hand(results: Row) -> None:
 
 
 def test_masking_without_a_loss_does_not_show(results: Row) -> None:
-    change(results["tables"]["ablation"], {"setting": "real", "heads": "retrieval"}, f1=0.83, f1_low=0.8, f1_high=0.86)
+    change(results["tables"]["ablation"], {"setting": "real", "heads": "retrieval"}, f1=0.93, f1_low=0.91, f1_high=0.95)
     found = judged(results)["Masking the"]
     assert found.verdict == "does not show"
     assert "no loss" in plain(found)
@@ -186,3 +186,53 @@ def test_identity_must_be_exact(results: Row) -> None:
     found = judged(results)["Patching a"]
     assert found.verdict == "does not show"
     assert "1e-09 at most" in plain(found)
+
+
+# ---- what cannot be judged is said
+
+
+def test_an_interval_that_holds_zero_is_undecided_everywhere(results: Row) -> None:
+    # The same mean with wide bounds: nothing is known, for better or for worse.
+    for setting in ("low-low", "extended"):
+        change(results["tables"]["evaluation"], {"setting": setting}, f1=0.81, f1_low=0.5, f1_high=1.0)
+    change(results["tables"]["ablation"], {"setting": "real", "heads": "retrieval"}, f1=0.81, f1_low=0.5, f1_high=1.0)
+    change(results["tables"]["patching"], {"heads": "intersection"}, delta=0.0, delta_low=-0.37, delta_high=0.37)
+    found = judged(results)
+    for pattern in ("Training on", "Real data", "Masking the", "Patching the"):
+        assert found[pattern].verdict == "cannot be told", pattern
+
+
+ABOUT_ANSWERS = ("Training on", "Real data", "Masking the", "Masking as", "Patching the")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"n": 2}, "n = 2 is too few to judge by."),
+        ({"cut_off": 200}, "was cut off, so nothing is judged."),
+        ({"f1": 0.0, "f1_low": 0.0, "f1_high": 0.0}, "All scores are 0, so there is nothing to compare."),
+    ],
+)
+def test_nothing_is_judged_of_few_questions_cut_answers_or_zeros(results: Row, values: Row, told: str) -> None:
+    for name in ("evaluation", "ablation", "patching"):
+        for row in results["tables"][name]:
+            row.update(values)
+    found = judged(results)
+    for pattern in ABOUT_ANSWERS:
+        assert found[pattern].verdict == "cannot be told", pattern
+        assert told in plain(found[pattern]), pattern
+
+
+def test_no_retrieval_head_in_real_and_few_settings_are_not_judged(results: Row) -> None:
+    change(results["tables"]["similarity"], {"reference": "real"}, active_reference=0, subset=0.0)
+    for row in results["tables"]["correlation"]:
+        row.update(n=4, spearman=-0.9)
+    found = judged(results)
+    assert (found["Heads that"].verdict, found["The more"].verdict) == ("cannot be told",) * 2
+    assert "No head retrieves after training on real data." in plain(found["Heads that"])
+
+
+def test_an_identity_of_zeros_proves_nothing(results: Row) -> None:
+    change(results["tables"]["patching"], {"heads": "identity"}, f1=0.0, delta=0.0)
+    found = next(found for name, found in judged(results).items() if name.startswith("Patching a"))
+    assert (found.verdict, "nothing could have changed" in found.sentence) == ("cannot be told", True)

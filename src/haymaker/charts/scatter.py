@@ -14,7 +14,7 @@ def scatter(points: Sequence[Point], x_title: str, title: str) -> Chart:
     middle = (min(p.at for p in points) + max(p.at for p in points)) / 2
     heights = spread_out([p.value.mean for p in points], LINE, limit=1)
     rows = [p.row(name_at=height, right=p.at > middle) for p, height in zip(points, heights, strict=True)]
-    x = alt.X("at:Q", title=x_title, scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(tickCount=4))
+    x = alt.X("at:Q", title=x_title, scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(tickCount=4, format="~g"))
     base = alt.Chart().encode(x=x, color=colour_of_kind())
     names = base.encode(y=fraction("name_at:Q"), text="name:N")
     layers = [

@@ -15,7 +15,7 @@ from haymaker.report.interventions import (
     masking_retrieval_hurts,
 )
 from haymaker.report.tables import SYNTHETIC, Row, Tables, at_main_length, in_order, select, with_number
-from haymaker.report.wording import Finding, decide, from_to, listed, overlap_chance, questions
+from haymaker.report.wording import RULE, Finding, decide, from_to, listed, overlap_chance, questions, why_not
 from haymaker.stats import Interval, known
 
 SURE = 0.05  # p-values below this count
@@ -38,7 +38,7 @@ def find(tables: Tables) -> list[Finding]:
 
 def real_beats_extension(tables: Tables) -> Finding:
     pattern = "Training on real data does what a larger RoPE base alone does not"
-    rule = "Shows if the interval of the difference lies above 0; does not show if the difference is not positive."
+    rule = f"Shows if the interval of the difference lies above 0; does not show if none of it does. {RULE}"
     rows = at_main_length(tables["evaluation"])
     real, extended = (Interval.of(rows[name]) if name in rows else None for name in ("real", "extended"))
     if real is None or extended is None:
@@ -48,14 +48,16 @@ def real_beats_extension(tables: Tables) -> Finding:
         f"Real reaches F1 {in_words(real)}, extended without training {in_words(extended)}: a difference of "
         f"{in_words(gain, '+')} ({questions([rows['real'], rows['extended']])} of {rows['real']['length']:,} tokens)."
     )
-    return Finding(pattern, decide(gain.low > 0, gain.mean <= 0), sentence, rule)
+    if doubt := why_not([rows["real"], rows["extended"]]):
+        return Finding(pattern, "cannot be told", sentence + doubt, rule)
+    return Finding(pattern, decide(gain.low > 0, gain.high <= 0), sentence, rule)
 
 
 def real_beats_synthetic(tables: Tables) -> Finding:
     pattern = "Real data beats every synthetic substitute"
     rule = (
         "Shows if the interval of real minus synthetic lies above 0 for every synthetic setting; "
-        "does not show if one of them reaches real’s F1."
+        f"does not show if none of it does for one of them. {RULE}"
     )
     rows = at_main_length(tables["evaluation"])
     scores = {name: found for name, row in rows.items() if (found := Interval.of(row)) is not None}
@@ -72,7 +74,10 @@ def real_beats_synthetic(tables: Tables) -> Finding:
         sentence += f" The interval of the difference holds 0 for {listed(close)}."
     if ahead := [name for name in others if gaps[name].mean <= 0]:
         sentence += f" Real is not ahead of {listed(ahead)}."
-    return Finding(pattern, decide(all(gap.low > 0 for gap in gaps.values()), bool(ahead)), sentence, rule)
+    if doubt := why_not([rows[name] for name in ("real", *others)]):
+        return Finding(pattern, "cannot be told", sentence + doubt, rule)
+    fails = any(gap.high <= 0 for gap in gaps.values())
+    return Finding(pattern, decide(all(gap.low > 0 for gap in gaps.values()), fails), sentence, rule)
 
 
 def synthetic_heads_inside_real(tables: Tables) -> Finding:
@@ -86,6 +91,8 @@ def synthetic_heads_inside_real(tables: Tables) -> Finding:
     total = len({(row["layer"], row["head"]) for row in tables["heads"]})
     if not rows or total < max(max(row["active"], row["active_reference"]) for row in rows):
         return Finding(pattern, "cannot be told", "The rows of similarity or of head scores are missing.", rule)
+    if not min(row["active_reference"] for row in rows):
+        return Finding(pattern, "cannot be told", "No head retrieves after training on real data.", rule)
     chances = {row["setting"]: chance_of_sharing(row, total) for row in rows}
     outside = [row["setting"] for row in rows if row["subset"] <= row["active_reference"] / total]
     sentence = " ".join([shared_in_words(rows, total), *emptiness(compared)])
@@ -121,13 +128,15 @@ def similarity_tracks_f1(tables: Tables) -> Finding:
     pattern = "The more its heads resemble real’s, the better a synthetic setting scores"
     rule = (
         f"Shows if Spearman’s rho with F1 is positive with p < {SURE} for every measure; does not show if it is "
-        "positive for none."
+        "positive for none. Nothing is judged of fewer than 5 settings."
     )
     rows = with_number(tables["correlation"], "spearman")
     if not rows:
         return Finding(pattern, "cannot be told", "There are no rows with a correlation.", rule)
     parts = [f"{row['measure']} {correlation(row)}" for row in rows]
     sentence = f"Spearman’s rho with F1: {'; '.join(parts)}." + too_few(min(row["n"] for row in rows))
+    if min(row["n"] for row in rows) < 5:
+        return Finding(pattern, "cannot be told", sentence, rule)
     shows = all(row["spearman"] > 0 and known(row["p"]) < SURE for row in rows)
     return Finding(pattern, decide(shows, all(row["spearman"] <= 0 for row in rows)), sentence, rule)
 

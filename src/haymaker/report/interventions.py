@@ -5,7 +5,7 @@ from math import isnan
 
 from haymaker.charts.numbers import bounds, in_words, two_decimals
 from haymaker.report.tables import SYNTHETIC, Row, Tables, in_order, select, with_number
-from haymaker.report.wording import Finding, decide, from_to, listed, questions
+from haymaker.report.wording import RULE, Finding, decide, from_to, listed, questions, why_not
 from haymaker.stats import Interval, Number, known
 
 LARGEST_HARM = 0.1  # share of F1 that random heads may cost and still count as harmless
@@ -23,6 +23,7 @@ class Masking:
     none: Interval
     retrieval: Interval
     random: tuple[Number, ...]
+    doubt: str  # why nothing can be judged; empty where something can
 
 
 def masking(tables: Tables) -> Masking | None:
@@ -40,7 +41,8 @@ def masking(tables: Tables) -> Masking | None:
     unmasked, masked = Interval.of(none[setting]), Interval.of(chosen)
     assert unmasked is not None
     assert masked is not None
-    return Masking(setting, chosen["k"], total, chosen["n"], unmasked, masked, random)
+    doubt = why_not([none[setting]]) or why_not([chosen], zeros=False)
+    return Masking(setting, chosen["k"], total, chosen["n"], unmasked, masked, random, doubt)
 
 
 def of_heads(found: Masking) -> str:
@@ -49,7 +51,7 @@ def of_heads(found: Masking) -> str:
 
 def masking_retrieval_hurts(tables: Tables) -> Finding:
     pattern = "Masking the retrieval heads hurts"
-    rule = "Shows if the interval of the loss lies above 0; does not show if there is no loss."
+    rule = f"Shows if the interval of the loss lies above 0; does not show if none of it does. {RULE}"
     found = masking(tables)
     if found is None:
         return Finding(pattern, "cannot be told", "No setting has rows both with and without masked heads.", rule)
@@ -62,14 +64,16 @@ def masking_retrieval_hurts(tables: Tables) -> Finding:
     )
     if loss.mean <= 0:
         sentence = sentence.replace(" falls ", " goes ").replace("a loss", "no loss, a difference", 1)
-    return Finding(pattern, decide(loss.low > 0, loss.mean <= 0), sentence, rule)
+    if found.doubt:
+        return Finding(pattern, "cannot be told", sentence + found.doubt, rule)
+    return Finding(pattern, decide(loss.low > 0, loss.high <= 0), sentence, rule)
 
 
 def masking_random_does_not(tables: Tables) -> Finding:
     pattern = "Masking as many random heads does not"
     rule = (
         f"Shows if random heads cost at most {LARGEST_HARM} of F1 on average over the draws, and less than the "
-        "retrieval heads do; cannot be told if the unmasked F1 is not above 0.05."
+        f"retrieval heads do; cannot be told if the unmasked F1 is not above 0.05. {RULE}"
     )
     found = masking(tables)
     if found is None or not found.random:
@@ -82,6 +86,8 @@ def masking_random_does_not(tables: Tables) -> Finding:
         f"{two_decimals(found.none.mean)} with all heads and {two_decimals(found.retrieval.mean)} without the "
         "retrieval heads."
     )
+    if found.doubt:
+        return Finding(pattern, "cannot be told", sentence + found.doubt, rule)
     if found.none.mean <= 0.05:
         return Finding(pattern, "cannot be told", f"{sentence} There was next to nothing to lose.", rule)
     harmless = loss <= LARGEST_HARM * found.none.mean and mean > found.retrieval.mean
@@ -139,12 +145,12 @@ def intersection_helps(tables: Tables) -> Finding:
     pattern = "Patching the shared retrieval heads from real into a synthetic model helps"
     rule = (
         f"A recipient is helped if the interval of its gain lies above 0 and random heads give less. Shows if at least "
-        f"{MOST} of the recipients are helped; does not show if fewer than half gain at all."
+        f"{MOST} of the recipients are helped; does not show if for more than half no part of it lies above 0. {RULE}"
     )
     found = gains(tables["patching"])
     if not found:
         return Finding(pattern, "cannot be told", "There are no rows with shared heads patched.", rule)
-    helped, gained = [gain for gain in found if gain.helps], [gain for gain in found if gain.change.mean > 0]
+    helped, lost = [gain for gain in found if gain.helps], [gain for gain in found if gain.change.high <= 0]
     changes = "; ".join(f"{gain.setting} {in_words(gain.change, '+')}" for gain in found)
     random = [gain.random for gain in found if gain.random is not None]
     control = f"As many random heads change it by {from_to(random, '+')}." if random else "There is no random control."
@@ -152,8 +158,11 @@ def intersection_helps(tables: Tables) -> Finding:
         f"It helps {len(helped)} of {len(found)} recipients. Change of F1: {changes} "
         f"({questions(select(tables['patching'], heads='intersection', setting=SYNTHETIC))} each). {control}"
     )
+    rows = [row for row in tables["patching"] if row["setting"] in {gain.setting for gain in found}]
+    if doubt := why_not(rows):
+        return Finding(pattern, "cannot be told", sentence + doubt, rule)
     shows = len(helped) >= MOST * len(found)
-    return Finding(pattern, decide(shows, len(gained) < len(found) / 2), sentence, rule)
+    return Finding(pattern, decide(shows, len(lost) > len(found) / 2), sentence, rule)
 
 
 def identity_changes_nothing(tables: Tables) -> Finding:
@@ -166,4 +175,6 @@ def identity_changes_nothing(tables: Tables) -> Finding:
     names = listed(in_order(row["setting"] for row in rows))
     amount = "0, exactly" if largest == 0 else f"{largest:.2g} at most"
     sentence = f"Change of F1 for {names} patched from itself: {amount} ({questions(rows)})."
+    if largest == 0 and not any(known(row["f1"]) > 0 for row in rows):
+        return Finding(pattern, "cannot be told", f"{sentence} All scores are 0, so nothing could have changed.", rule)
     return Finding(pattern, decide(largest == 0, largest != 0), sentence, rule)

@@ -19,7 +19,7 @@ from haymaker.records import Head
 from haymaker.report.findings import correlation, too_few
 from haymaker.report.interventions import change_of, is_paired
 from haymaker.report.tables import MEANING, Row, Tables, at_main_length, in_order, kind, of_test, select, with_number
-from haymaker.report.wording import listed, questions
+from haymaker.report.wording import listed, questions, share_cut_off
 from haymaker.stats import Interval, Number, known
 
 SETS = {"identity": "its own", "intersection": "shared", "complement": "donor’s other", "random": "random"}
@@ -67,7 +67,7 @@ def scores(tables: Tables) -> list[Figure]:
 
 def score_row(row: Row, score: Interval | None) -> list[str]:
     f1 = [two_decimals(score.mean), bounds(score)] if score else ["not measured", ""]
-    rest = [two_decimals(known(row[column])) for column in ("em", "cut_off")]
+    rest = [two_decimals(known(row["em"])), two_decimals(share_cut_off(row))]
     return [row["setting"], MEANING.get(row["setting"], ""), *f1, *rest]
 
 
