@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import run
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from tiny_rows import CONTEXT, random_rows
 from transformers import (
+    AutoModelForCausalLM,
     BertConfig,
     BertForMaskedLM,
     LlamaConfig,
@@ -26,7 +29,7 @@ from haymaker.errors import ConfigError, ExtensionError, ModelError
 from haymaker.models.extend import extend_context
 from haymaker.models.handshake import TOLERANCE_FLOAT32, probe_logits
 from haymaker.models.load import LanguageModel, load_model
-from haymaker.models.lora import add_lora, lora_parameters, remove_lora
+from haymaker.models.lora import add_lora, lora_parameters, quiet_peft, remove_lora
 from haymaker.models.lora_targets import Targets, target_modules
 from haymaker.training.loop import train
 
@@ -168,13 +171,28 @@ def test_an_adapter_brings_its_extension_and_the_same_logits(trained, model_fold
     assert load_model(model_folder, adapter=folder, extend=Extend(length=128)).context == 128
 
 
+def test_the_card_says_how_others_load_it_right(
+    trained: tuple[LanguageModel, Path], model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm, folder = trained
+    card = (folder / "README.md").read_text()
+    assert "length 128 tokens, theta " in card
+    line = next(line for line in card.splitlines() if line.startswith("haymaker extend model "))
+    monkeypatch.chdir(model_folder.parent)
+    assert run(*line.split()[1:]).exit_code == 0
+    base = AutoModelForCausalLM.from_pretrained(model_folder.parent / "model-extended-128", dtype=torch.float32)
+    with quiet_peft():
+        others = PeftModel.from_pretrained(base, folder).eval()
+    torch.testing.assert_close(others(input_ids=IDS).logits, lm.model(input_ids=IDS).logits, rtol=0, atol=1e-5)
+
+
 def test_an_adapter_folder_names_no_local_path(trained, model_folder: Path) -> None:
     _, folder = trained
-    for path in folder.glob("*.json"):
+    for path in (*folder.glob("*.json"), folder / "README.md"):
         assert str(model_folder.parent) not in path.read_text()
-    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "model"
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "model-extended-128"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "adapter_config.json", "adapter_model.safetensors", "base.json", "metrics.jsonl", "training.json",
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "base.json", "metrics.jsonl", "training.json",
     ]  # fmt: skip
 
 

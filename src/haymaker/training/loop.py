@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from haymaker.config import TrainConfig
 from haymaker.console import OnProgress
 from haymaker.errors import DataError, ModelError
-from haymaker.files import read_json, write_json
+from haymaker.files import read_json, write_json, write_text
+from haymaker.models.adapter_card import CARD_FILE, adapter_card, base_of_others
 from haymaker.models.handshake import BASE_FILE, BaseRecord, describe_base, library_versions, weights_digest
 from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import ADAPTER_FILES, add_lora, lora_parameters, remove_lora, save_adapter
@@ -151,7 +152,7 @@ def identity_of(lm: LanguageModel, rows: Sequence[Encoded], config: TrainConfig)
 
 def clear(folder: Path) -> None:
     """Forget a run; other files of the folder stay."""
-    for name in (RECORD_FILE, STATE_FILE, METRICS_FILE, BASE_FILE, *ADAPTER_FILES):
+    for name in (RECORD_FILE, STATE_FILE, METRICS_FILE, BASE_FILE, CARD_FILE, *ADAPTER_FILES):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -199,7 +200,8 @@ def publish(lm: LanguageModel, run: Run, resumed_from: int) -> TrainResult:
     record = record_of(run, resumed_from)
     if run.world.is_first:
         with kept_on_disk(run.folder, run.saved):
-            save_adapter(model, run.folder, lm.name)
+            save_adapter(model, run.folder, base_of_others(lm))
+            write_text(run.folder / CARD_FILE, adapter_card(lm))
             describe_base(lm, run.identity["base"]).save(run.folder)
             write_json(run.folder / RECORD_FILE, record)
         (run.folder / STATE_FILE).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ import torch
 from peft import PeftModel
 
 from haymaker.config import TrainConfig
+from haymaker.console import note
 from haymaker.errors import Interrupted
 from haymaker.models.batching import batches_of
 from haymaker.models.lora import lora_parameters, weights_with_masks
@@ -164,6 +165,7 @@ def stop_signal() -> Iterator[threading.Event]:
         if stopped.is_set():
             raise KeyboardInterrupt
         stopped.set()
+        note("stopping after this step; Ctrl-C again stops at once", style="yellow")
 
     signal.signal(signal.SIGINT, ask)
     try:
