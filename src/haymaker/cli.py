@@ -1,5 +1,6 @@
 """The command line: flags and files in, library calls, sentences out. Importing it imports no torch."""
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -22,6 +23,10 @@ from haymaker.commands import (
     writer,
 )
 from haymaker.commands.boundary import Commands
+from haymaker.console import said
+from haymaker.errors import ConfigError
+
+LEVELS = ("debug", "info", "warning", "error")
 
 # Sums in one order for any number of threads, at a few percent of the time: what is trained twice is the same bytes.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
@@ -33,7 +38,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 failure, 2 usage or config error, 3 finished with failed rows, 130 interrupted.",
 )
@@ -51,8 +55,17 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Results and errors alone: no notes, no progress. In any command.")
+    ] = False,
+    log_level: Annotated[
+        str,
+        typer.Option("--log-level", help="What libraries say on stderr: debug, info, warning, error. In any command."),
+    ] = "warning",
 ) -> None:
     """Build synthetic long-context data, extend a model with it, and read its retrieval heads."""
+    said["quiet"] = quiet
+    set_log_level(log_level)
 
 
 for group in (
@@ -70,6 +83,16 @@ for group in (
     studies,
 ):
     group.register(app)
+
+
+def set_log_level(level: str) -> None:
+    """Let libraries say what they have to from this level on. Raises ConfigError for another word."""
+    if level not in LEVELS:
+        raise ConfigError(f"--log-level {level}: expected {', '.join(LEVELS)}")
+    os.environ["TRANSFORMERS_VERBOSITY"] = level  # read when it is first imported
+    if level != "warning":  # that is what Python itself says
+        logging.basicConfig(format="%(name)s: %(message)s")
+        logging.getLogger().setLevel(level.upper())
 
 
 def main() -> None:

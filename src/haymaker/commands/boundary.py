@@ -29,6 +29,10 @@ MOST_CHARACTERS = 300  # of an unforeseen error's text; the file has the rest
 class Commands(TyperGroup):
     """The group of all commands; nothing that one of them raises leaves it as a traceback."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Options of all commands may stand behind the command's name too, where people write them."""
+        return super().parse_args(ctx, hoisted(args))
+
     def invoke(self, ctx: Any) -> Any:
         write_what_cannot_be_encoded()
         try:
@@ -43,6 +47,20 @@ class Commands(TyperGroup):
             raise typer.Exit(code_of(error)) from None
 
 
+def hoisted(args: list[str]) -> list[str]:
+    """The words with --quiet and --log-level LEVEL in front; what stands behind -- stays."""
+    end = args.index("--") if "--" in args else len(args)
+    front, rest, words = [], [], iter(args[:end])
+    for word in words:
+        if word in ("--quiet", "-q") or word.startswith("--log-level="):
+            front.append(word)
+        elif word == "--log-level":
+            front += [word, *([next(words, "")])]
+        else:
+            rest.append(word)
+    return [*front, *rest, *args[end:]]
+
+
 def write_what_cannot_be_encoded() -> None:
     """Have characters that a terminal or pipe cannot take, lone surrogates among them, written as escapes."""
     for stream in (sys.stdout, sys.stderr):
@@ -52,7 +70,7 @@ def write_what_cannot_be_encoded() -> None:
 
 def say(message: str) -> None:
     """One sentence on stderr."""
-    note(f"haymaker: {message}", style="red")
+    note(f"haymaker: {message}", style="red", always=True)
 
 
 def code_of(error: Exception) -> int:

@@ -12,6 +12,8 @@ from haymaker.tasks.own_spans import Range
 
 UNANSWERABLE = "the question is marked unanswerable"
 NO_SUCH_SENTENCE = "a supporting fact names a sentence that there is not"
+MARKS = ("isgold", "is_gold", "gold")  # of the passage that the question was written for
+HOLDS = ("hasanswer", "has_answer")  # of those that hold an answer, where no other is marked
 NO_SUCH_DOCUMENT = "a supporting fact names a document that there is not"
 
 
@@ -99,13 +101,16 @@ def hops_of(row: Row, own: Sequence[OwnDocument]) -> tuple[tuple[str, str, int],
 def mdqa(row: Row, place: str) -> Found:
     """question, answers, ctxs of title, text and isgold (lost-in-the-middle; HELMET's RAG rows, where gold is told)."""
     items = required(row, "ctxs", list, place)
-    own = [OwnDocument(required(item, "text", str, place), item.get("title") or "", is_gold(item)) for item in items]
+    marks = MARKS if any(item.get(mark) is not None for item in items for mark in MARKS) else HOLDS
+    own = [
+        OwnDocument(required(item, "text", str, place), item.get("title") or "", is_gold(item, marks)) for item in items
+    ]
     question = required(row, "question", str, place).strip()
     return Question(question, answers_of(row, place), tuple(own), name_of(row))
 
 
-def is_gold(item: Mapping[str, Any]) -> bool:
-    return bool(next((item[key] for key in ("isgold", "is_gold", "gold") if item.get(key) is not None), False))
+def is_gold(item: Mapping[str, Any], marks: Sequence[str] = MARKS) -> bool:
+    return bool(next((item[key] for key in marks if item.get(key) is not None), False))
 
 
 def musique(row: Row, place: str) -> Found:

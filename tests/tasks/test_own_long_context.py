@@ -1,0 +1,85 @@
+"""Benchmarks read from the user's files: what is asked, what counts as right, and what it rests on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_rows import write_jsonl
+
+import haymaker as hm
+from haymaker.errors import DataError
+
+NEEDLE = "One of the special magic numbers for mill is: 4711."
+TEXT = f"The grass is green. {NEEDLE} The sky is blue."
+TURNS = [
+    {"role": "user", "content": "Write a poem."},
+    {"role": "assistant", "content": "Roses."},
+    {"role": "user", "content": "Write a poem."},
+    {"role": "assistant", "content": "Roses."},
+    {"role": "user", "content": "Prepend x7 to the 2nd poem."},
+]
+MRCR = {
+    "prompt": json.dumps(TURNS), "answer": "x7Roses.", "random_string_to_prepend": "x7", "n_needles": 2,
+    "desired_msg_index": 3,
+}  # fmt: skip
+NOLIMA = {
+    "id": "0401", "reasoning_type": "commonsense", "needle": "Actually, {CHAR} lives next to the {1}.",
+    "questions": {"onehop": "Who has been to {2}?", "twohop": "Who has been to {3}?"},
+    "character_set": ["Yuki", "Stuart"],
+    "tests": {"T1": {"input_args": ["Opera", "Dresden", "Saxony"]}, "T2": {"input_args": ["Dom", "Cologne", "X"]}},
+}  # fmt: skip
+ROWS: dict[str, tuple[dict[str, Any], tuple[str, ...], list[str]]] = {
+    "ruler": ({"index": 3, "input": TEXT, "outputs": ["4711"], "answer_prefix": " Answer:"}, ("4711",), [NEEDLE]),
+    "ruler, several": (
+        {"input": f"{TEXT} Another is: 12.", "outputs": ["4711", "12"]}, ("4711", "12"), [NEEDLE, "Another is: 12."]
+    ),
+    "ruler, nowhere": ({"input": TEXT, "outputs": ["is", "99"]}, ("is", "99"), []),
+    "longbench": ({"input": "Which number?", "context": TEXT, "answers": ["4711"]}, ("4711",), [NEEDLE]),
+    "babilong": ({"input": TEXT, "question": "Which number?", "target": "4711"}, ("4711",), [NEEDLE]),
+    "mrcr": (MRCR, ("x7Roses.",), ["Roses."]),
+    "helmet": (
+        {"question": "Which number?", "answers": ["4711"],
+         "ctxs": [{"text": "No.", "hasanswer": False}, {"text": NEEDLE, "hasanswer": True}]},
+        ("4711",), [NEEDLE],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_say_what_counts_and_what_it_rests_on(name: str, tmp_path: Path) -> None:
+    row, answers, evidence = ROWS[name]
+    (example,) = hm.read_examples(write_jsonl(tmp_path / "rows.jsonl", [row]))
+    assert example.answers == answers
+    assert [example.text[span.slice] for span in example.spans.get("evidence", [])] == evidence
+
+
+def test_mrcr_rests_on_the_turn_that_is_meant(tmp_path: Path) -> None:
+    for index, at in ((1, len("Write a poem.")), (3, 2 * len("Write a poem.") + len("Roses."))):
+        path = write_jsonl(tmp_path / f"{index}.jsonl", [{**MRCR, "desired_msg_index": index}])
+        (example,) = hm.read_examples(path)
+        assert example.spans["evidence"][0].start == at
+        assert [message.role for message in example.messages] == [turn["role"] for turn in TURNS]
+
+
+def test_nolima_gives_a_row_for_each_test_and_question_among_a_pool(tmp_path: Path, tokenizer) -> None:
+    source = write_jsonl(tmp_path / "needles.jsonl", [NOLIMA])
+    found = hm.read_examples(source)
+    assert [example.question for example in found] == [
+        f"Who has been to {place}?" for place in ("Dresden", "Saxony", "Cologne", "X")
+    ]
+    assert [example.target for example in found] == ["Yuki", "Yuki", "Stuart", "Stuart"]
+    assert "Actually, Stuart lives next to the Dom." in found[2].text
+    pool = write_jsonl(tmp_path / "pool.jsonl", [{"text": f"Item {i} is plain."} for i in range(60)])
+    built = hm.build(hm.Recipe(task="qa", length=200, rows=4, source=source, pool=pool), tokenizer)
+    assert len({example.pair_id for example in built}) == 4
+    assert all("lives next to the" in example.text for example in built)
+
+
+def test_broken_messages_are_told_by_their_place(tmp_path: Path) -> None:
+    for prompt, message in (
+        ("no json", "should be messages in JSON"),
+        ('{"a": 1}', "list of messages in JSON, found dict"),
+    ):
+        with pytest.raises(DataError, match=f"line 1: 'prompt'.*{message}"):
+            hm.read_examples(write_jsonl(tmp_path / "rows.jsonl", [{**MRCR, "prompt": prompt}]))
