@@ -1,12 +1,13 @@
 """What the documents say exists: links, names of `hm`, commands and their flags, a reference of every public name."""
 
 import re
-from collections.abc import Iterator
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from run_documents import commands, fenced
 
 import haymaker
 from haymaker.cli import app
@@ -14,18 +15,6 @@ from haymaker.cli import app
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-
-
-def fenced(text: str, language: str) -> str:
-    """All blocks of a language, one after the other."""
-    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    """The words of every call of `haymaker` in blocks, without comments; continued lines joined."""
-    for line in fenced(text, "").replace("\\\n", " ").splitlines():
-        if line.startswith("haymaker "):
-            yield line.partition(" #")[0].split()[1:]
 
 
 @each_page
@@ -48,7 +37,8 @@ def test_names_of_hm_exist(page: Path) -> None:
 
 @each_page
 def test_commands_and_their_flags_exist(page: Path) -> None:
-    for words in commands(page.read_text()):
+    for line in commands(page.read_text()):
+        words = shlex.split(line)[1:]
         command: Any = typer.main.get_command(app)
         while hasattr(command, "commands"):
             assert words[0] in command.commands, words
@@ -71,4 +61,4 @@ def test_site_is_linked_page_by_page_from_the_readme() -> None:
 @pytest.mark.parametrize("name", ["data.md", "your-data.md", "models.md", "extending.md"])
 def test_python_of_the_pages_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(fenced((ROOT / "docs" / name).read_text(), "python"), name, "exec"), {})
+    exec(compile("\n".join(fenced((ROOT / "docs" / name).read_text(), "python")), name, "exec"), {})

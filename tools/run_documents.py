@@ -1,10 +1,11 @@
-"""Run what README and docs say, as written: `python tools/run_documents.py [PAGE ...]` runs a page's python, then its
-commands, in a folder of its own, and says how long each took.
+"""Run what README, docs and notebooks say, as written: `python tools/run_documents.py [PAGE ...]` runs a page's python,
+then its commands, in a folder of its own, and says how long each took.
 
 Files that a page speaks of as the reader's stand there, made small. A page that needs what nobody has here (a GPU, a
 network, a paid writer) is not in PAGES.
 """
 
+import ast
 import json
 import re
 import shlex
@@ -12,26 +13,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/your-data.md")
 PYTHON_ONLY = ("docs/data.md", "docs/models.md", "docs/extending.md")
 MILL = "The bridge is of stone. Ada Reyes founded the mill in 1871."
-Run = Callable[[list[str]], int]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def fenced(text: str, language: str) -> list[str]:
     """All blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [body for named, body in FENCE.findall(text) if named == language]
 
 
 def commands(text: str) -> Iterator[str]:
     """Every call of `haymaker` in a page's blocks, without its comment; continued lines joined."""
-    for line in "\n".join(fenced(text, "")).replace("\\\n", " ").splitlines():
+    for line in re.sub(r"\s*\\\n\s*", " ", "\n".join(fenced(text, ""))).splitlines():
         if line.startswith("haymaker "):
-            yield line.partition("  #")[0].strip()
+            yield line.partition(" #")[0].strip()
 
 
 def stand_ins(folder: Path) -> None:
@@ -56,36 +58,50 @@ def stand_ins(folder: Path) -> None:
     (folder / "nq-open.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def run_python(page: Path) -> None:
-    """The page's python, all of it one script."""
-    exec(compile("\n".join(fenced(page.read_text(encoding="utf-8"), "python")), page.name, "exec"), {})
+def script_of(notebook: Path) -> str:
+    """A notebook's cells as one script: the last line of each is shown as a notebook shows it, commands are run."""
+    lines = [f"import sys; sys.path.insert(0, {str(ROOT / 'tools')!r}); import run_documents as run"]
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            lines.append("".join(map(script_line, cell["source"])).rstrip())
+            tree = ast.parse(lines[-1])
+            if tree.body and isinstance(tree.body[-1], ast.Expr):
+                last = tree.body[-1]
+                lines[-1] = "\n".join(lines[-1].splitlines()[: last.lineno - 1] + [f"run.show({ast.unparse(last)})"])
+    return "\n".join(lines)
 
 
-def run_commands(page: Path, run: Run) -> None:
-    """The page's commands, in order. Raises AssertionError for one that fails."""
-    for line in commands(page.read_text(encoding="utf-8")):
-        started = time.perf_counter()
-        code = run(shlex.split(line))
-        assert code == 0, f"{page.name}: exit code {code} of {line}"
-        print(f"{time.perf_counter() - started:6.1f} s  {line}", file=sys.stderr)
+def script_line(line: str) -> str:
+    return f"run.command({line[1:].strip()!r})\n" if line.startswith("!") else line
+
+
+def show(value: Any) -> None:
+    """What a notebook does with a cell's last value."""
+    for name in ("__repr__", "_repr_html_", "_repr_mimebundle_"):
+        assert not hasattr(type(value), name) or value is None or getattr(value, name)()
+
+
+def command(line: str) -> None:
+    words = shlex.split(line)
+    subprocess.run([Path(sys.executable).parent / words[0], *words[1:]], check=True)
 
 
 def run_page(name: str, folder: Path) -> None:
     """A page's python and, where it is one of PAGES, its commands, each in a process as its reader runs it."""
     page = ROOT / name
-    script = f"import sys; sys.path.insert(0, {str(ROOT / 'tools')!r}); import run_documents as run\n"
-    script += f"from pathlib import Path; run.run_python(Path({str(page)!r}))"
+    text = page.read_text(encoding="utf-8")
+    script = script_of(page) if page.suffix == ".ipynb" else "\n".join(fenced(text, "python"))
     subprocess.run([sys.executable, "-c", script], cwd=folder, check=True)
-
-    def run(words: list[str]) -> int:
-        return subprocess.run([Path(sys.executable).parent / words[0], *words[1:]], cwd=folder).returncode
-
-    if name in PAGES:
-        run_commands(page, run)
+    for line in commands(text) if name in PAGES else ():
+        started = time.perf_counter()
+        words = shlex.split(line)
+        subprocess.run([Path(sys.executable).parent / words[0], *words[1:]], cwd=folder, check=True)
+        print(f"{time.perf_counter() - started:6.1f} s  {line}", file=sys.stderr)
 
 
 def main() -> None:
-    for name in sys.argv[1:] or (*PAGES, *PYTHON_ONLY):
+    notebooks = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").glob("*.ipynb"))
+    for name in sys.argv[1:] or (*PAGES, *PYTHON_ONLY, *notebooks):
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             stand_ins(Path(folder))

@@ -63,6 +63,7 @@ class Recipe(Frozen):
         source: A file or hub name of real rows; None: the miniature world.
         columns: What the source's columns are called: {"question": "prompt"} reads its prompt as the question (qa).
         pool: A file of further passages (title and text) to fill contexts with.
+        distractors: "drawn" from the pool, or the "nearest" to the question in it (BM25); of rows of files.
         written: A file of a writer's texts (high concept); None: the world's grammar.
         split: train, dev or test.
         split_shares: Shares of the splits by hash of the question; None takes every row of the source.
@@ -95,6 +96,7 @@ class Recipe(Frozen):
     source: str | None = Field(default=None, description="file or hub name of real rows; None: the miniature world")
     columns: dict[str, str] | None = Field(default=None, description="name here -> column of the source (qa)")
     pool: str | None = Field(default=None, description="file of further passages (json list of title and text)")
+    distractors: Literal["drawn", "nearest"] = Field(default="drawn", description="of the pool; nearest: by BM25")
     written: str | None = Field(default=None, description="file of a writer's texts (high concept); None: the grammar")
     split: SplitName = "train"
     split_shares: dict[SplitName, float] | None = Field(

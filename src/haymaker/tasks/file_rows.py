@@ -12,6 +12,7 @@ from haymaker.errors import ConfigError
 from haymaker.files import file_digest
 from haymaker.miniature.world import ANSWER
 from haymaker.realism.answers import answer_ranges, marked
+from haymaker.realism.context import Documents
 from haymaker.realism.placeholders import relation_of
 from haymaker.realism.written import Asked, Written, with_texts
 from haymaker.records import Label
@@ -75,6 +76,18 @@ class FileRows:
     inputs: dict[str, str]
     rejected: Counter[str]
     written: dict[str, Written]  # a writer's texts by row key
+
+    def further(self, recipe: Recipe, row: FileRow, refused: Sequence[str]) -> Documents:
+        """Passages of the pool that may stand in a row's context, in the order that the recipe asks for."""
+        if recipe.distractors == "nearest":
+            return partial(self.pool.nearest, row.key, row.passages, refused, row.question)
+        return partial(self.pool.documents, row.key, row.passages, refused)
+
+    def closers(self, recipe: Recipe, row: FileRow, refused: Sequence[str]) -> Documents | None:
+        """Passages to choose a row's last ones from; None: those that come next, where they come in an order."""
+        if recipe.distractors == "nearest":
+            return None
+        return partial(self.pool.closers, row.key, row.passages, refused)
 
 
 def read_file_rows(recipe: Recipe, dataset: str, parse: Parse, limited_to: Sequence[str]) -> FileRows:
@@ -142,8 +155,8 @@ def real_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:
         answers=row.answers,
         gold=row.gold(),
         competitors=tuple((document_of(passage),) for passage in row.distractors),
-        further=partial(found.pool.documents, row.key, row.passages, row.refused),
-        closers=partial(found.pool.closers, row.key, row.passages, row.refused),
+        further=found.further(recipe, row, row.refused),
+        closers=found.closers(recipe, row, row.refused),
         facts=[found.dataset, row.question],
         ranked=True,
         trim=True,

@@ -1,7 +1,7 @@
 """Layouts of long-context benchmarks, read from the user's files: MRCR, RULER, LongBench, BABILong, NoLiMa.
 
-Where a benchmark does not say what an answer rests on, evidence is the sentence in which it stands exactly once; a row in
-which it does not is kept without evidence, for these rows are there to be answered.
+Where a benchmark does not say what an answer rests on, evidence is the sentence in which it stands exactly once; a row
+in which it does not is kept without evidence, for these rows are there to be answered.
 """
 
 import json

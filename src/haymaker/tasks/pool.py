@@ -15,6 +15,7 @@ from haymaker.miniature.world import FILLER
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism.answers import holds
 from haymaker.records import Segment, digest
+from haymaker.tasks.nearest import Nearness
 from haymaker.tasks.sources import HubRows, open_rows
 
 SENTENCE_END = re.compile(r"[.!?…]+[\"”’)]*\s+|[。！？]+|\n+")
@@ -55,6 +56,19 @@ class Pool:
         Where the pool is used up it comes again in another order; the row's checks count such repeats.
         """
         return allowed(self.passages, {passage.key for passage in own}, refused, self.seed, row)
+
+    def nearest(self, row: str, own: Iterable[Passage], refused: Sequence[str], question: str) -> Iterator[Document]:
+        """The same passages, the nearest to the question first; used up, they come again in the row's order."""
+        taken = {passage.key for passage in own}
+        for i in self.nearness.order(question):
+            passage = self.passages[i]
+            if passage.key not in taken and not passage.gives_away(refused):
+                yield document_of(passage)
+        yield from allowed(self.passages, taken, refused, self.seed, row)
+
+    @cached_property
+    def nearness(self) -> Nearness:
+        return Nearness([f"{passage.title} {passage.text}" for passage in self.passages])
 
     def closers(self, row: str, own: Iterable[Passage], refused: Sequence[str]) -> Iterator[Document]:
         """Passages to choose a row's last ones from: of a part of the pool, so that few of them are measured for it."""

@@ -49,7 +49,7 @@ def twin_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:
     cast = cast_of(recipe, row, found, draw)
     refused = [fact.object for fact in cast.chain]
     own = [passage for passage in row.distractors if not passage.gives_away(refused)]
-    pooled = partial(found.pool.documents, row.key, row.passages, refused)
+    pooled = found.further(recipe, row, refused)
     source = {"dataset": found.dataset, **row.source}
     diverse = lambda: chained(map(document_of, own), pooled())  # noqa: E731 - a stream to be opened anew
     made = facts_draft(recipe, cast.wording, cast.chain, cast.rivals, diverse=diverse, draw=draw, source=source)
@@ -63,7 +63,7 @@ def twin_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:
         return with_dictionaries(made, cast.wording.symbols, draw)
     if recipe.axes.context != "high":
         return made
-    return replace(made, closers=partial(found.pool.closers, row.key, row.passages, refused), trim=True)
+    return replace(made, closers=found.closers(recipe, row, refused), trim=True)
 
 
 def with_dictionaries(draft: Draft, symbols: Symbols, draw: Draw) -> Draft:

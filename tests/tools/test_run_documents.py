@@ -1,0 +1,47 @@
+"""What the script that runs the documents takes out of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from run_documents import ROOT, commands, fenced, script_of
+
+PAGE = """```
+haymaker a --b 1   # why
+haymaker c \\
+  --d e
+other
+```
+
+```python
+haymaker no
+```
+
+```
+haymaker f
+```
+"""
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+
+
+def test_commands_and_blocks_are_found_as_they_are_written() -> None:
+    assert list(commands(PAGE)) == ["haymaker a --b 1", "haymaker c --d e", "haymaker f"]
+    assert fenced(PAGE, "python") == ["haymaker no\n"]
+
+
+def test_a_notebook_is_a_script_that_shows_what_a_notebook_shows(tmp_path: Path) -> None:
+    cells = [["x = (\n", "    1\n", ")\n", "x"], ["!haymaker stats data\n", "y = 2"], ["assert x"]]
+    made = [{"cell_type": "code", "source": source} for source in cells] + [
+        {"cell_type": "markdown", "source": ["# a"]}
+    ]
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps({"cells": made}))
+    lines = script_of(path).splitlines()[1:]
+    assert lines == ["x = (", "    1", ")", "run.show(x)", "run.command('haymaker stats data')", "y = 2", "assert x"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_keep_no_outputs_and_are_python(path: Path) -> None:
+    compile(script_of(path), path.name, "exec")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)
