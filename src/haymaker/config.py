@@ -117,6 +117,18 @@ class Recipe(Frozen):
     depth: float | None = Field(default=None, ge=0, le=1, description="share of the context before gold; None: by plan")
     failed_rows: Literal["stop", "skip"] = Field(default="stop", description="at a row that cannot be built")
 
+    @model_validator(mode="after")
+    def goes_together(self) -> "Recipe":
+        """Raises ValueError for what a task would pass over without a word."""
+        named = [("columns", self.columns is not None, ("qa",)),
+                 ("distractors", self.distractors != "drawn", ("mdqa", "musique", "qa"))]  # fmt: skip
+        for key, asked, tasks in named:
+            if asked and self.source is None:
+                raise ValueError(f"{key}: it is about rows of a file; give their source")
+            if asked and self.task in TASKS.own and self.task not in tasks:
+                raise ValueError(f"{key}: {self.task} does not read it; {', '.join(tasks)} do")
+        return self
+
     @property
     def axes(self) -> Axes:
         """Concept and context of the setting."""

@@ -49,3 +49,20 @@ def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "bm25s", None)
     with pytest.raises(ConfigError, match="pip install bm25s"):
         Nearness(["a"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"distractors": "nearest"}, "distractors: it is about rows of a file; give their source"),
+        ({"columns": {"question": "prompt"}}, "columns: it is about rows of a file"),
+        (
+            {"columns": {"question": "prompt"}, "source": "a.jsonl", "task": "mdqa"},
+            "columns: mdqa does not read it; qa do",
+        ),
+        ({"distractors": "nearest", "source": "a.jsonl", "task": "kv"}, "distractors: kv does not read it"),
+    ],
+)
+def test_what_a_task_would_pass_over_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        hm.Recipe(**{"task": "qa", "length": 512, "rows": 1} | changes)
