@@ -17,6 +17,7 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import data_common
 from data_common import DEFAULT_DATA, KINDS, SETTINGS, TASKS, recipe_of, require_data, settings_of
@@ -33,27 +34,31 @@ RESULTS = Path(__file__).resolve().parent / "results" / "data_spans.md"
 
 
 def whole(row: Row, tokenizer: PreTrainedTokenizerBase) -> tuple[str, list[int], list[tuple[int, int]]]:
-    """The row's prompt as a model reads it: text, tokens, and the characters of each."""
-    text = row["messages"][0]["content"]
-    chat = {"tokenize": False, "add_generation_prompt": True}
+    """The row with its answer as a model reads it: text, tokens, and the characters of each."""
+    answer = row["answers"][0]
+    text = f"{row['messages'][0]['content']} {answer}"
     if tokenizer.chat_template:
-        text = str(tokenizer.apply_chat_template(row["messages"], **chat))  # type: ignore[arg-type]
+        turns = [*row["messages"], {"role": "assistant", "content": answer}]
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False))  # type: ignore[arg-type]
     found = tokenizer(text, return_offsets_mapping=True, add_special_tokens=not tokenizer.chat_template)
     return text, found["input_ids"], found["offset_mapping"]  # type: ignore[return-value]
 
 
-def target_tokens(row: Row, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Of the answer: alone behind a template, else as it continues the prompt; and of the token that ends it."""
+def target_tokens(row: Row, tokenizer: PreTrainedTokenizerBase, found: tuple[str, list[int], Any]) -> int:
+    """Of the answer and of the token that closes it: from the end of the prompt alone to the next special token."""
+    text, ids, offsets = found
     answer = row["answers"][0]
-    before = "" if tokenizer.chat_template else row["messages"][0]["content"]
-    both = f"{before} {answer}" if before else answer
-    start, ids = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (before, both))
-    return len(ids) - len(start) + 1  # type: ignore[arg-type]
+    start = text.rindex(answer)
+    begin = next(i for i, (first, stop) in enumerate(offsets) if first < stop and stop > len(text[:start].rstrip(" ")))
+    while begin and offsets[begin - 1][0] == offsets[begin - 1][1] and ids[begin - 1] not in tokenizer.all_special_ids:
+        begin -= 1
+    last = max(i for i, (first, stop) in enumerate(offsets) if first < stop and first < start + len(answer))
+    return last + 1 - begin + 1
 
 
 def is_right(row: Row, tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the row's tokens are those of its prompt, and its evidence can be read from them."""
-    text, ids, offsets = whole(row, tokenizer)
+    found = text, ids, offsets = whole(row, tokenizer)
     holders: list[list[int]] = [[] for _ in text]  # of each character the tokens that hold it
     for token, (start, stop) in enumerate(offsets):
         for at in range(start, stop):
@@ -68,7 +73,13 @@ def is_right(row: Row, tokenizer: PreTrainedTokenizerBase) -> bool:
             said = text[offsets[first][0] : offsets[last - 1][1]]
         if label.kind == "evidence" and folded(text[shift + start : shift + stop]) not in folded(said):
             return False
-    return (row["n_prompt_tokens"], row["n_target_tokens"]) == (len(ids), target_tokens(row, tokenizer))
+    target = target_tokens(row, tokenizer, found)
+    counts = (row["n_prompt_tokens"], row["n_target_tokens"])
+    if tokenizer.chat_template:  # behind the closing token a line break may stand, or what is no token but text
+        closed = ids[sum(counts) - 1 : sum(counts)][0] in tokenizer.added_tokens_decoder
+        return counts[1] == target and not (closed and tokenizer.decode(ids[sum(counts) :]).strip())
+    own = ids[-1] not in tokenizer.all_special_ids  # else the tokenizer ends its texts itself
+    return counts == (len(ids) + own - target, target)
 
 
 def folded(text: str) -> str:

@@ -179,3 +179,31 @@ def test_a_lock_is_exclusive_in_one_process_and_leaves_no_file(tmp_path: Path) -
     files.drop_lock(lock)
     assert not names(tmp_path)
     files.drop_lock(files.take_lock(tmp_path / "lock", BUSY))
+
+
+# ---- what is too much, or no text
+
+
+def test_too_long_a_line_and_too_large_a_file_are_refused(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{"a": "' + "x" * 100 + '"}\n')
+    monkeypatch.setattr(files, "MOST_AT_ONCE", 50)
+    with pytest.raises(DataError, match="line 2 has more than 50 characters, too many to read"):
+        list(files.read_jsonl(path))
+    path.write_text('{"a": 1}\n' * 10)
+    with pytest.raises(DataError, match="more than 20 characters"):
+        list(files.read_text(path, 20))
+    with pytest.raises(DataError, match="more than 50 characters"):
+        files.read_json(path)
+
+
+def test_half_a_letter_is_named_with_its_place(tmp_path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": "\\ud83d\\ude00"}\n{"a": ["b\\ud800"]}\n')
+    rows = files.read_jsonl(path)
+    assert next(rows)[1] == {"a": "\U0001f600"}
+    with pytest.raises(DataError, match=r"line 2: \\ud800 alone is half of a letter"):
+        next(rows)
+    path.write_text('"\\uDC00"')
+    with pytest.raises(DataError, match=r"\\udc00 alone"):
+        files.read_json(path)

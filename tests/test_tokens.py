@@ -62,14 +62,6 @@ def test_a_span_takes_no_token_more_than_it_must(kind: str, template: str | None
         assert plain(said, kind) not in plain(shorter, kind)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_prompt_is_what_the_tokenizer_makes_of_the_text(kind: str) -> None:
-    tokenizer = tiny_tokenizer(kind)
-    row = example()
-    encoded = encode(row, tokenizer)
-    assert list(encoded.prompt_ids) == tokenizer(row.text)["input_ids"]
-
-
 def test_a_chat_prompt_is_what_the_template_renders() -> None:
     tokenizer = tiny_tokenizer("bytes", TEMPLATE)
     row = example()
@@ -90,22 +82,6 @@ def test_spans_hold_in_every_message_of_a_conversation() -> None:
     assert tokenizer.decode(encoded.input_ids[encoded.spans["instruction"][0].slice]).strip() == "Always."
     evidence = row.text[row.spans["evidence"][0].slice]
     assert evidence in tokenizer.decode(encoded.input_ids[encoded.spans["evidence"][0].slice])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_answer_continues_the_prompt_and_ends(kind: str) -> None:
-    tokenizer = tiny_tokenizer(kind)
-    row = example()
-    encoded = encode(row, tokenizer)
-    assert encoded.answer_ids[-1] == tokenizer.eos_token_id
-    whole = tokenizer(f"{row.text} {row.target}", add_special_tokens=False)["input_ids"]
-    assert list(encoded.answer_ids[:-1]) == whole[len(whole) - len(encoded.answer_ids) + 1 :]
-
-
-def test_an_answer_after_a_blank_gets_no_second_one() -> None:
-    tokenizer = tiny_tokenizer("bytes")
-    after_blank = Aligner(tokenizer, False).answer("Answer: ", "Vufa", "a row")
-    assert tokenizer.decode(after_blank).startswith("Vufa")
 
 
 def test_many_at_once_are_the_same_as_one_by_one(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -203,14 +203,25 @@ def sync(path: Path) -> None:
 # ---- reading
 
 
-def read_text(path: str | Path) -> Iterator[str]:
-    """Lines of a text file, gzip or plain, whatever its name. Raises DataError for a missing or truncated file."""
-    lines = 0
+MOST_AT_ONCE = 2**28  # characters of a line, or of a file that is read whole
+MOST_CHARACTERS = 2**33  # of a file that is read line by line
+
+
+def read_text(path: str | Path, most: int = MOST_CHARACTERS) -> Iterator[str]:
+    """Lines of a text file, gzip or plain, whatever its name.
+
+    Raises DataError for a missing or truncated file, one of more than `most` characters, or a line of too many.
+    """
+    lines = found = 0
     try:
         with open(path, "rb") as raw:
             zipped = raw.read(2) == GZIP_MAGIC
         with gzip.open(path, "rt", encoding="utf-8") if zipped else open(path, encoding="utf-8") as file:
-            for lines, line in enumerate(file, 1):  # noqa: B007 - the count is for the message
+            while line := file.readline(MOST_AT_ONCE + 1):
+                lines, found = lines + 1, found + len(line)
+                if len(line) > MOST_AT_ONCE or found > most:
+                    held = f"line {lines} has more than {MOST_AT_ONCE:,}" if found <= most else f"more than {most:,}"
+                    raise DataError(f"{path}: {held} characters, too many to read; split the file")
                 yield line
     except EOFError:
         raise DataError(f"{path}: the gzip stream breaks off after line {lines}; fetch the file again") from None
@@ -233,17 +244,33 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise DataError(f"{place}: not JSON ({error}); expected one JSON object a line") from None
         if not isinstance(row, dict):
             raise DataError(f"{place}: expected a JSON object, found {type(row).__name__}")
+        refuse_half_letters(row, line, place)
         yield place, row
     if not number:
         raise DataError(f"{path}: the file is empty; expected one JSON object a line")
 
 
+def refuse_half_letters(value: Any, text: str, place: str) -> None:
+    """DataError where a JSON value holds half of a surrogate pair: no letter, so no tokenizer or file takes it."""
+    if "\\ud" in text or "\\uD" in text:  # an escape alone can say one; most files have none
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(error.object[error.start]):04x}"
+            raise DataError(
+                f"{place}: {half} alone is half of a letter (a surrogate); take it out of the text"
+            ) from None
+
+
 def read_json(path: str | Path, remedy: str = "fetch the file again") -> Any:
     """The one JSON value a file holds, gzip or plain. Raises DataError that ends with `remedy` where it is broken."""
     try:
-        return json.loads("".join(read_text(path)))
+        text = "".join(read_text(path, MOST_AT_ONCE))
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); {remedy}") from None
+    refuse_half_letters(value, text, str(path))
+    return value
 
 
 def read_json_if_there(path: Path, remedy: str) -> Any:

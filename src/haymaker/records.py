@@ -221,6 +221,7 @@ class Encoded:
         input_ids: Tokens of prompt and answer.
         prompt_length: Tokens of the prompt.
         labelled_spans: Spans of tokens with their labels; `spans` has them by kind.
+        closing: Tokens at the end that close the answer: the template's end of a turn, or the end-of-text token.
 
     Examples:
         >>> encoded = hm.encode(rows[0], lm.tokenizer)
@@ -232,6 +233,7 @@ class Encoded:
     input_ids: tuple[int, ...]
     prompt_length: int
     labelled_spans: tuple[tuple[Label, Span], ...] = ()
+    closing: int = 0
 
     def __len__(self) -> int:
         return len(self.input_ids)

@@ -1,20 +1,23 @@
 """Characters to tokens, the only place. A span is aligned here once, from the tokenizer's offsets, and then only moved.
 
-A prompt is rendered whole (chat template included) and tokenised whole, as generation will see it; a token belongs to a
-span if it holds one of its characters. The answer follows as the tokens that continue the prompt, closed as the model
-closes an answer. What comes from data (documents, questions, answers) is read as text: where it spells a control token,
-its letters are tokenised, or, where a tokenizer cannot do that, the text is refused.
+A row is rendered whole, with its answer and what closes it (chat template included), and tokenised whole; a token
+belongs to a span if it holds one of its characters. So what stands between prompt and answer, and behind it, is what
+the template writes, and without one special tokens stand at the ends of the row alone. What comes from data (documents,
+questions, answers) is read as text: where it spells a control token, its letters are tokenised, or, where a tokenizer
+cannot do that, the text is refused.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.errors import DataError, ModelError
@@ -22,6 +25,8 @@ from haymaker.records import Encoded, Example, Label, Span, digest
 
 SENTINEL = "\ue000{}\ue001"  # private-use characters: no template changes them
 EXCERPT_CHARACTERS = 40
+TEMPLATE_DATE = "2024-07-26"
+"""The day on which a chat template that writes today's date is rendered (Llama 3's own default): rows stay the same."""
 
 
 def encode(example: Example, tokenizer: PreTrainedTokenizerBase, chat_template: bool | None = None) -> Encoded:
@@ -58,26 +63,32 @@ def encode_many(
     found = []
     for example, prompt, tokens in zip(examples, prompts, aligner.tokenise(prompts), strict=True):
         spans = align(rendered_spans(example, prompt), tokens.offsets, example.id)
-        answer = aligner.answer(prompt.text, example.target, example.id)
-        found.append(Encoded(example.id, (*tokens.ids.tolist(), *answer), len(tokens.ids), spans))
+        found.append(Encoded(example.id, tuple(tokens.ids.tolist()), tokens.prompt_length, spans, tokens.closing))
     return found
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as the model reads it. `contents` are the ranges of its characters that are data, one a message."""
+    """A prompt with its answer as the model reads it. Ranges are of characters."""
 
     text: str
-    contents: tuple[tuple[int, int], ...]
+    contents: tuple[tuple[int, int], ...]  # what is data: one a message, then the answer
+    seam: int  # where what is generated begins: the answer, or the blanks before it that are not the prompt's
     name: str  # of its example, for messages
+
+    @property
+    def answer(self) -> tuple[int, int]:
+        return self.contents[-1]
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A prompt's tokens and the range of characters that each holds; special ones around it hold none."""
+    """A row's tokens and the range of characters that each holds; special ones around it hold none."""
 
     ids: Int[np.ndarray, " token"]
     offsets: Int[np.ndarray, "token 2"]
+    prompt_length: int = 0  # tokens before the answer
+    closing: int = 0  # tokens behind it
 
     @classmethod
     def of(cls, encoding: Any) -> "Tokens":
@@ -100,37 +111,72 @@ class Aligner:
         self.use_template = bool(tokenizer.chat_template) if chat_template is None else chat_template
         self.control = control_tokens(tokenizer)
         self.spent = 0  # tokens tokenised so far
+        self.frames: dict[tuple[str, ...], tuple[list[str], int]] = {}  # by roles
 
     # ---- rendering
 
     def render(self, example: Example) -> Prompt:
-        return self.rendered([(message.role, message.text) for message in example.messages], example.id)
+        return self.rendered([(message.role, message.text) for message in example.messages], example.target, example.id)
 
-    def rendered(self, messages: Sequence[tuple[str, str]], name: str) -> Prompt:
-        """The prompt of (role, content) messages. Raises DataError where the template drops or changes a content."""
-        contents = [content for _, content in messages]
+    def rendered(self, messages: Sequence[tuple[str, str]], answer: str, name: str) -> Prompt:
+        """The prompt of (role, content) messages, with its answer.
+
+        Raises DataError where the template drops or changes one of them.
+        """
         if not self.use_template:
+            contents = [content for _, content in messages]
             bounds = list(accumulate(map(len, contents), initial=0))
-            return Prompt("".join(contents), tuple(zip(bounds, bounds[1:], strict=False)), name)
-        marked = self.apply_template([(role, SENTINEL.format(i)) for i, (role, _) in enumerate(messages)])
+            seam, text = bounds[-1], "".join(contents)
+            start = seam + (not text[-1:].isspace())
+            ranges = (*zip(bounds, bounds[1:], strict=False), (start, start + len(answer)))
+            return Prompt(f"{text}{' ' * (start - seam)}{answer}", ranges, seam, name)
+        turns = [*messages, ("assistant", answer)]
+        frame, shared = self.frame(tuple(role for role, _ in messages))
         text, places = "", []
-        for i, (role, content) in enumerate(messages):
-            before, mark, marked = marked.partition(SENTINEL.format(i))
-            if not mark:
+        for i, (role, content) in enumerate(turns):
+            if i >= len(frame) - 1:
                 raise DataError(f"{name}: the chat template drops message {i} ({role}); use another template")
-            places.append((len(text) + len(before), len(text) + len(before) + len(content)))
-            text += before + content
-        text += marked
-        if text != self.apply_template(messages):
+            text += frame[i]
+            places.append((len(text), len(text) + len(content)))
+            text += content
+        text += frame[-1]
+        if text != self.apply_template(turns, False):
             raise DataError(
                 f"{name}: the chat template changes the text of a message (it strips or rewrites it), "
                 "so spans would be off; encode with chat_template=False or mend the template"
             )
-        return Prompt(text, tuple(places), name)
+        return Prompt(text, tuple(places), places[-1][0] - shared, name)
 
-    def apply_template(self, messages: Sequence[tuple[str, str]]) -> str:
+    def frame(self, roles: tuple[str, ...]) -> tuple[list[str], int]:
+        """What the template writes before, between and behind the contents of these roles and of an answer.
+
+        And how many characters right before the answer are not the prompt's: blanks that the template does not write
+        where an answer is to be generated. Anything else there (a block of thought that is closed) stays before it.
+        """
+        if roles not in self.frames:
+            marks = [SENTINEL.format(i) for i in range(len(roles) + 1)]
+            marked = list(zip((*roles, "assistant"), marks, strict=True))
+            whole = self.apply_template(marked, False)
+            pieces = cut_at(whole, marks)
+            asked = cut_at(self.apply_template(marked[:-1], True), marks[:-1])[-1]
+            between = pieces[-2] if len(pieces) > 1 else ""
+            both = next((i for i, (a, b) in enumerate(zip(asked, between, strict=False)) if a != b), None)
+            more = between[min(len(asked), len(between)) if both is None else both :]
+            self.frames[roles] = pieces, len(more) * more.isspace()
+        return self.frames[roles]
+
+    def apply_template(self, messages: Sequence[tuple[str, str]], generation: bool) -> str:
         said = [{"role": role, "content": content} for role, content in messages]
-        return str(self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+        options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": generation}
+        if writes_date(self.tokenizer):
+            options["chat_template"] = dated(str(self.tokenizer.get_chat_template()))
+        try:
+            return str(self.tokenizer.apply_chat_template(said, **options))
+        except TemplateError as error:
+            roles = ", ".join(role for role, _ in messages)
+            raise DataError(
+                f"the chat template refuses messages of {roles} ({error}); use other roles, or chat_template=False"
+            ) from None
 
     # ---- prompts
 
@@ -138,9 +184,39 @@ class Aligner:
         """The prompts' tokens, each prompt tokenised whole."""
         if not prompts:
             return []
+        for prompt in prompts:
+            check_letters(prompt)
         texts = [prompt.text for prompt in prompts]
         encodings = self.encodings(texts, as_text=not self.use_template, special=not self.use_template)
-        return [self.without_control(prompt, Tokens.of(one)) for prompt, one in zip(prompts, encodings, strict=True)]
+        whole = [self.without_control(prompt, Tokens.of(one)) for prompt, one in zip(prompts, encodings, strict=True)]
+        return [self.closed(prompt, tokens) for prompt, tokens in zip(prompts, whole, strict=True)]
+
+    def closed(self, prompt: Prompt, tokens: Tokens) -> Tokens:
+        """The tokens up to what closes the answer, and where the answer begins.
+
+        It is closed by the template's next control token, without a template by what the tokenizer puts at the end, and
+        where there is none of these by the end-of-text token.
+        """
+        start, stop = prompt.answer
+        (first, last), (begin, _) = token_ranges(
+            np.array([[start, stop], [prompt.seam, stop]]), tokens.offsets
+        ).tolist()
+        if first >= last:
+            raise DataError(f"{prompt.name}: no token holds the answer {prompt.text[start:stop]!r}; leave its row out")
+        while begin and np.ptp(tokens.offsets[begin - 1]) == 0 and int(tokens.ids[begin - 1]) not in self.control:
+            begin -= 1  # a blank that the tokenizer puts before a text is the answer's
+        end = len(tokens.ids)
+        if self.use_template:
+            behind = self.control_places(prompt, tokens, data=False)
+            end = next((place + 1 for place in behind.tolist() if place >= last), last)
+        ids, offsets = tokens.ids[:end], tokens.offsets[:end]
+        if end == last and self.tokenizer.eos_token_id is not None:
+            ids, offsets, end = (
+                np.append(ids, self.tokenizer.eos_token_id),
+                np.append(offsets, [[stop] * 2], 0),
+                end + 1,
+            )
+        return Tokens(ids, offsets, begin, end - last)
 
     def encodings(self, texts: Sequence[str], as_text: bool, special: bool = False) -> list[Any]:
         with plain(self.backend, as_text):
@@ -227,20 +303,54 @@ class Aligner:
         return text[: encoding.offsets[tokens - 1][1]] if tokens > 0 else ""
 
     def answer(self, prompt: str, answer: str, name: str) -> tuple[int, ...]:
-        """The tokens that continue `prompt` with `answer`, closed by the end-of-text token where there is one.
+        """The answer's tokens, with what closes it, behind a prompt of one message that ends so: to plan with."""
+        tokens = self.tokenise([self.rendered([("user", f"a{prompt}")], answer, name)])[0]
+        return tuple(tokens.ids[tokens.prompt_length :].tolist())
 
-        Only the prompt's last line is tokenised again: its tokens must be a prefix of those of line and answer, or the
-        answer would be learned in tokens that generation cannot produce.
-        """
-        tail = prompt[prompt.rfind("\n") + 1 :][-200:] if not self.use_template else ""
-        joined = answer if self.use_template or prompt[-1:].isspace() else f" {answer}"
-        before, both, alone = self.encodings([tail, tail + joined, joined], as_text=True)
-        ids = both.ids[len(before) :] if both.ids[: len(before)] == before.ids else alone.ids
-        said = [self.control[i] for i in ids if i in self.control and i != self.tokenizer.unk_token_id]
-        if said:
-            raise DataError(f"{name}: the answer {answer!r} spells the control token {said[0]!r}; take it out")
-        end: list[Any] = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
-        return (*ids, *end)
+
+def closing_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """What closes an answer in rows of this tokenizer, so that one who writes it has ended."""
+    if not getattr(tokenizer, "is_fast", False):
+        return ()
+    aligner = Aligner(tokenizer)
+    tokens = aligner.tokenise([aligner.rendered([("user", "a")], "a", "a row")])[0]
+    return tuple(tokens.ids[len(tokens.ids) - tokens.closing :].tolist())
+
+
+def check_letters(prompt: Prompt) -> None:
+    """DataError for half of a surrogate pair: no tokenizer takes one."""
+    try:
+        prompt.text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(prompt.text[error.start]):04x}"
+        raise DataError(f"{prompt.name}: {half} alone is half of a letter (a surrogate); take it out") from None
+
+
+def cut_at(text: str, marks: Sequence[str]) -> list[str]:
+    """What stands before, between and behind the marks, up to one that is not there."""
+    pieces = []
+    for mark in marks:
+        before, found, behind = text.partition(mark)
+        if not found:
+            break
+        pieces.append(before)
+        text = behind
+    return [*pieces, text]
+
+
+def dated(template: str) -> str:
+    """The chat template with TEMPLATE_DATE for today: a macro that takes the place of the function `strftime_now`."""
+    day = datetime.fromisoformat(TEMPLATE_DATE)
+    written = {f"%{sign}": day.strftime(f"%{sign}") for sign in "aAbBcdHIjmMpSUwWxXyY"}
+    written |= {"%-d": str(day.day), "%-m": str(day.month)}
+    said = "".join(f" | replace({form!r}, {text!r})" for form, text in written.items())
+    line = "\n" * template.startswith("\n")  # for the one that goes with the tag before it
+    return f"{{% macro strftime_now(format) %}}{{{{ format{said} }}}}{{% endmacro %}}{line}{template}"
+
+
+def writes_date(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer's chat template writes the day on which it is rendered."""
+    return "strftime_now" in str(tokenizer.chat_template or "")
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:

@@ -355,3 +355,29 @@ def test_shuffle_is_a_permutation_read_as_far_as_needed() -> None:
     assert sorted(shuffle(50, keyed(1))) == list(range(50))
     ahead = shuffle(50, keyed(1))
     assert [next(ahead) for _ in range(5)] == list(shuffle(50, keyed(1)))[:5]
+
+
+# ---- bounds
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"length": 99_999_999}, "length: 99,999,999 were asked for, and 4,194,304 are the most"),
+        ({"nested": (256, 99_999_999)}, "length: 99,999,999 were asked for"),
+        ({"rows": 2**40}, "rows: 1,099,511,627,776 were asked for"),
+        ({"documents": 10**9}, "documents: 1,000,000,000 were asked for, and 256 are the most"),
+        ({"competitors": 10**9}, "competitors: 1,000,000,000 were asked for"),
+    ],
+)
+@pytest.mark.parametrize("task", ["mdqa", "musique", "summhay", "niah", "kv"])
+def test_what_no_memory_holds_is_refused(
+    task: str, changes: dict[str, Any], message: str, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Builder(recipe(task=task, **changes), tokenizer)
+
+
+def test_a_dataset_too_large_for_memory_goes_into_a_folder(tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(ConfigError, match="are held in memory; build them into a folder"):
+        hm.build(recipe(rows=2**29), tokenizer)

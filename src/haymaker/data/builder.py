@@ -21,12 +21,15 @@ from haymaker.data.schema import Row, table_of
 from haymaker.drafts import Draft, Drafts
 from haymaker.errors import ConfigError, DataError
 from haymaker.records import canonical_json, digest
-from haymaker.tasks import task
-from haymaker.tokens import Aligner, tokenizer_digest
+from haymaker.tasks import metrics_of, task
+from haymaker.tokens import TEMPLATE_DATE, Aligner, tokenizer_digest, writes_date
 
 VERSION = 7  # of the rows that a recipe gives; counts up when they change
 MOST_TRIED = 8  # rows of which one tells what documents of a kind take
 LEAST_JUDGED = 2_048  # tokens of a row; in a shorter one every document is counted
+MOST_LENGTH = 2**22  # tokens of a row
+MOST_ROWS = 2**30
+MOST_IN_MEMORY = 2**31  # tokens of a dataset that is not written part by part
 FILES = ("source", "pool", "written")  # keys of a recipe that name files: what counts is what these hold
 LIBRARIES = ("haymaker", "transformers", "tokenizers", "pyarrow")
 
@@ -63,6 +66,11 @@ def build(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Dataset:
         (2, 'niah')
     """
     builder = Builder(recipe, tokenizer)
+    if recipe.rows * recipe.length > MOST_IN_MEMORY:
+        raise ConfigError(
+            f"rows: {recipe.rows:,} rows of {recipe.length:,} tokens are more than the {MOST_IN_MEMORY:,} tokens that "
+            "are held in memory; build them into a folder with `haymaker build`"
+        )
     table, failures = builder.table(range(recipe.rows))
     if not table.num_rows:
         raise nothing_built(failures)
@@ -74,11 +82,13 @@ class Builder:
     """Builds rows of one recipe, in any order."""
 
     def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tokenizer_name: str | None = None) -> None:
+        check_bounds(recipe)
         self.recipe, self.tokenizer_name = recipe, tokenizer_name
         self.drafts = drafts_of(recipe)
         self.costs = Costs(Aligner(tokenizer, recipe.chat_template), self.drafts.style)
         self.fitter = Fitter(recipe, self.costs)
         self.tokenizer_digest = tokenizer_digest(tokenizer)
+        self.dated = self.costs.aligner.use_template and writes_date(tokenizer)
         self.sampled = recipe.matched or recipe.shortest < LEAST_JUDGED  # these are counted to the token
 
     def table(self, numbers: Iterable[int]) -> tuple[pa.Table, list[Failure]]:
@@ -145,7 +155,7 @@ class Builder:
             "n_target_tokens": page.target_tokens,
             "max_tokens": self.recipe.length,
             "gold_depths": depths,
-            "checks": canonical_json(check_page(draft, page)),
+            "checks": canonical_json(check_page(draft, page, metrics_of(self.recipe.task))),
         }
 
     @property
@@ -170,6 +180,7 @@ class Builder:
             "identity": self.identity,
             "recipe": self.recipe.model_dump(),
             "prompt": self.drafts.style.name,
+            "template_date": TEMPLATE_DATE if self.dated else None,
             "inputs": dict(sorted(self.drafts.inputs.items())),
             "rejected": dict(sorted(self.drafts.rejected.items())),
             "failed": [failure._asdict() for failure in failures],
@@ -203,6 +214,19 @@ def without_collection() -> Iterator[None]:
 def nothing_built(failures: Iterable[Failure]) -> DataError:
     failed = list(failures)
     return DataError(f"none of the {len(failed)} rows could be built; the first one: {failed[0].reason}")
+
+
+def check_bounds(recipe: Recipe) -> None:
+    """ConfigError for rows that no memory holds: each is written, tokenised and stored whole."""
+    bounds = {
+        "length": (recipe.longest, MOST_LENGTH),
+        "rows": (recipe.rows, MOST_ROWS),
+        "documents": (recipe.documents or 1, recipe.length),  # each takes a token at least
+        "competitors": (max(recipe.competitors, recipe.padding_competitors), recipe.longest),
+    }
+    for name, (asked, most) in bounds.items():
+        if asked > most:
+            raise ConfigError(f"{name}: {asked:,} were asked for, and {most:,} are the most that a build can hold")
 
 
 def drafts_of(recipe: Recipe) -> Drafts:

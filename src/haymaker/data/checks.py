@@ -9,6 +9,7 @@ from typing import Any
 
 from haymaker.data.fit.page import Page
 from haymaker.drafts import Document, Draft
+from haymaker.metrics import row_metric
 from haymaker.realism.answers import holds, letters_of, may_hold, normalised_gold
 from haymaker.records import digest
 
@@ -21,12 +22,13 @@ ANSWER_TYPES = (
 )
 
 
-def check_page(draft: Draft, page: Page) -> dict[str, Any]:
+def check_page(draft: Draft, page: Page, metrics: Sequence[str] = ()) -> dict[str, Any]:
     """What can go wrong with a row without anyone noticing.
 
     answer_in_gold: some gold document holds an answer; answer_in_question: the question does; leaks: numbers of other
     documents whose text does; title_leaks: those where only title and text together do; repeats: documents whose text
     stood in the row before (where the context is not padding); cut: documents that were cut to fill the length;
+    best: the score that the best answer can have, of metrics where that is not 1;
     evidence: digests of the gold documents, to find them in other rows.
     """
     golds = () if draft.cites else page.answers
@@ -41,8 +43,15 @@ def check_page(draft: Draft, page: Page) -> dict[str, Any]:
         "repeats": 0 if draft.context == "low" else sum(texts.values()) - len(texts),
         "cut": [n for n, document in enumerate(page.documents, 1) if document.key.endswith(" words)")],
         "answer_type": "citation" if draft.cites else answer_type(page.answers[0]),
+        "best": {} if draft.cites else best_scores(page.answers, metrics),
         "evidence": [digest([document.title, document.text])[:16] for document in gold],
     }
+
+
+def best_scores(answers: Sequence[str], metrics: Sequence[str]) -> dict[str, float]:
+    """Of every metric under which no gold, given as the answer, scores 1: the best score that one has."""
+    best = {name: max(row_metric(name)(answer, list(answers)) for answer in answers) for name in metrics}
+    return {name: score for name, score in best.items() if score < 1}
 
 
 def leaks_of(documents: Sequence[Document], golds: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -76,6 +85,7 @@ FOUND: dict[str, Callable[[dict[str, Any]], bool]] = {  # what is counted, and t
     "rows_with_answer_in_question": lambda checks: checks["answer_in_question"],
     "rows_with_repeats": lambda checks: checks["repeats"] > 0,
     "rows_with_cuts": lambda checks: bool(checks["cut"]),
+    "rows_with_a_best_score_below_1": lambda checks: bool(checks.get("best")),
     "rows_without_answer_in_gold": lambda checks: not checks["answer_in_gold"],
 }
 SUMMED = ("question", "gold_depths", "n_prompt_tokens", "n_target_tokens", "max_tokens", "checks")

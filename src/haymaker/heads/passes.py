@@ -60,8 +60,8 @@ def read_own(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> li
 
 
 def answer_tokens(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> int:
-    """How many tokens of the answer there are without the closing end-of-text token."""
-    return len(encoded.answer_ids) - (encoded.answer_ids[-1] == tokenizer.eos_token_id)
+    """How many tokens of the answer there are without those that close it."""
+    return len(encoded.answer_ids) - (encoded.closing or encoded.answer_ids[-1] == tokenizer.eos_token_id)
 
 
 def text_tokens(lm: LanguageModel, ids: Sequence[int]) -> int:

@@ -16,6 +16,7 @@ from haymaker.models.batching import TOKENS_AT_ONCE, batches_of, refuse_long_pro
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
 from haymaker.records import Encoded
+from haymaker.tokens import closing_tokens
 
 MEMORY_ADVICE = "lower tokens_at_once, build shorter rows, or use a machine with more memory"
 STOP = "\n"  # what ends an answer unless told otherwise
@@ -125,9 +126,9 @@ class AnswerEnd:
 
     @cached_property
     def tokens(self) -> set[int]:
-        """Tokens that end an answer: the tokenizer's, and those that the model's generation config adds."""
+        """Tokens that end an answer: the tokenizer's, the chat template's, and those of the generation config."""
         configured: Any = getattr(self.lm.base.generation_config, "eos_token_id", None)
-        extra = configured if isinstance(configured, list) else [configured]
+        extra = [*(configured if isinstance(configured, list) else [configured]), *closing_tokens(self.lm.tokenizer)]
         return {int(token) for token in (cast(Any, self.lm.tokenizer).eos_token_id, *extra) if token is not None}
 
     def __call__(self, written: Sequence[int]) -> Reason | None:

@@ -17,6 +17,7 @@ _UNSPACED = (
     ("\u31f0", "\u31ff"), ("\u3400", "\u4dbf"), ("\u4e00", "\u9fff"), ("\uf900", "\ufaff"), ("\uff66", "\uff9f"),
     ("\U00020000", "\U0003ffff"),
 )  # fmt: skip
+_LETTER = f"[^\\W{''.join(f'{first}-{last}' for first, last in _UNSPACED)}]"  # of a word, in a script with blanks
 LONGEST_WORD = 60  # characters
 Range = tuple[int, int]
 
@@ -62,13 +63,28 @@ def normalised_gold(gold: str) -> str:
 
 def occurrences(text: str, gold: str) -> list[Range]:
     """Character ranges where the gold stands in the text as whole words: as written, else ignoring case,
-    else under `normalise` (punctuation, case and articles aside)."""
+    else under `normalise` (punctuation, case and articles aside).
+
+    In a script without blanks between words any place counts.
+    """
+    said = gold.strip()
     for flags in (0, re.IGNORECASE):
-        pattern = rf"(?<!\w){re.escape(gold.strip())}(?!\w)"
-        found = [match.span() for match in re.finditer(pattern, text, flags)] if gold.strip() else []
+        found = [match.span() for match in re.finditer(whole_words(said), text, flags)] if said else []
         if found:
             return found
     return normalised_occurrences(text, gold)
+
+
+def whole_words(said: str) -> str:
+    """A pattern of these words: no letter of a script with blanks may stand at an end that is such a letter."""
+    before = "" if unspaced(said[0]) else rf"(?<!{_LETTER})"
+    behind = "" if unspaced(said[-1]) else rf"(?!{_LETTER})"
+    return f"{before}{re.escape(said)}{behind}"
+
+
+def scorable(gold: str) -> bool:
+    """Whether the scoring metric can tell an answer that is this gold: something is left of it after `normalise`."""
+    return bool(normalised_gold(gold).strip())
 
 
 def normalised_occurrences(text: str, gold: str) -> list[Range]:

@@ -63,6 +63,7 @@ class FileRow:
 
 
 Parse = Callable[[dict[str, Any], str], FileRow | str]
+UNSCORABLE = "nothing is left of its answers without articles and punctuation, so no answer could be scored"
 LIMITED_OUT = "it asks for a relation other than the limited ones"
 
 

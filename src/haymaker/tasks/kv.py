@@ -122,6 +122,8 @@ def parse_row(row: dict[str, Any], place: str) -> tuple[tuple[str, str], Records
     pairs = required(row, "ordered_kv_records", list, place)
     if not all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(p, str) for p in pair) for pair in pairs):
         raise DataError(f"{place}: expected ordered_kv_records to be a list of [key, value]")
+    if not key.strip() or not value.strip():
+        return "the key or the value is empty"
     if len({pair[0] for pair in pairs}) < len(pairs):
         return "a key stands twice in the object"
     if [key, value] not in pairs:

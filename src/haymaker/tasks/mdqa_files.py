@@ -8,10 +8,10 @@ from typing import Any
 
 from haymaker.config import Recipe
 from haymaker.files import required, texts_of
-from haymaker.realism.answers import occurrences
+from haymaker.realism.answers import occurrences, scorable
 from haymaker.realism.placeholders import LIMITED
 from haymaker.records import digest
-from haymaker.tasks.file_rows import FileRow, FileRows, read_file_rows
+from haymaker.tasks.file_rows import UNSCORABLE, FileRow, FileRows, read_file_rows
 from haymaker.tasks.pool import passage_of
 
 
@@ -31,6 +31,9 @@ def parse_row(row: dict[str, Any], place: str) -> FileRow | str:
         return "the question or all answers are empty"
     if sum(is_gold) != 1:
         return "no passage is marked gold" if not any(is_gold) else "several passages are marked gold"
+    answers = [answer for answer in answers if scorable(answer)]
+    if not answers:
+        return UNSCORABLE
     gold = passages[is_gold.index(True)]
     found = [answer for answer in answers if occurrences(gold.text, answer)]
     if not found:

@@ -9,9 +9,9 @@ from typing import Any
 from haymaker.config import Recipe
 from haymaker.errors import DataError
 from haymaker.files import required, texts_of
-from haymaker.realism.answers import answer_ranges
+from haymaker.realism.answers import answer_ranges, scorable
 from haymaker.realism.placeholders import LIMITED_STEPS
-from haymaker.tasks.file_rows import FileRow, FileRows, read_file_rows
+from haymaker.tasks.file_rows import UNSCORABLE, FileRow, FileRows, read_file_rows
 from haymaker.tasks.pool import Passage, passage_of
 
 
@@ -43,7 +43,9 @@ def parse_row(row: dict[str, Any], place: str) -> FileRow | str:
     order = support_order(steps, items, place)
     if sorted(order) != [i for i, supports in enumerate(supporting) if supports]:
         return "the steps and the supporting paragraphs disagree"
-    answers = (answer, *aliases)
+    answers = tuple(one for one in (answer, *aliases) if scorable(one))
+    if not answers:
+        return UNSCORABLE
     if not answer_ranges(passages[order[-1]].text, answers):
         return "the last paragraph does not hold an answer"
     others = [passage for passage, supports in zip(passages, supporting, strict=True) if not supports]

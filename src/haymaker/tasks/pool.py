@@ -10,7 +10,7 @@ from typing import Any
 
 from haymaker.drafts import Document
 from haymaker.errors import DataError
-from haymaker.files import read_json, read_jsonl, read_text, required
+from haymaker.files import MOST_AT_ONCE, read_json, read_jsonl, read_text, required
 from haymaker.miniature.world import FILLER
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism.answers import holds
@@ -119,7 +119,7 @@ def read_pool(path: str | None, split: str) -> tuple[list[Passage], dict[str, st
 def file_items(path: str) -> Iterable[tuple[str, Any]]:
     """(place, object) of every passage of a file."""
     if Path(path.removesuffix(".gz")).suffix == ".txt":
-        blocks = "".join(read_text(path)).split("\n\n")
+        blocks = "".join(read_text(path, MOST_AT_ONCE)).split("\n\n")
         return [(path, {"text": block.strip()}) for block in blocks if block.strip()]
     if next(read_text(path), "").lstrip().startswith("["):
         return [(f"{path}, item {i}", value) for i, value in enumerate(read_json(path))]

@@ -119,8 +119,8 @@ class Costs:
     def around(self, question: str) -> tuple[int, int]:
         """Tokens before the first document and behind the last one: special ones, template, instruction, question."""
         head, document, (lead, tail) = self.style.head, self.drawn("a", "a."), self.style.tail_around(question)
-        prompt = self.aligner.rendered([("user", f"{head}{document}{lead}{question}{tail}")], "a prompt")
+        prompt = self.aligner.rendered([("user", f"{head}{document}{lead}{question}{tail}")], "a", "a prompt")
         tokens = self.aligner.tokenise([prompt])[0]
         at = prompt.contents[0][0] + len(head)
         first = int(token_ranges(np.array([[at, at + len(document)]]), tokens.offsets)[0, 0])
-        return first, len(tokens.ids) - first - self.dummy
+        return first, tokens.prompt_length - first - self.dummy

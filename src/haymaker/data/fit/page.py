@@ -35,7 +35,7 @@ class Page:
 
 
 def write(draft: Draft, documents: Sequence[Document], style: Style, aligner: Aligner, name: str) -> Page:
-    """The prompt with every label's place in characters and in tokens. `name` is the row's, for messages.
+    """The prompt, tokenised with its answer, with every label's place in characters and in tokens. `name` is the row's.
 
     Raises DataError where a template changes the text, or a label has no token.
     """
@@ -43,16 +43,15 @@ def write(draft: Draft, documents: Sequence[Document], style: Style, aligner: Al
     answers = draft.answers
     if draft.cites:
         answers = cited(n for n, document in enumerate(documents, 1) if document.role == "gold")
-    prompt = aligner.rendered([("user", content)], name)
+    prompt = aligner.rendered([("user", content)], answers[0], name)
     tokens = aligner.tokenise([prompt])[0]
-    target = aligner.answer(prompt.text, answers[0], name)
     ranges = np.array([stretch[1:] for stretch in stretches], np.int64) + prompt.contents[0][0]
     found = token_ranges(ranges, tokens.offsets).tolist()
     places = [(*stretch, first, last) for stretch, (first, last) in zip(stretches, found, strict=True)]
     for label, start, stop, first, last in places:
         if first >= last:
             raise DataError(f"{name}: no token holds {label} ({content[start:stop]!r}); leave its document out")
-    return Page(content, places, list(documents), answers, len(tokens.ids), len(target))
+    return Page(content, places, list(documents), answers, tokens.prompt_length, len(tokens.ids) - tokens.prompt_length)
 
 
 def laid_out(question: str, documents: Sequence[Document], style: Style) -> tuple[str, list[Stretch]]:
