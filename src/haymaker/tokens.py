@@ -35,7 +35,8 @@ def encode(example: Example, tokenizer: PreTrainedTokenizerBase, chat_template: 
     Args:
         example: The example; its spans are moved to tokens here, and nowhere else.
         tokenizer: A fast tokenizer, which gives character offsets.
-        chat_template: Whether the prompt is rendered by the tokenizer's template; None: where it has one.
+        chat_template: Whether the prompt is rendered by the tokenizer's template; None: as the example was built
+            (`chat_template` of its source), else where there is one.
 
     Returns:
         Token ids of prompt and answer, and token spans by kind. A token belongs to a span if it holds one of its
@@ -58,13 +59,16 @@ def encode_many(
     examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, chat_template: bool | None = None
 ) -> list[Encoded]:
     """`encode` for several examples with one call of the tokenizer."""
-    aligner = Aligner(tokenizer, chat_template)
-    prompts = [aligner.render(example) for example in examples]
-    found = []
-    for example, prompt, tokens in zip(examples, prompts, aligner.tokenise(prompts), strict=True):
-        spans = align(rendered_spans(example, prompt), tokens.offsets, example.id)
-        found.append(Encoded(example.id, tuple(tokens.ids.tolist()), tokens.prompt_length, spans, tokens.closing))
-    return found
+    found: dict[int, Encoded] = {}
+    built = [chat_template if chat_template is not None else row.source.get("chat_template") for row in examples]
+    for use in dict.fromkeys(built):
+        aligner, places = Aligner(tokenizer, use), [i for i, other in enumerate(built) if other == use]
+        prompts = [aligner.render(examples[i]) for i in places]
+        for i, prompt, tokens in zip(places, prompts, aligner.tokenise(prompts), strict=True):
+            row = examples[i]
+            spans = align(rendered_spans(row, prompt), tokens.offsets, row.id)
+            found[i] = Encoded(row.id, tuple(tokens.ids.tolist()), tokens.prompt_length, spans, tokens.closing)
+    return [found[i] for i in range(len(examples))]
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,7 @@ class Builder:
         recipe, name = self.recipe, self.recipe.task
         # Rows of the world have no key but their number; two of them may say the same.
         key = number if recipe.source is None else draft.facts
+        asked = {} if recipe.chat_template is None else {"chat_template": recipe.chat_template}
         contents = [name, recipe.setting, recipe.split, key, page.content, draft.question, list(page.answers)]
         return {
             "id": f"{name}-{digest(contents)[:20]}",
@@ -140,7 +141,7 @@ class Builder:
             "concept": draft.concept,
             "context": draft.context,
             "question": draft.question,
-            "source": canonical_json({**draft.source, "row": number}),
+            "source": canonical_json({**draft.source, **asked, "row": number}),
             "provenance": canonical_json(list(draft.provenance)),
         }
 
