@@ -70,7 +70,8 @@ def meta() -> Row:
 
 
 def bounded(value: float, margin: float = 0.055) -> Row:
-    return {"f1": value, "f1_low": round(max(0, value - margin), 3), "f1_high": round(min(1, value + margin), 3)}
+    low, high = round(max(0, value - margin), 3), round(min(1, value + margin), 3)
+    return {"metric": "squad_f1", "score": value, "score_low": low, "score_high": high}
 
 
 def scored(setting: str, length: int, value: float) -> Row:
@@ -78,7 +79,7 @@ def scored(setting: str, length: int, value: float) -> Row:
     return {
         **{**KEYS, "setting": setting, "split": "test", "length": length, "n": N},
         **bounded(value),
-        **{"em": exact, "em_low": round(max(0, exact - 0.06), 3), "em_high": round(exact + 0.06, 3)},
+        "squad_em": exact,
         **{"cut_off": 2, "seconds": 12.5},
     }
 
@@ -119,7 +120,14 @@ def similarity() -> list[Row]:
     return [
         {
             **{**KEYS, "setting": setting, "reference": "real", "cosine": cosine, "recall": recall, "subset": subset},
-            **{"overlap": recall, "k": 3, "active": active, "active_reference": 9, "f1": F1[setting]},
+            **{
+                "overlap": recall,
+                "k": 3,
+                "active": active,
+                "active_reference": 9,
+                "metric": "squad_f1",
+                "score": F1[setting],
+            },
         }
         for setting, (cosine, recall, subset, active) in numbers.items()
     ]
@@ -158,12 +166,15 @@ def patching() -> list[Row]:
 def patched(setting: str, kind: str, k: int, draw: int, gain: float) -> Row:
     keys = {**KEYS, "donor": "real", "setting": setting, "heads": kind, "k": k, "draw": draw}
     value = round(F1[setting] + gain, 3)
-    return {**keys, **bounded(value), "f1_original": F1[setting], "delta": gain, "n": N, "head_list": "2-0 2-5 3-1"}
+    return {**keys, **bounded(value), "score_original": F1[setting], "delta": gain, "n": N, "head_list": "2-0 2-5 3-1"}
 
 
 def correlation() -> list[Row]:
     found = {"cosine": (1.0, 0.017), "recall": (0.9, 0.083), "overlap": (0.9, 0.083)}
-    return [{**KEYS, "measure": name, "spearman": rho, "p": p, "n": 5} for name, (rho, p) in found.items()]
+    return [
+        {**KEYS, "measure": name, "metric": "squad_f1", "spearman": rho, "p": p, "n": 5}
+        for name, (rho, p) in found.items()
+    ]
 
 
 def timings() -> list[Row]:

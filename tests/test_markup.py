@@ -51,10 +51,10 @@ def test_a_dataset_shows_what_it_holds(tokenizer) -> None:
 
 def test_an_evaluation_shows_its_means_and_answers(lm) -> None:
     rows = [hm.example(f"{name} is here.", question="Who?", answer=name) for name in ("Ada", "Eve")]
-    found = hm.evaluate(lm, rows, new_tokens=2)
+    found = hm.evaluate(lm, rows, new_tokens=4)
     assert (
-        repr(found)
-        == f"Evaluation(2 answers, squad_f1 {found.f1:.3f}, squad_em {found.em:.3f}, {found.cut_off} cut off)"
+        repr(found) == f"Evaluation(2 answers, squad_f1 {found.f1:.3f}, squad_em {found.em:.3f}, "
+        f"best_subspan_em {found.interval('best_subspan_em').mean:.3f}, {found.cut_off} cut off)"
     )
     assert found._repr_html_().count("<tr>") == 3
     assert list(found.to_pandas().squad_f1) == [one.scores["squad_f1"] for one in found.predictions]

@@ -77,7 +77,7 @@ def test_difference_without_bounds_has_none() -> None:
 
 
 def test_an_interval_of_a_row_knows_what_is_not_known() -> None:
-    row = {"f1": 0.5, "f1_low": 0, "f1_high": None, "em": float("inf"), "delta": None}
+    row = {"score": 0.5, "score_low": 0, "score_high": None, "em": float("inf"), "delta": None}
     found = Interval.of(row)
     assert found is not None
     assert found[:2] == (0.5, 0.0)

@@ -31,6 +31,7 @@ HeadName = Annotated[str, AfterValidator(lambda text: str(Head.parse(text)))]
 Rung = Literal["none", "mlp", "attention", "full", "offload"]  # of recomputation: fastest first, smallest last
 SplitName = Literal["train", "dev", "test"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+ANSWER_ROOM = 32  # tokens, at most an eighth of a row
 
 
 class Frozen(BaseModel):
@@ -78,6 +79,9 @@ class Recipe(Frozen):
         nested: Lengths (tokens) that share one plan: a longer row holds the documents of a shorter one.
         matched: Twins of all settings: the same tokens in all, the same places of the evidence.
         depth: Share of the context before the evidence, 0 to 1; None: by plan.
+        answer_room: Tokens that every row leaves free behind its prompt, for an answer to be written. None: none in
+            train rows, which hold their answer; 64 for kv, else 32 or an eighth of the (shortest) length, whichever is
+            less. `room` is what holds.
         failed_rows: "stop" at a row that cannot be built, or "skip" it and tell.
 
     Raises:
@@ -115,6 +119,11 @@ class Recipe(Frozen):
     )
     matched: bool = Field(default=False, description="twins of all settings: same tokens in all, same evidence places")
     depth: float | None = Field(default=None, ge=0, le=1, description="share of the context before gold; None: by plan")
+    answer_room: int | None = Field(
+        default=None,
+        ge=1,
+        description="tokens left free for an answer; None: none in train rows, else by task and length",
+    )
     failed_rows: Literal["stop", "skip"] = Field(default="stop", description="at a row that cannot be built")
 
     @model_validator(mode="after")
@@ -138,6 +147,14 @@ class Recipe(Frozen):
     def rivals(self) -> int:
         """Documents of the gold one's kind in the setting's context."""
         return self.padding_competitors if self.axes.context == "low" else self.competitors
+
+    @property
+    def room(self) -> int:
+        """Tokens that every row leaves free behind its prompt: no function of a row, so that no gold shows in it."""
+        if self.answer_room is not None or self.split == "train":
+            return self.answer_room or 0
+        own = getattr(TASKS[self.task], "ANSWER_ROOM", None)
+        return own or max(1, min(ANSWER_ROOM, self.shortest // 8))
 
     @property
     def shortest(self) -> int:

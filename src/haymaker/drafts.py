@@ -9,6 +9,7 @@ from haymaker.choices import PROMPTS
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
 from haymaker.metrics import row_metric
+from haymaker.metrics.best_score import golds_for
 from haymaker.records import Kind, Label, Segment, label_runs
 
 DocumentRole = Literal["gold", "competitor", "passage"]
@@ -120,8 +121,9 @@ class Drafts:
 class Task(Protocol):
     """A module that reads real rows, writes synthetic ones, and names the metrics that judge an answer, headline first.
 
-    It may also have `golds(example)`, what its metrics compare with where that is not the example's answers, and
-    `asked(recipe)`, what a writer is asked for.
+    It may also have `ANSWER_ROOM`, the tokens that an answer may take where a recipe does not say, `golds(example)`,
+    what its metrics compare with where that is not the example's answers, and `asked(recipe)`, what a writer is asked
+    for.
     """
 
     METRICS: tuple[str, ...]
@@ -131,7 +133,7 @@ class Task(Protocol):
 
 def judge(metrics: Sequence[str], prediction: str, golds: Sequence[str]) -> dict[str, float]:
     """Every metric's score (0 to 1) of an answer against its golds."""
-    return {name: row_metric(name)(prediction, list(golds)) for name in metrics}
+    return {name: row_metric(name)(prediction, golds_for(name, golds)) for name in metrics}
 
 
 def style_of(recipe: Recipe, default: str) -> Style:

@@ -292,15 +292,18 @@ class Prediction:
         example_id: The example's.
         text: The answer, up to its end or line break, stripped.
         answers: What counts as right.
-        scores: By metric, 0 to 1.
+        scores: By metric, 0 to 1, the headline first.
         finish_reason: "stop", or "length" where the answer reached the limit.
         prompt_tokens: Tokens of the prompt.
         generated_tokens: Tokens that were generated.
+        task: The example's.
+        before: What stood before the answer and is no part of it: a block of thought, an opening line.
+        unread: Metrics that cannot read this answer, which scores 0 by them.
 
     Examples:
         >>> prediction = hm.evaluate(lm, rows, new_tokens=8).predictions[0]
-        >>> sorted(prediction.scores), prediction.generated_tokens <= 8
-        (['squad_em', 'squad_f1'], True)
+        >>> list(prediction.scores), prediction.generated_tokens <= 8
+        (['squad_f1', 'squad_em', 'best_subspan_em'], True)
     """
 
     example_id: str
@@ -310,6 +313,9 @@ class Prediction:
     finish_reason: Literal["stop", "length"]
     prompt_tokens: int
     generated_tokens: int
+    task: str = ""
+    before: str = ""
+    unread: tuple[str, ...] = ()
 
 
 def canonical_json(value: Any) -> str:

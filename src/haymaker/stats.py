@@ -30,7 +30,7 @@ class Interval(NamedTuple):
     high: Number = math.nan
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], name: str = "f1") -> "Interval | None":
+    def of(cls, row: Mapping[str, Any], name: str = "score") -> "Interval | None":
         """Columns `name`, `name`_low and `name`_high of a row; None where the mean is null or not finite."""
         mean, low, high = (known(row.get(column)) for column in (name, f"{name}_low", f"{name}_high"))
         return None if math.isnan(mean) else cls(mean, low, high)

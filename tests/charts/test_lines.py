@@ -13,7 +13,8 @@ def rows_of(chart: Chart) -> list[dict]:
 
 
 def masked(heads: str, k: int, f1: float) -> dict:
-    return {"heads": heads, "k": k, "f1": f1, "f1_low": f1 - 0.1, "f1_high": f1 + 0.1}
+    scores = {"metric": "squad_f1", "score": f1, "score_low": f1 - 0.1, "score_high": f1 + 0.1}
+    return {"heads": heads, "k": k, **scores}
 
 
 MASKED = [

@@ -153,12 +153,10 @@ def evaluate_toy(params: Toy, inputs: Mapping[str, Path], output: Path) -> Table
         raise DataError("row 3 of rows.jsonl is broken")
     row = {
         "n": 4,
-        "f1": params.f1,
-        "f1_low": 0.0,
-        "f1_high": 1.0,
-        "em": 0.5,
-        "em_low": 0.0,
-        "em_high": 1.0,
+        "metric": "squad_f1",
+        "score": params.f1,
+        "score_low": 0.0,
+        "score_high": 1.0,
         "cut_off": 0,
     }
     return {"evaluation": [row]}
@@ -198,11 +196,11 @@ def test_run_writes_results_and_says_where_they_are(toy: Path) -> None:
     assert result.stdout.split() == [str(toy / "results.json")]
     tables = results_of(toy)["tables"]
     assert [row["setting"] for row in tables["evaluation"]][:3] == ["base", "extended", "real"]
-    assert {"model", "task", "setting", "split", "length", "f1", "seconds"} <= set(tables["evaluation"][0])
+    assert {"model", "task", "setting", "split", "length", "metric", "score", "seconds"} <= set(tables["evaluation"][0])
     # Settings after the reference: F1 rises with cosine and falls with overlap; subset is constant, recall unknown.
     found = {row["measure"]: (row["spearman"] and round(row["spearman"], 9), row["n"]) for row in tables["correlation"]}
     assert found == {"cosine": (1.0, 5), "recall": (None, 0), "subset": (None, 5), "overlap": (-1.0, 5)}
-    assert [row["f1"] for row in tables["similarity"]] == [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    assert [row["score"] for row in tables["similarity"]] == [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
     assert len(tables["timings"]) == 14
 
 
@@ -382,7 +380,7 @@ SMALL = {
     **{"name": "small", "context": 96, "length": 192, "settings": ["base", "extended", "real", "low-low"]},
     "tasks": {"mdqa": {"train": {"rows": 2}, "test": {"rows": 2}}},
     "train": {"steps": 1, "batch": 2},
-    "evaluation": {"new_tokens": 2, "untrained_lengths": [96]},
+    "evaluation": {"new_tokens": 6, "untrained_lengths": [96]},
     "heads": {"metric": "mass"},
     "similarity": {"k": 1, "threshold": 0.01},
     "ablation": {"k": [1], "draws": 1},

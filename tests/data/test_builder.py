@@ -136,6 +136,36 @@ def test_a_row_fills_its_length(setting: str, length: int, tokenizer: PreTrained
         assert 0.99 * length <= row["n_prompt_tokens"] + row["n_target_tokens"] <= length
 
 
+@pytest.mark.parametrize(("room", "length"), [(1, 256), (10, 256), (80, 256), (500, 1024)])
+def test_every_row_leaves_the_room_for_an_answer_free(
+    room: int, length: int, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    chosen = recipe(length=length, rows=4, split="train", answer_room=room)
+    found = hm.build(chosen, tokenizer)
+    free = [length - row["n_prompt_tokens"] for row in found.rows]
+    assert all(room <= left <= max(room, 9) + 0.01 * length + 1 for left in free)
+    assert found.manifest["answer_room"] == found.recipe.room == room
+    assert hm.build(chosen.changed(rows=2), tokenizer)[0].id == found[0].id
+    with pytest.raises(LengthError, match="answer_room: 1 tokens were to stay free"):
+        hm.build(recipe(length=256, rows=4, split="test", answer_room=1), tokenizer)
+
+
+def test_test_rows_leave_room_unasked_and_are_as_full(tokenizer: PreTrainedTokenizerBase) -> None:
+    chosen = recipe(length=1024, split="test")
+    for row in plain_rows(Builder(chosen, tokenizer), range(4)):
+        assert row["n_target_tokens"] < chosen.room == 32
+        assert 0.99 * 1024 <= row["n_prompt_tokens"] + 32 <= 1024
+    assert hm.build(chosen, tokenizer).manifest["checks"]["fill_least"] >= 0.99
+
+
+def test_the_room_is_of_task_and_length_alone() -> None:
+    tasks, lengths = ("mdqa", "kv"), (64, 4096)
+    rooms = {(task, n): recipe(task=task, length=n, split="test").room for task in tasks for n in lengths}
+    assert rooms == {("mdqa", 64): 8, ("mdqa", 4096): 32, ("kv", 64): 64, ("kv", 4096): 64}
+    assert recipe(length=4096).room == 0  # rows that are taught hold their answer
+    assert recipe(length=4096, nested=(128, 4096), split="dev").room == 16  # all lengths of a plan share it
+
+
 @pytest.mark.parametrize("setting", ["real", "high-high", "low-high", "symbolic"])
 def test_a_short_row_still_holds_competitors(setting: str, tokenizer: PreTrainedTokenizerBase) -> None:
     for length, least in ((128, 3), (64, 1)):

@@ -20,6 +20,7 @@ from haymaker.heads.detection import detect_all, detect_heads
 from haymaker.heads.null_query import null_example
 from haymaker.heads.observations import Subject, Wants
 from haymaker.heads.passes import read_gold, read_own, text_tokens
+from haymaker.models.generation import AnswerEnd
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Example, Head, Label, Message, Segment
@@ -127,7 +128,7 @@ def test_calibrated_mass_equals_eager_attention_with_and_without_the_question(lm
             means.append(sum(attention[..., span.slice].sum(-1).mean(-1) for span in encoded.spans["evidence"]))
         expected.append(means[0] - means[1])
     for answer in ("gold", "own"):
-        found = detect_heads(lm, rows, metric="mass_calibrated", answer=answer, new_tokens=4)
+        found = detect_heads(lm, rows, metric="mass_calibrated", answer=answer, new_tokens=8)
         assert np.allclose(found.values, np.stack(expected), atol=1e-6)
     assert "N/A\nAnswer:" in null_example(rows[0]).text
     assert "wages rise" not in null_example(rows[0]).text
@@ -245,7 +246,7 @@ def test_several_metrics_read_one_pass(lm: LanguageModel, rows: list[Example]) -
 
 
 def test_decoding_reads_what_a_forward_over_the_same_answer_reads(lm: LanguageModel, rows: list[Example]) -> None:
-    wants = Wants.of([DETECTORS["mass"], DETECTORS["write"]], None, 6)
+    wants = Wants.of([DETECTORS["mass"], DETECTORS["write"]], None, new_tokens=6)
     subjects = [Subject.of(row, encode(row, lm.tokenizer), wants) for row in rows]
     own = read_own(lm, subjects, wants)
     forced = [replace(subject, encoded=reading.encoded) for subject, reading in zip(subjects, own, strict=True)]
@@ -261,10 +262,11 @@ def test_decoding_reads_what_a_forward_over_the_same_answer_reads(lm: LanguageMo
 def test_an_own_answer_is_its_text_without_what_ended_it(lm: LanguageModel) -> None:
     (answer,) = lm.tokenizer([" Port Modini"], add_special_tokens=False)["input_ids"]
     (newline,) = lm.tokenizer(["\n"], add_special_tokens=False)["input_ids"]
-    assert text_tokens(lm, answer) == len(answer)  # cut off: every token is text
-    assert text_tokens(lm, [*answer, lm.tokenizer.eos_token_id]) == len(answer)
-    assert text_tokens(lm, [*answer, *newline]) == len(answer)
-    assert text_tokens(lm, [lm.tokenizer.eos_token_id]) == 0
+    end = AnswerEnd(lm, room=20)
+    assert text_tokens(end, answer) == len(answer)  # cut off: every token is text
+    assert text_tokens(end, [*answer, lm.tokenizer.eos_token_id]) == len(answer)
+    assert text_tokens(end, [*answer, *newline]) == len(answer)
+    assert text_tokens(end, [lm.tokenizer.eos_token_id]) == 0
 
 
 def test_a_merged_adapter_scores_as_an_unmerged_one(

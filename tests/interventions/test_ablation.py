@@ -296,7 +296,7 @@ def test_an_ablation_curve_is_its_sets_as_rows(lm: LanguageModel, scope: str) ->
     assert sum(counts) == 3 * len(sets)
     alone = ablate(lm, examples(3), sets[4].heads, new_tokens=3, scope=scope)
     assert {key: rows[4][key] for key in alone.row()} == alone.row()
-    assert rows[4]["delta"] == pytest.approx(alone.f1 - rows[0]["f1"])
+    assert rows[4]["delta"] == pytest.approx(alone.f1 - rows[0]["score"])
     assert (rows[0]["delta"], rows[0]["head_list"], rows[0]["scope"]) == (0.0, "", scope)
     assert rows[1]["head_list"] == "0-1"
 

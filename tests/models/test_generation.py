@@ -153,7 +153,10 @@ class Written:
         (" Dora Ven", "<|end|>", "Dora Ven", "stop"),
         (" Dora\nQuestion", "", "Dora", "stop"),
         (" Dora Ven", "", "Dora Ven", "length"),
-        ("\n", "", "", "stop"),
+        ("\n Dora\nQuestion", "", "Dora", "stop"),  # a stop counts after text only
+        ("\n", "", "", "length"),
+        ("Sure!\n Dora\nQuestion", "", "Dora", "stop"),
+        ("<think> Ven\n</think>\nDora\n", "", "Dora", "stop"),
     ],
 )
 def test_an_answer_ends_as_it_says(

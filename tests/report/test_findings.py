@@ -43,9 +43,9 @@ def test_settings_are_compared_where_most_of_them_are(results: Row) -> None:
 
 
 def test_only_the_test_split_is_compared(results: Row) -> None:
-    train = [{**row, "split": "train", "f1": 1.0} for row in results["tables"]["evaluation"]]
+    train = [{**row, "split": "train", "score": 1.0} for row in results["tables"]["evaluation"]]
     rows = at_main_length(train + results["tables"]["evaluation"])
-    assert rows["real"]["f1"] == report_rows.F1["real"]
+    assert rows["real"]["score"] == report_rows.F1["real"]
 
 
 def test_all_patterns_of_the_made_up_rows(results: Row) -> None:
@@ -68,21 +68,21 @@ def test_real_against_synthetic_by_hand(results: Row) -> None:
 
 
 def test_real_close_to_a_synthetic_cannot_be_told(results: Row) -> None:
-    change(results["tables"]["evaluation"], {"setting": "symbolic"}, f1=0.78, f1_low=0.72, f1_high=0.84)
+    change(results["tables"]["evaluation"], {"setting": "symbolic"}, score=0.78, score_low=0.72, score_high=0.84)
     found = judged(results)["Real data"]
     assert found.verdict == "cannot be told"
     assert "holds 0 for symbolic" in plain(found)
 
 
 def test_real_behind_a_synthetic_does_not_show(results: Row) -> None:
-    change(results["tables"]["evaluation"], {"setting": "low-low"}, f1=0.95, f1_low=0.92, f1_high=0.98)
+    change(results["tables"]["evaluation"], {"setting": "low-low"}, score=0.95, score_low=0.92, score_high=0.98)
     found = judged(results)["Real data"]
     assert found.verdict == "does not show"
     assert "Real is not ahead of low-low." in plain(found)
 
 
 def test_training_no_better_than_extension_does_not_show(results: Row) -> None:
-    change(results["tables"]["evaluation"], {"setting": "real"}, f1=0.0, f1_low=0.0, f1_high=0.0)
+    change(results["tables"]["evaluation"], {"setting": "real"}, score=0.0, score_low=0.0, score_high=0.0)
     assert judged(results)["Training on"].verdict == "does not show"
 
 
@@ -134,7 +134,13 @@ def test_masking_by_hand(results: Row) -> None:
 
 
 def test_masking_without_a_loss_does_not_show(results: Row) -> None:
-    change(results["tables"]["ablation"], {"setting": "real", "heads": "retrieval"}, f1=0.93, f1_low=0.91, f1_high=0.95)
+    change(
+        results["tables"]["ablation"],
+        {"setting": "real", "heads": "retrieval"},
+        score=0.93,
+        score_low=0.91,
+        score_high=0.95,
+    )
     found = judged(results)["Masking the"]
     assert found.verdict == "does not show"
     assert "no loss" in plain(found)
@@ -142,14 +148,14 @@ def test_masking_without_a_loss_does_not_show(results: Row) -> None:
 
 def test_random_heads_that_matter_do_not_show(results: Row) -> None:
     # A loss of 0.09 is more than a tenth of 0.81.
-    change(results["tables"]["ablation"], {"setting": "real", "heads": "random", "k": 3}, f1=0.72)
+    change(results["tables"]["ablation"], {"setting": "real", "heads": "random", "k": 3}, score=0.72)
     found = judged(results)["Masking as"]
     assert found.verdict == "does not show"
     assert "0.72 on average (0.72 over 3 draws" in plain(found)
 
 
 def test_random_heads_cannot_be_told_where_nothing_is_to_lose(results: Row) -> None:
-    change(results["tables"]["ablation"], {"setting": "real"}, f1=0.03, f1_low=0.0, f1_high=0.06)
+    change(results["tables"]["ablation"], {"setting": "real"}, score=0.03, score_low=0.0, score_high=0.06)
     assert judged(results)["Masking as"].verdict == "cannot be told"
 
 
@@ -160,9 +166,9 @@ def test_patching_counts_recipients(results: Row) -> None:
         change(
             results["tables"]["patching"],
             wanted,
-            f1=original - 0.2,
-            f1_low=original - 0.25,
-            f1_high=original - 0.15,
+            score=original - 0.2,
+            score_low=original - 0.25,
+            score_high=original - 0.15,
             delta=-0.2,
         )
     found = judged(results)["Patching the"]
@@ -194,8 +200,14 @@ def test_identity_must_be_exact(results: Row) -> None:
 def test_an_interval_that_holds_zero_is_undecided_everywhere(results: Row) -> None:
     # The same mean with wide bounds: nothing is known, for better or for worse.
     for setting in ("low-low", "extended"):
-        change(results["tables"]["evaluation"], {"setting": setting}, f1=0.81, f1_low=0.5, f1_high=1.0)
-    change(results["tables"]["ablation"], {"setting": "real", "heads": "retrieval"}, f1=0.81, f1_low=0.5, f1_high=1.0)
+        change(results["tables"]["evaluation"], {"setting": setting}, score=0.81, score_low=0.5, score_high=1.0)
+    change(
+        results["tables"]["ablation"],
+        {"setting": "real", "heads": "retrieval"},
+        score=0.81,
+        score_low=0.5,
+        score_high=1.0,
+    )
     change(results["tables"]["patching"], {"heads": "intersection"}, delta=0.0, delta_low=-0.37, delta_high=0.37)
     found = judged(results)
     for pattern in ("Training on", "Real data", "Masking the", "Patching the"):
@@ -210,7 +222,7 @@ ABOUT_ANSWERS = ("Training on", "Real data", "Masking the", "Masking as", "Patch
     [
         ({"n": 2}, "n = 2 is too few to judge by."),
         ({"cut_off": 200}, "was cut off, so nothing is judged."),
-        ({"f1": 0.0, "f1_low": 0.0, "f1_high": 0.0}, "All scores are 0, so there is nothing to compare."),
+        ({"score": 0.0, "score_low": 0.0, "score_high": 0.0}, "All scores are 0, so there is nothing to compare."),
     ],
 )
 def test_nothing_is_judged_of_few_questions_cut_answers_or_zeros(results: Row, values: Row, told: str) -> None:
@@ -233,6 +245,6 @@ def test_no_retrieval_head_in_real_and_few_settings_are_not_judged(results: Row)
 
 
 def test_an_identity_of_zeros_proves_nothing(results: Row) -> None:
-    change(results["tables"]["patching"], {"heads": "identity"}, f1=0.0, delta=0.0)
+    change(results["tables"]["patching"], {"heads": "identity"}, score=0.0, delta=0.0)
     found = next(found for name, found in judged(results).items() if name.startswith("Patching a"))
     assert (found.verdict, "nothing could have changed" in found.sentence) == ("cannot be told", True)

@@ -82,7 +82,7 @@ def without(results: Row, table: str) -> Row:
         ({"tables": {"heads": [3]}}, "table heads, row 0: expected a mapping"),
         (
             {"tables": {"correlation": [{"model": "m", "task": "t", "measure": "cosine", "n": 5}]}},
-            "no column spearman, p",
+            "no column metric, spearman, p",
         ),
         ({"tables": {}, "meta": []}, "meta"),
     ],
@@ -99,8 +99,10 @@ def test_a_null_that_the_page_cannot_do_without_is_named(results: Row) -> None:
 
 
 def test_a_word_for_a_number_is_named(results: Row) -> None:
-    results["tables"]["evaluation"][2]["f1"] = "0.8"
-    with pytest.raises(DataError, match="table evaluation, row 2, column f1: expected a number or null, found '0.8'"):
+    results["tables"]["evaluation"][2]["score"] = "0.8"
+    with pytest.raises(
+        DataError, match="table evaluation, row 2, column score: expected a number or null, found '0.8'"
+    ):
         render(results)
 
 
@@ -123,7 +125,7 @@ def test_a_missing_table_is_said(results: Row, table: str) -> None:
     said = f"The table {table} is missing from the results"
     assert (said in text) == (table != "correlation")
     if table == "correlation":
-        assert "No rank correlation of cosine with F1 in the rows." in text
+        assert "No rank correlation of cosine with the score in the rows." in text
 
 
 def test_nothing_is_said_to_be_missing_where_all_is_there(page: Page) -> None:
@@ -143,10 +145,10 @@ def test_no_rows_at_all_is_a_page_that_says_so() -> None:
 
 
 def test_unknown_numbers_are_dashes(results: Row) -> None:
-    change(results["tables"]["evaluation"], {"setting": "symbolic"}, f1=None, em=float("nan"))
-    change(results["tables"]["similarity"], {"setting": "symbolic"}, f1=None, cosine=None)
+    change(results["tables"]["evaluation"], {"setting": "symbolic"}, score=None, cut_off=None)
+    change(results["tables"]["similarity"], {"setting": "symbolic"}, score=None, cosine=None)
     change(results["tables"]["heads"], {"setting": "base", "head": 0}, score=None)
-    change(results["tables"]["patching"], {"setting": "symbolic"}, delta=None, f1=None)
+    change(results["tables"]["patching"], {"setting": "symbolic"}, delta=None, score=None)
     change(results["tables"]["timings"], {"stage": "build"}, seconds=None)
     text = Page(render(results)).text
     assert "not measured" in text
@@ -234,7 +236,7 @@ def test_the_reference_is_not_a_point_of_its_own_scatter(results: Row, page: Pag
 
 
 def test_numbers_of_a_chart_stand_beside_it(page: Page) -> None:
-    assert "real real questions and documents 0.81 [0.76, 0.86] 0.73 0.01" in page.text.replace("\u00a0", " ")
+    assert "real real questions and documents 0.81 [0.76, 0.86] 0.01" in page.text.replace("\u00a0", " ")
     assert "symbolic shared, k = 3 +0.25 [+0.17, +0.33] 0.41 → 0.66" in page.text.replace("\u00a0", " ")
     assert "1,024 0.01 [0.00, 0.07] 0.06 [0.01, 0.12]" in page.text.replace("\u00a0", " ")
 

@@ -100,11 +100,11 @@ def tooltip(first: str, second: str) -> list[alt.Tooltip]:
     return [alt.Tooltip("name:N", title=first), alt.Tooltip("told:N", title=second)]
 
 
-def fraction(name: str) -> alt.Y:
-    """A vertical axis of F1, from 0 to 1, with its title above it."""
+def fraction(name: str, title: str = "F1") -> alt.Y:
+    """A vertical axis of a score, from 0 to 1, with its title above it."""
     above = {"titleAngle": 0, "titleAnchor": "end", "titleAlign": "right", "titleX": -7, "titleY": -10}
     axis = alt.Axis(tickCount=5, domain=False, ticks=False, **above)
-    return alt.Y(name, title="F1", scale=alt.Scale(domain=[0, 1]), axis=axis)
+    return alt.Y(name, title=title, scale=alt.Scale(domain=[0, 1]), axis=axis)
 
 
 def spread_out(wanted: Sequence[Number], gap: Number, limit: Number) -> list[Number]:

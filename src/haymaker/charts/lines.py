@@ -6,15 +6,17 @@ from typing import Any
 import altair as alt
 
 from haymaker.charts.chart import Chart, Point, colour_of_kind, data, fraction, spread_out, tooltip
-from haymaker.charts.numbers import two_decimals
+from haymaker.charts.numbers import metric_label, two_decimals
 from haymaker.stats import Interval, Number
 
 HEIGHT = 190
 LINE = 14 / HEIGHT  # height of a name at a line's end, as a share of the axis
 
 
-def line_chart(points: Sequence[Point], x_title: str, *, banded: Collection[str] = (), title: str = "F1") -> Chart:
-    """F1 (0 to 1) against a logarithmic x: a line per name with whiskers, or a band for names in `banded`.
+def line_chart(
+    points: Sequence[Point], x_title: str, *, banded: Collection[str] = (), title: str = "", score: str = "F1"
+) -> Chart:
+    """A score (0 to 1) against a logarithmic x: a line per name with whiskers, or a band for names in `banded`.
 
     `at` of a point is its x, 0 or more.
     """
@@ -27,38 +29,39 @@ def line_chart(points: Sequence[Point], x_title: str, *, banded: Collection[str]
         for point in lines[name]
     ]
     told = "; ".join(f"{name} {in_order(lines[name])}" for name in names)
-    chart = Chart(data=data(rows), layer=line_layers(sorted({p.at for p in points}), x_title), height=HEIGHT)
-    return chart.properties(description=f"{title} by {x_title}: {told}.")
+    chart = Chart(data=data(rows), layer=line_layers(sorted({p.at for p in points}), x_title, score), height=HEIGHT)
+    return chart.properties(description=f"{title or score} by {x_title}: {told}.")
 
 
 def in_order(line: list[Point]) -> str:
     return ", ".join(f"{two_decimals(point.value.mean)} at {point.at:g}" for point in line)
 
 
-def line_layers(values: list[Any], x_title: str) -> list[alt.Chart]:
+def line_layers(values: list[Any], x_title: str, score: str) -> list[alt.Chart]:
     scale = alt.Scale(type="symlog", domain=[values[0], values[-1]], nice=False, padding=10)
     ticks = alt.Axis(values=values, grid=False, format="d")
     x = alt.X("at:Q", title=f"{x_title} (logarithmic)", scale=scale, axis=ticks)
     base = alt.Chart().encode(x=x, color=colour_of_kind())
-    line = base.encode(y=fraction("value:Q"), detail="name:N")
-    banded = base.transform_filter("datum.band").encode(y=fraction("low:Q"), y2="high:Q")
-    barred = base.transform_filter("!datum.band").encode(y=fraction("low:Q"), y2="high:Q")
-    ends = base.transform_filter("datum.end !== null").encode(y=fraction("end:Q"), text="name:N")
+    line = base.encode(y=fraction("value:Q", score), detail="name:N")
+    banded = base.transform_filter("datum.band").encode(y=fraction("low:Q", score), y2="high:Q")
+    barred = base.transform_filter("!datum.band").encode(y=fraction("low:Q", score), y2="high:Q")
+    ends = base.transform_filter("datum.end !== null").encode(y=fraction("end:Q", score), text="name:N")
     return [
         banded.mark_area(style="band"),
         barred.mark_rule(style="whisker"),
         line.transform_filter("datum.band").mark_line(strokeWidth=2, strokeDash=[5, 4]),
         line.transform_filter("!datum.band").mark_line(strokeWidth=2),
-        base.encode(y=fraction("value:Q"), tooltip=tooltip("line", "F1")).mark_point(style="dot"),
+        base.encode(y=fraction("value:Q", score), tooltip=tooltip("line", score)).mark_point(style="dot"),
         ends.mark_text(align="left", dx=9, baseline="middle", fontWeight=600),
     ]
 
 
 def masking_chart(rows: Iterable[dict[str, Any]], name: str = "the model") -> Chart:
-    """F1 against the number of masked heads: the heads of a score map, and random ones as a band over their draws.
+    """The score against the number of masked heads: those of a score map, and random ones as a band over their draws.
 
-    Rows as `hm.ablation_curve` makes them: heads (none, retrieval, random), k, f1, f1_low, f1_high.
+    Rows as `hm.ablation_curve` makes them: heads (none, retrieval, random), k, metric, score, score_low, score_high.
     """
+    rows = list(rows)
     found = [(row, score) for row in rows if (score := Interval.of(row)) is not None]
     curve = [Point("retrieval", "retrieval", row["k"], score) for row, score in found if row["heads"] != "random"]
     drawn: dict[int, list[Number]] = {}
@@ -67,4 +70,6 @@ def masking_chart(rows: Iterable[dict[str, Any]], name: str = "the model") -> Ch
             drawn.setdefault(row["k"], []).append(score.mean)
     control = [Point("random", "random", k, Interval.spread(values)) for k, values in drawn.items()]
     lines = [points for points in (control, curve) if any(point.at for point in points)] or [curve]
-    return line_chart(sum(lines, []), "heads masked", banded=["random"], title=f"F1 of {name}")
+    label = metric_label(rows)
+    points = sum(lines, [])
+    return line_chart(points, "heads masked", banded=["random"], title=f"{label} of {name}", score=label)

@@ -1,6 +1,8 @@
 """Numbers as people read them, for tooltips, tables and sentences. Pure."""
 
+from collections.abc import Mapping, Sequence
 from math import isnan
+from typing import Any
 
 from haymaker.stats import Interval, Number
 
@@ -30,3 +32,18 @@ def three_digits(of: Interval) -> str:
 def in_words(of: Interval, sign: str = "") -> str:
     """0.83 [0.80, 0.86]"""
     return f"{two_decimals(of.mean, sign)}{JOIN}{bounds(of, sign)}"
+
+
+LABELS = {
+    **dict.fromkeys(("squad_f1", "squad_v2_f1", "musique_f1", "longbench_f1", "helmet_f1"), "F1"),
+    **dict.fromkeys(("squad_em", "squad_v2_em", "musique_em"), "exact match"),
+    "citation_f1": "citation F1",
+    "citation_f1_lenient": "lenient citation F1",
+    "kv_accuracy": "accuracy",
+}
+
+
+def metric_label(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What people call the metric that scored these rows: of their column `metric`; "score" where they name none."""
+    names = dict.fromkeys(str(row["metric"]) for row in rows if row.get("metric"))
+    return " or ".join(dict.fromkeys(LABELS.get(name, name) for name in names)) or "score"

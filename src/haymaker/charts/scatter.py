@@ -9,17 +9,17 @@ from haymaker.charts.lines import HEIGHT, LINE
 from haymaker.charts.numbers import two_decimals
 
 
-def scatter(points: Sequence[Point], x_title: str, title: str) -> Chart:
-    """F1 with its interval against `at`, with names toward the middle of the chart and apart from each other."""
+def scatter(points: Sequence[Point], x_title: str, title: str, score: str = "F1") -> Chart:
+    """A score with its interval against `at`, with names toward the middle of the chart and apart from each other."""
     middle = (min(p.at for p in points) + max(p.at for p in points)) / 2
     heights = spread_out([p.value.mean for p in points], LINE, limit=1)
     rows = [p.row(name_at=height, right=p.at > middle) for p, height in zip(points, heights, strict=True)]
     x = alt.X("at:Q", title=x_title, scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(tickCount=4, format="~g"))
     base = alt.Chart().encode(x=x, color=colour_of_kind())
-    names = base.encode(y=fraction("name_at:Q"), text="name:N")
+    names = base.encode(y=fraction("name_at:Q", score), text="name:N")
     layers = [
-        base.encode(y=fraction("low:Q"), y2="high:Q").mark_rule(style="whisker"),
-        base.encode(y=fraction("value:Q"), tooltip=tooltip("setting", "F1")).mark_point(style="dot"),
+        base.encode(y=fraction("low:Q", score), y2="high:Q").mark_rule(style="whisker"),
+        base.encode(y=fraction("value:Q", score), tooltip=tooltip("setting", score)).mark_point(style="dot"),
         names.transform_filter("!datum.right").mark_text(style="name", align="left", dx=9),
         names.transform_filter("datum.right").mark_text(style="name", align="right", dx=-9),
     ]

@@ -8,7 +8,7 @@ import typer
 from haymaker.choices import DETECTORS
 from haymaker.commands import head_files, own_prompt
 from haymaker.commands import options as flag
-from haymaker.commands.options import inputs_of, loading
+from haymaker.commands.options import inputs_of, loading, stop_text
 from haymaker.commands.output import fresh_file, show, show_json, show_values
 from haymaker.study import stages
 
@@ -56,7 +56,8 @@ def heads(
     fraction: head_files.Fraction = 0.25,
     plot: head_files.Plot = None,
     kv_rule: flag.KVRule = "max",
-    new_tokens: flag.NewTokens = 32,
+    new_tokens: flag.NewTokens = None,
+    stop: flag.Stop = "\\n",
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
     dtype: flag.Dtype = "auto",
@@ -72,8 +73,9 @@ def heads(
     chosen = tuple(dict.fromkeys(metrics or ("copy",)))
     files = head_files.HeadFiles(out, chosen, file_format, top, rule_of(kv_rule), fraction, plot)
     params = stages.HeadsParams(
-        **loading(extend, dtype), metrics=chosen, answer=None if mine else answer, rows=rows, new_tokens=new_tokens
-    )
+        **loading(extend, dtype), metrics=chosen, answer=None if mine else answer, rows=rows, new_tokens=new_tokens,
+        stop=stop_text(stop),
+    )  # fmt: skip
     with fresh_file(*files.written, overwrite=overwrite, reading=(model, data, prompt, adapter)) as file:
         inputs = inputs_of(model=model, data=data, adapter=adapter)
         found = stages.head_scores(params, inputs, mine)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from haymaker.commands import options as flag
-from haymaker.commands.options import inputs_of, loading
+from haymaker.commands.options import inputs_of, loading, stop_text
 from haymaker.commands.output import fresh_folder, show_json, show_rows
 from haymaker.errors import ConfigError
 from haymaker.study.cell import Tables
@@ -14,7 +14,10 @@ from haymaker.study.stages import AblateParams, PatchParams, ablate_heads, patch
 from haymaker.study.store import plain, write_tables
 
 SIZES = (1, 2, 5, 10)
-COLUMNS = ("donor", "recipient", "heads", "k", "draw", "f1", "f1_low", "f1_high", "delta", "n", "head_list")
+COLUMNS = (
+    "donor", "recipient", "heads", "k", "draw", "metric", "score", "score_low", "score_high", "delta", "n", "cut_off",
+    "head_list",
+)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -35,15 +38,17 @@ def ablate(
     extend: flag.ExtendTo = None,
     dtype: flag.Dtype = "auto",
     rows: flag.Rows = None,
-    new_tokens: flag.NewTokens = 32,
+    new_tokens: flag.NewTokens = None,
+    metrics: flag.Judges = None,
+    stop: flag.Stop = "\\n",
     seed: flag.Seed = 0,
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
 ) -> None:
     """Mask the top-k heads of a score file, and k other heads drawn at random, while the model answers."""
     params = AblateParams(
-        **loading(extend, dtype), k=tuple(k or SIZES), draws=draws, scope=scope, rows=rows,
-        new_tokens=new_tokens, seed=seed,
+        **loading(extend, dtype), k=tuple(k or SIZES), draws=draws, scope=scope, rows=rows, new_tokens=new_tokens,
+        metrics=tuple(metrics or ()), stop=stop_text(stop), seed=seed,
     )  # fmt: skip
     with fresh_folder(out, overwrite, ("tables",), reading=(model, data, heads, adapter)) as folder:
         tables = ablate_heads(params, inputs_of(model=model, data=data, heads=heads, adapter=adapter), folder)
@@ -70,7 +75,9 @@ def patch(
     ] = False,
     dtype: flag.Dtype = "auto",
     rows: flag.Rows = None,
-    new_tokens: flag.NewTokens = 32,
+    new_tokens: flag.NewTokens = None,
+    metrics: flag.Judges = None,
+    stop: flag.Stop = "\\n",
     seed: flag.Seed = 0,
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
@@ -81,7 +88,8 @@ def patch(
             raise ConfigError(f"{name} {path}: no such folder; give an adapter's")
     params = PatchParams(
         **loading(None, dtype), k=k, threshold=threshold, draws=draws, scope=scope, rows=rows, new_tokens=new_tokens,
-        two_models=two_models, identity=donor.resolve() == recipient.resolve(), seed=seed,
+        metrics=tuple(metrics or ()), stop=stop_text(stop), two_models=two_models,
+        identity=donor.resolve() == recipient.resolve(), seed=seed,
     )  # fmt: skip
     forth = inputs_of(model=model, data=data, donor=donor, donor_heads=donor_heads, recipient=recipient, heads=heads)
     back = {**forth, "donor": recipient, "donor_heads": heads, "recipient": donor, "heads": donor_heads}

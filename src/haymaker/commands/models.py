@@ -1,15 +1,16 @@
 """haymaker train | eval | score: models and their answers."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from haymaker.choices import METRICS
 from haymaker.commands import options as flag
-from haymaker.commands.options import inputs_of, loading, values_of
+from haymaker.commands.options import inputs_of, loading, stop_text, values_of
 from haymaker.commands.output import declare_folder, fresh_folder, show_values
 from haymaker.config import TrainConfig, load_config
+from haymaker.console import note
 from haymaker.files import read_json, write_json
 from haymaker.study.stages import EvaluateParams, TrainParams, evaluate_model, train_adapter
 
@@ -55,15 +56,20 @@ def evaluate(
     extend: flag.ExtendTo = None,
     dtype: flag.Dtype = "auto",
     rows: flag.Rows = None,
-    new_tokens: flag.NewTokens = 32,
+    new_tokens: flag.NewTokens = None,
+    metrics: flag.Judges = None,
+    stop: flag.Stop = "\\n",
     beyond_context: Annotated[
         bool, typer.Option("--beyond-context", help="Also answer rows that the model's context does not hold.")
     ] = False,
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
 ) -> None:
-    """Let a model answer a dataset by greedy generation, and score the answers: F1 and EM with 95 % intervals."""
-    params = EvaluateParams(**loading(extend, dtype), beyond_context=beyond_context, rows=rows, new_tokens=new_tokens)
+    """Let a model answer a dataset by greedy generation, and score the answers by its task: with 95 % intervals."""
+    params = EvaluateParams(
+        **loading(extend, dtype), beyond_context=beyond_context, rows=rows, new_tokens=new_tokens,
+        metrics=tuple(metrics or ()), stop=stop_text(stop),
+    )  # fmt: skip
     with fresh_folder(out, overwrite, EVALUATION_FILES, reading=(model, data, adapter)) as folder:
         found = evaluate_model(params, inputs_of(model=model, data=data, adapter=adapter), folder)
         (row,) = found["evaluation"]
@@ -75,20 +81,18 @@ def score(
     *,
     predictions: Annotated[Path, typer.Argument(help="predictions.jsonl, or the folder that `haymaker eval` wrote.")],
     metrics: Annotated[
-        list[str] | None, typer.Option("--metric", help=f"{', '.join(METRICS)}; may be repeated.")
+        list[str] | None,
+        typer.Option("--metric", help=f"{', '.join(METRICS)}; may be repeated.  [default: those of the evaluation]"),
     ] = None,
     json: flag.Json = False,
 ) -> None:
     """Score answers again, by other metrics, without a model: means with 95 % intervals."""
-    import numpy as np
+    from haymaker.evaluation.predictions import Evaluation, bounds, default_metrics
 
-    from haymaker.evaluation.predictions import HEADLINE, Evaluation
-    from haymaker.stats import bootstrap_mean
-
+    for name in metrics or ():
+        METRICS.entry(name)
     found = Evaluation.load(predictions / "predictions.jsonl" if predictions.is_dir() else predictions)
-    result: dict[str, Any] = {"n": len(found.predictions)}
-    for name in metrics or HEADLINE:
-        values = [METRICS[name](prediction.text, list(prediction.answers)) for prediction in found.predictions]
-        mean, low, high = bootstrap_mean(np.array(values, dtype=np.float64))
-        result |= {name: mean, f"{name}_low": low, f"{name}_high": high}
-    show_values(result, json)
+    again = found.judged_by(tuple(dict.fromkeys(metrics or default_metrics(found))))
+    for said in again.notes():
+        note(said)
+    show_values({**again.row(), **bounds(again.metric, again.interval())}, json)

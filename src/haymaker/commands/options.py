@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from haymaker.choices import METRICS
 from haymaker.config import Extend, read_yaml, set_dotted
 from haymaker.errors import ConfigError
 from haymaker.study.stages import Inputs, loaded
@@ -30,7 +31,25 @@ Columns = Annotated[
     typer.Option("--map", metavar="NAME=COLUMN", help="What a column of your rows is called: question=prompt."),
 ]
 Rows = Annotated[int | None, typer.Option("--rows", min=1, help="Use the first rows only.")]
-NewTokens = Annotated[int, typer.Option("--new-tokens", min=1, help="Most tokens of an answer.")]
+NewTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--new-tokens", min=1, help="Most tokens of an answer.  [default: the room that the rows were built with]"
+    ),
+]
+Judges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        help=f"{', '.join(METRICS)}; may be repeated, the headline first.  [default: the metrics of the task]",
+    ),
+]
+Stop = Annotated[
+    str,
+    typer.Option(
+        "--stop", help="A text that ends an answer, once there is an answer before it; empty: only the model's own end."
+    ),
+]
 
 HeadFile = Annotated[
     Path, typer.Option("--heads", help="A file of head scores in any format, or heads by name: 18-6,17-3.")
@@ -46,6 +65,11 @@ def inputs_of(**paths: str | Path | None) -> Inputs:
     """A stage's inputs from options, without those that were not given."""
     loaded.cache_clear()  # a path may hold something new since a command of this process read it
     return {name: Path(path) for name, path in paths.items() if path is not None}
+
+
+def stop_text(given: str) -> str | None:
+    r"""A stop as a shell can say it: `\n` is a line break, nothing is no stop."""
+    return given.replace("\\n", "\n").replace("\\t", "\t") or None
 
 
 def loading(length: int | None, dtype: str) -> dict[str, Any]:

@@ -180,6 +180,7 @@ class Builder:
         return {
             "identity": self.identity,
             "recipe": self.recipe.model_dump(),
+            "answer_room": self.recipe.room,
             "prompt": self.drafts.style.name,
             "template_date": TEMPLATE_DATE if self.dated else None,
             "inputs": dict(sorted(self.drafts.inputs.items())),

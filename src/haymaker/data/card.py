@@ -31,7 +31,8 @@ def header(manifest: dict[str, Any]) -> str:
 def sections(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
     recipe = {**manifest["recipe"], "rows": f"{manifest['rows']} of {manifest['recipe']['rows']} asked for"}
     made = {
-        key: manifest.get(key) for key in ("identity", "prompt", "template_date", "tokenizer_name", "tokenizer_sha256")
+        key: manifest.get(key)
+        for key in ("answer_room", "identity", "prompt", "template_date", "tokenizer_name", "tokenizer_sha256")
     }
     failed = {f"row {failure['row']}": failure["reason"] for failure in manifest["failed"][:MOST_FAILED_ROWS]}
     hidden = len(manifest["failed"]) - MOST_FAILED_ROWS

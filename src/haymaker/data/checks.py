@@ -28,8 +28,8 @@ def check_page(draft: Draft, page: Page, metrics: Sequence[str] = ()) -> dict[st
     answer_in_gold: some gold document holds an answer; answer_in_question: the question does; leaks: numbers of other
     documents whose text does; title_leaks: those where only title and text together do; repeats: documents whose text
     stood in the row before (where the context is not padding); cut: documents that were cut to fill the length;
-    best: the score that the best answer can have, of metrics where that is not 1;
-    evidence: digests of the gold documents, to find them in other rows.
+    best: the score that the best answer can have, of metrics where that is not 1; answer_room: tokens that are free
+    behind the prompt; evidence: digests of the gold documents, to find them in other rows.
     """
     golds = () if draft.cites else page.answers
     gold = [document for document in page.documents if document.role == "gold"]
@@ -44,6 +44,7 @@ def check_page(draft: Draft, page: Page, metrics: Sequence[str] = ()) -> dict[st
         "cut": [n for n, document in enumerate(page.documents, 1) if document.key.endswith(" words)")],
         "answer_type": "citation" if draft.cites else answer_type(page.answers[0]),
         "best": {} if draft.cites else best_scores(page.answers, metrics),
+        "answer_room": page.room,
         "evidence": [digest([document.title, document.text])[:16] for document in gold],
     }
 
@@ -119,10 +120,11 @@ class Summary:
         for depth in row["gold_depths"]:
             self.positions[min(TENTHS - 1, int(depth * TENTHS))] += 1
         if row["n_prompt_tokens"] is not None:  # rows of one's own may not have been counted
-            self.measure(row["n_prompt_tokens"] + row["n_target_tokens"], row["max_tokens"])
+            spare = max(0, checks.get("answer_room", 0) - row["n_target_tokens"])  # of the room for an answer
+            self.measure(row["n_prompt_tokens"] + row["n_target_tokens"], spare, row["max_tokens"])
 
-    def measure(self, tokens: int, length: int) -> None:
-        fill = tokens / length
+    def measure(self, tokens: int, spare: int, length: int) -> None:
+        fill = (tokens + spare) / length
         self.tokens += tokens
         self.tokens_least, self.tokens_most = min(self.tokens_least, tokens), max(self.tokens_most, tokens)
         self.fill, self.fill_least = self.fill + fill, min(self.fill_least, fill)

@@ -1,5 +1,6 @@
 """Looking a dataset over: re-deriving its rows and comparing them with what is written."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -122,8 +123,9 @@ def changed_tokens(
     counts = (encoded.prompt_length, len(encoded) - encoded.prompt_length)
     if counts != (row["n_prompt_tokens"], row["n_target_tokens"]):
         yield f"{counts} tokens of prompt and answer, recorded {row['n_prompt_tokens']}, {row['n_target_tokens']}"
-    if len(encoded) > row["max_tokens"]:
-        yield f"{len(encoded)} tokens, over its length of {row['max_tokens']}"
+    room = max(len(encoded.answer_ids), json.loads(row["checks"]).get("answer_room", 0))
+    if encoded.prompt_length + room > row["max_tokens"]:
+        yield f"{encoded.prompt_length} + {room} tokens of prompt and answer, over its length of {row['max_tokens']}"
     if sorted(encoded.labelled_spans) != sorted(token_spans_of(row)):
         yield "its token spans are not those recorded"
     starts = sorted(span.start for label, span in encoded.labelled_spans if label.kind == "evidence")

@@ -1,48 +1,39 @@
-"""Evaluation: a model answers every example greedily, and metrics judge the answers."""
+"""Evaluation: a model answers every example greedily, and the metrics of the examples' task judge the answers."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from haymaker.choices import TASKS
 from haymaker.console import OnProgress
 from haymaker.errors import DataError
+from haymaker.evaluation.exam import Exam, Metrics, judge, scores_of
 from haymaker.files import read_jsonl, required, texts_of, write_jsonl
 from haymaker.markup import table
-from haymaker.metrics import row_metric
+from haymaker.metrics import ceiling
+from haymaker.metrics.best_score import golds_for
+from haymaker.models.answer_text import STOP
 from haymaker.models.batching import TOKENS_AT_ONCE
-from haymaker.models.generation import Generation, generate
+from haymaker.models.generation import generate
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example, Prediction
 from haymaker.stats import Interval, bootstrap_mean
-from haymaker.tokens import encode_many
+from haymaker.tasks import UNKNOWN_METRICS, metrics_of
 
 if TYPE_CHECKING:
     import pandas
 
 SHOWN = 10  # answers that an evaluation shows of itself
-HEADLINE = ("squad_f1", "squad_em")
-
-
-def judge(example: Example, prompt_tokens: int, answer: Generation, metrics: Sequence[str] = HEADLINE) -> Prediction:
-    """One answer's scores."""
-    return Prediction(
-        example_id=example.id,
-        text=answer.text,
-        answers=example.answers,
-        scores={name: row_metric(name)(answer.text, list(example.answers)) for name in metrics},
-        finish_reason=answer.finish_reason,
-        prompt_tokens=prompt_tokens,
-        generated_tokens=len(answer.ids),
-    )
+__all__ = ["Evaluation", "evaluate", "judge", "read_predictions"]
 
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Predictions of one model on one set of examples."""
+    """Predictions of one model on one set of examples, and the names of the metrics that judge them, headline first."""
 
     predictions: tuple[Prediction, ...]
 
@@ -69,41 +60,116 @@ class Evaluation:
 
         return DataFrame(self.rows())
 
-    def values(self, metric: str) -> np.ndarray:
-        """The metric of every prediction [example]."""
-        return np.array([prediction.scores[metric] for prediction in self.predictions])
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics by which every answer was judged, the headline first."""
+        first = self.predictions[0].scores if self.predictions else {}
+        return tuple(name for name in first if all(name in one.scores for one in self.predictions))
 
-    def interval(self, metric: str = "squad_f1") -> Interval:
-        """Mean of the metric with its 95 % bootstrap interval over examples."""
+    @property
+    def metric(self) -> str:
+        """The headline's name. Raises DataError where no metric has judged every answer."""
+        if not self.metrics:
+            raise DataError("no metric has judged all of these answers; name one, as in judged_by(['squad_f1'])")
+        return self.metrics[0]
+
+    @property
+    def score(self) -> float:
+        """The headline's mean, 0 to 1."""
+        return self.interval().mean
+
+    @property
+    def f1(self) -> float:
+        """The mean F1 of the task's kind: of words where words are compared, of citations where documents are cited."""
+        return self._first("f1")
+
+    @property
+    def em(self) -> float:
+        """The mean exact match of the task's kind."""
+        return self._first("em")
+
+    def _first(self, kind: str) -> float:
+        named = [name for name in self.metrics if name.endswith(f"_{kind}")]
+        if not named:
+            judges = ", ".join(self.metrics) or "nothing"
+            raise AttributeError(f"no {kind} here: these answers were judged by {judges}; take `score`")
+        return self.interval(named[0]).mean
+
+    def values(self, metric: str | None = None) -> np.ndarray:
+        """The metric of every prediction [example]; None: the headline."""
+        name = metric or self.metric
+        if any(name not in one.scores for one in self.predictions):
+            raise DataError(f"{name} has not judged these answers ({', '.join(self.metrics)} have); use judged_by")
+        return np.array([prediction.scores[name] for prediction in self.predictions])
+
+    def interval(self, metric: str | None = None) -> Interval:
+        """Mean of the metric (None: the headline) with its 95 % bootstrap interval over examples."""
         return bootstrap_mean(self.values(metric))
 
-    @cached_property
-    def f1(self) -> float:
-        return self.interval("squad_f1").mean
+    @property
+    def ceiling(self) -> float:
+        """The best headline that any answers could have here, 0 to 1: below 1 where golds cannot be wholly met."""
+        return float(self._ceilings.mean())
 
     @cached_property
-    def em(self) -> float:
-        return self.interval("squad_em").mean
+    def _ceilings(self) -> np.ndarray:
+        golds = [golds_for(self.metric, one.answers) for one in self.predictions]
+        return np.array([ceiling(self.metric, read) for read in golds])
+
+    @property
+    def limited(self) -> int:
+        """Rows whose best possible headline is below 1, whatever is answered."""
+        return int((self._ceilings < 1).sum())
 
     @property
     def cut_off(self) -> int:
         """Answers that reached the limit of new tokens before they ended."""
         return sum(prediction.finish_reason == "length" for prediction in self.predictions)
 
-    def change_from(self, plain: "Evaluation") -> dict[str, float]:
-        """The plain model's F1, and the change from it with a 95 % bootstrap interval over the same questions."""
-        change = bootstrap_mean(self.values("squad_f1") - plain.values("squad_f1"))
-        return {"f1_original": plain.f1, "delta": change.mean, "delta_low": change.low, "delta_high": change.high}
+    @property
+    def stripped(self) -> int:
+        """Answers before which a block of thought or an opening line was taken off."""
+        return sum(bool(prediction.before) for prediction in self.predictions)
 
-    def row(self) -> dict[str, float | int]:
-        """The summary as a flat row: n, f1 and em with bounds, answers cut off."""
-        f1, em = self.interval("squad_f1"), self.interval("squad_em")
+    @property
+    def unread(self) -> int:
+        """Answers that the headline cannot read and that score 0 by it."""
+        return sum(self.metric in prediction.unread for prediction in self.predictions)
+
+    def judged_by(self, metrics: Sequence[str]) -> "Evaluation":
+        """The same answers under these metrics, the headline first, without a model."""
+        again = []
+        for one in self.predictions:
+            scores, unread = scores_of(one.text, one.answers, metrics)
+            again.append(replace(one, scores=scores, unread=unread))
+        return replace(self, predictions=tuple(again))
+
+    def change_from(self, plain: "Evaluation") -> dict[str, float]:
+        """The plain model's headline, and the change from it with a 95 % bootstrap interval over the same questions."""
+        change = bootstrap_mean(self.values() - plain.values(self.metric))
+        return {"score_original": plain.score, "delta": change.mean, "delta_low": change.low, "delta_high": change.high}
+
+    def row(self) -> dict[str, Any]:
+        """The summary as a flat row: n, the headline's name, mean and bounds, the other metrics by name, and counts."""
+        score = self.interval()
+        others = {name: self.interval(name) for name in self.metrics[1:]}
         return {
             "n": len(self.predictions),
-            **{"f1": f1.mean, "f1_low": f1.low, "f1_high": f1.high},
-            **{"em": em.mean, "em_low": em.low, "em_high": em.high},
-            "cut_off": self.cut_off,
+            **{"metric": self.metric, "score": score.mean, "score_low": score.low, "score_high": score.high},
+            **{key: value for name, found in others.items() for key, value in bounds(name, found).items()},
+            **{"ceiling": self.ceiling, "cut_off": self.cut_off, "stripped": self.stripped, "unread": self.unread},
         }
+
+    def notes(self) -> list[str]:
+        """In words, what the numbers do not say of answers cut off, taken apart or unread, and of rows short of 1."""
+        n, metric = len(self.predictions), self.metric
+        found = {
+            "answers reached the limit of new tokens and were cut off; allow more new tokens": self.cut_off,
+            "answers stood behind a block of thought or an opening line, which was taken off": self.stripped,
+            f"answers cannot be read by {metric} and score 0": self.unread,
+            f"rows cannot reach 1 by {metric}, whatever is answered (best mean {self.ceiling:.3f})": self.limited,
+        }
+        return [f"{count} of {n} {what}" for what, count in found.items() if count]
 
     def save(self, path: str | Path) -> None:
         """Write one JSON line per prediction."""
@@ -115,55 +181,82 @@ class Evaluation:
         return cls(tuple(read_predictions(Path(path))))
 
 
+def bounds(name: str, found: Interval) -> dict[str, float]:
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
 def read_predictions(path: Path) -> Iterable[Prediction]:
     """Predictions line by line. Raises DataError for a file without one, and for a line that is none."""
     row = None
     for place, row in read_jsonl(path):
         try:
             required(row, "text", str, "here")
-            yield Prediction(**{**row, "answers": tuple(texts_of(row, "answers", "here"))})
+            lists = {"answers": texts_of(row, "answers", "here"), "unread": row.get("unread", [])}
+            yield Prediction(**{**row, **{name: tuple(values) for name, values in lists.items()}})
         except (TypeError, DataError) as error:
             raise DataError(f"{place}: not a prediction ({error})") from None
     if row is None:
         raise DataError(f"{path}: holds no prediction; give the predictions.jsonl that `haymaker eval` wrote")
 
 
+def default_metrics(found: Evaluation) -> tuple[str, ...]:
+    """By what saved answers are judged unless told: as they were before, else by their task's metrics."""
+    tasks = {one.task for one in found.predictions}
+    known = metrics_of(tasks.pop()) if len(tasks) == 1 and tasks <= set(TASKS) else UNKNOWN_METRICS
+    return found.metrics or known
+
+
 def evaluate(
     lm: LanguageModel,
     examples: Iterable[Example],
-    new_tokens: int = 32,
-    metrics: Sequence[str] = HEADLINE,
+    new_tokens: int | None = None,
+    metrics: Metrics = None,
     beyond_context: bool = False,
     *,
+    metric: str | None = None,
+    stop: str | None = STOP,
     tokens_at_once: int = TOKENS_AT_ONCE,
     on_progress: OnProgress | None = None,
 ) -> Evaluation:
-    """Answers to all examples, at most `new_tokens` tokens each, scored 0 to 1 under every metric.
+    r"""Answers to all examples, at most `new_tokens` tokens each, scored 0 to 1 under every metric.
 
     Args:
-        lm: The model; it decodes greedily, until it ends or breaks the line.
+        lm: The model; it decodes greedily, until it ends or reaches the stop.
         examples: A Dataset, or any Examples.
-        new_tokens: Most tokens of an answer. One that reaches the limit is kept and counted (`Evaluation.cut_off`).
-        metrics: Names of row metrics of `hm.metrics`.
+        new_tokens: Most tokens of an answer, the same for every example. None: the room that the rows were built with,
+            else 64. Answers that reach the limit are kept and counted (`Evaluation.cut_off`).
+        metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
         beyond_context: Also answer examples that do not fit the model's context, to see how it fares there.
+        metric: One metric alone, instead of `metrics`.
+        stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         tokens_at_once: Most prompt tokens of a batch.
         on_progress: Called with the number of examples answered since its last call.
 
     Returns:
-        An Evaluation with `predictions`, `f1`, `em`, `interval(metric)`, `row()`, `save(path)`.
+        An Evaluation with `predictions`, `score`, `metric`, `interval(metric)`, `row()`, `save(path)`.
 
     Raises:
-        ConfigError: A metric that there is not.
-        LengthError: An example whose prompt leaves no room for an answer.
+        ConfigError: A metric that there is not, none that all the examples' tasks share, or a budget smaller than the
+            longest gold.
+        DataError: No example, or golds that a metric refuses.
+        LengthError: An example whose prompt leaves less than the budget of the model's context.
         OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
 
     Examples:
-        >>> hm.evaluate(lm, rows, new_tokens=8, metrics=("squad_f1", "squad_em")).row()["n"]
-        2
+        >>> hm.evaluate(lm, rows, new_tokens=8).row()["metric"]
+        'squad_f1'
     """
-    rows = list(examples)
-    encoded = encode_many(rows, lm.tokenizer)
-    options: dict[str, Any] = {"beyond_context": beyond_context, "on_progress": on_progress}
-    written = generate(lm, encoded, new_tokens, tokens_at_once=tokens_at_once, **options)
-    judged = zip(rows, encoded, written, strict=True)
-    return Evaluation(tuple(judge(example, item.prompt_length, answer, metrics) for example, item, answer in judged))
+    options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "beyond_context": beyond_context}
+    exam = Exam.of(lm, examples, new_tokens, **options)
+    return examine(lm, exam, tokens_at_once=tokens_at_once, on_progress=on_progress)
+
+
+def examine(
+    lm: LanguageModel, exam: Exam, *, tokens_at_once: int = TOKENS_AT_ONCE, on_progress: OnProgress | None = None
+) -> Evaluation:
+    """A model's answers to an exam, judged."""
+    written = generate(
+        lm, exam.encoded, exam.new_tokens, exam.stop, tokens_at_once, beyond_context=exam.beyond_context,
+        on_progress=on_progress,
+    )  # fmt: skip
+    return Evaluation(tuple(exam.judge(i, answer) for i, answer in enumerate(written)))

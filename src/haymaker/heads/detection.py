@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -17,7 +18,9 @@ from haymaker.heads.direct_path import check_direct_path
 from haymaker.heads.observations import Reading, Subject, Wants
 from haymaker.heads.passes import read_gold, read_own
 from haymaker.heads.scores import HeadScores
-from haymaker.models.batching import batches_of, refuse_long_prompts, refuse_long_rows
+from haymaker.models.answer_text import STOP
+from haymaker.models.batching import batches_of, refuse_long_rows
+from haymaker.models.budget import budget_of, room_of
 from haymaker.models.handshake import tokenizer_digest, weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import lora_parameters
@@ -39,7 +42,8 @@ def detect_heads(
     *,
     on_progress: OnProgress | None = None,
     answer: str | None = None,
-    new_tokens: int = 32,
+    new_tokens: int | None = None,
+    stop: str | None = STOP,
 ) -> HeadScores:
     """Scores every head on every example with one pass each.
 
@@ -53,7 +57,8 @@ def detect_heads(
         on_progress: Called with the number of examples finished since its last call.
         answer: "gold" reads the target answer, teacher-forced in one forward; "own" reads the model's greedy answer
             while it is generated. None: gold, but own for copy_wu2024.
-        new_tokens: Most tokens of the model's own answer.
+        new_tokens: Most tokens of the model's own answer; None: the room that the rows were built with, else 64.
+        stop: A text that ends the model's own answer, once there is an answer before it; None: only its own end does.
 
     Returns:
         Scores [example, layer, head], 0 to 1 for most metrics; NaN where a head cannot see the needle, or the example
@@ -75,7 +80,7 @@ def detect_heads(
         >>> scores.values.shape, len(scores.top(3))
         ((2, 4, 8), 3)
     """
-    options: dict[str, Any] = {"on_progress": on_progress, "answer": answer, "new_tokens": new_tokens}
+    options: dict[str, Any] = {"on_progress": on_progress, "answer": answer, "new_tokens": new_tokens, "stop": stop}
     return detect_all(lm, examples, (metric,), needle, batch, **options)[metric]
 
 
@@ -88,7 +93,8 @@ def detect_all(
     *,
     on_progress: OnProgress | None = None,
     answer: str | None = None,
-    new_tokens: int = 32,
+    new_tokens: int | None = None,
+    stop: str | None = STOP,
 ) -> dict[str, HeadScores]:
     """`detect_heads` for several metrics from the same pass, by name. All read the same answers.
 
@@ -100,7 +106,8 @@ def detect_all(
         batch: Most examples at once.
         on_progress: Called with the number of examples finished since its last call.
         answer: "gold" or "own"; None: gold, but own where one of the metrics is defined on those alone.
-        new_tokens: Most tokens of the model's own answer.
+        new_tokens: Most tokens of the model's own answer; None: the room that the rows were built with, else 64.
+        stop: A text that ends the model's own answer, once there is an answer before it; None: only its own end does.
 
     Returns:
         The scores by metric.
@@ -118,14 +125,18 @@ def detect_all(
     """
     detectors = known(metrics)
     mode = answer_of(detectors, answer)
-    wants = Wants.of(detectors.values(), needle, new_tokens)
+    wants = Wants.of(detectors.values(), needle)
     if wants.values:
         check_direct_path(lm.model)
     rows = list(examples)
     if not rows:
         raise DataError("expected at least one example to score heads on, found none")
     encoded = encode_many(rows, lm.tokenizer)
-    (refuse_long_rows if mode == "gold" else refuse_long_prompts)(encoded, lm.context)
+    if mode == "gold":
+        refuse_long_rows(encoded, lm.context)
+    else:
+        budget = budget_of(encoded, lm.tokenizer, lm.context, new_tokens, room_of(examples))
+        wants = replace(wants, new_tokens=budget, stop=stop or None)
     subjects = [Subject.of(example, item, wants) for example, item in zip(rows, encoded, strict=True)]
     found: dict[int, dict[str, np.ndarray]] = {}
     for chosen, readings in read(lm, subjects, wants, mode, batch):
@@ -133,7 +144,7 @@ def detect_all(
             found[i] = {name: score(reading, detector, needle, lm) for name, detector in detectors.items()}
         if on_progress:
             on_progress(len(chosen))
-    origin = provenance(lm, encoded, mode, new_tokens)
+    origin = provenance(lm, encoded, mode, wants)
     ids = tuple(item.example_id for item in encoded)
     return {
         name: HeadScores(
@@ -186,7 +197,7 @@ def score(reading: Reading, detector: Detector, needle: Sequence[str] | None, lm
 # --- provenance -----------------------------------------------------------------------------------------------------
 
 
-def provenance(lm: LanguageModel, encoded: Sequence[Encoded], answer: Answer, new_tokens: int) -> dict[str, Any]:
+def provenance(lm: LanguageModel, encoded: Sequence[Encoded], answer: Answer, wants: Wants) -> dict[str, Any]:
     """What decides the numbers: the same provenance gives the same scores. Nothing is drawn at random."""
     template = lm.tokenizer.chat_template
     return {
@@ -199,7 +210,8 @@ def provenance(lm: LanguageModel, encoded: Sequence[Encoded], answer: Answer, ne
         "backend": backend_of(decoder_of(lm.model)),
         **computed_by(lm.model),
         "answer": answer,
-        "new_tokens": new_tokens if answer == "own" else None,
+        "new_tokens": wants.new_tokens if answer == "own" else None,
+        "stop": wants.stop if answer == "own" else None,
         "dataset": dataset_digest(encoded),
         "seed": None,
         "versions": {"haymaker": __version__} | {name: version(name) for name in LIBRARIES},

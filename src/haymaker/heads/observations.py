@@ -19,6 +19,7 @@ from haymaker.errors import DataError
 from haymaker.heads.detectors import Detector, Ending, Observation
 from haymaker.heads.direct_path import Scales, contributions, watch_scales
 from haymaker.heads.null_query import asked_rows, null_masses
+from haymaker.models.answer_text import STOP
 from haymaker.models.generation import decoded
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded, Example, Span
@@ -36,10 +37,11 @@ class Wants:
     values: bool
     documents: bool
     null: bool
-    new_tokens: int
+    new_tokens: int = 1
+    stop: str | None = STOP
 
     @classmethod
-    def of(cls, detectors: Iterable[Detector], needle: Sequence[str] | None, new_tokens: int) -> "Wants":
+    def of(cls, detectors: Iterable[Detector], needle: Sequence[str] | None, new_tokens: int = 1) -> "Wants":
         wanted = list(detectors)
         return cls(
             kinds=tuple(dict.fromkeys(tuple(needle or detector.needle) for detector in wanted)),

@@ -10,7 +10,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from haymaker.heads.detectors import Ending
 from haymaker.heads.observations import PassProbes, Reading, Subject, Wants
-from haymaker.models.generation import AnswerEnd, Decoder, greedy
+from haymaker.models.generation import AnswerEnd, Decoder, end_of, greedy
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded
 
@@ -41,7 +41,8 @@ def read_own(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> li
     """One greedy generation of a batch, padded on the left, read as it is decoded."""
     prompts = [subject.encoded.prompt_ids for subject in subjects]
     longest = max(map(len, prompts))
-    endings = [endings_of(lm, subject.encoded, wants) for subject in subjects]
+    ends = [end_of(lm, subject.encoded, wants.new_tokens, wants.stop) for subject in subjects]
+    endings = [endings_of(lm, end, wants) for end in ends]
     most = max(SCRIPT_TOKENS if ending == "script" else wants.new_tokens for ending in wants.endings)
     shifts = [longest - len(prompt) for prompt in prompts]
     probes = PassProbes(lm, subjects, wants, torch.arange(longest - 1, longest - 1 + most)[None], shifts)
@@ -53,8 +54,8 @@ def read_own(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> li
         for subject, ids in zip(subjects, written, strict=True)
     ]
     counts: list[dict[Ending, int]] = [
-        {name: text_tokens(lm, ids[:length]) if name == "answer" else length for name, length in found.items()}
-        for ids, found in zip(written, lengths, strict=True)
+        {name: text_tokens(end, ids[:length]) if name == "answer" else length for name, length in found.items()}
+        for end, ids, found in zip(ends, written, lengths, strict=True)
     ]
     return probes.readings(encoded, counts, decoder.cache)
 
@@ -64,17 +65,16 @@ def answer_tokens(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> int:
     return len(encoded.answer_ids) - (encoded.closing or encoded.answer_ids[-1] == tokenizer.eos_token_id)
 
 
-def text_tokens(lm: LanguageModel, ids: Sequence[int]) -> int:
+def text_tokens(end: AnswerEnd, ids: Sequence[int]) -> int:
     """How many tokens of a finished answer carry its text: all, or all but the one that ended it."""
-    end = AnswerEnd(lm, len(ids))
     closing = end(ids) == "stop" and end.text(ids) == end.text(ids[:-1])
     return len(ids) - closing
 
 
-def endings_of(lm: LanguageModel, encoded: Encoded, wants: Wants) -> dict[Ending, Over]:
+def endings_of(lm: LanguageModel, end: AnswerEnd, wants: Wants) -> dict[Ending, Over]:
     """The rules that say whether an answer is over; the script's holds beyond the end token and the context too."""
     rules: dict[Ending, Over] = {
-        "answer": AnswerEnd(lm, min(wants.new_tokens, lm.context - encoded.prompt_length)),
+        "answer": end,
         "script": partial(script_ends, lm.tokenizer),
     }
     return {name: rules[name] for name in wants.endings}

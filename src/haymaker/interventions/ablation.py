@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from haymaker.attention.edits import Zero, edit
 from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress
-from haymaker.evaluation.predictions import HEADLINE, Evaluation, evaluate
+from haymaker.evaluation.exam import Exam, Metrics
+from haymaker.evaluation.predictions import Evaluation, examine
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import AnswerBranches, answers_of, judged_sets
 from haymaker.interventions.branches import Branch, Trunk, can_branch
 from haymaker.interventions.head_sets import ablation_sets
 from haymaker.interventions.origins import refuse_other_shape
 from haymaker.interventions.pairs import check_ready
+from haymaker.models.answer_text import STOP
 from haymaker.models.batching import TOKENS_AT_ONCE
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded, Example
@@ -31,7 +33,7 @@ class AblationCurve(list[dict[str, Any]]):
     """The rows of `ablation_curve`, which can draw themselves."""
 
     def plot(self) -> "haymaker.charts.chart.Chart":
-        """F1 against the heads masked, for a notebook or, with `.save`, a file (.html, .png, .svg)."""
+        """The headline against the heads masked, for a notebook or, with `.save`, a file (.html, .png, .svg)."""
         from haymaker.charts.lines import masking_chart
 
         return masking_chart(self)
@@ -41,9 +43,11 @@ def ablate(
     lm: LanguageModel,
     examples: Iterable[Example],
     heads: Iterable[HeadLike],
-    new_tokens: int = 32,
+    new_tokens: int | None = None,
     *,
-    metrics: Sequence[str] = HEADLINE,
+    metrics: Metrics = None,
+    metric: str | None = None,
+    stop: str | None = STOP,
     scope: str = "all",
     tokens_at_once: int = TOKENS_AT_ONCE,
     on_progress: OnProgress | None = None,
@@ -54,8 +58,10 @@ def ablate(
         lm: The model.
         examples: A Dataset, or any Examples.
         heads: Heads as `Head`, pairs (layer, head) or "16-19"; none is the plain model.
-        new_tokens: Most tokens of an answer.
-        metrics: Names of row metrics of `hm.metrics`.
+        new_tokens: Most tokens of an answer; None as in `evaluate`.
+        metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
+        metric: One metric alone, instead of `metrics`.
+        stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         on_progress: Called with the number of examples answered since its last call.
         scope: "all" positions, "prompt", "last" (the prompt's last token), "decode" (what comes after it), or several
             joined by +.
@@ -65,8 +71,8 @@ def ablate(
         An Evaluation, as `evaluate` gives it.
 
     Raises:
-        ConfigError: A metric that there is not.
-        LengthError: An example whose prompt leaves no room for an answer.
+        ConfigError: A metric that there is not, or a budget smaller than the longest gold.
+        LengthError: An example whose prompt leaves less than the budget of the model's context.
         ModelError: A model in train mode.
         ProbeError: A head that the model lacks, or an unknown scope.
         OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
@@ -79,18 +85,19 @@ def ablate(
         2
     """
     check_ready(lm)
-    options: dict[str, Any] = {"tokens_at_once": tokens_at_once, "on_progress": on_progress}
-    with edit(lm.model, *removal(heads), scope=scope):
-        return evaluate(lm, examples, new_tokens, metrics, **options)
+    exam = Exam.of(lm, examples, new_tokens, metrics=metric or metrics, stop=stop)
+    return ablated(lm, exam, heads, scope, tokens_at_once, on_progress=on_progress)
 
 
 def ablate_sets(
     lm: LanguageModel,
     examples: Iterable[Example],
     sets: Sequence[Iterable[HeadLike]],
-    new_tokens: int = 32,
+    new_tokens: int | None = None,
     *,
-    metrics: Sequence[str] = HEADLINE,
+    metrics: Metrics = None,
+    metric: str | None = None,
+    stop: str | None = STOP,
     scope: str = "all",
     tokens_at_once: int | None = None,
     on_progress: OnProgress | None = None,
@@ -104,8 +111,10 @@ def ablate_sets(
         lm: The model.
         examples: A Dataset, or any Examples.
         sets: Sets of heads; an empty one is the plain model.
-        new_tokens: Most tokens of an answer.
-        metrics: Names of row metrics of `hm.metrics`.
+        new_tokens: Most tokens of an answer; None as in `evaluate`.
+        metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
+        metric: One metric alone, instead of `metrics`.
+        stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         scope: As in `ablate`.
         tokens_at_once: Most prompt tokens of a batch (16,384 by default), or rows of a forward that answers many sets
             at once (1,024).
@@ -115,8 +124,9 @@ def ablate_sets(
         An Evaluation for each set, in order.
 
     Raises:
-        ConfigError: A metric that there is not, or `tokens_at_once` rows that cannot hold an answer.
-        LengthError: An example whose prompt leaves no room for an answer.
+        ConfigError: A metric that there is not, a budget smaller than the longest gold, or `tokens_at_once` rows that
+            cannot hold an answer.
+        LengthError: An example whose prompt leaves less than the budget of the model's context.
         ModelError: A model in train mode.
         ProbeError: A head that the model lacks, or an unknown scope.
         OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
@@ -127,17 +137,17 @@ def ablate_sets(
         [2, 2, 2]
     """
     check_ready(lm)
-    rows, chosen = list(examples), [as_heads(heads) for heads in sets]
-    options: dict[str, Any] = {"metrics": metrics, "on_progress": on_progress}
+    exam = Exam.of(lm, examples, new_tokens, metrics=metric or metrics, stop=stop)
+    chosen = [as_heads(heads) for heads in sets]
     if not can_branch(lm.model, scope):
-        options |= {"scope": scope, "tokens_at_once": tokens_at_once or TOKENS_AT_ONCE}
-        return [ablate(lm, rows, heads, new_tokens, **options) for heads in chosen]
+        at_once = tokens_at_once or TOKENS_AT_ONCE
+        return [ablated(lm, exam, heads, scope, at_once, on_progress=on_progress) for heads in chosen]
 
     def prepare(item: Encoded, rows_at_once: int) -> AnswerBranches:
         trunk = Trunk(lm.model, item.prompt_ids, rows_at_once)
         return lambda some, end: answers_of(trunk, item, [removal(heads) for heads in chosen[some]], end, scope)
 
-    return judged_sets(lm, rows, len(chosen), prepare, new_tokens, rows_at_once=tokens_at_once, **options)
+    return judged_sets(lm, exam, len(chosen), prepare, rows_at_once=tokens_at_once, on_progress=on_progress)
 
 
 def ablation_curve(
@@ -148,7 +158,10 @@ def ablation_curve(
     draws: int = 3,
     *,
     seed: int = 0,
-    new_tokens: int = 32,
+    new_tokens: int | None = None,
+    metrics: Metrics = None,
+    metric: str | None = None,
+    stop: str | None = STOP,
     scope: str = "all",
     on_progress: OnProgress | None = None,
 ) -> AblationCurve:
@@ -161,12 +174,16 @@ def ablation_curve(
         sizes: How many of them are removed.
         draws: Random sets for each size, outside the top of the largest size.
         seed: Of the random sets.
-        new_tokens: Most tokens of an answer.
+        new_tokens: Most tokens of an answer; None as in `evaluate`.
+        metrics: As in `ablate`.
+        metric: As in `ablate`.
+        stop: As in `ablate`.
         scope: As in `ablate`.
         on_progress: Called with the number of examples answered since its last call, once per set.
 
     Returns:
-        A row per set, with its heads, scores, and their change from the whole model's, which is the first row.
+        A row per set, with its heads, the headline (`metric`, `score`) and its change from the whole model's, which is
+        the first row, and the other metrics by name.
 
     Raises:
         ConfigError: Fewer heads are left than random ones are wanted.
@@ -183,11 +200,26 @@ def ablation_curve(
     refuse_other_shape(scores, lm)
     sets = list(ablation_sets(scores, sizes, draws, seed))
     heads = [chosen.heads for chosen in sets]
-    found = ablate_sets(lm, examples, heads, new_tokens, scope=scope, on_progress=on_progress)
+    options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "on_progress": on_progress}
+    found = ablate_sets(lm, examples, heads, new_tokens, **options)
     return AblationCurve(
         chosen.columns() | changed.row() | changed.change_from(found[0]) | {"scope": scope}
         for chosen, changed in zip(sets, found, strict=True)
     )
+
+
+def ablated(
+    lm: LanguageModel,
+    exam: Exam,
+    heads: Iterable[HeadLike],
+    scope: str,
+    tokens_at_once: int,
+    *,
+    on_progress: OnProgress | None,
+) -> Evaluation:
+    """An exam without some heads."""
+    with edit(lm.model, *removal(heads), scope=scope):
+        return examine(lm, exam, tokens_at_once=tokens_at_once, on_progress=on_progress)
 
 
 def removal(heads: Iterable[HeadLike]) -> Branch:

@@ -10,14 +10,13 @@ from haymaker.attention.recording import Recording, record
 from haymaker.attention.targets import as_heads
 from haymaker.console import OnProgress
 from haymaker.errors import ConfigError
-from haymaker.evaluation.predictions import Evaluation, judge
+from haymaker.evaluation.exam import Exam
+from haymaker.evaluation.predictions import Evaluation
 from haymaker.interventions.branches import ROWS_AT_ONCE, Branch, Trunk
-from haymaker.models.batching import refuse_long_prompts
 from haymaker.models.generation import AnswerEnd, Generation, answers
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
-from haymaker.records import Encoded, Example, Head
-from haymaker.tokens import encode_many
+from haymaker.records import Encoded, Head
 
 AnswerBranches = Callable[[slice, AnswerEnd], list[Generation]]  # (which branches, where they end) -> their answers
 ADVICE = "lower tokens_at_once, build shorter rows, or use more memory"
@@ -25,33 +24,29 @@ ADVICE = "lower tokens_at_once, build shorter rows, or use more memory"
 
 def judged_sets(
     lm: LanguageModel,
-    rows: list[Example],
+    exam: Exam,
     count: int,
     prepare: Callable[[Encoded, int], AnswerBranches],
-    new_tokens: int,
     *,
-    metrics: Sequence[str],
     rows_at_once: int | None,
     on_progress: OnProgress | None,
 ) -> list[Evaluation]:
-    """Answers of `count` branches to every example, as many branches at once as there is room for, judged.
+    """Answers of `count` branches to every row of an exam, as many branches at once as there is room for, judged.
 
-    prepare(example, rows at once) reads the example's prompt and returns what answers from there.
+    prepare(row, rows at once) reads the row's prompt and returns what answers from there.
     """
-    room = rows_at_once or max(ROWS_AT_ONCE, new_tokens)
-    if new_tokens > room:
-        raise ConfigError(f"tokens_at_once: {room} rows cannot hold an answer of {new_tokens} tokens")
-    encoded = encode_many(rows, lm.tokenizer)
-    refuse_long_prompts(encoded, lm.context)
-    each = room // new_tokens
+    room = rows_at_once or max(ROWS_AT_ONCE, exam.new_tokens)
+    if exam.new_tokens > room:
+        raise ConfigError(f"tokens_at_once: {room} rows cannot hold an answer of {exam.new_tokens} tokens")
+    each = room // exam.new_tokens
     found: list[list[Any]] = [[] for _ in range(count)]
-    for example, item in zip(rows, encoded, strict=True):
-        end = AnswerEnd(lm, min(new_tokens, lm.context - item.prompt_length))
+    for i, item in enumerate(exam.encoded):
+        end = exam.end(lm, i)
         with memory_of([item.example_id], ADVICE):
             answer = prepare(item, room)
             done = [one for start in range(0, count, each) for one in answer(slice(start, start + each), end)]
         for place, generation in zip(found, done, strict=True):
-            place.append(judge(example, item.prompt_length, generation, metrics))
+            place.append(exam.judge(i, generation))
         if on_progress:
             on_progress(count)
     return [Evaluation(tuple(predictions)) for predictions in found]

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress
 from haymaker.errors import ModelError
-from haymaker.evaluation.predictions import HEADLINE, Evaluation, evaluate, judge
+from haymaker.evaluation.exam import Exam, Metrics
+from haymaker.evaluation.predictions import Evaluation, examine
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.adapters import Shared, one_model
 from haymaker.interventions.branch_answers import AnswerBranches, judged_sets, patched_answers
@@ -17,12 +18,12 @@ from haymaker.interventions.branches import Trunk, can_branch
 from haymaker.interventions.head_sets import identity_sets, patching_sets
 from haymaker.interventions.lockstep import OneBatch, TwoModels
 from haymaker.interventions.pairs import check_pair, check_ready, obstacle
-from haymaker.models.batching import TOKENS_AT_ONCE, batches_of, refuse_long_prompts
-from haymaker.models.generation import MEMORY_ADVICE, AnswerEnd, decode_group
+from haymaker.models.answer_text import STOP
+from haymaker.models.batching import TOKENS_AT_ONCE, batches_of
+from haymaker.models.generation import MEMORY_ADVICE, decode_group
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
 from haymaker.records import Encoded, Example, Head
-from haymaker.tokens import encode_many
 
 Mode = Literal["one batch", "two models"]
 Donor = LanguageModel | str | Path
@@ -48,9 +49,11 @@ def patch(
     recipient: LanguageModel,
     examples: Iterable[Example],
     heads: Iterable[HeadLike],
-    new_tokens: int = 32,
+    new_tokens: int | None = None,
     *,
-    metrics: Sequence[str] = HEADLINE,
+    metrics: Metrics = None,
+    metric: str | None = None,
+    stop: str | None = STOP,
     scope: str = "all",
     mode: str | None = None,
     tokens_at_once: int = TOKENS_AT_ONCE,
@@ -66,8 +69,10 @@ def patch(
         recipient: The model that answers.
         examples: A Dataset, or any Examples.
         heads: Heads as `Head`, pairs (layer, head) or "16-19".
-        new_tokens: Most tokens of an answer.
-        metrics: Names of row metrics of `hm.metrics`.
+        new_tokens: Most tokens of an answer; None as in `evaluate`.
+        metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
+        metric: One metric alone, instead of `metrics`.
+        stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         on_progress: Called with the number of examples answered since its last call.
         scope: Where they are written: "all" positions, "prompt", "last", "decode", several joined by +.
         mode: "one batch" runs both as rows of one batch over one copy of the base model, and stores nothing; "two
@@ -80,8 +85,8 @@ def patch(
         An Evaluation, and in `mode` how the two ran.
 
     Raises:
-        ConfigError: A metric that there is not.
-        LengthError: An example whose prompt leaves no room for an answer.
+        ConfigError: A metric that there is not, or a budget smaller than the longest gold.
+        LengthError: An example whose prompt leaves less than the budget of the model's context.
         ModelError: Models of two shapes or vocabularies, in train mode, or that cannot be one batch where that is asked
             for.
         ProbeError: A head that they lack, or an unknown scope.
@@ -95,9 +100,9 @@ def patch(
         >>> hm.patch(lm, lm, rows, [(3, 4)], new_tokens=8).mode
         'one batch'
     """
-    options: dict[str, Any] = {"metrics": metrics, "scope": scope, "mode": mode, "tokens_at_once": tokens_at_once}
-    sets = {"patched": heads}
-    return patch_many(donor, recipient, examples, sets, new_tokens, on_progress=on_progress, **options)["patched"]
+    exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
+    run = Run(donor, recipient, exam, scope, tokens_at_once, on_progress)
+    return run.sets({"patched": as_heads(heads)}, mode)["patched"]
 
 
 def patch_many(
@@ -105,9 +110,11 @@ def patch_many(
     recipient: LanguageModel,
     examples: Iterable[Example],
     sets: Mapping[str, Iterable[HeadLike]],
-    new_tokens: int = 32,
+    new_tokens: int | None = None,
     *,
-    metrics: Sequence[str] = HEADLINE,
+    metrics: Metrics = None,
+    metric: str | None = None,
+    stop: str | None = STOP,
     scope: str = "all",
     mode: str | None = None,
     tokens_at_once: int = TOKENS_AT_ONCE,
@@ -124,8 +131,10 @@ def patch_many(
         recipient: The model that answers.
         examples: A Dataset, or any Examples.
         sets: Heads by the name of their set.
-        new_tokens: Most tokens of an answer.
-        metrics: Names of row metrics of `hm.metrics`.
+        new_tokens: Most tokens of an answer; None as in `evaluate`.
+        metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
+        metric: One metric alone, instead of `metrics`.
+        stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         on_progress: Called with the number of examples answered since its last call, once per set.
         scope: As in `patch`.
         mode: As in `patch`.
@@ -135,8 +144,8 @@ def patch_many(
         An Evaluation with its `mode` for each set, by name.
 
     Raises:
-        ConfigError: A metric that there is not.
-        LengthError: An example whose prompt leaves no room for an answer.
+        ConfigError: A metric that there is not, or a budget smaller than the longest gold.
+        LengthError: An example whose prompt leaves less than the budget of the model's context.
         ModelError: Models of two shapes or vocabularies, in train mode, or that cannot be one batch where that is asked
             for.
         ProbeError: A head that they lack, or an unknown scope.
@@ -146,24 +155,9 @@ def patch_many(
         >>> sorted(hm.patch_many(lm, lm, rows, {"none": [], "one": [(3, 4)]}, new_tokens=8))
         ['none', 'one']
     """
-    chosen = {name: as_heads(heads) for name, heads in sets.items()}
-    rows = list(examples)
-    if chosen_mode(donor, recipient, mode) == "two models":
-        assert isinstance(donor, LanguageModel)
-        options: dict[str, Any] = {"tokens_at_once": tokens_at_once, "on_progress": on_progress}
-        return {
-            name: Patched.of(evaluate(in_turns(donor, recipient, heads, scope), rows, new_tokens, metrics, **options))
-            for name, heads in chosen.items()
-        }
-    encoded = encode_many(rows, recipient.tokenizer)
-    refuse_long_prompts(encoded, recipient.context)
-    at_once = max(1, tokens_at_once // (2 * max((item.prompt_length for item in encoded), default=1)))
-    listed, answers = list(chosen.values()), []
-    with one_model(Path(donor) if isinstance(donor, str) else donor, recipient) as shared:
-        for start in range(0, len(listed), at_once):
-            together = Together(recipient, shared, listed[start : start + at_once], new_tokens, scope, tokens_at_once)
-            answers += together.answer(rows, encoded, metrics, on_progress)
-    return {name: Patched(predictions, "one batch") for name, predictions in zip(chosen, answers, strict=True)}
+    exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
+    run = Run(donor, recipient, exam, scope, tokens_at_once, on_progress)
+    return run.sets({name: as_heads(heads) for name, heads in sets.items()}, mode)
 
 
 def patch_sets(
@@ -171,9 +165,11 @@ def patch_sets(
     recipient: LanguageModel,
     examples: Iterable[Example],
     sets: Sequence[Iterable[HeadLike]],
-    new_tokens: int = 32,
+    new_tokens: int | None = None,
     *,
-    metrics: Sequence[str] = HEADLINE,
+    metrics: Metrics = None,
+    metric: str | None = None,
+    stop: str | None = STOP,
     scope: str = "all",
     tokens_at_once: int | None = None,
     on_progress: OnProgress | None = None,
@@ -189,8 +185,10 @@ def patch_sets(
         recipient: The model that answers, of the same shape and vocabulary.
         examples: A Dataset, or any Examples.
         sets: Sets of heads; an empty one is the plain recipient.
-        new_tokens: Most tokens of an answer.
-        metrics: Names of row metrics of `hm.metrics`.
+        new_tokens: Most tokens of an answer; None as in `evaluate`.
+        metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
+        metric: One metric alone, instead of `metrics`.
+        stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         scope: As in `patch`.
         tokens_at_once: As in `ablate_sets`.
         on_progress: Called with the number of answers given since its last call, one per example and set.
@@ -199,8 +197,9 @@ def patch_sets(
         An Evaluation for each set, in order.
 
     Raises:
-        ConfigError: A metric that there is not, or `tokens_at_once` rows that cannot hold an answer.
-        LengthError: An example whose prompt leaves no room for an answer.
+        ConfigError: A metric that there is not, a budget smaller than the longest gold, or `tokens_at_once` rows that
+            cannot hold an answer.
+        LengthError: An example whose prompt leaves less than the budget of the model's context.
         ModelError: Models of two shapes or vocabularies, or in train mode.
         ProbeError: A head that the models lack, or an unknown scope.
         OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
@@ -212,18 +211,17 @@ def patch_sets(
     """
     check_ready(donor, recipient)
     check_pair(donor, recipient)
-    rows, chosen = list(examples), [as_heads(heads) for heads in sets]
-    options: dict[str, Any] = {"metrics": metrics, "on_progress": on_progress}
+    exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
+    chosen = [as_heads(heads) for heads in sets]
     if not (can_branch(donor.model, scope) and can_branch(recipient.model, scope)):
-        options |= {"scope": scope, "tokens_at_once": tokens_at_once or TOKENS_AT_ONCE}
-        named = {str(place): heads for place, heads in enumerate(chosen)}
-        return list(patch_many(donor, recipient, rows, named, new_tokens, **options).values())
+        run = Run(donor, recipient, exam, scope, tokens_at_once or TOKENS_AT_ONCE, on_progress)
+        return list(run.sets({str(place): heads for place, heads in enumerate(chosen)}).values())
 
     def prepare(item: Encoded, rows_at_once: int) -> AnswerBranches:
         lender, trunk = (Trunk(lm.model, item.prompt_ids, rows_at_once) for lm in (donor, recipient))
         return lambda some, end: patched_answers(lender, trunk, item, chosen[some], end, scope=scope)
 
-    return judged_sets(recipient, rows, len(chosen), prepare, new_tokens, rows_at_once=tokens_at_once, **options)
+    return judged_sets(recipient, exam, len(chosen), prepare, rows_at_once=tokens_at_once, on_progress=on_progress)
 
 
 def chosen_mode(donor: Donor, recipient: LanguageModel, wanted: str | None) -> Mode:
@@ -245,44 +243,67 @@ def chosen_mode(donor: Donor, recipient: LanguageModel, wanted: str | None) -> M
     return "two models" if reason else "one batch"
 
 
-def in_turns(donor: LanguageModel, recipient: LanguageModel, heads: tuple[Head, ...], scope: str) -> LanguageModel:
-    """The recipient that calls its donor; as it is where no head is patched."""
-    return replace(recipient, model=TwoModels(donor.model, recipient.model, heads, scope)) if heads else recipient
+@dataclass(frozen=True)
+class Run:
+    """An exam that a recipient takes with a donor's heads."""
+
+    donor: Donor
+    recipient: LanguageModel
+    exam: Exam
+    scope: str
+    tokens_at_once: int
+    on_progress: OnProgress | None
+
+    def sets(self, chosen: Mapping[str, tuple[Head, ...]], mode: str | None = None) -> dict[str, Patched]:
+        """An Evaluation for each set of heads, by name."""
+        if chosen_mode(self.donor, self.recipient, mode) == "two models":
+            return {name: self.in_turns(heads) for name, heads in chosen.items()}
+        at_once = max(1, self.tokens_at_once // (2 * max(self.exam.lengths)))
+        listed, answers = list(chosen.values()), []
+        donor = Path(self.donor) if isinstance(self.donor, str) else self.donor
+        with one_model(donor, self.recipient) as shared:
+            for start in range(0, len(listed), at_once):
+                answers += Together(self, shared, listed[start : start + at_once]).answer()
+        return {name: Patched(predictions, "one batch") for name, predictions in zip(chosen, answers, strict=True)}
+
+    def in_turns(self, heads: tuple[Head, ...]) -> Patched:
+        """The recipient that calls its donor; as it is where no head is patched."""
+        assert isinstance(self.donor, LanguageModel)
+        lm = self.recipient
+        if heads:
+            lm = replace(lm, model=TwoModels(self.donor.model, lm.model, heads, self.scope))
+        return Patched.of(examine(lm, self.exam, tokens_at_once=self.tokens_at_once, on_progress=self.on_progress))
 
 
 @dataclass(frozen=True)
 class Together:
     """Answers of a recipient under several head sets, as rows of one batch with their donors."""
 
-    recipient: LanguageModel
+    run: Run
     shared: Shared
     sets: Sequence[tuple[Head, ...]]
-    new_tokens: int
-    scope: str
-    tokens_at_once: int
 
-    def answer(
-        self, rows: list[Example], encoded: list[Encoded], metrics: Sequence[str], on_progress: OnProgress | None
-    ) -> list[tuple[Any, ...]]:
+    def answer(self) -> list[tuple[Any, ...]]:
         """Predictions of every set, in the rows' order."""
-        copies = len(self.sets) + sum(bool(heads) for heads in self.sets)
+        exam, copies = self.run.exam, len(self.sets) + sum(bool(heads) for heads in self.sets)
         found: dict[tuple[int, int], Any] = {}
-        for group in batches_of([item.prompt_length for item in encoded], self.tokens_at_once // copies):
-            with memory_of([rows[i].id for i in group], f"use fewer head sets at once, or {MEMORY_ADVICE}"):
-                done = self._decode([encoded[i] for i in group])
+        for group in batches_of(exam.lengths, self.run.tokens_at_once // copies):
+            with memory_of([exam.rows[i].id for i in group], f"use fewer head sets at once, or {MEMORY_ADVICE}"):
+                done = self._decode(group)
             places = [(place, i) for place in range(len(self.sets)) for i in group]
             for (place, i), written in zip(places, done, strict=True):
-                found[place, i] = judge(rows[i], encoded[i].prompt_length, written, metrics)
-            if on_progress:
-                on_progress(len(group) * len(self.sets))
-        return [tuple(found[place, i] for i in range(len(rows))) for place in range(len(self.sets))]
+                found[place, i] = exam.judge(i, written)
+            if self.run.on_progress:
+                self.run.on_progress(len(group) * len(self.sets))
+        return [tuple(found[place, i] for i in range(len(exam.rows))) for place in range(len(self.sets))]
 
-    def _decode(self, rows: Sequence[Encoded]) -> list[Any]:
+    def _decode(self, group: Sequence[int]) -> list[Any]:
         """Greedy answers to a group of prompts, set by set."""
-        with closing(OneBatch(self.shared, self.sets, len(rows), self.scope)) as model:
-            lm = replace(self.recipient, model=model)
-            ends = [AnswerEnd(lm, min(self.new_tokens, lm.context - row.prompt_length)) for row in rows]
-            return decode_group(lm, [*rows] * len(self.sets), ends * len(self.sets))
+        exam = self.run.exam
+        with closing(OneBatch(self.shared, self.sets, len(group), self.run.scope)) as model:
+            lm = replace(self.run.recipient, model=model)
+            ends, rows = [exam.end(lm, i) for i in group], [exam.encoded[i] for i in group]
+            return decode_group(lm, rows * len(self.sets), ends * len(self.sets))
 
 
 # ---- tables
@@ -300,19 +321,23 @@ def patching_table(
     draws: int = 5,
     seed: int = 0,
     identity: bool = False,
-    new_tokens: int = 32,
+    new_tokens: int | None = None,
+    metrics: Metrics = None,
+    metric: str | None = None,
+    stop: str | None = STOP,
     scope: str = "all",
     mode: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> list[dict[str, Any]]:
-    """A row per head set of `patching_sets` (of `identity_sets` where asked): scores, and their change from the plain
-    recipient's. For the other direction, call it with the two models and their scores exchanged."""
+    """A row per head set of `patching_sets` (of `identity_sets` where asked): the headline (`metric`, `score`), and its
+    change from the plain recipient's. For the other direction, exchange the two models and their scores."""
     if identity:
         sets = list(identity_sets(donor_scores))
     else:
         sets = list(patching_sets(donor_scores, recipient_scores, k, threshold, draws, seed=seed))
     heads = {str(place): chosen.heads for place, chosen in enumerate(sets)}
-    options: dict[str, Any] = {"scope": scope, "mode": mode, "on_progress": on_progress}
+    options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "mode": mode}
+    options["on_progress"] = on_progress
     found = patch_many(donor, recipient, examples, heads, new_tokens, **options)
     return [
         chosen.columns() | patched.row() | patched.change_from(found["0"])

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from haymaker.choices import METRICS
 from haymaker.errors import DataError
+from haymaker.metrics.citation import citations
 from haymaker.metrics.shared import RowMetric, require_golds
 
 _NUMBER = re.compile(r"\d+")
@@ -39,6 +40,22 @@ def ceiling(metric: str | RowMetric, golds: Sequence[str]) -> float:
         with suppress(DataError):  # a text that a metric cannot read is no good answer; another may be
             found.append(score(answer, golds))
     return max(found) if found else score("", golds)
+
+
+def golds_for(metric: str, golds: Sequence[str]) -> list[str]:
+    """The golds as a metric reads them: themselves, or, where it wants document numbers, those that they cite.
+
+    Raises DataError where the metric reads neither.
+    """
+    try:
+        ceiling(metric, golds)
+    except DataError:
+        cited = sorted({number for gold in golds for number in citations(gold)})
+        if not cited:
+            raise
+        ceiling(metric, numbers := [str(number) for number in cited])
+        return numbers
+    return list(golds)
 
 
 def perfect_answers(golds: Sequence[str]) -> Iterator[str]:

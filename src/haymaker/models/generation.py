@@ -12,6 +12,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from haymaker.console import OnProgress
 from haymaker.errors import ModelError
+from haymaker.models.answer_text import STOP, TAGS, AnswerText, opens_thought, read_answer
 from haymaker.models.batching import TOKENS_AT_ONCE, batches_of, refuse_long_prompts
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
@@ -19,19 +20,20 @@ from haymaker.records import Encoded
 from haymaker.tokens import closing_tokens
 
 MEMORY_ADVICE = "lower tokens_at_once, build shorter rows, or use a machine with more memory"
-STOP = "\n"  # what ends an answer unless told otherwise
+NEWEST = 16  # tokens among whose text a stop, or the mark of a thought, shows up
 Reason = Literal["stop", "length"]
 Name = TypeVar("Name", bound=str)
 
 
 @dataclass(frozen=True)
 class Generation:
-    """What a model wrote after one prompt: all its tokens, and their text up to the stop, stripped."""
+    """What a model wrote after one prompt: all its tokens, the answer in their text, and what stood before that."""
 
     example_id: str
     ids: tuple[int, ...]
     text: str
     finish_reason: Reason
+    before: str = ""
 
 
 class Decoder:
@@ -118,11 +120,12 @@ def greedy(
 
 @dataclass(frozen=True, eq=False)
 class AnswerEnd:
-    """The rule that ends an answer: an end-of-text token, a text that holds `stop`, or `room` tokens."""
+    """The rule that ends an answer: an end-of-text token, `stop` after text (answer_text.py), or `room` tokens."""
 
     lm: LanguageModel
     room: int
     stop: str | None = STOP
+    in_thought: bool = False  # the prompt has opened a block of thought
 
     @cached_property
     def tokens(self) -> set[int]:
@@ -131,22 +134,55 @@ class AnswerEnd:
         extra = [*(configured if isinstance(configured, list) else [configured]), *closing_tokens(self.lm.tokenizer)]
         return {int(token) for token in (cast(Any, self.lm.tokenizer).eos_token_id, *extra) if token is not None}
 
+    @cached_property
+    def hidden(self) -> set[int] | None:
+        """Special tokens that are no part of a text, where marks of a thought are special too; else None."""
+        tokenizer: Any = self.lm.tokenizer
+        special = set(tokenizer.all_special_ids)
+        marks = {number for tag, number in tokenizer.get_added_vocab().items() if tag in TAGS} & special
+        return special - marks if marks else None
+
     def __call__(self, written: Sequence[int]) -> Reason | None:
         """Why an answer ends with its last token; None where it goes on."""
-        if written[-1] in self.tokens or (self.stop is not None and self.stop in decoded(self.lm.tokenizer, written)):
+        if written[-1] in self.tokens or self.stopped(written):
             return "stop"
         return "length" if len(written) >= self.room else None
 
+    def stopped(self, written: Sequence[int]) -> bool:
+        # Only where the newest tokens bring the stop is the whole text worth reading.
+        if not self.stop or self.stop[-1] not in self.shown(written[-NEWEST:]):
+            return False
+        return self.read(written).stopped
+
+    def shown(self, written: Sequence[int]) -> str:
+        """What the tokens say, without special ones."""
+        if self.hidden is None:
+            return decoded(self.lm.tokenizer, written)
+        kept = [token for token in written if token not in self.hidden]
+        return str(self.lm.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+
+    def read(self, written: Sequence[int]) -> AnswerText:
+        """The answer, and what stands before it."""
+        return read_answer(self.shown(written), self.stop, self.in_thought)
+
     def text(self, written: Sequence[int]) -> str:
-        """The text before the stop, stripped."""
-        text = decoded(self.lm.tokenizer, written)
-        return (text if self.stop is None else text.partition(self.stop)[0]).strip()
+        """The answer, stripped: behind thoughts and opening lines, before the stop."""
+        return self.read(written).text
 
     def generation(self, example_id: str, written: Sequence[int]) -> Generation:
         """The answer of these tokens, which is over."""
-        reason = self(written)
+        reason, found = self(written), self.read(written)
         assert reason is not None
-        return Generation(example_id, tuple(written), self.text(written), reason)
+        return Generation(example_id, tuple(written), found.text, reason, found.before)
+
+
+def end_of(
+    lm: LanguageModel, row: Encoded, new_tokens: int, stop: str | None = STOP, beyond_context: bool = False
+) -> AnswerEnd:
+    """The end of the answer to a row's prompt."""
+    room = new_tokens if beyond_context else min(new_tokens, lm.context - row.prompt_length)
+    last = lm.tokenizer.decode(list(row.prompt_ids[-NEWEST:]), clean_up_tokenization_spaces=False)
+    return AnswerEnd(lm, room, stop, opens_thought(str(last)))
 
 
 def answers(
@@ -172,8 +208,8 @@ def generate(
 ) -> list[Generation]:
     """The greedy answer to each row's prompt, in the rows' order.
 
-    A row ends with "stop" at the end-of-text token or where its text holds `stop`, with "length" after `max_new_tokens`
-    or at the end of the context. `tokens_at_once` bounds the prompt tokens of a batch. `on_progress` is told how many
+    A row ends with "stop" at the end-of-text token or at `stop` after text, with "length" after `max_new_tokens` or at
+    the end of the context. `tokens_at_once` bounds the prompt tokens of a batch. `on_progress` is told how many
     rows were finished since it was last called. Raises LengthError for prompts that do not fit the context, unless
     `beyond_context` asks what happens there.
     """
@@ -182,8 +218,7 @@ def generate(
     found: dict[int, Generation] = {}
     for batch in batches_of([row.prompt_length for row in rows], tokens_at_once):
         some = [rows[i] for i in batch]
-        left = [max_new_tokens if beyond_context else lm.context - row.prompt_length for row in some]
-        ends = [AnswerEnd(lm, min(max_new_tokens, tokens), stop) for tokens in left]
+        ends = [end_of(lm, row, max_new_tokens, stop, beyond_context) for row in some]
         with memory_of([row.example_id for row in some], MEMORY_ADVICE):
             found |= zip(batch, decode_group(lm, some, ends), strict=True)
         if on_progress is not None:

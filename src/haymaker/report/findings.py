@@ -7,7 +7,7 @@ Finding, so the page can print it. Here: training and heads; `interventions.py` 
 from collections.abc import Callable
 from math import isnan
 
-from haymaker.charts.numbers import JOIN, in_words, two_decimals
+from haymaker.charts.numbers import JOIN, in_words, metric_label, two_decimals
 from haymaker.report.interventions import (
     identity_changes_nothing,
     intersection_helps,
@@ -27,7 +27,7 @@ def find(tables: Tables) -> list[Finding]:
         real_beats_extension,
         real_beats_synthetic,
         synthetic_heads_inside_real,
-        similarity_tracks_f1,
+        similarity_tracks_scores,
         masking_retrieval_hurts,
         masking_random_does_not,
         intersection_helps,
@@ -42,10 +42,11 @@ def real_beats_extension(tables: Tables) -> Finding:
     rows = at_main_length(tables["evaluation"])
     real, extended = (Interval.of(rows[name]) if name in rows else None for name in ("real", "extended"))
     if real is None or extended is None:
-        return Finding(pattern, "cannot be told", "F1 of real or of extended is missing.", rule)
+        return Finding(pattern, "cannot be told", "The score of real or of extended is missing.", rule)
     gain = real.minus(extended)
     sentence = (
-        f"Real reaches F1 {in_words(real)}, extended without training {in_words(extended)}: a difference of "
+        f"Real reaches {metric_label([rows['real']])} {in_words(real)}, extended without training "
+        f"{in_words(extended)}: a difference of "
         f"{in_words(gain, '+')} ({questions([rows['real'], rows['extended']])} of {rows['real']['length']:,} tokens)."
     )
     if doubt := why_not([rows["real"], rows["extended"]]):
@@ -63,11 +64,12 @@ def real_beats_synthetic(tables: Tables) -> Finding:
     scores = {name: found for name, row in rows.items() if (found := Interval.of(row)) is not None}
     others = [name for name in scores if name in SYNTHETIC]
     if "real" not in scores or not others:
-        return Finding(pattern, "cannot be told", "F1 of real or of every synthetic setting is missing.", rule)
+        return Finding(pattern, "cannot be told", "The score of real or of every synthetic setting is missing.", rule)
     real, best = scores["real"], max(others, key=lambda name: scores[name].mean)
     gaps = {name: real.minus(scores[name]) for name in others}
     sentence = (
-        f"Real reaches F1 {in_words(real)}; the best synthetic data, {best}, {in_words(scores[best])}: a difference of "
+        f"Real reaches {metric_label([rows['real']])} {in_words(real)}; the best synthetic data, {best}, "
+        f"{in_words(scores[best])}: a difference of "
         f"{in_words(gaps[best], '+')} ({questions([rows['real'], rows[best]])} of {rows[best]['length']:,} tokens)."
     )
     if close := [name for name in others if gaps[name].mean > 0 and not gaps[name].low > 0]:
@@ -124,17 +126,17 @@ def chance_of_sharing(row: Row, total: int) -> float:
     return overlap_chance(total, row["active_reference"], row["active"], shared)
 
 
-def similarity_tracks_f1(tables: Tables) -> Finding:
+def similarity_tracks_scores(tables: Tables) -> Finding:
     pattern = "The more its heads resemble real’s, the better a synthetic setting scores"
     rule = (
-        f"Shows if Spearman’s rho with F1 is positive with p < {SURE} for every measure; does not show if it is "
+        f"Shows if Spearman’s rho with the score is positive with p < {SURE} for every measure; does not show if it is "
         "positive for none. Nothing is judged of fewer than 5 settings."
     )
     rows = with_number(tables["correlation"], "spearman")
     if not rows:
         return Finding(pattern, "cannot be told", "There are no rows with a correlation.", rule)
     parts = [f"{row['measure']} {correlation(row)}" for row in rows]
-    sentence = f"Spearman’s rho with F1: {'; '.join(parts)}." + too_few(min(row["n"] for row in rows))
+    sentence = f"Spearman’s rho with {metric_label(rows)}: {'; '.join(parts)}." + too_few(min(row["n"] for row in rows))
     if min(row["n"] for row in rows) < 5:
         return Finding(pattern, "cannot be told", sentence, rule)
     shows = all(row["spearman"] > 0 and known(row["p"]) < SURE for row in rows)

@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from math import isnan
 
-from haymaker.charts.numbers import bounds, in_words, two_decimals
+from haymaker.charts.numbers import bounds, in_words, metric_label, two_decimals
 from haymaker.report.tables import SYNTHETIC, Row, Tables, in_order, select, with_number
 from haymaker.report.wording import RULE, Finding, decide, from_to, listed, questions, why_not
 from haymaker.stats import Interval, Number, known
 
-LARGEST_HARM = 0.1  # share of F1 that random heads may cost and still count as harmless
+LARGEST_HARM = 0.1  # share of the score that random heads may cost and still count as harmless
 MOST = 0.75  # share of recipients that patching must help; the paper saw about three quarters
 
 
 @dataclass(frozen=True)
 class Masking:
-    """One setting's F1 with no head masked, with its top k retrieval heads, and with k random ones."""
+    """One setting's score with no head masked, with its top k retrieval heads, and with k random ones."""
 
     setting: str
     k: int
@@ -24,25 +24,27 @@ class Masking:
     retrieval: Interval
     random: tuple[Number, ...]
     doubt: str  # why nothing can be judged; empty where something can
+    metric: str
 
 
 def masking(tables: Tables) -> Masking | None:
     """The masking that findings judge: of real (else the best setting), at the k nearest to a tenth of all heads."""
-    rows = with_number(tables["ablation"], "f1")
+    rows = with_number(tables["ablation"], "score")
     none = {row["setting"]: row for row in select(rows, heads="none")}
     usable = [row for row in select(rows, heads="retrieval") if row["setting"] in none]
     if not usable:
         return None
     settings = {row["setting"] for row in usable}
-    setting = "real" if "real" in settings else max(sorted(settings), key=lambda name: none[name]["f1"])
+    setting = "real" if "real" in settings else max(sorted(settings), key=lambda name: none[name]["score"])
     total = len({(row["layer"], row["head"]) for row in tables["heads"]})
     chosen = min(select(usable, setting=setting), key=lambda row: (abs(row["k"] - total / 10), row["k"]))
-    random = tuple(row["f1"] for row in select(rows, setting=setting, heads="random", k=chosen["k"]))
+    random = tuple(row["score"] for row in select(rows, setting=setting, heads="random", k=chosen["k"]))
     unmasked, masked = Interval.of(none[setting]), Interval.of(chosen)
     assert unmasked is not None
     assert masked is not None
     doubt = why_not([none[setting]]) or why_not([chosen], zeros=False)
-    return Masking(setting, chosen["k"], total, chosen["n"], unmasked, masked, random, doubt)
+    label = metric_label([chosen])
+    return Masking(setting, chosen["k"], total, chosen["n"], unmasked, masked, random, doubt, label)
 
 
 def of_heads(found: Masking) -> str:
@@ -58,7 +60,7 @@ def masking_retrieval_hurts(tables: Tables) -> Finding:
     loss = found.none.minus(found.retrieval)
     share = f", {two_decimals(loss.mean / found.none.mean)} of it" if found.none.mean > 0 else ""
     sentence = (
-        f"Without its top {of_heads(found)}, {found.setting} falls from F1 {in_words(found.none)} to "
+        f"Without its top {of_heads(found)}, {found.setting} falls from {found.metric} {in_words(found.none)} to "
         f"{in_words(found.retrieval)}: a loss of {two_decimals(loss.mean)} {bounds(loss)}{share} "
         f"(n = {found.n} questions)."
     )
@@ -72,8 +74,8 @@ def masking_retrieval_hurts(tables: Tables) -> Finding:
 def masking_random_does_not(tables: Tables) -> Finding:
     pattern = "Masking as many random heads does not"
     rule = (
-        f"Shows if random heads cost at most {LARGEST_HARM} of F1 on average over the draws, and less than the "
-        f"retrieval heads do; cannot be told if the unmasked F1 is not above 0.05. {RULE}"
+        f"Shows if random heads cost at most {LARGEST_HARM} of the score on average over the draws, and less than "
+        f"the retrieval heads do; cannot be told if the unmasked score is not above 0.05. {RULE}"
     )
     found = masking(tables)
     if found is None or not found.random:
@@ -81,9 +83,9 @@ def masking_random_does_not(tables: Tables) -> Finding:
     mean = sum(found.random) / len(found.random)
     loss = found.none.mean - mean
     sentence = (
-        f"Without {of_heads(found)} drawn at random, {found.setting} has F1 {two_decimals(mean)} on average "
-        f"({from_to(list(found.random))} over {len(found.random)} draws, n = {found.n} questions each), against "
-        f"{two_decimals(found.none.mean)} with all heads and {two_decimals(found.retrieval.mean)} without the "
+        f"Without {of_heads(found)} drawn at random, {found.setting} has {found.metric} {two_decimals(mean)} on "
+        f"average ({from_to(list(found.random))} over {len(found.random)} draws, n = {found.n} questions each), "
+        f"against {two_decimals(found.none.mean)} with all heads and {two_decimals(found.retrieval.mean)} without the "
         "retrieval heads."
     )
     if found.doubt:
@@ -109,14 +111,14 @@ class Gain:
 
 
 def change_of(row: Row, patching: list[Row]) -> Interval | None:
-    """F1 with patched heads minus F1 without.
+    """The score with patched heads minus that without.
 
     The interval is the row's own (delta_low, delta_high, of paired questions) where it has one, else that of two
     independent runs where the recipient has a row without patched heads, else unknown.
     """
     if is_paired(row):
         return Interval.of(row, "delta")
-    patched, original = Interval.of(row), known(row["f1_original"])
+    patched, original = Interval.of(row), known(row["score_original"])
     if patched is None or isnan(original):
         return None
     plain = select(patching, setting=row["setting"], donor=row["donor"], heads="none")
@@ -155,7 +157,7 @@ def intersection_helps(tables: Tables) -> Finding:
     random = [gain.random for gain in found if gain.random is not None]
     control = f"As many random heads change it by {from_to(random, '+')}." if random else "There is no random control."
     sentence = (
-        f"It helps {len(helped)} of {len(found)} recipients. Change of F1: {changes} "
+        f"It helps {len(helped)} of {len(found)} recipients. Change of {metric_label(tables['patching'])}: {changes} "
         f"({questions(select(tables['patching'], heads='intersection', setting=SYNTHETIC))} each). {control}"
     )
     rows = [row for row in tables["patching"] if row["setting"] in {gain.setting for gain in found}]
@@ -167,14 +169,14 @@ def intersection_helps(tables: Tables) -> Finding:
 
 def identity_changes_nothing(tables: Tables) -> Finding:
     pattern = "Patching a model’s own heads into itself changes nothing"
-    rule = "Shows if F1 stays the same to the last digit; does not show otherwise, and then no patch can be trusted."
+    rule = "Shows if the score stays the same to the last digit; does not show otherwise: no patch can be trusted then."
     rows = with_number(select(tables["patching"], heads="identity"), "delta")
     if not rows:
         return Finding(pattern, "cannot be told", "There is no row of the identity check.", rule)
     largest = max(abs(row["delta"]) for row in rows)
     names = listed(in_order(row["setting"] for row in rows))
     amount = "0, exactly" if largest == 0 else f"{largest:.2g} at most"
-    sentence = f"Change of F1 for {names} patched from itself: {amount} ({questions(rows)})."
-    if largest == 0 and not any(known(row["f1"]) > 0 for row in rows):
+    sentence = f"Change of {metric_label(rows)} for {names} patched from itself: {amount} ({questions(rows)})."
+    if largest == 0 and not any(known(row["score"]) > 0 for row in rows):
         return Finding(pattern, "cannot be told", f"{sentence} All scores are 0, so nothing could have changed.", rule)
     return Finding(pattern, decide(largest == 0, largest != 0), sentence, rule)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from haymaker.charts import page as drawing
 from haymaker.charts.chart import Chart
-from haymaker.charts.numbers import in_words
+from haymaker.charts.numbers import in_words, metric_label
 from haymaker.files import write_text
 from haymaker.report.findings import find
 from haymaker.report.panels import PANELS
@@ -158,7 +158,7 @@ def opening(group: Group, rows: dict[str, Row], meta: dict[str, Any]) -> str:
     traits += [f"a context of {context:,} tokens"] if isinstance(context, int) else []
     name = f"{group[0]} ({', '.join(traits)})" if traits and model.get("name") == group[0] else group[0]
     if not rows:
-        return f"{name} on {group[1]}: no F1 was measured, so there is no number to lead with."
+        return f"{name} on {group[1]}: no score was measured, so there is no number to lead with."
     some = next(iter(rows.values()))
     asked = questions(list(rows.values())).split(maxsplit=2)[2]
     return f"{name} answered {asked} of {group[1]} over {some['length']:,} tokens, in {len(rows)} settings."
@@ -168,7 +168,9 @@ def numbers(rows: dict[str, Row]) -> list[str]:
     """The scores that carry the story, with their intervals."""
     scores = {name: found for name, row in rows.items() if (found := Interval.of(row)) is not None}
     synthetic = [name for name in scores if name in SYNTHETIC]
-    parts = [f"real data takes it to F1 {in_words(scores['real'])}"] if "real" in scores else []
+    parts = (
+        [f"real data takes it to {metric_label([rows['real']])} {in_words(scores['real'])}"] if "real" in scores else []
+    )
     if synthetic:
         best = max(synthetic, key=lambda name: scores[name].mean)
         parts.append(f"the best synthetic data ({best}) to {in_words(scores[best])}")

@@ -13,7 +13,7 @@ from haymaker.charts.chart import Chart, Point
 from haymaker.charts.heads import Extremes, colour_key, head_map, highest
 from haymaker.charts.intervals import bars, dots
 from haymaker.charts.lines import line_chart, masking_chart
-from haymaker.charts.numbers import bounds, in_words, two_decimals
+from haymaker.charts.numbers import bounds, in_words, metric_label, two_decimals
 from haymaker.charts.scatter import scatter
 from haymaker.records import Head
 from haymaker.report.findings import correlation, too_few
@@ -48,31 +48,31 @@ class Figure:
 
 
 def scores(tables: Tables) -> list[Figure]:
-    """F1 of every setting at the length where they are compared."""
+    """The score of every setting at the length where they are compared."""
     rows = at_main_length(tables["evaluation"])
     measured = {name: score for name, row in rows.items() if (score := Interval.of(row)) is not None}
     if not measured:
         return []
     points = [Point(name, kind(name), name, score) for name, score in measured.items()]
-    chart = dots(points, "F1", title="F1 of every setting", reach=(0, 1))
+    label = metric_label(list(rows.values()))
+    chart = dots(points, label, title=f"{label} of every setting", reach=(0, 1))
     some = next(iter(rows.values()))
     caption = (
         f"{questions(list(rows.values()))} a setting, split {some['split']}, {some['length']:,} tokens. Bars: 95 % "
-        "intervals over questions. EM: share of exact matches. Cut off: share of answers that ran to the length limit."
+        "intervals over questions. Cut off: share of answers that ran to the length limit."
     )
-    columns = ["Setting", "What it is", "F1", "95 % interval", "EM", "Cut off"]
+    columns = ["Setting", "What it is", label, "95 % interval", "Cut off"]
     numbers = Numbers(columns, [score_row(row, measured.get(name)) for name, row in rows.items()])
     return [Figure({"": chart}, caption, numbers=numbers)]
 
 
 def score_row(row: Row, score: Interval | None) -> list[str]:
-    f1 = [two_decimals(score.mean), bounds(score)] if score else ["not measured", ""]
-    rest = [two_decimals(known(row["em"])), two_decimals(share_cut_off(row))]
-    return [row["setting"], MEANING.get(row["setting"], ""), *f1, *rest]
+    told = [two_decimals(score.mean), bounds(score)] if score else ["not measured", ""]
+    return [row["setting"], MEANING.get(row["setting"], ""), *told, two_decimals(share_cut_off(row))]
 
 
 def lengths(tables: Tables) -> list[Figure]:
-    """F1 by context length, for the settings that were evaluated at more than one length."""
+    """The score by context length, for the settings that were evaluated at more than one length."""
     rows = [row for row in of_test(tables["evaluation"]) if Interval.of(row) is not None]
     several = [name for name in in_order(row["setting"] for row in rows) if len(lengths_of(rows, name)) > 1]
     if not several:
@@ -86,7 +86,8 @@ def lengths(tables: Tables) -> list[Figure]:
         for length in sorted({row["length"] for row in found})
     ]
     caption = f"{questions(found)} a point. Bars and brackets: 95 % intervals over questions."
-    chart = line_chart(points, "tokens of context", title=f"F1 of {listed(several)}")
+    label = metric_label(found)
+    chart = line_chart(points, "tokens of context", title=f"{label} of {listed(several)}", score=label)
     return [Figure({"": chart}, caption, numbers=Numbers(["Tokens", *several], table))]
 
 
@@ -100,8 +101,8 @@ def style(setting: str) -> str:
 
 
 def score_of(row: Row) -> Interval:
-    """F1 of a row that has one."""
-    return Interval.of(row) or Interval(row["f1"])
+    """The score of a row that has one."""
+    return Interval.of(row) or Interval(row["score"])
 
 
 # ---- Heads
@@ -146,24 +147,26 @@ def best_heads(rows: list[Row], similarity: list[Row]) -> tuple[str, list[Head]]
 
 
 def similarity(tables: Tables) -> list[Figure]:
-    """F1 against the similarity of heads to the reference's, one scatter a measure."""
+    """The score against the similarity of heads to the reference's, one scatter a measure."""
     measured = {name: Interval.of(row) for name, row in at_main_length(tables["evaluation"]).items()}
     found = []
     for measure in ("cosine", "recall", "overlap"):
         rows = [row for row in tables["similarity"] if row["setting"] != row["reference"]]
-        if rows := with_number(with_number(rows, measure), "f1"):
-            title = f"F1 against {measure}"
-            chart = scatter(similarity_points(rows, measure, measured), against(rows, measure), title)
+        if rows := with_number(with_number(rows, measure), "score"):
+            label = metric_label(rows)
+            title = f"{label} against {measure}"
+            points = similarity_points(rows, measure, measured)
+            chart = scatter(points, against(rows, measure), title, label)
             found.append(Figure({"": chart}, correlation_words(measure, tables["correlation"]), title))
     return found
 
 
 def similarity_points(rows: list[Row], measure: str, measured: dict[str, Interval | None]) -> list[Point]:
-    """F1 with its interval where the evaluation has one."""
+    """The score with its interval where the evaluation has one."""
     points = []
     for row in rows:
         name, at = row["setting"], row[measure]
-        score = measured.get(name) or Interval(row["f1"])
+        score = measured.get(name) or Interval(row["score"])
         points.append(Point(name, kind(name), at, score, f", {measure} {two_decimals(at)}"))
     return points
 
@@ -175,7 +178,7 @@ def against(rows: list[Row], measure: str) -> str:
 def correlation_words(measure: str, rows: list[Row]) -> str:
     found = with_number(select(rows, measure=measure), "spearman")
     if not found:
-        return f"No rank correlation of {measure} with F1 in the rows."
+        return f"No rank correlation of {measure} with the score in the rows."
     return f"Spearman’s rho {correlation(found[0])}.{too_few(found[0]['n'])}"
 
 
@@ -183,8 +186,8 @@ def correlation_words(measure: str, rows: list[Row]) -> str:
 
 
 def masking(tables: Tables) -> list[Figure]:
-    """F1 against the number of masked heads, retrieval against random ones: one figure a setting."""
-    rows = with_number(tables["ablation"], "f1")
+    """The score against the number of masked heads, retrieval against random ones: one figure a setting."""
+    rows = with_number(tables["ablation"], "score")
     return [masking_of(name, select(rows, setting=name)) for name in in_order(row["setting"] for row in rows)]
 
 
@@ -204,7 +207,7 @@ def draws_in_words(random: list[Row]) -> str:
 
 @dataclass(frozen=True)
 class Change:
-    """What one head set, patched from the donor into one recipient, did to F1."""
+    """What one head set, patched from the donor into one recipient, did to the score."""
 
     setting: str
     heads: str
@@ -222,13 +225,14 @@ class Change:
 
 
 def patching(tables: Tables) -> list[Figure]:
-    """Change of F1 for every recipient and head set."""
+    """Change of the score for every recipient and head set."""
     found = changes(tables["patching"])
     if not found:
         return []
     points = [Point(one.name, one.heads, one.setting, one.change) for one in found]
-    chart = dots(points, "change of F1", title="Change of F1 by patching", words=SETS)
-    numbers = Numbers(["Recipient", "Heads", "Change", "Interval", "F1"], [one.numbers() for one in found])
+    label = metric_label(tables["patching"])
+    chart = dots(points, f"change of {label}", title=f"Change of {label} by patching", words=SETS)
+    numbers = Numbers(["Recipient", "Heads", "Change", "Interval", label], [one.numbers() for one in found])
     return [Figure({"": chart}, patching_words(tables), numbers=numbers)]
 
 
@@ -249,7 +253,7 @@ def change(rows: list[Row], every: list[Row]) -> Change:
         found = Interval(found.mean)
     elif first["heads"] != "random":
         found = change_of(first, every) or found
-    return Change(first["setting"], first["heads"], first["k"], first["f1_original"], found)
+    return Change(first["setting"], first["heads"], first["k"], first["score_original"], found)
 
 
 def patching_words(tables: Tables) -> str:

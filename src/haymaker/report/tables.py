@@ -15,12 +15,13 @@ Tables = dict[str, list[Row]]
 Group = tuple[str, str]  # (model, task)
 
 COLUMNS = {
-    "evaluation": "model setting task split length n f1 f1_low f1_high em em_low em_high cut_off seconds",
+    "evaluation": "model setting task split length n metric score score_low score_high cut_off seconds",
     "heads": "model setting task metric layer head score low high n",
-    "similarity": "model task setting reference cosine recall subset overlap k active active_reference f1",
-    "ablation": "model setting task heads k draw f1 f1_low f1_high n head_list",
-    "patching": "model task donor setting heads k draw f1 f1_low f1_high f1_original delta n head_list",
-    "correlation": "model task measure spearman p n",
+    "similarity": "model task setting reference cosine recall subset overlap k active active_reference metric score",
+    "ablation": "model setting task heads k draw metric score score_low score_high n head_list",
+    "patching": "model task donor setting heads k draw metric score score_low score_high score_original delta n "
+    "head_list",
+    "correlation": "model task measure metric spearman p n",
     "timings": "cell stage setting seconds cached",
 }
 # Columns that hold words, and numbers that the page cannot do without; all other columns are numbers or null.

@@ -48,7 +48,7 @@ def why_not(rows: list[Row], zeros: bool = True) -> str:
         return f" n = {fewest} is too few to judge by."
     if cut:
         return f" Every answer of {listed(cut)} was cut off, so nothing is judged."
-    if zeros and not any(known(row["f1"]) > 0 for row in rows):
+    if zeros and not any(known(row["score"]) > 0 for row in rows):
         return " All scores are 0, so there is nothing to compare."
     return ""
 

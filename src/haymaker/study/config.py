@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from haymaker.choices import DETECTORS, axes_of
+from haymaker.choices import DETECTORS, METRICS, axes_of
 from haymaker.config import DtypeName, Extend, Frozen, Recipe, Setting, SplitName, TaskName, TrainConfig, chosen_by
 from haymaker.errors import ConfigError
 
@@ -21,6 +21,7 @@ def study_setting(name: str) -> None:
             raise ConfigError(f"{error}; untrained are {', '.join(UNTRAINED)}") from None
 
 
+Metric = Annotated[str, chosen_by(METRICS.entry)]
 HeadMetric = Annotated[str, chosen_by(DETECTORS.entry)]
 StudySetting = Annotated[str, chosen_by(study_setting)]
 GIVEN_BY_STUDY = ("task", "setting", "length", "split", "seed")  # keys of a Recipe that a study fills in itself
@@ -45,7 +46,10 @@ class EvaluationConfig(Frozen):
     """Generation on the test rows; the untrained settings also at other lengths."""
 
     rows: int | None = Field(default=None, ge=1, description="test rows used; None: all")
-    new_tokens: int = Field(default=32, ge=1, description="most tokens of an answer")
+    new_tokens: int | None = Field(
+        default=None, ge=1, description="most tokens of an answer, which rows leave free; None: as their recipe says"
+    )
+    metric: Metric | None = Field(default=None, description="what judges answers; None: the metrics of the task")
     untrained_lengths: tuple[int, ...] = ()
 
 
@@ -152,7 +156,14 @@ class StudyConfig(Frozen):
     def test_recipe(self, task: TaskName, length: int) -> Recipe:
         """What the real test rows are built from."""
         given = {"task": task, "setting": "real", "length": length, "split": self.test_split, "seed": self.test_seed}
+        given |= self.answer_room
         return recipe(f"tasks.{task}.test", self.tasks[task].test, given)
+
+    @property
+    def answer_room(self) -> dict[str, int]:
+        """What test rows leave free, so that every answer has its whole budget; nothing where the recipe decides."""
+        budget = self.evaluation.new_tokens
+        return {} if budget is None else {"answer_room": budget}
 
     def extension(self) -> Extend | None:
         """How every setting but `base` reaches the study's length; None where the model's own context holds it."""

@@ -76,6 +76,12 @@ class TaskPlan:
     def settings(self) -> tuple[StudySetting, ...]:
         return self.config.settings_of(self.task)
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What judges answers instead of the task's metrics; none by default."""
+        metric = self.config.evaluation.metric
+        return () if metric is None else (metric,)
+
     def variants(self) -> list[Variant]:
         """All models. The reference and the donor come before those that read their cells."""
         leaders = [part and getattr(part, key) for part, key in self.leader_keys()]
@@ -175,6 +181,7 @@ class TaskPlan:
                 beyond_context=length > self.context(variant),
                 rows=part.rows,
                 new_tokens=part.new_tokens,
+                metrics=self.metrics,
             ),
             inputs={"data": self.test_data(length), **self.model_inputs(variant)},
             outside=self.model_outside(),
@@ -219,6 +226,7 @@ class TaskPlan:
                 draws=part.draws,
                 rows=part.rows,
                 new_tokens=evaluation.new_tokens,
+                metrics=self.metrics,
             ),
             inputs={
                 "data": self.test_data(self.config.length),
@@ -241,6 +249,7 @@ class TaskPlan:
                 draws=part.draws,
                 rows=part.rows,
                 new_tokens=self.config.evaluation.new_tokens,
+                metrics=self.metrics,
                 threshold=similarity.threshold if similarity else 0.0,
                 identity=variant == donor,
             ),

@@ -64,8 +64,8 @@ def load_results(folder: str | Path) -> Results:
     Examples:
         >>> import json
         >>> with open("results.json", "w") as file:
-        ...     json.dump({"tables": {"evaluation": [{"setting": "real", "f1": 0.5}]}}, file)
-        >>> hm.load_results("results.json")["evaluation"].f1.mean()
+        ...     json.dump({"tables": {"evaluation": [{"setting": "real", "score": 0.5}]}}, file)
+        >>> hm.load_results("results.json")["evaluation"].score.mean()
         np.float64(0.5)
     """
     path = Path(folder)

@@ -121,18 +121,22 @@ def train_adapter(params: TrainParams, inputs: Inputs, output: Path, overwrite: 
 class EvaluateParams(ModelParams):
     beyond_context: bool = False
     rows: int | None = None
-    new_tokens: int = 32
+    new_tokens: int | None = None
+    metrics: tuple[str, ...] = ()  # none: those of the task
+    stop: str | None = "\n"
 
 
 def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path) -> Tables:
-    """dataset, model -> predictions, and a row of F1 and EM."""
+    """dataset, model -> predictions, and a row of scores."""
     rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
     from haymaker.evaluation.predictions import evaluate
 
-    options = {"new_tokens": params.new_tokens, "beyond_context": params.beyond_context}
+    options = params.model_dump(include={"new_tokens", "metrics", "beyond_context", "stop"})
     with bar("answers", len(rows)) as advance:
         found = evaluate(lm, rows, on_progress=advance, **options)
     found.save(output / "predictions.jsonl")
+    for said in found.notes():
+        note(said)
     return {"evaluation": [found.row() | computed(lm)]}
 
 
@@ -143,7 +147,8 @@ class HeadsParams(ModelParams):
     metrics: tuple[str, ...] = ("copy",)
     answer: str | None = None
     rows: int | None = None
-    new_tokens: int = 32
+    new_tokens: int | None = None
+    stop: str | None = "\n"
 
 
 def head_scores(params: HeadsParams, inputs: Inputs, prompt: "Example | None" = None) -> "dict[str, HeadScores]":
@@ -152,7 +157,7 @@ def head_scores(params: HeadsParams, inputs: Inputs, prompt: "Example | None" = 
     lm = model_of(inputs, params)
     from haymaker.heads.detection import detect_all
 
-    options = {"answer": params.answer, "new_tokens": params.new_tokens}
+    options = params.model_dump(include={"answer", "new_tokens", "stop"})
     with bar("rows scored", len(rows)) as advance:
         return detect_all(lm, rows, params.metrics, on_progress=advance, **options)
 
@@ -203,19 +208,21 @@ class AblateParams(ModelParams):
     draws: int = 3
     scope: str = "all"
     rows: int | None = None
-    new_tokens: int = 32
+    new_tokens: int | None = None
+    metrics: tuple[str, ...] = ()
+    stop: str | None = "\n"
     seed: int = 0
 
 
 def ablate_heads(params: AblateParams, inputs: Inputs, output: Path) -> Tables:
-    """dataset, model, head scores -> F1 without the top k heads, and without k others of the same layers."""
+    """dataset, model, head scores -> scores without the top k heads, and without k others of the same layers."""
     rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
     from haymaker.heads.own_choice import sizes_of
     from haymaker.interventions import ablation_curve
 
     scores = scores_of(inputs, lm)
     sizes = sizes_of(scores, params.k)
-    options = params.model_dump(include={"draws", "seed", "new_tokens", "scope"})
+    options = params.model_dump(include={"draws", "seed", "new_tokens", "metrics", "stop", "scope"})
     with bar("answers", (1 + len(sizes) * (1 + params.draws)) * len(rows)) as advance:
         found = ablation_curve(lm, rows, scores, sizes, on_progress=advance, **options)
     return {"ablation": [row | computed(lm) for row in found]}
@@ -226,7 +233,9 @@ class PatchParams(ModelParams):
     draws: int = 3
     scope: str = "all"
     rows: int | None = None
-    new_tokens: int = 32
+    new_tokens: int | None = None
+    metrics: tuple[str, ...] = ()
+    stop: str | None = "\n"
     threshold: float = 0.0
     identity: bool = False
     two_models: bool = False
@@ -234,7 +243,7 @@ class PatchParams(ModelParams):
 
 
 def patch_heads(params: PatchParams, inputs: Inputs, output: Path) -> Tables:
-    """dataset, two adapters, their head scores -> F1 of the recipient with heads of the donor in place of its own.
+    """dataset, two adapters, their head scores -> scores of the recipient with heads of the donor in place of its own.
 
     The donor's adapter goes on the recipient's base model, unless two models are asked for.
     """

@@ -34,7 +34,7 @@ def collect(
     for name, standing in done.items():
         for table, rows in read_tables(store.output(key_of(standing))).items():
             tables.setdefault(table, []).extend(dress(row, plan.cells[name].columns, standing) for row in rows)
-    join_f1(tables, config.length)
+    join_scores(tables, config.length)
     tables["correlation"] = correlations(tables["similarity"])
     tables["timings"] = [timing(name, standing, name not in ran) for name, standing in done.items()]
     return {"meta": about(config, len(plan.cells), done), "tables": tables}
@@ -48,11 +48,12 @@ def dress(row: Row, columns: Mapping[str, Any], standing: Standing) -> Row:
     return dressed | ({"seconds": manifest_of(standing)["seconds"]} if standing.cell.stage.name == "evaluate" else {})
 
 
-def join_f1(tables: Tables, length: int) -> None:
-    """Put F1 at the study's length beside the similarity of the same model."""
-    found = {model_of(row): row["f1"] for row in tables["evaluation"] if row["length"] == length}
+def join_scores(tables: Tables, length: int) -> None:
+    """Put the headline at the study's length beside the similarity of the same model."""
+    found = {model_of(row): row for row in tables["evaluation"] if row["length"] == length}
     for row in tables["similarity"]:
-        row["f1"] = found.get(model_of(row))
+        scored = found.get(model_of(row), {})
+        row |= {name: scored.get(name) for name in ("metric", "score")}
 
 
 def model_of(row: Row) -> tuple[Any, ...]:
@@ -60,7 +61,7 @@ def model_of(row: Row) -> tuple[Any, ...]:
 
 
 def correlations(similarity: list[Row]) -> list[Row]:
-    """Spearman of every measure with F1 over the settings other than the reference (Zhao et al. 2025, section 4)."""
+    """Spearman of every measure with the headline, over settings other than the reference (Zhao et al. 2025, 4)."""
     groups = dict.fromkeys((row["model"], row["task"]) for row in similarity)
     return [correlation(similarity, model, task, measure) for model, task in groups for measure in MEASURES]
 
@@ -68,10 +69,11 @@ def correlations(similarity: list[Row]) -> list[Row]:
 def correlation(similarity: list[Row], model: str, task: str, measure: str) -> Row:
     rows = [row for row in similarity if (row["model"], row["task"]) == (model, task)]
     rows = [row for row in rows if row["setting"] != row["reference"]]
-    pairs = [(row[measure], row["f1"]) for row in rows if row[measure] is not None and row["f1"] is not None]
+    pairs = [(row[measure], row["score"]) for row in rows if row[measure] is not None and row["score"] is not None]
     first, second = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
     found = spearman(first, second)
-    return plain({"model": model, "task": task, "measure": measure, "spearman": found.rho, "p": found.p, "n": found.n})
+    about = {"model": model, "task": task, "measure": measure, "metric": rows[0]["metric"] if rows else None}
+    return plain(about | {"spearman": found.rho, "p": found.p, "n": found.n})
 
 
 def timing(name: str, standing: Standing, cached: bool) -> Row:

@@ -1,5 +1,6 @@
 """Tasks: each a file that reads real rows, writes synthetic ones and names the metrics that judge an answer."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from haymaker.choices import TASKS
@@ -32,9 +33,25 @@ def to_write(recipe: Recipe) -> "list[Asked]":
     return asked(recipe)
 
 
+UNKNOWN_METRICS = ("squad_f1", "squad_em")  # of answers to rows whose task no package names
+
+
 def metrics_of(name: str) -> tuple[str, ...]:
     """Names of the metrics that judge the task's answers, the headline first."""
     return task(name).METRICS
+
+
+def metrics_of_rows(rows: Iterable[Example]) -> tuple[str, ...]:
+    """Names of the metrics that judge answers to these rows, the headline first; those of SQuAD for an unknown task.
+
+    Raises ConfigError for rows of tasks that are judged by different ones.
+    """
+    tasks = sorted({row.task for row in rows})
+    found = {name: metrics_of(name) if name in TASKS else UNKNOWN_METRICS for name in tasks}
+    if len(set(found.values())) > 1:
+        named = "; ".join(f"{name} by {', '.join(metrics)}" for name, metrics in found.items())
+        raise ConfigError(f"rows of several tasks have no metric in common ({named}); say which: metric=...")
+    return next(iter(found.values()), UNKNOWN_METRICS)
 
 
 def judge(prediction: str, example: Example) -> dict[str, float]:
@@ -44,5 +61,5 @@ def judge(prediction: str, example: Example) -> dict[str, float]:
 
 def golds_of(example: Example) -> tuple[str, ...]:
     """What the task's metrics compare an answer with: the example's answers, unless the task says otherwise."""
-    golds = getattr(task(example.task), "golds", None)
+    golds = getattr(task(example.task), "golds", None) if example.task in TASKS else None
     return golds(example) if golds is not None else example.answers

@@ -16,6 +16,7 @@ from haymaker.records import Segment, digest
 from haymaker.tasks.sources import in_split, open_rows, sift
 
 METRICS = ("kv_accuracy",)
+ANSWER_ROOM = 64  # tokens: a UUID takes 20 to 40
 OFFICIAL = Style(
     "official",
     head="Extract the value corresponding to the specified key in the JSON object below.\n\nJSON data:\n{",

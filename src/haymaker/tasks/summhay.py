@@ -11,12 +11,11 @@ from haymaker.choices import SETTINGS
 from haymaker.config import Recipe
 from haymaker.drafts import Alternatives, Document, Draft, Drafts, Style, style_of
 from haymaker.errors import ConfigError
-from haymaker.metrics import citations
 from haymaker.miniature.world import FILLER, Insight, World
 from haymaker.realism.context import padding_document, world_passages
 from haymaker.realism.symbols import Symbols, closing_lists, digits_for, fine_sizes, list_document, lists
 from haymaker.realism.wording import Draw, world_draw
-from haymaker.records import Example, Segment
+from haymaker.records import Segment
 from haymaker.tasks.facts import world_of
 from haymaker.tasks.summhay_rows import EVIDENCE, SIZES, file_drafts
 from haymaker.tasks.summhay_rows import asked as asked
@@ -49,11 +48,6 @@ def drafts(recipe: Recipe) -> Drafts:
         return file_drafts(recipe, style_of(recipe, "haystack"))
     world = world_of(recipe)
     return Drafts(partial(world_draft, recipe, world), style_of(recipe, "miniature"))
-
-
-def golds(example: Example) -> tuple[str, ...]:
-    """What the citation metrics compare with: the document numbers in the answer."""
-    return tuple(str(number) for number in sorted(citations(example.target)))
 
 
 def world_draft(recipe: Recipe, world: World, row: int) -> Draft:

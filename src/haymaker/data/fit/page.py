@@ -24,10 +24,12 @@ class Page:
     answers: tuple[str, ...]
     prompt_tokens: int
     target_tokens: int
+    room: int = 0  # tokens that are left free for an answer, whatever the target takes
 
     @property
     def tokens(self) -> int:
-        return self.prompt_tokens + self.target_tokens
+        """Tokens of the prompt and of the answer, or of the room for one."""
+        return self.prompt_tokens + max(self.target_tokens, self.room)
 
     def starts(self, kind: str) -> list[int]:
         """Where the labels of a kind start (tokens), in order."""

@@ -81,12 +81,20 @@ class RowPlan:
         return best
 
     def answer_tokens(self) -> int:
-        """Of the target; where it cites documents whose numbers are not known yet, of high ones."""
+        """Of the room for an answer, or of the target; where it cites documents, of high numbers."""
         answers = cited(range(990, 990 + len(self.draft.gold))) if self.draft.cites else self.draft.answers
-        return len(self.costs.aligner.answer(self.costs.style.tail, answers[0], f"row {self.number}"))
+        target = len(self.costs.aligner.answer(self.costs.style.tail, answers[0], f"row {self.number}"))
+        asked, closing = self.recipe.answer_room, 1
+        if asked is not None and target - closing > asked and self.recipe.split != "train":  # train: taught, not asked
+            raise LengthError(
+                f"answer_room: {asked} tokens were to stay free for an answer, and that to {self.draft.question!r} "
+                f"takes {target - closing}; give at least as many"
+            )
+        return max(self.recipe.room, target)
 
     def write(self, documents: Sequence[Document]) -> Page:
-        return write(self.draft, documents, self.costs.style, self.costs.aligner, f"row {self.number}")
+        page = write(self.draft, documents, self.costs.style, self.costs.aligner, f"row {self.number}")
+        return replace(page, room=self.recipe.room)
 
     def plan(self, room: Amount) -> list[Document]:
         """The row's documents in order: as many tokens of them, by their costs, as there is room."""

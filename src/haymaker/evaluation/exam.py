@@ -1,0 +1,128 @@
+"""An exam: rows to answer, the budget and end of an answer, the metrics that judge it, all settled before it runs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from haymaker.choices import METRICS
+from haymaker.errors import ConfigError, DataError
+from haymaker.metrics.best_score import golds_for
+from haymaker.models.answer_text import STOP
+from haymaker.models.budget import budget_of, room_of
+from haymaker.models.generation import AnswerEnd, Generation, end_of
+from haymaker.models.load import LanguageModel
+from haymaker.records import Encoded, Example, Prediction
+from haymaker.tasks import golds_of, metrics_of_rows
+from haymaker.tokens import encode_many
+
+Metrics = str | Sequence[str] | None  # names, the headline first; None: the task's
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Rows and the terms on which a model answers them; `Exam.of` settles and checks them."""
+
+    rows: list[Example]
+    encoded: list[Encoded]
+    metrics: tuple[str, ...]
+    new_tokens: int
+    stop: str | None
+    beyond_context: bool
+
+    @classmethod
+    def of(
+        cls,
+        lm: LanguageModel,
+        examples: Iterable[Example],
+        new_tokens: int | None = None,
+        *,
+        metrics: Metrics = None,
+        stop: str | None = STOP,
+        beyond_context: bool = False,
+    ) -> "Exam":
+        """Raises ConfigError or LengthError for a budget that golds or prompts do not fit, for an unknown metric, and
+        for rows of tasks without a metric in common; DataError for no rows, and for golds that a metric refuses."""
+        rows = list(examples)
+        if not rows:
+            raise DataError("expected at least one example to answer, found none")
+        names = judges_of(rows, metrics)
+        check_golds(rows, names, stop)
+        encoded = encode_many(rows, lm.tokenizer)
+        context = None if beyond_context else lm.context
+        budget = budget_of(encoded, lm.tokenizer, context, new_tokens, room_of(examples))
+        return cls(rows, encoded, names, budget, stop or None, beyond_context)
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of every prompt."""
+        return [item.prompt_length for item in self.encoded]
+
+    def end(self, lm: LanguageModel, i: int) -> AnswerEnd:
+        """The rule that ends the answer to row i."""
+        return end_of(lm, self.encoded[i], self.new_tokens, self.stop, self.beyond_context)
+
+    def judge(self, i: int, answer: Generation) -> Prediction:
+        """The scores of an answer to row i."""
+        return judge(self.rows[i], self.encoded[i].prompt_length, answer, self.metrics)
+
+
+def judges_of(rows: Sequence[Example], metrics: Metrics = None) -> tuple[str, ...]:
+    """Names of the metrics that judge answers, the headline first; ConfigError for one that there is not."""
+    names = (metrics,) if isinstance(metrics, str) else tuple(dict.fromkeys(metrics or ()))
+    for name in names:
+        METRICS.entry(name)
+    return names or metrics_of_rows(rows)
+
+
+def check_golds(rows: Sequence[Example], metrics: Sequence[str], stop: str | None) -> None:
+    """Refuse rows that no answer can be judged on: DataError for golds that a metric cannot read, ConfigError for those
+    that all hold the stop."""
+    for row in rows:
+        golds = golds_of(row)
+        for name in metrics:
+            try:
+                golds_for(name, golds)
+            except DataError as error:
+                raise DataError(f"{row.id} (task {row.task}) by {name}: {error}; choose another metric") from None
+        if stop and golds and all(stop in gold.strip() for gold in golds):
+            raise ConfigError(
+                f"stop: {row.id} has no gold without {stop!r}, which would end every right answer; give another stop, "
+                "or None"
+            )
+
+
+# ---- one answer
+
+
+def judge(example: Example, prompt_tokens: int, answer: Generation, metrics: Metrics = None) -> Prediction:
+    """One answer's scores, by the metrics of the example's task unless others are named."""
+    golds = golds_of(example)
+    scores, unread = scores_of(answer.text, golds, judges_of([example], metrics))
+    return Prediction(
+        example_id=example.id,
+        text=answer.text,
+        answers=golds,
+        scores=scores,
+        finish_reason=answer.finish_reason,
+        prompt_tokens=prompt_tokens,
+        generated_tokens=len(answer.ids),
+        task=example.task,
+        before=answer.before,
+        unread=unread,
+    )
+
+
+def scores_of(text: str, golds: Sequence[str], metrics: Sequence[str]) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Every metric's score of an answer, and the metrics that cannot read it: by those it has 0.
+
+    Raises DataError where a metric refuses the golds themselves.
+    """
+    scores, unread = {}, []
+    for name in metrics:
+        read = golds_for(name, golds)
+        try:
+            scores[name] = METRICS[name](text, read)
+        except DataError:  # the answer's fault, for the golds can be read
+            scores[name] = 0.0
+            unread.append(name)
+    return scores, tuple(unread)

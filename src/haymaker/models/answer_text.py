@@ -1,0 +1,103 @@
+"""Where an answer starts and stops in what a model wrote: behind thoughts and opening lines, at a stop after text."""
+
+import re
+from dataclasses import dataclass
+
+STOP = "\n"  # what ends an answer unless told otherwise
+THOUGHTS = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+)
+TAGS = frozenset(tag for pair in THOUGHTS for tag in pair)
+_MARKUP = " \t\r\n*_`>\"'“”"
+_HEADING = re.compile(r"#{1,6}\s")
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_ALONE = re.compile(r"(?:the |my )?(?:final |short )?answer\W*")
+_OPENER = re.compile(
+    r"(?:sure|certainly|of course|absolutely|definitely|okay|ok|alright|all right|gladly|thanks|thank you|hello|hi|hey|"
+    r"understood|got it|no problem|my pleasure|(?:great|good|excellent|interesting) question|happy to|glad to|let me|"
+    r"i(?:'d| would|'m| am|'ll| will|'ve| have)|here(?:'s| is| are| you))\b"
+)
+_POLITE = frozenset(
+    """a about above absolutely all alright am an and answer answering are as asked asking assist based be below can
+    carefully certainly check context course definitely delighted document documents excellent final find following for
+    found from gladly go good got great glad happy have hello help here here's hey hi i i'd i'll i'm i've in information
+    interesting is it know let let's look me much my no of ok okay on passage passages per please pleasure problem
+    provided question read request requested right see so sure text thank thanks that the there thing think this through
+    to understood we what will with would you your""".split()
+)
+
+
+@dataclass(frozen=True)
+class AnswerText:
+    """The answer in a text, what stood before it, and whether the stop has ended it."""
+
+    before: str
+    text: str
+    stopped: bool
+
+
+def read_answer(written: str, stop: str | None = STOP, in_thought: bool = False) -> AnswerText:
+    r"""The answer in what a model wrote.
+
+    Blocks of thought (`<think>...</think>` and the like) are no part of it; of one that is not closed nothing follows.
+    The stop counts after text alone: not at the start, not inside a thought, and not behind an opening line that only
+    says that an answer follows ("Sure!", "Here is the answer:"). Opening lines are no part of the answer unless nothing
+    follows them.
+
+    in_thought: the prompt ends inside a block of thought, which its template has opened.
+
+    >>> read_answer("<think>Ada?</think>\n\nSure!\nAda Lovelace\nShe")
+    AnswerText(before='<think>Ada?</think>\n\nSure!', text='Ada Lovelace', stopped=True)
+    """
+    start, open_thought = after_thoughts(written, in_thought)
+    if open_thought:
+        return AnswerText(written.strip(), "", False)
+    end, stopped = len(written), False
+    spoken = start  # where the last piece that says something starts
+    while stop and (at := written.find(stop, start)) >= 0:
+        piece = written[start:at]
+        if piece.strip():
+            spoken, end = start, at
+            if not is_opening(piece):
+                stopped = True
+                break
+        start = at + len(stop)
+    if not stopped and written[start:].strip():
+        spoken, end = start, len(written)
+    return AnswerText(written[:spoken].strip(), written[spoken:end].strip(), stopped)
+
+
+def after_thoughts(written: str, in_thought: bool) -> tuple[int, bool]:
+    """Where the text behind all blocks of thought starts, and whether a block is still open."""
+    start = 0
+    for opening, closing in THOUGHTS:
+        first, last = written.find(opening), written.rfind(closing)
+        if first < 0 and last < 0:
+            continue
+        if last < 0 or written.rfind(opening) > last:
+            return len(written), True
+        start = max(start, last + len(closing))
+    return start, in_thought and not start
+
+
+def opens_thought(prompt: str) -> bool:
+    """Whether a prompt ends by opening a block of thought, for the model to go on with."""
+    return prompt.rstrip().endswith(tuple(opening for opening, _ in THOUGHTS))
+
+
+def is_opening(line: str) -> bool:
+    """Whether a line is no answer but leads to one: markup, a heading, what ends with a colon, words of politeness."""
+    if line.lstrip().startswith("```") or _HEADING.match(line.lstrip()):
+        return True
+    said = line.strip(_MARKUP).replace("’", "'").lower()
+    if not said or said.endswith((":", "：")) or _ALONE.fullmatch(said):
+        return True
+    opener = _OPENER.match(said)
+    if opener is None or not (said[-1] in ".!,;…-–—" or said[opener.end() : opener.end() + 1] in (",", "!", ".")):
+        return False
+    return all(word in _POLITE for word in _WORD.findall(said))

@@ -1,0 +1,164 @@
+"""Every task in every place that judges: by its own metrics, from a perfect reader, scored again from files."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from command_line import passes
+
+import haymaker as hm
+from haymaker.choices import TASKS
+from haymaker.errors import ConfigError, DataError, LengthError
+from haymaker.evaluation.predictions import Evaluation, evaluate
+from haymaker.heads.detection import detect_all
+from haymaker.heads.scores import HeadScores
+from haymaker.interventions import ablate, ablate_sets, ablation_curve, patch, patch_sets, patching_table
+from haymaker.models.generation import Decoder
+from haymaker.models.load import LanguageModel
+from haymaker.tasks import metrics_of
+
+LENGTH = 320
+BUILT = [name for name in TASKS.own]
+
+
+@pytest.fixture(scope="module")
+def rows(tokenizer: Any) -> dict[str, Any]:
+    return {task: hm.build(hm.Recipe(task=task, length=LENGTH, rows=2, split="test"), tokenizer) for task in BUILT}
+
+
+@pytest.fixture
+def wide(new_model: Callable[..., Any], tokenizer: Any) -> LanguageModel:
+    model = new_model().requires_grad_(False)
+    model.config.max_position_embeddings = LENGTH
+    return LanguageModel(model, tokenizer, "tiny")
+
+
+def perfect(lm: LanguageModel, data: Any, monkeypatch: pytest.MonkeyPatch, before: str = "") -> None:
+    """Every decoder writes, behind `before`, the gold of the row that it was given, and the end token."""
+    ids = {hm.encode(one, lm.tokenizer).prompt_ids: one.target for one in data}
+    end = lm.tokenizer.eos_token_id
+
+    def forward(decoder: Decoder, given: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
+        if decoder.steps == 0:
+            prompts = [tuple(row[-n:].tolist()) for row, n in zip(decoder.ids, decoder.lengths, strict=True)]
+            texts = [f"{before} {ids[prompt]}" for prompt in prompts]
+            decoder.scripts = [lm.tokenizer(text, add_special_tokens=False)["input_ids"] + [end] for text in texts]
+        logits = torch.zeros(len(given), len(lm.tokenizer))
+        for row, script in enumerate(decoder.scripts):
+            logits[row, script[min(decoder.steps, len(script) - 1)]] = 1.0
+        return logits
+
+    monkeypatch.setattr(Decoder, "forward", forward)
+
+
+@pytest.mark.parametrize("before", ["", "\n\n", "Sure!\n", "<think>One.\nTwo.</think>\n"])
+@pytest.mark.parametrize("task", BUILT)
+def test_a_perfect_reader_scores_1_by_default(
+    task: str, before: str, rows: dict[str, Any], wide: LanguageModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = rows[task]
+    perfect(wide, data, monkeypatch, before)
+    roomy = len(wide.tokenizer(before)["input_ids"]) + 48 if before else None
+    if roomy:
+        wide.base.config.max_position_embeddings += roomy
+    found = evaluate(wide, data, roomy)
+    assert (found.metrics, found.score, found.cut_off) == (metrics_of(task), 1.0, 0)
+    assert found.stripped == (2 if before.strip() else 0)
+    row = found.row()
+    assert (row["metric"], row["score"], row["ceiling"]) == (metrics_of(task)[0], 1.0, 1.0)
+    found.save(tmp_path / "predictions.jsonl")
+    for metric in metrics_of(task):  # its own file holds all that scoring again needs
+        said = json.loads(passes("score", tmp_path / "predictions.jsonl", "--metric", metric, "--json"))
+        assert (said["metric"], said["score"], said[metric]) == (metric, 1.0, 1.0)
+    assert json.loads(passes("score", tmp_path, "--json"))["metric"] == metrics_of(task)[0]
+
+
+@pytest.mark.parametrize("task", BUILT)
+def test_every_place_judges_by_the_task_or_as_told(task: str, rows: dict[str, Any], wide: LanguageModel) -> None:
+    data, heads, headline = rows[task][:1], [(0, 1)], metrics_of(task)[0]
+    wide.base.generation_config.eos_token_id = list(range(len(wide.tokenizer)))  # every answer ends at once
+    grid = HeadScores(np.arange(12.0).reshape(1, 3, 4), ("e",), "copy")
+    places: dict[str, Callable[..., Any]] = {
+        "evaluate": lambda **how: evaluate(wide, data, **how),
+        "ablate": lambda **how: ablate(wide, data, heads, **how),
+        "ablate_sets": lambda **how: ablate_sets(wide, data, [heads], scope="last", **how)[0],
+        "patch": lambda **how: patch(wide, wide, data, heads, **how),
+        "two models": lambda **how: patch(wide, wide, data, heads, mode="two models", **how),
+        "patch_sets": lambda **how: patch_sets(wide, wide, data, [heads], scope="last", **how)[0],
+        "ablation_curve": lambda **how: ablation_curve(wide, data, grid, (1,), 1, **how)[1],
+        "patching_table": lambda **how: patching_table(wide, wide, data, grid, grid, identity=True, **how)[1],
+    }
+    for name, judged in places.items():
+        for how, expected in (({}, headline), ({"metric": "ruler_all"}, "ruler_all")):
+            found = judged(**how)
+            row = found.row() if isinstance(found, Evaluation) else found
+            assert row["metric"] == expected, name
+            assert 0 <= row["score_low"] <= row["score"] <= row["score_high"] <= 1, name
+
+
+def test_f1_is_that_of_the_task(rows: dict[str, Any], wide: LanguageModel) -> None:
+    cited, keyed = (evaluate(wide, rows[task]) for task in ("summhay", "kv"))
+    assert cited.f1 == cited.interval("citation_f1").mean
+    with pytest.raises(AttributeError, match="judged by kv_accuracy"):
+        _ = keyed.f1
+    with pytest.raises(DataError, match="squad_f1 has not judged"):
+        keyed.interval("squad_f1")
+    with pytest.raises(ConfigError, match="mdqa by squad_f1.*summhay by citation_f1"):
+        evaluate(wide, [*rows["mdqa"], *rows["summhay"]])
+    assert evaluate(wide, [*rows["mdqa"], *rows["summhay"]], metric="squad_f1").metric == "squad_f1"
+    with pytest.raises(DataError, match="choose another metric"):
+        evaluate(wide, rows["mdqa"], metric="citation_f1")
+
+
+# ---- the budget
+
+
+@pytest.mark.parametrize("place", ["evaluate", "ablate", "ablate_sets", "patch", "patch_sets", "own"])
+def test_a_budget_too_small_is_an_error_before_anything_runs(
+    place: str, rows: dict[str, Any], wide: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(data: Any, budget: int | None) -> Any:
+        return {
+            "evaluate": lambda: evaluate(wide, data, budget),
+            "ablate": lambda: ablate(wide, data, [(0, 1)], budget),
+            "ablate_sets": lambda: ablate_sets(wide, data, [[]], budget, scope="last"),
+            "patch": lambda: patch(wide, wide, data, [(0, 1)], budget),
+            "patch_sets": lambda: patch_sets(wide, wide, data, [[]], budget, scope="last"),
+            "own": lambda: detect_all(wide, data, ("mass",), answer="own", new_tokens=budget),
+        }[place]()
+
+    monkeypatch.setattr(Decoder, "forward", lambda *_: pytest.fail("something ran"))
+    with pytest.raises(ConfigError, match=r"2 of 2 golds take more than the 8 tokens.*give new_tokens=\d\d or more"):
+        asked(rows["kv"], 8)
+    with pytest.raises(LengthError, match="leave less than the 200 tokens of an answer"):
+        asked(rows["kv"], 200)
+
+
+def test_the_budget_is_the_rooms_and_no_function_of_the_gold(rows: dict[str, Any], wide: LanguageModel) -> None:
+    """Random answers hardly ever end: all take the whole budget, whatever their golds take."""
+    for task, room in (("kv", 64), ("mdqa", 32)):
+        found = evaluate(wide, rows[task], stop=None)
+        assert {one.generated_tokens for one in found.predictions if one.finish_reason == "length"} <= {room}
+        assert found.cut_off >= 1
+    longer = [replace(one, answers=(f"{one.target} and more", *one.answers)) for one in rows["mdqa"]]
+    texts = [[one.text for one in evaluate(wide, data, 24).predictions] for data in (rows["mdqa"], longer)]
+    assert texts[0] == texts[1]
+
+
+def test_what_scores_cannot_say_is_told(rows: dict[str, Any], wide: LanguageModel) -> None:
+    articles = [replace(one, answers=("The A",)) for one in rows["mdqa"]]
+    found = evaluate(wide, articles)
+    assert (found.ceiling, found.limited) == (0.0, 2)
+    assert "2 of 2 rows cannot reach 1 by squad_f1" in " ".join(found.notes())
+    row = rows["summhay"][0]
+    judged = hm.evaluate(wide, [row]).predictions[0]
+    again = Evaluation((replace(judged, text="[1 2]"),)).judged_by(["citation_f1", "citation_f1_lenient"])
+    assert again.predictions[0].scores["citation_f1"] == 0.0
+    assert again.row()["unread"] == 1
+    with pytest.raises(ConfigError, match="has no gold without"):
+        evaluate(wide, [replace(rows["mdqa"][0], answers=("two\nlines",))])
