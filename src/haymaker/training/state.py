@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from haymaker.errors import DataError
+from haymaker.errors import DataError, OutputError
 from haymaker.files import whole_file, write_jsonl
 from haymaker.models.lora import lora_parameters
 
@@ -42,9 +42,9 @@ def kept_on_disk(folder: Path, step: int) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(
-            f"{folder}: cannot write what step {step} left ({reason}); what was saved before is kept: make room, then "
-            "give the same command again"
+        raise OutputError(
+            f"{folder}: what step {step} left cannot be written ({reason}); what was saved before is kept: make room "
+            "there, and give the same command again"
         ) from error
 
 

@@ -1,0 +1,142 @@
+"""What a run keeps: the last good state survives kills, full disks and broken files, and a sentence says so."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from tiny_rows import random_rows
+from torch import equal
+
+import haymaker.files as files
+import haymaker.training.state as state
+from haymaker.config import TrainConfig
+from haymaker.errors import DataError, Interrupted, OutputError
+from haymaker.models.load import LanguageModel, load_model
+from haymaker.training.loop import train
+
+CONFIG = TrainConfig(steps=5, batch=2, rank=2, rate=0.01, save_every=2)
+ROOT = Path(__file__).parents[2]
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+import tiny_rows
+import haymaker.files as files
+from haymaker.config import TrainConfig
+from haymaker.models.load import load_model
+from haymaker.training.loop import train
+
+replace, calls = os.replace, []
+
+def fatal(source, target):
+    if str(target).endswith("state.safetensors"):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)  # the second state is written, and has not got its name
+    replace(source, target)
+
+files.os.replace = fatal
+lm = load_model(Path(sys.argv[1]), dtype="float32")
+train(lm, tiny_rows.random_rows(4), TrainConfig(**CONFIG), Path(sys.argv[2]), on_progress=lambda steps: None)
+"""
+
+
+def stop_after_three(told: list[int]):
+    def count(steps: int) -> None:
+        told.append(steps)
+        if sum(told) == 3:
+            raise KeyboardInterrupt
+
+    return count
+
+
+def adapters_equal(one: Path, other: Path) -> bool:
+    first, second = (load_file(folder / "adapter_model.safetensors") for folder in (one, other))
+    return first.keys() == second.keys() and all(equal(first[name], second[name]) for name in first)
+
+
+def fresh(lm: LanguageModel, new_model) -> LanguageModel:
+    return LanguageModel(new_model().requires_grad_(False), lm.tokenizer, "tiny")
+
+
+def test_a_killed_run_ends_on_the_same_bits(model_folder: Path, tmp_path: Path) -> None:
+    script = KILLED.replace("**CONFIG", f"**{CONFIG.model_dump(mode='json')}")
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", script, str(model_folder), str(tmp_path / "killed")]
+    killed = subprocess.run(command, cwd=ROOT, env=environment)
+    assert killed.returncode == -9
+    assert any(path.suffix == ".tmp" for path in (tmp_path / "killed").iterdir())  # half of a state lies about
+    first, second = (load_model(model_folder, dtype="float32") for _ in range(2))
+    result = train(first, random_rows(4), CONFIG, tmp_path / "killed", on_progress=lambda steps: None)
+    assert result.record["resumed_from"] == 2
+    train(second, random_rows(4), CONFIG, tmp_path / "straight", on_progress=lambda steps: None)
+    assert adapters_equal(tmp_path / "killed", tmp_path / "straight")
+
+
+def test_a_full_disk_keeps_the_last_state(
+    lm: LanguageModel, new_model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    original = state.save_file
+
+    def full(tensors: dict, path: Path, header: dict) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(tensors, path, header)
+
+    monkeypatch.setattr(state, "save_file", full)
+    with pytest.raises(OutputError, match="cannot be written .No space left on device.; .*make room"):
+        train(lm, random_rows(4), CONFIG, tmp_path / "full", on_progress=lambda steps: None)
+    assert sorted(path.name for path in (tmp_path / "full").iterdir()) == ["metrics.jsonl", "state.safetensors"]
+    result = train(lm, random_rows(4), CONFIG, tmp_path / "full", on_progress=lambda steps: None)
+    assert result.record["resumed_from"] == 2
+    train(fresh(lm, new_model), random_rows(4), CONFIG, tmp_path / "straight", on_progress=lambda steps: None)
+    assert adapters_equal(tmp_path / "full", tmp_path / "straight")
+
+
+@pytest.mark.parametrize("what", ["adapter", "record"])
+def test_a_disk_that_is_full_at_the_end_loses_nothing(
+    lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    name = {"adapter": "adapter_model.safetensors", "record": "training.json"}[what]
+    original = files.os.replace
+
+    def full(source: str, target: str) -> None:
+        if str(target).endswith(name):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files.os, "replace", full)
+        with pytest.raises(OutputError, match="make room"):
+            train(lm, random_rows(4), CONFIG, tmp_path, on_progress=lambda steps: None)
+    assert not (tmp_path / "training.json").exists()
+    assert not any("lora" in name for name, _ in lm.model.named_parameters())
+    assert train(lm, random_rows(4), CONFIG, tmp_path, on_progress=lambda steps: None).record["resumed_from"] == 4
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda whole: whole[: len(whole) // 2], "not a training state"),
+        (lambda whole: whole[:-8] + bytes(255 - byte for byte in whole[-8:]), "not those that were saved"),
+        (lambda whole: b"", "not a training state"),
+    ],
+)
+def test_a_broken_state_is_named_and_left_alone(lm: LanguageModel, tmp_path: Path, damage, said: str) -> None:
+    with pytest.raises(Interrupted):
+        train(lm, random_rows(4), CONFIG, tmp_path, on_progress=stop_after_three([]))
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    broken = path.read_bytes()
+    with pytest.raises(DataError, match=f"state.safetensors: .*{said}.*train with overwrite"):
+        train(lm, random_rows(4), CONFIG, tmp_path, on_progress=lambda steps: None)
+    assert path.read_bytes() == broken
+    assert not any("lora" in name for name, _ in lm.model.named_parameters())
+    train(lm, random_rows(4), CONFIG, tmp_path, overwrite=True, on_progress=lambda steps: None)
