@@ -186,6 +186,7 @@ DETECTORS = Registry(
     },
     needs=("score", "needle", "ending"),
 )
+TRACKER = Entry("haymaker.heads.tracking:HeadTracker", "reads heads while a model is trained")
 EDITS = Registry(
     "edit",
     {

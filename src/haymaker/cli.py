@@ -20,6 +20,7 @@ from haymaker.commands import (
     interventions,
     models,
     studies,
+    training,
     writer,
 )
 from haymaker.commands.boundary import Commands
@@ -77,6 +78,7 @@ for group in (
     doctor,
     extend,
     fetch,
+    training,
     models,
     head_scores,
     interventions,

@@ -213,7 +213,8 @@ class TrackConfig(Frozen):
         every: Steps between two readings; the first is before the first step, the last after the last.
         rows: How many of the rows that are given for it are read.
         metric: A detector's name, of `hm.choices.DETECTORS`.
-        k: Top heads whose recall is counted.
+        k: Top heads whose overlap is counted.
+        threshold: A head whose mean score exceeds it is active; recall is of those.
         reference: A file or folder of head scores to compare with; None: the run's own end.
 
     Raises:
@@ -228,6 +229,7 @@ class TrackConfig(Frozen):
     rows: int = Field(default=32, ge=1)
     metric: Annotated[str, chosen_by(DETECTORS.entry)] = "copy"
     k: int = Field(default=10, ge=1)
+    threshold: float = Field(default=0.0, ge=0, le=1)
     reference: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""haymaker train | eval | score: models and their answers."""
+"""haymaker eval | score: models and their answers."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,44 +7,18 @@ import typer
 
 from haymaker.choices import METRICS
 from haymaker.commands import options as flag
-from haymaker.commands.options import inputs_of, loading, stop_text, values_of
-from haymaker.commands.output import declare_folder, fresh_folder, show_values
-from haymaker.config import TrainConfig, load_config
+from haymaker.commands.options import inputs_of, loading, stop_text
+from haymaker.commands.output import fresh_folder, show_values
 from haymaker.console import note
-from haymaker.files import read_json, write_json
-from haymaker.study.stages import EvaluateParams, TrainParams, evaluate_model, train_adapter
+from haymaker.files import write_json
+from haymaker.study.stages import EvaluateParams, evaluate_model
 
-RECORD_FILE = "training.json"
-TRAINING_FILES = (RECORD_FILE, "state.safetensors", "metrics.jsonl")  # what a run that can go on has left
 EVALUATION_FILES = ("predictions.jsonl", "evaluation.json")
 
 
 def register(app: typer.Typer) -> None:
-    app.command("train")(train)
     app.command("eval")(evaluate)
     app.command("score")(score)
-
-
-def train(
-    *,
-    model: flag.Model,
-    data: flag.Data,
-    out: Annotated[Path, typer.Option("--out", help="The adapter folder; an interrupted run in it goes on.")],
-    extend: flag.ExtendTo = None,
-    dtype: flag.Dtype = "auto",
-    config: Annotated[Path | None, typer.Option("--config", help="A YAML file with keys of a TrainConfig.")] = None,
-    overrides: flag.Set = None,
-    overwrite: flag.Overwrite = False,
-    json: flag.Json = False,
-) -> None:
-    """Train a LoRA adapter (q, k, v, o) on the answers of a dataset."""
-    chosen = load_config(config, TrainConfig, overrides) if config else TrainConfig(**values_of(None, overrides))
-    if not any((out / name).exists() for name in TRAINING_FILES):
-        declare_folder(out, overwrite, reading=(model, data))
-    params = TrainParams(**loading(extend, dtype), train=chosen)
-    train_adapter(params, inputs_of(model=model, data=data), out, overwrite)
-    loss = read_json(out / RECORD_FILE)["final_loss"]
-    show_values({"out": str(out), "steps": chosen.steps, "loss": loss}, json)
 
 
 def evaluate(

@@ -166,10 +166,14 @@ class TaskPlan:
                 dtype=self.config.dtype,
                 train=self.config.train.changed(seed=seed_of(variant)),
             ),
-            inputs={"data": self.name("data", variant.label)},
+            inputs={"data": self.name("data", variant.label), **self.tracked()},
             outside=self.model_outside(),
             columns=self.columns(variant),
         )
+
+    def tracked(self) -> dict[str, str]:
+        """The test rows, where heads are scored on them while a model is trained."""
+        return {"track": self.test_data(self.config.length)} if self.config.train.track else {}
 
     def evaluate(self, variant: Variant, length: int) -> Cell:
         part = self.config.evaluation

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from haymaker.config import DtypeName, Extend, Frozen, Recipe, TrainConfig
 from haymaker.console import bar, note
+from haymaker.files import read_json
 from haymaker.study.cell import Row, Stage, Tables
 
 if TYPE_CHECKING:
@@ -108,14 +109,26 @@ class TrainParams(ModelParams):
 def train_adapter(params: TrainParams, inputs: Inputs, output: Path, overwrite: bool = False) -> Tables:
     """dataset, model -> adapter folder."""
     rows = rows_of(inputs)
+    from haymaker.data.own_data import load_data
     from haymaker.models.load import load_model
     from haymaker.training.loop import train
+    from haymaker.training.parallel import take_gpu
 
     # A model of its own: training writes into it.
+    take_gpu()
     lm = load_model(str(inputs["model"]), extend=params.extend, dtype=params.dtype)
+    tracked = load_data(inputs["track"]) if "track" in inputs else None
     with bar("training steps", params.train.steps) as advance:
-        train(lm, rows, params.train, output, overwrite=overwrite, on_progress=advance)
-    return {}
+        train(lm, rows, params.train, output, overwrite=overwrite, on_progress=advance, track_on=tracked)
+    return {"tracking": read_json(output / "tracking.json")} if params.train.track else {}
+
+
+def forecast_training(params: TrainParams, inputs: Inputs, device: str | None = None) -> Row:
+    """dataset, model -> what training would take on a device, without weights."""
+    rows = rows_of(inputs)
+    from haymaker.training.dry_run import forecast_run
+
+    return forecast_run(str(inputs["model"]), rows, params.train, params.extend, dtype=params.dtype, device=device)
 
 
 class EvaluateParams(ModelParams):

@@ -20,7 +20,7 @@ from haymaker.study.results import TABLES, write_table_files
 from haymaker.study.store import REMEDY, Manifest, Store, plain, read_tables
 from haymaker.study.survey import Standing
 
-NAMES = ("evaluation", "heads", "similarity", "ablation", "patching", "correlation", "timings")
+NAMES = ("evaluation", "heads", "similarity", "ablation", "patching", "correlation", "tracking", "timings")
 MEASURES = ("cosine", "recall", "subset", "overlap")
 VERSIONS = ("torch", "transformers", "peft", "numpy")
 

@@ -1,15 +1,17 @@
 """Training: LoRA, loss on answer tokens only. Verified at the first step, resumable bit for bit."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
 from peft import PeftModel
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from haymaker.choices import TRACKER
 from haymaker.config import TrainConfig
 from haymaker.console import OnProgress
 from haymaker.errors import DataError, ModelError
@@ -27,6 +29,7 @@ from haymaker.training.run import Report, Run
 from haymaker.training.state import METRICS_FILE, STATE_FILE, kept_on_disk, read_lines, read_state_header
 
 RECORD_FILE = "training.json"
+TRACKING_FILES = ("tracking.jsonl", "tracking.json")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def train(
     overwrite: bool = False,
     *,
     on_progress: OnProgress | None = None,
+    track_on: Iterable[Example] | None = None,
 ) -> TrainResult:
     """Train a LoRA adapter on the answers of `rows`, publish it in `out`, and leave it on `lm`.
 
@@ -63,6 +67,7 @@ def train(
         overwrite: Forget a run that is in `out`.
         on_progress: Called instead of a progress bar, with the number of steps finished since its last call, at first
             those that an earlier run had done.
+        track_on: The rows on which heads are scored where the config says `track`; None: the first of `rows`.
 
     Returns:
         The folder, the metrics of every step (loss in nats per answer token), `final_loss` and the run's record.
@@ -84,8 +89,9 @@ def train(
         (1, 'adapter')
     """
     refuse_changed_model(lm)
-    folder = Path(out)
-    encoded = encoded_rows(rows, lm.tokenizer, lm.context)
+    folder, given = Path(out), list(rows)
+    encoded = encoded_rows(given, lm.tokenizer, lm.context)
+    tracker = new_tracker(lm, given if track_on is None else track_on, config, folder)
     identity = identity_of(lm, encoded, config)
     with joined_world(lm.device) as world:
         if world.is_first:
@@ -95,7 +101,10 @@ def train(
         world.wait()
         if (folder / RECORD_FILE).is_file():
             return finished_run(lm, folder, identity)
-        return whole_run(lm, encoded, config, folder, identity=identity, world=world, on_progress=on_progress)
+        return whole_run(
+            lm, encoded, config, folder, identity=identity, world=world, on_progress=on_progress,
+            tracker=tracker,
+        )  # fmt: skip
 
 
 def whole_run(
@@ -107,22 +116,36 @@ def whole_run(
     identity: Mapping[str, Any],
     world: World,
     on_progress: OnProgress | None,
+    tracker: Any,
 ) -> TrainResult:
     """Train from where the folder's state stands to the end; on any exception `lm` is as it was."""
     targets = Targets(config.targets, config.layers, config.heads, config.ranks)
     masks = head_masks(lm.model, targets, target_modules(lm.model, targets))
     model = add_lora(lm.model, config.rank, config.alpha, config.seed, targets=targets)
     try:
-        run = Run(
-            folder, model, rows, config, identity, finished=steps_done(folder, identity), world=world, masks=masks
-        )
-        resumed_from = run.finished
-        with reporting(config.steps, resumed_from, on_progress) as report:
+        done = steps_done(folder, identity)
+        watch = watcher(tracker, model, config.steps, done) if world.is_first else None
+        run = Run(folder, model, rows, config, identity, finished=done, world=world, masks=masks, watch=watch)
+        with reporting(config.steps, done, on_progress) as report:
             run.go(report)
-        return publish(lm, run, resumed_from)
+        return publish(lm, run, done, tracker)
     except BaseException:
         lm.model, lm.adapter = remove_lora(model), None
         raise
+
+
+def new_tracker(lm: LanguageModel, rows: Iterable[Example | Encoded], config: TrainConfig, folder: Path) -> Any:
+    """What scores heads while the model is trained, None where the config does not ask for it."""
+    # heads are a stage of their own: training knows them by name alone
+    return resolve_name(TRACKER.place)(lm, rows, config.track, folder) if config.track else None
+
+
+def watcher(tracker: Any, model: PeftModel, steps: int, done: int) -> Callable[[int], None] | None:
+    """Has the tracker read the model after the steps that it asks for."""
+    if tracker is None:
+        return None
+    tracker.keep(done)
+    return lambda step: tracker.read(model, step) if tracker.due(step, steps) else None
 
 
 def refuse_changed_model(lm: LanguageModel) -> None:
@@ -152,7 +175,7 @@ def identity_of(lm: LanguageModel, rows: Sequence[Encoded], config: TrainConfig)
 
 def clear(folder: Path) -> None:
     """Forget a run; other files of the folder stay."""
-    for name in (RECORD_FILE, STATE_FILE, METRICS_FILE, BASE_FILE, CARD_FILE, *ADAPTER_FILES):
+    for name in (RECORD_FILE, STATE_FILE, METRICS_FILE, BASE_FILE, CARD_FILE, *TRACKING_FILES, *ADAPTER_FILES):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -193,7 +216,7 @@ def reporting(steps: int, completed: int, on_progress: OnProgress | None) -> Ite
         yield lambda line: progress.update(bar, completed=line["step"], description=f"train, loss {line['loss']:.3f}")
 
 
-def publish(lm: LanguageModel, run: Run, resumed_from: int) -> TrainResult:
+def publish(lm: LanguageModel, run: Run, resumed_from: int, tracker: Any = None) -> TrainResult:
     """Write the adapter folder, its record last, put the adapter on `lm`, and drop the state."""
     model = run.model.requires_grad_(False).eval()
     lm.model, lm.adapter = model, run.folder
@@ -203,6 +226,9 @@ def publish(lm: LanguageModel, run: Run, resumed_from: int) -> TrainResult:
             save_adapter(model, run.folder, base_of_others(lm))
             write_text(run.folder / CARD_FILE, adapter_card(lm))
             describe_base(lm, run.identity["base"]).save(run.folder)
+            if tracker is not None:
+                readings = tracker.finish()
+                record["tracking"] = {"readings": len(readings), "seconds": sum(row["seconds"] for row in readings)}
             write_json(run.folder / RECORD_FILE, record)
         (run.folder / STATE_FILE).unlink(missing_ok=True)
     run.world.wait()

@@ -78,6 +78,7 @@ def joined_world(device: torch.device) -> Iterator[World]:
         distributed.destroy_process_group()
 
 
-def local_rank() -> int:
-    """Which GPU of its machine this process takes."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+def take_gpu() -> None:
+    """Make the launcher's GPU for this process the one that "cuda" means; before a model is loaded."""
+    if torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

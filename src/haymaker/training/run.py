@@ -92,10 +92,10 @@ class Run:
         line["tokens_per_second"] = line["tokens"] / line["seconds"]
         line["peak_bytes"] = peak_of(self.device)
         self.metrics.append({"step": self.finished, **line})
-        if self.watch is not None:
-            self.watch(self.finished)
         if self.world.is_first:
             append_line(self.folder / METRICS_FILE, self.metrics[-1])
+        if self.watch is not None:
+            self.watch(self.finished)
         if self.finished % self.config.save_every == 0 and self.finished < self.config.steps:
             self.save()
         report(self.metrics[-1])

@@ -1,0 +1,97 @@
+"""haymaker train: an adapter from a dataset, or what that would take."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from haymaker.choices import DEVICES
+from haymaker.commands import options as flag
+from haymaker.commands.options import inputs_of
+from haymaker.commands.output import declare_folder, show_values
+from haymaker.config import Extend, Frozen, TrainConfig, load_config, read_yaml, set_dotted
+from haymaker.errors import ConfigError
+from haymaker.files import read_json
+from haymaker.study.stages import TrainParams, forecast_training, train_adapter
+
+RECORD_FILE = "training.json"
+TRAINING_FILES = (RECORD_FILE, "state.safetensors", "metrics.jsonl")  # what a run that can go on has left
+
+
+class TrainJob(Frozen):
+    """A training run as a file: what is trained on what, and how. Options of the command line go before it."""
+
+    model: str | None = None
+    data: str | None = None
+    extend: int | Extend | None = None
+    dtype: str = "auto"
+    track_on: str | None = None
+    train: TrainConfig = TrainConfig()
+
+
+def register(app: typer.Typer) -> None:
+    app.command("train")(train)
+
+
+def train(
+    *,
+    job: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="A YAML file: model, data, extend, dtype, train.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A packaged name, a folder or a Hugging Face id.")] = None,
+    data: Annotated[Path | None, typer.Option(help="A dataset folder, or a file of your own rows.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The adapter folder; an interrupted run in it goes on.")
+    ] = None,
+    extend: flag.ExtendTo = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="A YAML file with keys of a TrainConfig.")] = None,
+    overrides: flag.Set = None,
+    track_on: Annotated[Path | None, typer.Option(help="Rows on which heads are tracked, see `track`.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
+    device: Annotated[
+        str | None, typer.Option(help=f"With --dry-run: {', '.join(DEVICES)}.  [default: the one at hand]")
+    ] = None,
+    overwrite: flag.Overwrite = False,
+    json: flag.Json = False,
+) -> None:
+    """Train a LoRA adapter on the answers of a dataset."""
+    chosen = chosen_job(job, config, overrides, model=model, data=data, extend=extend, dtype=dtype, track_on=track_on)
+    inputs = inputs_of(model=chosen.model, data=chosen.data, track=chosen.track_on)
+    extension = Extend(length=chosen.extend) if isinstance(chosen.extend, int) else chosen.extend
+    params = TrainParams(extend=extension, dtype=chosen.dtype, train=chosen.train)
+    if dry_run:
+        show_values(forecast_training(params, inputs, device), json)
+        return
+    if out is None:
+        raise ConfigError("--out: the adapter folder is required; with --dry-run it is not")
+    if not any((out / name).exists() for name in TRAINING_FILES):
+        declare_folder(out, overwrite, reading=(chosen.model, chosen.data))
+    train_adapter(params, inputs, out, overwrite)
+    show_values({"out": str(out), "steps": chosen.train.steps} | summary(read_json(out / RECORD_FILE)), json)
+
+
+def chosen_job(job: Path | None, config: Path | None, overrides: list[str] | None, **options: Any) -> TrainJob:
+    """The job of a file with the options over it. Raises ConfigError where model or data stand in neither."""
+    if job is not None and config is not None:
+        raise ConfigError(f"--config {config}: {job} says how to train, under `train`; give one of the two")
+    values = read_yaml(job) if job is not None else {}
+    given = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
+    values |= {key: value for key, value in given.items() if value is not None}
+    if config is not None:
+        values["train"] = load_config(config, TrainConfig).model_dump(exclude_unset=True)
+    trained: dict[str, Any] = dict(values.get("train") or {})
+    for override in overrides or []:
+        set_dotted(trained, override)
+    chosen = TrainJob(**values | {"train": TrainConfig(**trained)})
+    if missing := [f"--{key}" for key in ("model", "data") if getattr(chosen, key) is None]:
+        raise ConfigError(f"{' and '.join(missing)}: required, here or in the CONFIG file")
+    return chosen
+
+
+def summary(record: dict[str, Any]) -> dict[str, Any]:
+    """What a finished run says of itself: its loss, and its memory as it was planned and as it was."""
+    memory = record["memory"]
+    said = {"loss": record["final_loss"], "seconds": record["seconds"], "recompute": memory["recompute"]}
+    said |= {f"{key}_gib": memory[f"{key}_bytes"] / 2**30 for key in ("predicted_peak", "peak")}
+    return said | ({"tracking_seconds": record["tracking"]["seconds"]} if "tracking" in record else {})

@@ -1,0 +1,83 @@
+"""Scores of all heads on fixed rows while a model is trained: one forward of those rows at a time, kept as lines."""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haymaker.config import TrackConfig
+from haymaker.errors import ConfigError, DataError
+from haymaker.files import read_jsonl, write_json, write_jsonl
+from haymaker.heads.compare import comparable, comparison
+from haymaker.heads.detection import detect_heads
+from haymaker.heads.formats import read_scores
+from haymaker.heads.scores import HeadScores
+from haymaker.models.load import LanguageModel
+from haymaker.records import Encoded, Example
+
+LINES_FILE, TABLE_FILE = "tracking.jsonl", "tracking.json"
+
+
+class HeadTracker:
+    """Reads a model's heads at some steps, and says at the end how near they were to a reference.
+
+    Files in `folder`: a line of mean scores [layer, head] for each reading, and at the end the table.
+    """
+
+    def __init__(self, lm: LanguageModel, rows: Iterable[Example | Encoded], config: TrackConfig, folder: Path) -> None:
+        self.lm, self.config, self.folder = lm, config, folder
+        self.examples = [row for row in rows if isinstance(row, Example)][: config.rows]
+        self.reference = None if config.reference is None else read_scores(Path(config.reference))
+        if not self.examples:
+            raise DataError("track: expected Examples with spans to score heads on, found none; give a dataset")
+        shape = lm.base.config.num_hidden_layers, lm.base.config.num_attention_heads
+        if config.k > shape[0] * shape[1]:
+            raise ConfigError(f"track.k: expected at most the {shape[0] * shape[1]} heads there are, found {config.k}")
+        if self.reference is not None:  # a file of another shape is known now rather than at the end
+            comparable(self.as_scores(np.zeros(shape).tolist()), self.reference)
+
+    def keep(self, steps: int) -> None:
+        """Forget readings of steps that run again."""
+        path = self.folder / LINES_FILE
+        write_jsonl(path, [line for line in self.lines() if line["step"] <= steps] if steps else [])
+
+    def lines(self) -> list[dict[str, Any]]:
+        path = self.folder / LINES_FILE
+        return [line for _, line in read_jsonl(path)] if path.is_file() and path.stat().st_size else []
+
+    def read(self, model: Any, step: int) -> None:
+        """Score the heads of a model as it stands after `step` steps."""
+        started = time.perf_counter()
+        scores = detect_heads(replace(self.lm, model=model), self.examples, self.config.metric)
+        line = {"step": step, "seconds": time.perf_counter() - started, "n": int(scores.counted.sum())}
+        mean = [[None if np.isnan(value) else float(value) for value in layer] for layer in scores.mean]
+        with (self.folder / LINES_FILE).open("a") as file:
+            file.write(json.dumps(line | {"scores": mean}) + "\n")
+
+    def due(self, step: int, steps: int) -> bool:
+        """Whether the heads are read after this step: the first, every so many, and the last."""
+        return step % self.config.every == 0 or step == steps
+
+    def finish(self) -> list[dict[str, Any]]:
+        """The table: a row for each reading, compared with the reference or with the last of them."""
+        lines = self.lines()
+        maps = [self.as_scores(line["scores"]) for line in lines]
+        rows = []
+        for line, own in zip(lines, maps, strict=True):
+            first, second, _ = comparable(own, self.reference or maps[-1])
+            found = comparison(first, second, self.config.threshold, self.config.k)
+            rows.append({
+                "step": line["step"], "metric": self.config.metric, "reference": self.config.reference or "end",
+                **{key: found[key] for key in ("cosine", "recall", "overlap", "k", "threshold", "active")},
+                "n": line["n"], "seconds": line["seconds"],
+            })  # fmt: skip
+        write_json(self.folder / TABLE_FILE, rows)
+        return rows
+
+    def as_scores(self, values: list[list[float | None]]) -> HeadScores:
+        mean = np.array([[np.nan if value is None else value for value in layer] for layer in values])
+        return HeadScores(mean[None], ("tracked rows",), self.config.metric)
