@@ -6,6 +6,7 @@ network, a paid writer) is not in PAGES.
 """
 
 import ast
+import gzip
 import json
 import re
 import shlex
@@ -55,7 +56,8 @@ def stand_ins(folder: Path) -> None:
         }
         for i in range(80)
     ]
-    (folder / "nq-open.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with gzip.open(folder / "nq-open.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def script_of(notebook: Path) -> str:

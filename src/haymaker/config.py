@@ -65,6 +65,7 @@ class Recipe(Frozen):
         columns: What the source's columns are called: {"question": "prompt"} reads its prompt as the question (qa).
         pool: A file of further passages (title and text) to fill contexts with.
         distractors: "drawn" from the pool, or the "nearest" to the question in it (BM25); of rows of files.
+        indirection: Keys to follow in the context until the question is found (qa, real rows); 0: it is asked.
         written: A file of a writer's texts (high concept); None: the world's grammar.
         split: train, dev or test.
         split_shares: Shares of the splits by hash of the question; None takes every row of the source.
@@ -101,6 +102,7 @@ class Recipe(Frozen):
     columns: dict[str, str] | None = Field(default=None, description="name here -> column of the source (qa)")
     pool: str | None = Field(default=None, description="file of further passages (json list of title and text)")
     distractors: Literal["drawn", "nearest"] = Field(default="drawn", description="of the pool; nearest: by BM25")
+    indirection: int = Field(default=0, ge=0, le=8, description="keys to follow until the question is found (qa)")
     written: str | None = Field(default=None, description="file of a writer's texts (high concept); None: the grammar")
     split: SplitName = "train"
     split_shares: dict[SplitName, float] | None = Field(
@@ -130,12 +132,15 @@ class Recipe(Frozen):
     def goes_together(self) -> "Recipe":
         """Raises ValueError for what a task would pass over without a word."""
         named = [("columns", self.columns is not None, ("qa",)),
+                 ("indirection", self.indirection > 0, ("qa",)),
                  ("distractors", self.distractors != "drawn", ("mdqa", "musique", "qa"))]  # fmt: skip
         for key, asked, tasks in named:
             if asked and self.source is None:
                 raise ValueError(f"{key}: it is about rows of a file; give their source")
             if asked and self.task in TASKS.own and self.task not in tasks:
                 raise ValueError(f"{key}: {self.task} does not read it; {', '.join(tasks)} do")
+        if self.indirection and self.axes.concept != "real":
+            raise ValueError(f"indirection: it hides questions of real rows, and not those of {self.setting}")
         return self
 
     @property

@@ -219,6 +219,15 @@ def test_commands_take_a_file_of_rows_where_they_take_a_dataset(tmp_path: Path) 
         load_data(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("task", ["mdqa", "musique"])
+@pytest.mark.parametrize("name", ["messages", "documents", "alpaca", "context"])
+def test_a_task_of_official_rows_says_what_reads_others(task: str, name: str, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "mine.jsonl", [LAYOUTS[name][0]])
+    recipe = hm.Recipe(task=task, length=256, rows=1, source=source)
+    with pytest.raises(DataError, match=rf"line 1: no .*; it is a row as {name} has them: build with --task qa"):
+        hm.choices.TASKS[task].drafts(recipe)
+
+
 # ---- built to a length
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from haymaker.choices import READERS
 from haymaker.config import Recipe
 from haymaker.drafts import Alternatives, Document, Draft, Drafts, Style
-from haymaker.errors import ConfigError
+from haymaker.errors import ConfigError, DataError
 from haymaker.files import file_digest
 from haymaker.miniature.world import ANSWER
 from haymaker.realism.answers import answer_ranges, marked
@@ -98,7 +99,7 @@ def read_file_rows(recipe: Recipe, dataset: str, parse: Parse, limited_to: Seque
     """
     assert recipe.source is not None
     opened = open_rows(recipe.source, recipe.split)
-    usable, rejected = sift(opened, parse)
+    usable, rejected = sift(opened, parse if recipe.task == "qa" else hinting(recipe.task, parse))
     distinct = {row.key: row for row in sorted(usable, key=contents_of)}  # of equal keys not the one that stands first
     if len(distinct) < len(usable):
         rejected["the question stands in the file already"] = len(usable) - len(distinct)
@@ -111,6 +112,23 @@ def read_file_rows(recipe: Recipe, dataset: str, parse: Parse, limited_to: Seque
     if recipe.setting == "real-limited":
         rows = limited(rows, recipe.relations or limited_to, rejected)
     return FileRows(dataset, rows, pool, {**inputs, **opened.inputs}, rejected, {})
+
+
+def hinting(task: str, parse: Parse) -> Parse:
+    """The parser of a task's official rows, whose error about rows of another layout says what reads them."""
+
+    def hinted(row: dict[str, Any], place: str) -> FileRow | str:
+        try:
+            return parse(row, place)
+        except DataError as error:
+            layout = next((name for name in READERS if name != task and row in READERS[name]), None)
+            if layout is None:
+                raise
+            raise DataError(
+                f"{error}; it is a row as {layout} has them: build with --task qa, or give the file itself as data"
+            ) from None
+
+    return hinted
 
 
 def contents_of(row: FileRow) -> tuple[Any, ...]:

@@ -6,10 +6,12 @@ from typing import Any
 from haymaker.config import Recipe
 from haymaker.drafts import Draft, Drafts, Style, style_of
 from haymaker.errors import DataError
+from haymaker.randomness import keyed
 from haymaker.realism.placeholders import LIMITED
 from haymaker.realism.written import Asked
 from haymaker.tasks.facts import world_facts_draft, world_of
 from haymaker.tasks.file_rows import FileRows, asked_of, read_file_rows, real_draft, with_written
+from haymaker.tasks.keychains import hidden
 from haymaker.tasks.own_layouts import read_row
 from haymaker.tasks.own_rows import OwnRow, Talk, settled
 from haymaker.tasks.twins import twin_draft
@@ -30,11 +32,16 @@ def drafts(recipe: Recipe) -> Drafts:
         world = world_of(recipe)
         return Drafts(lambda row: world_facts_draft(recipe, world, row, hops=1), style_of(recipe, "documents"))
     found = with_written(recipe, read(recipe))
+    questions = sorted({row.question for row in found.rows})
 
     def draft(number: int) -> Draft:
         row = found.rows[number]
         made = real_draft(recipe, row, found) if recipe.axes.concept == "real" else twin_draft(recipe, row, found)
-        return replace(made, facts=[found.dataset, row.key])
+        made = replace(made, facts=[found.dataset, row.key])
+        if not recipe.indirection:
+            return made
+        rng = keyed(recipe.seed, row.key, "keys")
+        return hidden(made, recipe.indirection, questions, recipe.competitors, rng)
 
     default = style_of(recipe, style_for(recipe, found))
     return Drafts(draft, default, len(found.rows), found.inputs, dict(found.rejected))
