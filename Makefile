@@ -7,7 +7,7 @@ demo: .venv/demo
 	$(BIN)/haymaker study run miniature
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -87,7 +87,8 @@ def values_of(config: Path | None, overrides: list[str] | None) -> dict[str, Any
 
 def columns_of(pairs: list[str] | None) -> dict[str, str] | None:
     """Names here and the columns that stand for them, of --map question=prompt."""
-    found = dict(pair.partition("=")[::2] for pair in pairs or [])
+    parted = [pair.partition("=") for pair in pairs or []]
+    found = {name: column for name, _, column in parted}
     if not all(name and column for name, column in found.items()):
         raise ConfigError(f"--map {' '.join(pairs or [])}: expected NAME=COLUMN, as in --map question=prompt")
     return found or None
