@@ -8,6 +8,7 @@ from rich.text import Text
 
 from haymaker.errors import ConfigError
 from haymaker.heads.formats import HeadList, KVScores, Rule, ScoreFile
+from haymaker.heads.nulls import agreement_intervals, agreement_nulls
 from haymaker.heads.scores import HeadScores
 from haymaker.records import Head
 
@@ -58,7 +59,11 @@ def as_kv(scores: ScoreFile, shape: tuple[int, ...], rule: Rule, query_heads: in
 
 
 def comparison(own: HeadScores, reference: HeadScores, threshold: float, k: int) -> dict[str, Any]:
-    """How alike two maps are, as a flat row; `k` is that of the overlap, at most the heads that have a score."""
+    """How alike two maps are, as a flat row; `k` is that of the overlap, at most the heads that have a score.
+
+    Beside every measure stand its bounds over examples (`_low`, `_high`) and what layers alone would give (`_null`, its
+    percentile and one-sided p).
+    """
     k = min(k, len(own.ranked()), len(reference.ranked()))
     return {
         "cosine": own.cosine(reference),
@@ -72,6 +77,10 @@ def comparison(own: HeadScores, reference: HeadScores, threshold: float, k: int)
         "active_reference": len(reference.active(threshold)),
         "above_one": own.above_one,
         "above_one_reference": reference.above_one,
+        "sparsity": own.sparsity(),
+        "sparsity_reference": reference.sparsity(),
+        **agreement_intervals(own, reference, threshold),
+        **agreement_nulls(own, reference, threshold, k),
     }
 
 

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import read_json, required, texts_of, whole_files, write_json
 from haymaker.records import Head, digest
-from haymaker.stats import bootstrap_grid, split_half
+from haymaker.stats import Interval, bootstrap_grid, hoyer, split_half, top_stability
 
 if TYPE_CHECKING:
     import pandas
@@ -109,8 +109,8 @@ class HeadScores:
     def mean(self) -> Float[ndarray, "layer head"]:
         """The score of each head: its mean over the examples that have one; NaN where none has."""
         if (self.counts == len(self.values)).all():
-            return self.values.mean(axis=0)
-        totals = np.where(np.isnan(self.values), 0, self.values).sum(axis=0)
+            return self.values.mean(axis=0, dtype=np.float64)
+        totals = np.where(np.isnan(self.values), 0, self.values).sum(axis=0, dtype=np.float64)
         return np.where(self.counts > 0, totals / np.maximum(self.counts, 1), np.nan)
 
     @property
@@ -151,10 +151,9 @@ class HeadScores:
         return {Head(int(layer), int(head)) for layer, head in zip(*np.nonzero(self.mean > threshold), strict=True)}
 
     def cosine(self, other: "HeadScores") -> float:
-        """Cosine of the two vectors of means over all heads; NaN if one is zero."""
+        """Cosine of the two vectors of means over all heads, at most 1; NaN if one is zero."""
         a, b = self._beside(other)
-        norms = np.linalg.norm(a) * np.linalg.norm(b)
-        return float(a @ b / norms) if norms else float("nan")
+        return cosine_of(a, b)
 
     def spearman(self, other: "HeadScores") -> float:
         """Spearman's rank correlation of the two vectors of means, ties sharing ranks; NaN if one is constant."""
@@ -188,6 +187,15 @@ class HeadScores:
         if len(counted) < 2 or not whole.any():
             return float("nan")
         return split_half(counted[:, whole][:, None], seed=seed)
+
+    def stability(self, k: int, seed: int = 0) -> Interval:
+        """Share of the top k heads that random halves of the counted examples have in common, with 95 % of halves."""
+        check_k(k, self)
+        return top_stability(self.values[self.counted], k, seed=seed)
+
+    def sparsity(self) -> float:
+        """Hoyer's index of the means: 0 where all heads score alike, 1 where one has all; NaN of zeros alone."""
+        return hoyer(self.mean)
 
     def plot(self, k: int = 0) -> "haymaker.charts.chart.Chart":
         """A map of the means with their intervals, the k highest outlined: a notebook shows it, and
@@ -269,6 +277,13 @@ def check_k(k: int, *several: HeadScores) -> None:
     most = min(len(scores.ranked()) for scores in several)
     if not 1 <= k <= most:
         raise ConfigError(f"k: expected 1 to {most}, the number of heads with a score, found {k}")
+
+
+def cosine_of(first: ndarray, second: ndarray) -> float:
+    """Cosine of two vectors, computed in float64 and never beyond -1 to 1; NaN if one is zero."""
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    norms = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(np.clip(a @ b / norms, -1, 1)) if norms else float("nan")
 
 
 def share(found: set[Head], wanted: set[Head]) -> float:

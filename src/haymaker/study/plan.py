@@ -198,11 +198,16 @@ class TaskPlan:
         return Cell(
             self.name("heads", variant.label),
             stages.HEADS,
-            stages.HeadsParams(**self.loading(variant), metrics=(part.metric,), rows=part.rows),
+            stages.HeadsParams(**self.loading(variant), metrics=(part.metric,), rows=part.rows, **self.of_maps()),
             inputs={"data": self.test_data(self.reach(variant)), **self.model_inputs(variant)},
             outside=self.model_outside(),
             columns=self.columns(variant, length=self.reach(variant)),
         )
+
+    def of_maps(self) -> dict[str, Any]:
+        """What a map counts as active, and its top: as where maps are compared."""
+        part = self.config.similarity
+        return {} if part is None else {"threshold": part.threshold, "k": part.k}
 
     def compare(self, variant: Variant, reference: Variant) -> Cell:
         part = self.config.similarity

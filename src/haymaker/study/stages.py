@@ -158,6 +158,8 @@ def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path) -> Tabl
 
 class HeadsParams(ModelParams):
     metrics: tuple[str, ...] = ("copy",)
+    threshold: float = 0.1  # of what `maps` counts as active
+    k: int = 10  # top heads whose stability it tells
     answer: str | None = None
     rows: int | None = None
     new_tokens: int | None = None
@@ -176,7 +178,9 @@ def head_scores(params: HeadsParams, inputs: Inputs, prompt: "Example | None" = 
 
 
 def score_heads(params: HeadsParams, inputs: Inputs, output: Path) -> Tables:
-    """dataset, model -> head scores of one metric, and a row per head."""
+    """dataset, model -> head scores of one metric, a row per head, and one of the whole map."""
+    from haymaker.heads.nulls import map_row
+
     (scores,) = head_scores(params, inputs).values()
     scores.save(output / SCORES_FILE)
     low, high = scores.interval()
@@ -186,7 +190,7 @@ def score_heads(params: HeadsParams, inputs: Inputs, output: Path) -> Tables:
         for layer, line in enumerate(scores.mean)
         for head, score in enumerate(line)
     ]
-    return {"heads": [row | about for row in rows]}
+    return {"heads": [row | about for row in rows], "maps": [map_row(scores, params.threshold, params.k)]}
 
 
 class CompareParams(Frozen):
@@ -314,7 +318,7 @@ DATA = Stage(
 )
 TRAIN = Stage("train", TrainParams, train_adapter, libraries=COMPUTE, resumable=True, rounding=True)
 EVALUATE = Stage("evaluate", EvaluateParams, evaluate_model, libraries=COMPUTE, rounding=True)
-HEADS = Stage("heads", HeadsParams, score_heads, libraries=COMPUTE, rounding=True)
-COMPARE = Stage("compare", CompareParams, compare_heads, version=2, libraries=("numpy",), rounding=True)
+HEADS = Stage("heads", HeadsParams, score_heads, version=2, libraries=COMPUTE, rounding=True)
+COMPARE = Stage("compare", CompareParams, compare_heads, version=3, libraries=("numpy",), rounding=True)
 ABLATE = Stage("ablate", AblateParams, ablate_heads, libraries=COMPUTE, rounding=True)
 PATCH = Stage("patch", PatchParams, patch_heads, libraries=COMPUTE, rounding=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from haymaker.stats import Interval, bootstrap_grid, bootstrap_mean, spearman, split_half
+from haymaker.stats import Interval, bootstrap_crossed, bootstrap_grid, bootstrap_mean, resampled_means
 
 
 def test_bootstrap_interval_brackets_the_mean_and_shrinks_with_n() -> None:
@@ -33,37 +33,6 @@ def test_bootstrap_grid_treats_each_head_alone() -> None:
     assert low[0, 1] < 0.5 < high[0, 1]
 
 
-@pytest.mark.parametrize(
-    ("second", "rho", "p"),
-    [
-        # 5! = 120 orders; only the identity and its reverse reach |rho| = 1, so p = 2 / 120.
-        ([1.0, 2.0, 3.0, 4.0, 5.0], 1.0, 2 / 120),
-        ([5.0, 4.0, 3.0, 2.0, 1.0], -1.0, 2 / 120),
-        # Rank differences 1, 1, 0, 0, 0: rho = 1 - 6 * 2 / (5 * 24) = 0.9.
-        ([2.0, 1.0, 3.0, 4.0, 5.0], 0.9, None),
-    ],
-)
-def test_spearman_by_hand(second: list[float], rho: float, p: float | None) -> None:
-    found = spearman(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array(second))
-    assert found.rho == pytest.approx(rho)
-    assert found.n == 5
-    if p is not None:
-        assert found.p == pytest.approx(p, rel=0.01)
-
-
-def test_spearman_of_a_constant_cannot_be_told() -> None:
-    found = spearman(np.array([1.0, 1.0, 1.0]), np.array([1.0, 2.0, 3.0]))
-    assert np.isnan(found.rho)
-    assert np.isnan(found.p)
-
-
-def test_split_half_is_one_for_a_stable_map_and_near_zero_for_noise() -> None:
-    rng = np.random.default_rng(0)
-    stable = np.broadcast_to(np.arange(12.0).reshape(3, 4), (20, 3, 4))
-    assert split_half(np.array(stable)) == pytest.approx(1.0)
-    assert abs(split_half(rng.normal(size=(200, 8, 8)))) < 0.5
-
-
 def test_difference_has_an_interval_from_both_intervals() -> None:
     # 0.9 - 0.5 = 0.4. Down: sqrt(0.03^2 + 0.04^2) = 0.05. Up: sqrt(0.06^2 + 0.08^2) = 0.10.
     found = Interval(0.9, 0.87, 0.96).minus(Interval(0.5, 0.42, 0.54))
@@ -88,3 +57,31 @@ def test_an_interval_of_a_row_knows_what_is_not_known() -> None:
 
 def test_draws_spread_from_the_smallest_to_the_largest() -> None:
     assert Interval.spread([0.75, 0.25, 0.5]) == (0.5, 0.25, 0.75)
+
+
+def test_an_interval_over_seeds_is_wider_than_over_examples_where_seeds_differ() -> None:
+    # Three seeds whose means are 0.2, 0.5, 0.8: over examples alone the mean 0.5 is exact, over seeds it is not.
+    values = np.repeat([[0.2], [0.5], [0.8]], 50, axis=1)
+    found = bootstrap_crossed(values)
+    assert found.mean == pytest.approx(0.5)
+    # The widest draws take one seed three times: 1 in 27 each, more than 2.5 %.
+    assert (found.low, found.high) == pytest.approx((0.2, 0.8))
+
+
+def test_of_one_seed_the_crossed_interval_is_that_over_examples() -> None:
+    values = np.array([0.0, 1.0] * 50)
+    crossed, plain = bootstrap_crossed(values[None]), bootstrap_mean(values)
+    assert (crossed.low, crossed.high) == pytest.approx((plain.low, plain.high), abs=0.02)
+
+
+def test_two_calls_with_one_seed_resample_the_same_examples() -> None:
+    values = np.random.default_rng(0).random((20, 2, 3))
+    assert np.allclose(resampled_means(values + 1, draws=30) - resampled_means(values, draws=30), 1)
+
+
+def test_resampled_means_leave_what_is_missing_out() -> None:
+    values = np.array([[1.0, np.nan], [1.0, 3.0]])
+    found = resampled_means(values, draws=200)
+    assert (found[:, 0] == 1).all()
+    assert set(found[~np.isnan(found[:, 1]), 1]) == {3.0}
+    assert np.isnan(found[:, 1]).any()  # a draw of the first row alone has no value there

@@ -1,4 +1,4 @@
-"""Pure statistics: intervals, rank correlation, reliability. No torch, no files."""
+"""A mean and its bounds: over examples, over examples and seeds, and of every head of a map."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy import stats as scipy_stats
 
 Number = int | float  # rows come from JSON, where 1.0 may be written 1
 
@@ -68,24 +67,6 @@ def known(value: Number | None) -> float:
     return float(value) if value is not None and math.isfinite(value) else math.nan
 
 
-class Correlation(NamedTuple):
-    """Spearman's rank correlation, its two-sided permutation p-value, and the number of pairs.
-
-    Attributes:
-        rho: The correlation, -1 to 1.
-        p: The p-value.
-        n: Pairs.
-
-    Examples:
-        >>> hm.stats.Correlation(rho=0.9, p=0.08, n=5).n
-        5
-    """
-
-    rho: float
-    p: float
-    n: int
-
-
 def bootstrap_mean(
     values: Float[ndarray, "n"], confidence: float = 0.95, draws: int = 2_000, seed: int = 0
 ) -> Interval:
@@ -113,7 +94,7 @@ def bootstrap_mean(
     if len(values) == 0:
         raise ValueError("an interval needs at least one value, found none")
     picks = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    low, high = np.quantile(values[picks].mean(axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(values[picks].mean(axis=1), bounds_of(confidence))
     return Interval(float(values.mean()), float(low), float(high))
 
 
@@ -139,79 +120,80 @@ def bootstrap_grid(
         >>> low.shape, float(high.max())
         ((2, 4), 1.0)
     """
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=draws)
-    bounds, missing = [(1 - confidence) / 2, (1 + confidence) / 2], np.isnan(values)
-    means = np.tensordot(counts / len(values), np.where(missing, 0, values), axes=1)
-    if not missing.any():
-        low, high = np.quantile(means, bounds, axis=0)
-        return low, high
-    present = np.tensordot(counts / len(values), ~missing, axes=1)
-    means = np.divide(means, present, out=np.full_like(means, np.nan), where=present > 0)
-    empty = missing.all(axis=0)
+    means = resampled_means(values, draws, seed)
+    empty = np.isnan(means).all(axis=0)
     means[:, empty] = 0  # nanquantile warns of columns without a number
-    low, high = np.where(empty, np.nan, np.nanquantile(means, bounds, axis=0))
-    return low, high
+    low, high = np.nanquantile(means, bounds_of(confidence), axis=0)
+    return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
 
 
-def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int = 0) -> Correlation:
-    """Spearman's rho with a permutation p-value: all orders up to n = 8, 10,000 random ones beyond.
-
-    Args:
-        first: Numbers [n].
-        second: As many others, paired.
-        seed: Of the random orders.
-
-    Returns:
-        rho, two-sided p, and n. A constant side, or fewer than two pairs, has no ranks to correlate, and rho and p are
-        NaN.
-
-    Source:
-        Spearman 1904.
-
-    Examples:
-        >>> hm.stats.spearman(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 9.0])).rho
-        1.0
-    """
-    n = len(first)
-    if n < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return Correlation(float("nan"), float("nan"), n)
-    ranks = scipy_stats.rankdata(first), scipy_stats.rankdata(second)
-
-    def rho(permuted: ndarray) -> float:
-        return float(np.corrcoef(permuted, ranks[1])[0, 1])
-
-    result = scipy_stats.permutation_test(
-        (ranks[0],), rho, permutation_type="pairings", n_resamples=10_000 if n > 8 else math.factorial(n), rng=seed
-    )
-    return Correlation(float(result.statistic), float(result.pvalue), n)
-
-
-def split_half(values: Float[ndarray, "n layer head"], draws: int = 50, seed: int = 0) -> float:
-    """Reliability of a head map: mean correlation of two random halves' means, stepped up by Spearman-Brown.
+def resampled_means(values: Float[ndarray, "n *grid"], draws: int = 500, seed: int = 0) -> Float[ndarray, "draw *grid"]:
+    """The mean over n of every cell in each of many samples drawn with replacement; means leave NaN out.
 
     Args:
-        values: Scores [n, layer, head].
-        draws: Random halves.
-        seed: Of the halves.
+        values: Scores [n, ...].
+        draws: Samples; two calls with one n and seed draw the same examples, so their means are paired.
+        seed: Of the draws.
 
     Returns:
-        The reliability, at most 1; NaN where a half is constant.
+        Means [draw, ...]; NaN where a sample has no value.
 
-    Source:
-        Spearman 1910; Brown 1910.
+    Raises:
+        ValueError: No values.
 
     Examples:
-        >>> round(hm.stats.split_half(np.tile(np.arange(8.0).reshape(1, 2, 4), (4, 1, 1))), 6)
-        1.0
+        >>> hm.stats.resampled_means(np.ones((3, 2, 4)), draws=5).shape
+        (5, 2, 4)
     """
+    if len(values) == 0:
+        raise ValueError("samples need at least one value, found none")
     rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(draws):
-        order = rng.permutation(len(values))
-        halves = [values[order[i::2]].mean(axis=0).ravel() for i in (0, 1)]
-        if any(np.ptp(half) == 0 for half in halves):
-            return float("nan")
-        correlation = np.corrcoef(halves[0], halves[1])[0, 1]
-        found.append(2 * correlation / (1 + correlation))
-    return float(np.mean(found))
+    counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=draws) / len(values)
+    missing = np.isnan(values)
+    means = np.tensordot(counts, np.where(missing, 0, values), axes=1)
+    if not missing.any():
+        return means
+    present = np.tensordot(counts, ~missing, axes=1)
+    return np.divide(means, present, out=np.full_like(means, np.nan), where=present > 0)
+
+
+def bootstrap_crossed(
+    values: Float[ndarray, "seed n"], confidence: float = 0.95, draws: int = 2_000, seed: int = 0
+) -> Interval:
+    """Mean with an interval over examples and seeds at once: both are drawn with replacement, each by itself.
+
+    Where all seeds answer the same examples a row and a column move together, so cells are not independent. Of one seed
+    it is `bootstrap_mean`, which says nothing about other seeds. With few seeds it is a little too wide.
+
+    Args:
+        values: A number per seed and example [seed, n].
+        confidence: Share of draws inside the bounds, 0 to 1.
+        draws: Samples.
+        seed: Of the draws.
+
+    Returns:
+        The mean and its bounds.
+
+    Raises:
+        ValueError: No values.
+
+    Source:
+        Owen 2007, The pigeonhole bootstrap.
+
+    Examples:
+        >>> hm.stats.bootstrap_crossed(np.array([[0.5, 0.5], [0.5, 0.5]]))
+        Interval(mean=0.5, low=0.5, high=0.5)
+    """
+    if values.size == 0:
+        raise ValueError("an interval needs at least one value, found none")
+    rng, (seeds, n) = np.random.default_rng(seed), values.shape
+    columns = rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
+    rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
+    means = ((rows @ values) * columns).sum(axis=1)
+    low, high = np.quantile(means, bounds_of(confidence))
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def bounds_of(confidence: float) -> tuple[float, float]:
+    """The two quantiles between which that share of draws lies."""
+    return (1 - confidence) / 2, (1 + confidence) / 2

@@ -1,0 +1,213 @@
+"""Two settings answered the same questions: is one better, by how much, and could a smaller difference be seen?"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy import stats as scipy_stats
+
+from haymaker.stats.intervals import Interval, Number, bootstrap_crossed
+
+EXACT_FLIPS = 16  # differences up to which every pattern of signs is tried, 2^16 = 65,536
+FLIPS_AT_ONCE = 1_000
+
+
+class Paired(NamedTuple):
+    """A paired difference, its two-sided sign-flip p-value, and the examples.
+
+    Attributes:
+        difference: Mean of first minus second, with its bounds.
+        p: The p-value.
+        n: Examples.
+
+    Examples:
+        >>> hm.stats.Paired(hm.stats.Interval(0.1, 0.0, 0.2), 0.04, 200).n
+        200
+    """
+
+    difference: Interval
+    p: float
+    n: int
+
+
+def paired(first: Float[ndarray, "..."], second: Float[ndarray, "..."], seed: int = 0) -> Paired:
+    """First minus second on the same examples: bootstrap bounds, and a sign-flip test without any distribution.
+
+    Args:
+        first: A score per example [n], or per training seed and example [seed, n].
+        second: As many others, paired.
+        seed: Of the draws.
+
+    Returns:
+        The difference with bounds over examples, and over seeds where there are several; the p-value of the examples'
+        mean differences (exact up to 16 that are not 0, of 10,000 random signs beyond); and n.
+
+    Raises:
+        ValueError: Two shapes, or no example.
+
+    Source:
+        Fisher 1935; Dror et al. 2018, The hitchhiker's guide to testing statistical significance in NLP.
+
+    Examples:
+        >>> hm.stats.paired(np.array([1.0, 1.0, 1.0]), np.array([0.0, 0.0, 0.0])).p  # 2 of 2^3 patterns of signs
+        0.25
+    """
+    if first.shape != second.shape or first.size == 0:
+        raise ValueError(f"expected two arrays of one shape with examples, found {first.shape} and {second.shape}")
+    change = np.atleast_2d(np.asarray(first, dtype=np.float64) - second)
+    return Paired(bootstrap_crossed(change, seed=seed), sign_flip(change.mean(axis=0), seed=seed), change.shape[1])
+
+
+def sign_flip(differences: Float[ndarray, "n"], draws: int = 10_000, seed: int = 0) -> float:
+    """How often random signs make a sum as far from 0 as the differences' own: a two-sided p-value.
+
+    Args:
+        differences: Of paired scores [n].
+        draws: Random patterns of signs, where there are too many for all.
+        seed: Of them.
+
+    Returns:
+        The p-value; 1 where no difference is other than 0.
+
+    Raises:
+        ValueError: No difference.
+
+    Examples:
+        >>> hm.stats.sign_flip(np.array([1.0, 1.0, 1.0, 1.0]))  # 2 of 2^4
+        0.125
+    """
+    if len(differences) == 0:
+        raise ValueError("a test needs at least one difference, found none")
+    kept = differences[differences != 0]
+    if len(kept) == 0:
+        return 1.0
+    limit = abs(kept.sum()) - 1e-12 * np.abs(kept).sum()
+    if len(kept) <= EXACT_FLIPS:
+        bits = np.arange(2 ** len(kept))[:, None] >> np.arange(len(kept)) & 1
+        return float((np.abs((2 * bits - 1) @ kept) >= limit).mean())
+    rng, reached = np.random.default_rng(seed), 0
+    for start in range(0, draws, FLIPS_AT_ONCE):
+        signs = 2 * rng.integers(2, size=(min(FLIPS_AT_ONCE, draws - start), len(kept)), dtype=np.int8) - 1
+        reached += int((np.abs(signs @ kept) >= limit).sum())
+    return (1 + reached) / (1 + draws)
+
+
+def holm(ps: Sequence[Number]) -> list[float]:
+    """p-values of several tests, corrected so that the chance of any false one is bounded (Holm 1979).
+
+    Args:
+        ps: p-values; NaN is no test and stays NaN.
+
+    Returns:
+        The corrected ones in the same order, at most 1.
+
+    Raises:
+        ValueError: A p-value beyond 0 to 1.
+
+    Source:
+        Holm 1979, A simple sequentially rejective multiple test procedure.
+
+    Examples:
+        >>> hm.stats.holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    if wrong := [p for p in ps if not math.isnan(p) and not 0 <= p <= 1]:
+        raise ValueError(f"p-values lie between 0 and 1, found {wrong[0]}")
+    order = sorted((i for i, p in enumerate(ps) if not math.isnan(p)), key=lambda i: ps[i])
+    found, least = [math.nan] * len(ps), 0.0
+    for rank, i in enumerate(order):
+        least = max(least, min(1.0, (len(order) - rank) * ps[i]))
+        found[i] = least
+    return found
+
+
+def detectable(
+    spread: float, n: int, seeds: int = 1, seed_spread: float = 0.0, *, power: float = 0.8, level: float = 0.05
+) -> float:
+    """The smallest true difference that a paired test of n examples and some seeds finds with that power.
+
+    Args:
+        spread: Standard deviation over examples of the paired difference.
+        n: Examples.
+        seeds: Training runs of each setting.
+        seed_spread: Standard deviation over seeds of the mean difference.
+        power: Chance of finding it, 0 to 1.
+        level: Chance of finding one that is not there, two-sided, 0 to 1.
+
+    Returns:
+        The difference, in the score's unit.
+
+    Raises:
+        ValueError: No example or seed.
+
+    Source:
+        Normal approximation; Card et al. 2020, With little power comes great responsibility.
+
+    Examples:
+        >>> round(hm.stats.detectable(0.5, 200), 3)  # (1.96 + 0.84) 0.5 / sqrt(200)
+        0.099
+    """
+    if n < 1 or seeds < 1:
+        raise ValueError(f"expected at least one example and one seed, found {n} and {seeds}")
+    quantiles = scipy_stats.norm.ppf(1 - level / 2) + scipy_stats.norm.ppf(power)
+    return float(quantiles * math.sqrt(spread**2 / n + seed_spread**2 / seeds))
+
+
+def share_interval(found: int, n: int, confidence: float = 0.95) -> Interval:
+    """A share with Wilson's bounds, which are right also near 0 and 1.
+
+    Args:
+        found: How many.
+        n: Of how many.
+        confidence: Share of studies whose bounds hold the true value, 0 to 1.
+
+    Returns:
+        The share and its bounds.
+
+    Raises:
+        ValueError: None of none, or more found than there are.
+
+    Source:
+        Wilson 1927.
+
+    Examples:
+        >>> hm.stats.share_interval(0, 4).low
+        0.0
+    """
+    if not 0 <= found <= n or n == 0:
+        raise ValueError(f"expected some of at least one, found {found} of {n}")
+    low, high = scipy_stats.binomtest(found, n).proportion_ci(confidence, method="wilson")
+    return Interval(found / n, float(low), float(high))
+
+
+def pooled_effect(effects: Sequence[Interval]) -> Interval:
+    """One effect from several studies' intervals, by random effects: studies may differ in truth.
+
+    Args:
+        effects: A mean and 95 % bounds of each; those without bounds are left out.
+
+    Returns:
+        The weighted mean and its bounds; NaN of nothing.
+
+    Source:
+        DerSimonian and Laird 1986.
+
+    Examples:
+        >>> hm.stats.pooled_effect([hm.stats.Interval(0.2, 0.1, 0.3), hm.stats.Interval(0.4, 0.3, 0.5)]).mean
+        0.3
+    """
+    kept = [one for one in effects if math.isfinite(one.low) and math.isfinite(one.high)]
+    if len(kept) < 2:
+        return kept[0] if kept else Interval(math.nan)
+    means = np.array([one.mean for one in kept])
+    variances = np.array([max((one.high - one.low) / 3.92, 1e-6) ** 2 for one in kept])
+    weights = 1 / variances
+    fixed = (weights @ means) / weights.sum()
+    heterogeneity = weights @ (means - fixed) ** 2 - (len(kept) - 1)
+    between = max(0.0, heterogeneity / (weights.sum() - (weights**2).sum() / weights.sum()))
+    weights = 1 / (variances + between)
+    mean, error = float((weights @ means) / weights.sum()), 1 / math.sqrt(weights.sum())
+    return Interval(round(mean, 12), mean - 1.96 * error, mean + 1.96 * error)

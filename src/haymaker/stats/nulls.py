@@ -1,0 +1,127 @@
+"""What chance alone would give: layer-matched nulls of a set of heads, and how sparse a map of scores is."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy import stats as scipy_stats
+
+from haymaker.stats.intervals import Number
+
+
+class Null(NamedTuple):
+    """A number beside those that chance gives.
+
+    Attributes:
+        observed: The number.
+        mean: What chance gives on average.
+        low: 2.5 % of chance's numbers lie below.
+        high: 2.5 % of them lie above.
+        percentile: Share of them below the observed one, 0 to 1, ties by half.
+        p: Chance of as much or more, one-sided.
+
+    Examples:
+        >>> hm.stats.null_of_draws(0.9, [0.1, 0.2, 0.3]).percentile
+        1.0
+    """
+
+    observed: float
+    mean: float
+    low: float
+    high: float
+    percentile: float
+    p: float
+
+
+def null_of_draws(observed: Number, draws: Sequence[Number]) -> Null:
+    """A number beside random draws of the same kind.
+
+    Args:
+        observed: The number.
+        draws: Those of random sets, or of permutations.
+
+    Returns:
+        The null; p counts the observed one as a draw, so it is never below 1 / (draws + 1).
+
+    Raises:
+        ValueError: No draws.
+
+    Source:
+        Phipson and Smyth 2010, Permutation p-values should never be zero.
+
+    Examples:
+        >>> hm.stats.null_of_draws(0.9, [0.1, 0.2, 0.3]).p
+        0.25
+    """
+    values = np.asarray(draws, dtype=np.float64)
+    if len(values) == 0:
+        raise ValueError("a null needs at least one draw, found none")
+    low, high = np.quantile(values, (0.025, 0.975))
+    percentile = float((values < observed).mean() + (values == observed).mean() / 2)
+    p = (1 + int((values >= observed).sum())) / (1 + len(values))
+    return Null(float(observed), float(values.mean()), float(low), float(high), percentile, p)
+
+
+def shared_by_layers(heads: int, first: Sequence[int], second: Sequence[int], shared: int) -> Null:
+    """How many heads two sets share, beside random sets with as many heads in each layer: exact, without draws.
+
+    Retrieval heads stand in few layers, so sets that agree on layers alone share many heads. In each layer the number
+    is hypergeometric; the sum's distribution is their convolution.
+
+    Args:
+        heads: Query heads of a layer.
+        first: How many the first set has in each layer.
+        second: The same of the second set.
+        shared: How many they share.
+
+    Returns:
+        The number shared beside its layer-matched null.
+
+    Raises:
+        ValueError: Sets of two depths, or more heads in a layer than it has.
+
+    Source:
+        Fisher's exact test, stratified by layer.
+
+    Examples:
+        >>> hm.stats.shared_by_layers(8, first=[0, 2], second=[1, 4], shared=2).mean  # 2 x 4 / 8
+        1.0
+    """
+    if len(first) != len(second) or max([*first, *second], default=0) > heads:
+        raise ValueError(f"expected two sets over as many layers of {heads} heads, found {first} and {second}")
+    chances = np.ones(1)
+    for a, b in zip(first, second, strict=True):
+        chances = np.convolve(chances, scipy_stats.hypergeom.pmf(np.arange(min(a, b) + 1), heads, a, b))
+    numbers, below = np.arange(len(chances)), np.cumsum(chances)
+    low, high = (int(np.searchsorted(below, share)) for share in (0.025, 0.975))
+    at = float(chances[shared]) if shared < len(chances) else 0.0
+    percentile, p = float(chances[:shared].sum()) + at / 2, float(chances[shared:].sum())
+    mean = float(round(numbers @ chances, 12))
+    return Null(float(shared), mean, float(low), float(min(high, len(chances) - 1)), min(1.0, percentile), min(1.0, p))
+
+
+def hoyer(values: Float[ndarray, "*grid"]) -> float:
+    """Hoyer's sparsity index of a map: 0 where all heads score alike, 1 where one has all.
+
+    Args:
+        values: Scores of any shape; NaN is left out, and of scores below 0 the size counts.
+
+    Returns:
+        (sqrt(N) - |x|_1 / |x|_2) / (sqrt(N) - 1); NaN where nothing, or nothing but zeros, is there.
+
+    Source:
+        Hoyer 2004, Non-negative matrix factorization with sparseness constraints.
+
+    Examples:
+        >>> hm.stats.hoyer(np.array([1.0, 0.0, 0.0, 0.0])), hm.stats.hoyer(np.ones(4))
+        (1.0, 0.0)
+    """
+    kept = np.abs(values[~np.isnan(values)]).astype(np.float64)
+    norm = float(np.linalg.norm(kept))
+    if len(kept) < 2 or norm == 0:
+        return math.nan
+    root = math.sqrt(len(kept))
+    return float(np.clip((root - kept.sum() / norm) / (root - 1), 0, 1))

@@ -1,0 +1,207 @@
+"""Rank correlation with exact permutations, and how stable a ranking of heads is over draws of examples."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy import stats as scipy_stats
+
+from haymaker.stats.intervals import Interval
+
+EXACT = 8  # pairs up to which all orders are tried, 8! = 40,320
+
+
+class Correlation(NamedTuple):
+    """Spearman's rank correlation, its two-sided permutation p-value, and the number of pairs.
+
+    Attributes:
+        rho: The correlation, -1 to 1.
+        p: The p-value.
+        n: Pairs.
+
+    Examples:
+        >>> hm.stats.Correlation(rho=0.9, p=0.08, n=5).n
+        5
+    """
+
+    rho: float
+    p: float
+    n: int
+
+
+def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int = 0) -> Correlation:
+    """Spearman's rho with a permutation p-value: all orders up to n = 8, 10,000 random ones beyond.
+
+    Args:
+        first: Numbers [n].
+        second: As many others, paired.
+        seed: Of the random orders.
+
+    Returns:
+        rho, two-sided p, and n. A constant side, or fewer than two pairs, has no ranks to correlate, and rho and p are
+        NaN.
+
+    Source:
+        Spearman 1904.
+
+    Examples:
+        >>> hm.stats.spearman(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 9.0])).rho
+        1.0
+    """
+    n = len(first)
+    if n < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return Correlation(float("nan"), float("nan"), n)
+    ranks = scipy_stats.rankdata(first), scipy_stats.rankdata(second)
+
+    def rho(permuted: ndarray) -> float:
+        return float(np.corrcoef(permuted, ranks[1])[0, 1])
+
+    result = scipy_stats.permutation_test(
+        (ranks[0],), rho, permutation_type="pairings", n_resamples=10_000 if n > EXACT else math.factorial(n), rng=seed
+    )
+    return Correlation(float(result.statistic), float(result.pvalue), n)
+
+
+def split_half(values: Float[ndarray, "n layer head"], draws: int = 50, seed: int = 0) -> float:
+    """Reliability of a head map: mean correlation of two random halves' means, stepped up by Spearman-Brown.
+
+    Args:
+        values: Scores [n, layer, head].
+        draws: Random halves.
+        seed: Of the halves.
+
+    Returns:
+        The reliability, at most 1; NaN where a half is constant.
+
+    Source:
+        Spearman 1910; Brown 1910.
+
+    Examples:
+        >>> round(hm.stats.split_half(np.tile(np.arange(8.0).reshape(1, 2, 4), (4, 1, 1))), 6)
+        1.0
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        order = rng.permutation(len(values))
+        halves = [values[order[i::2]].mean(axis=0).ravel() for i in (0, 1)]
+        if any(np.ptp(half) == 0 for half in halves):
+            return float("nan")
+        found.append(np.corrcoef(halves[0], halves[1])[0, 1])
+    correlation = float(np.mean(found))  # stepped up once: near -1 each single step would run to minus infinity
+    return 2 * correlation / (1 + correlation) if correlation > 0 else correlation
+
+
+def spearman_within(groups: Sequence[tuple[ndarray, ndarray]], draws: int = 10_000, seed: int = 0) -> Correlation:
+    """Spearman's rho within groups, pooled: ranks are taken, and permuted, inside each group alone.
+
+    So a group with higher values throughout (an easier task, a better model) makes no correlation.
+
+    Args:
+        groups: Pairs of numbers, first and second, a pair of arrays per group; those of fewer than two pairs, or with a
+            constant side, are left out.
+        draws: Random orders.
+        seed: Of them.
+
+    Returns:
+        The groups' mean rho weighted by n - 1, its two-sided p-value, and the pairs counted.
+
+    Source:
+        Stratified permutation: Good 2005, section 3.7.
+
+    Examples:
+        >>> first, second = np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 9.0])
+        >>> round(hm.stats.spearman_within([(first, second), (first, second + 100)]).rho, 6)
+        1.0
+    """
+    kept = [pair for pair in groups if len(pair[0]) > 1 and np.ptp(pair[0]) > 0 and np.ptp(pair[1]) > 0]
+    n = sum(len(first) for first, _ in kept)
+    if not kept:
+        return Correlation(math.nan, math.nan, n)
+    ranked = [tuple(standard(scipy_stats.rankdata(side)) for side in pair) for pair in kept]
+    weights = np.array([len(first) - 1 for first, _ in kept]) / (n - len(kept))
+    observed = sum(w * float(a @ b) for w, (a, b) in zip(weights, ranked, strict=True))
+    rng, null = np.random.default_rng(seed), np.zeros(draws)
+    for weight, (a, b) in zip(weights, ranked, strict=True):
+        null += weight * (rng.permuted(np.tile(a, (draws, 1)), axis=1) @ b)
+    reached = int((np.abs(null) >= abs(observed) - 1e-12).sum())
+    return Correlation(float(np.clip(observed, -1, 1)), (1 + reached) / (1 + draws), n)
+
+
+def standard(values: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
+    """Centred, of length 1: the product of two such vectors is their correlation."""
+    centred = values - values.mean()
+    return centred / np.linalg.norm(centred)
+
+
+def spearman_interval(rho: float, n: int, confidence: float = 0.95) -> Interval:
+    """Bounds of a rank correlation, by Fisher's z with the variance of ranks; without bounds below four pairs.
+
+    Args:
+        rho: The correlation, -1 to 1.
+        n: Pairs.
+        confidence: Share of studies whose bounds hold the true value, 0 to 1.
+
+    Returns:
+        rho and its bounds; they are rough where n is below 10.
+
+    Raises:
+        ValueError: A rho beyond -1 to 1.
+
+    Source:
+        Bonett and Wright 2000, formula 3.
+
+    Examples:
+        >>> hm.stats.spearman_interval(0.5, 28).low > 0
+        True
+    """
+    if abs(rho) > 1:
+        raise ValueError(f"rho: expected -1 to 1, found {rho}")
+    if math.isnan(rho) or n < 4:
+        return Interval(rho)
+    width = scipy_stats.norm.ppf((1 + confidence) / 2) * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    middle = math.atanh(max(-1 + 1e-9, min(1 - 1e-9, rho)))
+    return Interval(rho, math.tanh(middle - width), math.tanh(middle + width))
+
+
+def top_stability(values: Float[ndarray, "n layer head"], k: int, draws: int = 50, seed: int = 0) -> Interval:
+    """Share of the top k heads that two random halves of the examples have in common.
+
+    Args:
+        values: Scores [n, layer, head]; NaN is no score.
+        k: Top heads compared.
+        draws: Random halves.
+        seed: Of the halves.
+
+    Returns:
+        The mean share over the halves, with the bounds that hold 95 % of them; NaN of fewer than two examples.
+
+    Raises:
+        ValueError: A k that is no number of heads.
+
+    Examples:
+        >>> hm.stats.top_stability(np.tile(np.arange(8.0).reshape(1, 2, 4), (4, 1, 1)), k=3)
+        Interval(mean=1.0, low=1.0, high=1.0)
+    """
+    flat = values.reshape(len(values), -1)
+    if not 1 <= k <= flat.shape[1]:
+        raise ValueError(f"k: expected 1 to {flat.shape[1]} heads, found {k}")
+    if len(flat) < 2:
+        return Interval(math.nan)
+    rng, shares = np.random.default_rng(seed), []
+    for _ in range(draws):
+        order = rng.permutation(len(flat))
+        first, second = (set(highest(flat[order[i::2]], k)) for i in (0, 1))
+        shares.append(len(first & second) / k)
+    low, high = np.quantile(shares, (0.025, 0.975))
+    return Interval(float(np.mean(shares)), float(low), float(high))
+
+
+def highest(values: Float[ndarray, "n head"], k: int) -> list[int]:
+    """The k columns with the highest means, NaN left out; ties go to the lower one."""
+    counts = (~np.isnan(values)).sum(axis=0)
+    means = np.where(counts > 0, np.nansum(values, axis=0) / np.maximum(counts, 1), -np.inf)
+    return np.argsort(-means, kind="stable")[:k].tolist()

@@ -1,0 +1,96 @@
+"""What stands beside a claim about heads, by hand and by laws."""
+
+import numpy as np
+import pytest
+
+from haymaker.heads.compare import comparison
+from haymaker.heads.nulls import layer_matched_share, map_row
+from haymaker.heads.scores import HeadScores
+from haymaker.records import Head
+
+
+def scores(values: np.ndarray, ids: str = "e") -> HeadScores:
+    return HeadScores(values, tuple(f"{ids}{i}" for i in range(len(values))), "copy", {})
+
+
+def noisy(strong: list[tuple[int, int]], seed: int, rows: int = 30) -> HeadScores:
+    """Scores of 6 layers of 8 heads: about 0.5 for the strong heads, next to nothing for the others."""
+    values = np.random.default_rng(seed).uniform(0, 0.05, size=(rows, 6, 8))
+    for head in strong:
+        values[:, *head] += 0.5
+    return scores(values.astype(np.float32))
+
+
+REAL = noisy([(2, 0), (2, 3), (4, 1), (4, 5)], seed=0)
+
+
+def test_a_cosine_is_never_beyond_one() -> None:
+    # float32 maps with themselves gave 1.0000001192.
+    for seed in range(50):
+        own = scores(np.random.default_rng(seed).random((7, 9, 9)).astype(np.float32))
+        assert own.cosine(own) <= 1.0
+        assert own.cosine(own) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_the_same_heads_are_far_beyond_their_layers() -> None:
+    found = comparison(noisy([(2, 0), (2, 3), (4, 1), (4, 5)], seed=1), REAL, 0.1, 4)
+    assert (found["recall"], found["recall_low"], found["recall_high"]) == (1.0, 1.0, 1.0)
+    # Two of 8 in each of two layers: a set of two shares 2 x 2 / 8 in each, 1 of 4 in all; both right: (1/28)^2.
+    assert found["recall_null"] == pytest.approx(0.25)
+    assert found["recall_p"] == pytest.approx(1 / 28**2)
+    assert found["subset_null"] == found["recall_null"]
+    assert (found["overlap"], found["overlap_null"]) == (1.0, 0.25)
+    assert found["cosine_percentile"] > 0.99
+
+
+def test_other_heads_of_the_same_layers_are_no_more_than_chance() -> None:
+    found = comparison(noisy([(2, 1), (2, 4), (4, 2), (4, 6)], seed=1), REAL, 0.1, 4)
+    assert (found["recall"], found["recall_p"]) == (0.0, pytest.approx(1.0))
+    assert found["cosine_percentile"] < 0.5
+
+
+def test_fewer_heads_are_counted_with_bounds() -> None:
+    found = comparison(noisy([(2, 0)], seed=1), REAL, 0.1, 4)
+    assert (found["fewer"], found["fewer_low"], found["fewer_high"]) == (3.0, 3.0, 3.0)
+    assert (found["recall"], found["subset"]) == (0.25, 1.0)
+
+
+def test_maps_of_the_same_examples_are_drawn_together() -> None:
+    # A head that only half of the examples use: alone its mean varies, beside itself nothing does.
+    values = np.zeros((40, 1, 2))
+    values[::2, 0, 0], values[:, 0, 1] = 0.21, 0.5
+    same, other = scores(values), scores(values, "other")
+    assert comparison(same, same, 0.1, 1)["fewer_low"] == comparison(same, same, 0.1, 1)["fewer_high"] == 0
+    assert comparison(same, other, 0.1, 1)["fewer_high"] > 0
+
+
+def test_one_example_has_no_bounds() -> None:
+    one = scores(np.array([[[0.5, 0.1], [0.0, 0.3]]]))
+    found = comparison(one, one, 0.2, 1)
+    assert np.isnan([found["recall_low"], found["cosine_high"], found["fewer_low"]]).all()
+    assert found["recall"] == 1.0
+
+
+def test_a_map_says_what_it_is_like() -> None:
+    row = map_row(REAL, 0.1, 4)
+    assert (row["active"], row["active_low"], row["active_high"], row["heads"], row["n"]) == (4, 4.0, 4.0, 48, 30)
+    assert row["sparsity"] > 0.6
+    assert row["reliability"] > 0.99
+    assert (row["k"], row["stability"]) == (4, 1.0)
+    flat = map_row(scores(np.random.default_rng(0).random((30, 6, 8))), 0.1, 4)
+    assert flat["active"] == 48
+    assert flat["sparsity"] < 0.05
+    assert flat["stability"] < 0.5
+
+
+def test_a_map_without_scores_says_so_without_failing() -> None:
+    row = map_row(scores(np.full((3, 2, 2), np.nan)), 0.1, 4)
+    assert (row["active"], row["k"], row["n"]) == (0, 0, 0)
+    assert np.isnan([row["sparsity"], row["stability"], row["active_low"]]).all()
+
+
+def test_how_many_random_heads_stand_in_the_layers_of_the_others() -> None:
+    like = [Head(1, 0), Head(1, 1), Head(2, 0)]
+    assert layer_matched_share([Head(1, 3), Head(1, 4), Head(2, 5)], like) == 1.0
+    assert layer_matched_share([Head(1, 3), Head(0, 4), Head(2, 5)], like) == 2 / 3
+    assert np.isnan(layer_matched_share([], like))

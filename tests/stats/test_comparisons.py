@@ -1,0 +1,94 @@
+"""Tests between settings, against values worked by hand."""
+
+from math import erf
+
+import numpy as np
+import pytest
+
+from haymaker.stats import Interval, detectable, holm, paired, pooled_effect, share_interval, sign_flip
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        ([1.0, 1.0, 1.0], 2 / 8),  # only +++ and --- reach 3
+        ([1.0, 1.0, -1.0], 8 / 8),  # every pattern sums to at least 1
+        ([2.0, 1.0, 0.0], 2 / 4),  # zeros have no sign: ++ and -- of four
+        (
+            [3.0, 1.0, 1.0, 1.0, -1.0],
+            10 / 32,
+        ),  # 5 needs four or three ones of the 3's sign: 1 + 4, twice
+        ([0.0, 0.0], 1.0),
+    ],
+)
+def test_sign_flips_by_hand(differences: list[float], p: float) -> None:
+    assert sign_flip(np.array(differences)) == pytest.approx(p)
+
+
+def test_random_signs_agree_with_the_normal_approximation() -> None:
+    # 100 differences of 0.1 + noise of standard deviation 0.5: z = 0.1 / 0.05 = 2 in expectation.
+    rng = np.random.default_rng(1)
+    values = rng.normal(0.1, 0.5, size=100)
+    z = abs(values.sum()) / np.sqrt((values**2).sum())
+    assert sign_flip(values) == pytest.approx(1 - erf(z / np.sqrt(2)), abs=0.01)
+
+
+def test_paired_sees_what_two_intervals_cannot() -> None:
+    # Questions differ a lot, the settings by 0.1 on each of them.
+    first = np.random.default_rng(0).random(50)
+    found = paired(first + 0.1, first)
+    assert found.difference == pytest.approx((0.1, 0.1, 0.1))
+    assert found.p < 0.001
+    assert found.n == 50
+
+
+def test_paired_over_seeds_has_bounds_over_seeds() -> None:
+    # The seeds' differences are 0.0 and 0.4: drawn twice, one of them alone comes up half of the time.
+    change = np.repeat([[0.0], [0.4]], 20, axis=1)
+    found = paired(change, np.zeros_like(change))
+    assert found.difference == pytest.approx((0.2, 0.0, 0.4))
+
+
+def test_pairs_of_two_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="one shape"):
+        paired(np.ones(3), np.ones(4))
+
+
+def test_holm_by_hand() -> None:
+    # Sorted 0.01, 0.03, 0.04 times 3, 2, 1 = 0.03, 0.06, 0.04; none below one before it: 0.06 twice.
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    corrected = holm([0.02, float("nan"), 0.5])
+    assert corrected[0] == pytest.approx(0.04)  # of two tests, not three
+    assert np.isnan(corrected[1])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        holm([1.5])
+
+
+def test_detectable_by_hand() -> None:
+    # (1.960 + 0.842) x 0.5 / sqrt(100) = 0.140; seeds add 0.1^2 / 4: 2.802 x sqrt(0.0025 + 0.0025) = 0.198.
+    assert detectable(0.5, 100) == pytest.approx(0.1401, abs=1e-4)
+    assert detectable(0.5, 100, seeds=4, seed_spread=0.1) == pytest.approx(0.1981, abs=1e-4)
+
+
+def test_a_detectable_difference_is_detected_as_often_as_promised() -> None:
+    rng, spread, n = np.random.default_rng(0), 0.5, 60
+    true = detectable(spread, n)
+    found = [sign_flip(rng.normal(true, spread, n), draws=400, seed=i) < 0.05 for i in range(200)]
+    assert 0.7 < np.mean(found) < 0.9
+
+
+def test_share_by_hand() -> None:
+    # Wilson for 3 of 4: (0.75 + 1.92/4 +- 1.96 sqrt(0.1875/4 + 0.96/16)) / (1 + 3.84/4), 0.301 to 0.954.
+    assert share_interval(3, 4) == pytest.approx((0.75, 0.301, 0.954), abs=1e-3)
+    with pytest.raises(ValueError, match="of at least one"):
+        share_interval(0, 0)
+
+
+def test_pooling_by_hand() -> None:
+    # Equal errors 0.05, means 0.2 and 0.4: Q = 2 x 0.1^2 / 0.0025 = 8, so between them (8 - 1) / 400 = 0.0175; the
+    # error is sqrt((0.0025 + 0.0175) / 2) = 0.1.
+    found = pooled_effect([Interval(0.2, 0.102, 0.298), Interval(0.4, 0.302, 0.498)])
+    assert found == pytest.approx((0.3, 0.3 - 0.196, 0.3 + 0.196), abs=1e-6)
+    assert pooled_effect([Interval(0.2, 0.1, 0.3), Interval(0.9)]) == (0.2, 0.1, 0.3)
+    assert np.isnan(pooled_effect([]).mean)
