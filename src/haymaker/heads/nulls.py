@@ -114,8 +114,9 @@ def agreement_nulls(own: HeadScores, reference: HeadScores, threshold: float, k:
 def layered(scores: HeadScores, first: set[Head], second: set[Head]) -> Null:
     """How many heads two sets share, beside sets with as many in each layer."""
     layers, width = scores.mean.shape
-    counts = [Counter(head.layer for head in heads) for heads in (first, second)]
-    return shared_by_layers(width, *([count[i] for i in range(layers)] for count in counts), len(first & second))
+    one, other = (Counter(head.layer for head in heads) for heads in (first, second))
+    depth = range(layers)
+    return shared_by_layers(width, [one[i] for i in depth], [other[i] for i in depth], len(first & second))
 
 
 def turned_cosines(own: HeadScores, reference: HeadScores) -> list[float]:

@@ -99,7 +99,7 @@ def shared_by_layers(heads: int, first: Sequence[int], second: Sequence[int], sh
     low, high = (int(np.searchsorted(below, share)) for share in (0.025, 0.975))
     at = float(chances[shared]) if shared < len(chances) else 0.0
     percentile, p = float(chances[:shared].sum()) + at / 2, float(chances[shared:].sum())
-    mean = float(round(numbers @ chances, 12))
+    mean = round(float(numbers @ chances), 12)
     return Null(float(shared), mean, float(low), float(min(high, len(chances) - 1)), min(1.0, percentile), min(1.0, p))
 
 
