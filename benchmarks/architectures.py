@@ -3,8 +3,8 @@
     python benchmarks/architectures.py                        # all, in two processes; some three minutes
     python benchmarks/architectures.py --only llama,gemma2    # some, printed
 
-A law (tests/architecture_laws.py) holds, is refused by a sentence of Haymaker's, or is wrong: a number is off, or the
-error is nobody's. None may be wrong. A process works through architectures one after the other, and is replaced where
+A law (tests/architecture_laws.py) holds, is refused by a sentence of Haymaker's, is wrong (a number is off), or ends in
+an error that is nobody's. None may be wrong. A process works through architectures one after the other, and is replaced where
 one of them takes too long or ends it.
 """
 
@@ -26,9 +26,10 @@ from tables import RESULTS, machine, table, write_page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+OUTCOMES = ("right", "refused", "wrong", "error")
 SECONDS = 120  # of one architecture's laws
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "architectures.md"
-MARKS = {"right": "yes", "wrong": "**wrong**"}
+MARKS = {"right": "yes", "wrong": "**wrong**", "error": "**error**"}
 
 
 class Verdict(NamedTuple):
@@ -62,8 +63,10 @@ def judged(kind: str, law: str) -> Verdict:
         LAWS[law](tiny(kind))
     except HaymakerError as error:
         return Verdict(kind, law, "refused", str(error))
+    except AssertionError as error:
+        return Verdict(kind, law, "wrong", str(error))
     except Exception as error:
-        return Verdict(kind, law, "wrong", f"{type(error).__name__}: {error}")
+        return Verdict(kind, law, "error", f"{type(error).__name__}: {error}")
     return Verdict(kind, law, "right")
 
 
@@ -78,7 +81,9 @@ def work(jobs: Any, results: Any) -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     while (kind := jobs.get()) is not None:
-        results.put(verdicts(kind))
+        found = verdicts(kind)
+        print("\n".join(": ".join(one) for one in found), flush=True)
+        results.put(found)
 
 
 def shard(kinds: Sequence[str]) -> Iterator[list[Verdict]]:
@@ -107,7 +112,7 @@ def waited(kind: str, process: Any, results: Any) -> tuple[list[Verdict], Any]:
             continue
     ended = f"took more than {SECONDS} s" if process.is_alive() else f"ended the process with {process.exitcode}"
     process.kill()
-    return [Verdict(kind, "", "wrong", ended)], None
+    return [Verdict(kind, "", "error", ended)], None
 
 
 def all_verdicts(kinds: Sequence[str], shards: int) -> list[Verdict]:
@@ -124,18 +129,17 @@ def page(found: Sequence[Verdict], laws: Sequence[str]) -> str:
     """The table and every refusal, as a page of the documentation."""
     built = sorted({one.kind for one in found if one.outcome != "not built"})
     reasons = numbered(found)
-    by_place = {(one.kind, one.law): mark(one, reasons) for one in found}
-    everywhere = {one.kind: one.why for one in found if not one.law}
+    by_place = {(one.kind, one.law): mark(one, reasons) for one in found if one.law}
+    unbuilt = [[one.kind, one.why.replace("|", "/")] for one in found if one.outcome == "not built"]
     rows = [[kind, *(by_place.get((kind, law), "**wrong**") for law in laws)] for kind in built]
     counts = Counter((one.law, one.outcome) for one in found)
-    totals = [[law, *(counts[law, outcome] for outcome in ("right", "refused", "wrong"))] for law in laws]
+    totals = [[law, *(counts[law, outcome] for outcome in OUTCOMES)] for law in laws]
     lines = [f"{number}. {reason}" for reason, number in reasons.items()]
-    left_out = [[kind, why] for kind, why in everywhere.items()]
     return (
-        f"{INTRODUCTION}\n{machine()}\n\n{table(['', 'right', 'refused', 'wrong'], totals)}\n\n"
+        f"{INTRODUCTION}\n{machine()}\n\n{table(['', *OUTCOMES], totals)}\n\n"
         f"{table(['model type', *laws], rows)}\n\n## Refusals\n\n" + "\n".join(lines) + "\n\n## Not built\n\n"
         "transformers does not build or run these by themselves in a tiny size; nothing is known of them.\n\n"
-        + table(["model type", "why"], left_out)
+        + table(["model type", "why"], unbuilt)
         + "\n"
     )
 
@@ -185,9 +189,9 @@ def main() -> None:
 
     kinds = given.only.split(",") if given.only else causal_architectures()
     found = all_verdicts(kinds, given.shards)
-    wrong = [one for one in found if one.outcome == "wrong"]
+    wrong = [one for one in found if one.outcome in ("wrong", "error")]
     if given.only:
-        print("\n".join(": ".join(one) for one in found))
+        print(Counter(one.outcome for one in found))
     else:
         text = page(found, list(LAWS))
         write_page(RESULTS / "architectures.md", text)
