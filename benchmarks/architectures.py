@@ -4,8 +4,8 @@
     python benchmarks/architectures.py --only llama,gemma2    # some, printed
 
 A law (tests/architecture_laws.py) holds, is refused by a sentence of Haymaker's, is wrong (a number is off), or ends in
-an error that is nobody's. None may be wrong. A process works through architectures one after the other, and is replaced where
-one of them takes too long or ends it.
+an error that is nobody's. None may be wrong. A process works through architectures one after the other, and is replaced
+where one of them takes too long or ends it.
 """
 
 import argparse
