@@ -210,12 +210,35 @@ class Device(NamedTuple):
     bandwidth: float
     memory: float
     about: str = ""
+    dollars: float | None = None  # an hour of it costs about, rented (2026)
 
 
 DEVICES: Mapping[str, Device] = {  # what is reached, not what is advertised
-    "a100": Device(250e12, 190e12, 160e12, 1.6e12, 80e9, "A100 SXM 80 GB, bfloat16"),
-    "h100": Device(700e12, 600e12, 500e12, 3.0e12, 80e9, "H100 SXM 80 GB, bfloat16"),
-    "h200": Device(700e12, 600e12, 500e12, 4.2e12, 141e9, "H200 SXM 141 GB, bfloat16"),
+    "a100": Device(250e12, 190e12, 160e12, 1.6e12, 80e9, "A100 SXM 80 GB, bfloat16", 1.5),
+    "h100": Device(700e12, 600e12, 500e12, 3.0e12, 80e9, "H100 SXM 80 GB, bfloat16", 2.5),
+    "h200": Device(700e12, 600e12, 500e12, 4.2e12, 141e9, "H200 SXM 141 GB, bfloat16", 3.5),
+}
+
+SIZES = (
+    *("num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim"),
+    *("intermediate_size", "vocab_size", "tie_word_embeddings"),
+)
+MODEL_SHAPES: Mapping[str, Mapping[str, Any]] = {  # as their config.json says, for plans where a model is not at hand
+    name: dict(zip(SIZES, sizes, strict=True))
+    for name, sizes in {
+        "meta-llama-3-8b": (32, 4096, 32, 8, 128, 14336, 128256, False),
+        "llama-3.1-8b": (32, 4096, 32, 8, 128, 14336, 128256, False),
+        "llama-3.1-70b": (80, 8192, 64, 8, 128, 28672, 128256, False),
+        "llama-3.2-1b": (16, 2048, 32, 8, 64, 8192, 128256, True),
+        "llama-3.2-3b": (28, 3072, 24, 8, 128, 8192, 128256, True),
+        "mistral-7b-instruct-v0.1": (32, 4096, 32, 8, 128, 14336, 32000, False),
+        "mistral-7b-v0.1": (32, 4096, 32, 8, 128, 14336, 32000, False),
+        "qwen2.5-0.5b": (24, 896, 14, 2, 64, 4864, 151936, True),
+        "qwen2.5-1.5b": (28, 1536, 12, 2, 128, 8960, 151936, True),
+        "qwen2.5-7b": (28, 3584, 28, 4, 128, 18944, 152064, False),
+        "qwen3-8b": (36, 4096, 32, 8, 128, 12288, 151936, False),
+        "smollm2-135m": (30, 576, 9, 3, 64, 1536, 49152, True),
+    }.items()
 }
 
 REGISTRIES = (TASKS, READERS, EXPORTS, CONCEPTS, CONTEXTS, PROMPTS, METRICS, DETECTORS, EDITS)

@@ -1,5 +1,6 @@
 """What people see while something runs: messages and progress bars on stderr, never on stdout."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,16 +10,43 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 err = Console(stderr=True)
 said = {"quiet": False}  # whether notes and bars are left out; errors never are
+LINE_SECONDS = 2.0  # between two lines of progress in a log
 OnProgress = Callable[[int], Any]  # told how much was finished since it was last called
 
 
 @contextmanager
 def bar(what: str, total: int) -> Iterator[OnProgress]:
     """A progress bar that disappears at the end; the block is given the function that advances it."""
+    if _in_lines:
+        yield Lines(what, total).advance
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=said["quiet"] or not err.is_terminal) as progress:
         task = progress.add_task(what, total=total)
         yield lambda steps: progress.advance(task, steps)
+
+
+_in_lines = False
+
+
+def progress_in_lines(wanted: bool) -> None:
+    """Whether progress is told line by line, as in the log of a process that nobody watches."""
+    global _in_lines
+    _in_lines = wanted
+
+
+class Lines:
+    """Progress as a line now and then."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.total, self.done, self.told = what, total, 0, 0.0
+
+    def advance(self, steps: int) -> None:
+        self.done += steps
+        now = time.monotonic()
+        if now - self.told >= LINE_SECONDS or self.done >= self.total:
+            self.told = now
+            note(f"{self.what}: {self.done} of {self.total}")
 
 
 def note(message: str, style: str = "", always: bool = False) -> None:

@@ -231,7 +231,7 @@ def test_a_second_run_makes_nothing_and_gives_the_same_numbers(toy: Path) -> Non
 def test_a_failed_cell_is_told_and_the_rest_is_kept(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(studies, "plan_study", lambda config: toy_plan(config, broken="low-low"))
     result = run("study", "run", "miniature", "--out", toy, "--no-report")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "failed evaluate/low-low: row 3 of rows.jsonl is broken (traceback: " in result.stderr
     assert "blocked compare/low-low: needs evaluate/low-low" in result.stderr
     assert len(results_of(toy)["tables"]["evaluation"]) == 7

@@ -104,7 +104,7 @@ CHANGES = [edit_table, flip_a_bit, lose, add, edit_manifest]
 def test_a_changed_output_is_told_refused_and_made_again(change: Callable[[Path], None], out: Path) -> None:
     change(output(out, "one"))
     ended = study("run", out)
-    assert ended.exit_code == 1
+    assert ended.exit_code == 3
     assert "failed one: " in ended.stderr
     assert "study verify miniature --repair" in ended.stderr
     assert "blocked two: needs one" in ended.stderr

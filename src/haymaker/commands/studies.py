@@ -1,28 +1,33 @@
-"""haymaker study plan | run | status | why | verify | gc, and report. None of this module's imports imports torch."""
+"""haymaker study plan | run | status | log | why | verify | gc, and report. Nothing that this imports imports torch."""
 
 import signal
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from haymaker.commands.boundary import FAILURE
+from haymaker.commands.boundary import FAILED_ROWS, FAILURE
 from haymaker.commands.options import Json, Overwrite, Set
 from haymaker.commands.output import declare, declare_folder, show_json, show_rows
+from haymaker.commands.study_plan import Priced, cell_rows, show_cells, show_page
+from haymaker.commands.study_table import watched
 from haymaker.config import load_config
-from haymaker.console import err, note
+from haymaker.console import note
 from haymaker.errors import ConfigError, OutputError
 from haymaker.files import read_json_if_there
 from haymaker.study import Plan, Store, StudyConfig, Summary, execute, plan_study
+from haymaker.study.costs import Costs, Machine, Prediction, fitting, machine_of, predictions, requests
 from haymaker.study.refusals import refuse_hopeless
-from haymaker.study.runners import Outcome
+from haymaker.study.runners import open_runner
+from haymaker.study.runners.sending import last_attempt, log_path
 from haymaker.study.survey import (
     Broken,
     Standing,
     Survey,
+    check_name,
     dated_ahead_of,
     find_broken,
     find_garbage,
@@ -37,6 +42,13 @@ app = typer.Typer(no_args_is_help=True, help="Plan, run and inspect a whole stud
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or a packaged one: miniature, smollm2.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where results go.  [default: runs/<name of the study>]")]
 GARBAGE = ("MiB", "cell", "path")
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="PATTERN", help="Cells called so, as 'train/*/real', and what they read."),
+]
+MaxHours = Annotated[
+    float | None, typer.Option("--max-hours", min=0, help="As many cells as take no more than that, as predicted.")
+]
 StoreFolder = Annotated[Path | None, typer.Option("--store", help="A store to share.  [default: <out>/store]")]
 
 
@@ -48,9 +60,12 @@ def register(commands: typer.Typer) -> None:
 class Opened:
     """A study file read and planned, with its folder and store."""
 
-    def __init__(self, study: str, overrides: list[str] | None, out: Path | None, store: Path | None) -> None:
+    def __init__(
+        self, study: str, overrides: list[str] | None, out: Path | None, store: Path | None, only: Only = None
+    ) -> None:
         self.config = load_config(find_study(study), StudyConfig, overrides)
-        self.plan = plan_study(self.config)
+        self.whole = plan_study(self.config)
+        self.plan = self.whole.only(only) if only else self.whole
         self.out = out or Path("runs") / self.config.name
         self.store = Store(store or self.out / "store")
 
@@ -61,6 +76,14 @@ class Opened:
         """Itself, unless it must fail after hours: see there."""
         refuse_hopeless(self.config, self.plan, self.survey())
         return self
+
+    def costs(self, machine: Machine) -> Costs:
+        """What the cells take on a machine."""
+        return Costs(self.whole, self.config.model, machine, self.config.train.rank)
+
+    def priced(self, device: str | None, price: float | None) -> Priced:
+        machine = machine_of(device, self.config.runner.threads or 1)
+        return Priced(machine, machine.device.dollars if price is None else price, self.config.runner.workers or 1)
 
 
 def find_study(study: str) -> Path:
@@ -78,16 +101,53 @@ def find_study(study: str) -> Path:
 
 @app.command("plan")
 def plan_command(
-    *, study: Study, overrides: Set = None, out: Out = None, store: StoreFolder = None, json: Json = False
+    *,
+    study: Study,
+    overrides: Set = None,
+    out: Out = None,
+    store: StoreFolder = None,
+    only: Only = None,
+    max_hours: MaxHours = None,
+    device: Annotated[str | None, typer.Option(help="a100, h100, h200 or cpu.  [default: the device at hand]")] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="Dollars an hour of the device.")] = None,
+    cells: Annotated[bool, typer.Option("--cells", help="List every cell.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", hidden=True)] = False,  # a plan runs nothing as it is
+    json: Json = False,
 ) -> None:
-    """Show every cell: done, missing (would run), failed, running, waiting for others, or absent (no model or file)."""
-    standings = Opened(study, overrides, out, store).refuse_hopeless().survey().all()
-    if json:
-        show_json([as_row(standing) for standing in standings.values()])
-        return
-    rows = [as_row(standing) | {"key": (standing.key or "")[:12]} for standing in standings.values()]
-    show_rows(rows, ("cell", "state", "key", "seconds", "note"))
-    typer.echo(f"\n{len(rows)} cells: {counts(standings)}")
+    """Show by stage what is done and missing, and what the rest will take: hours, memory, storage, cost.
+
+    Cells are done, missing (would run), failed, running, waiting for others, or absent (no model or file).
+    """
+    opened = Opened(study, overrides, out, store, only).refuse_hopeless()
+    show_plan(opened, opened.priced(device, price), max_hours, "json" if json else "cells" if cells else "page")
+
+
+def show_plan(opened: Opened, priced: Priced, max_hours: float | None, form: str) -> None:
+    """The plan as a page, a list of cells, or JSON."""
+    standings = opened.survey().all()
+    found = predictions(opened.costs(priced.machine), standings)
+    if max_hours is not None:
+        fits = fitting_now(opened.plan, standings, found, max_hours)
+        standings = {name: standing for name, standing in standings.items() if name in fits}
+    rows = cell_rows(standings, found)
+    if form == "json":
+        show_json(rows)
+    elif form == "cells":
+        show_cells(rows)
+        typer.echo(f"\n{len(rows)} cells: {counts(standings)}")
+    else:
+        settings = dict.fromkeys(setting for task in opened.config.tasks for setting in opened.config.settings_of(task))
+        show_page(opened.config.name, opened.config.model_name, settings, rows, priced)
+        typer.echo(f"{len(rows)} cells: {counts(standings)}; --cells lists them")
+
+
+def fitting_now(
+    plan: Plan, standings: Mapping[str, Standing], found: Mapping[str, Prediction], hours: float
+) -> list[str]:
+    """The cells of a run of at most so many hours, finished ones included."""
+    done = [name for name, standing in standings.items() if standing.state == "done"]
+    left = fitting([name for name in standings if name not in done], found, plan, hours)
+    return [name for name in standings if name in done or name in left]
 
 
 @app.command("status")
@@ -117,24 +177,76 @@ def run_command(
     overrides: Set = None,
     out: Out = None,
     store: StoreFolder = None,
+    only: Only = None,
+    max_hours: MaxHours = None,
+    runner: Annotated[str | None, typer.Option(help="local or serial; `--set runner.KEY=VALUE` says more.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Most cells at a time.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make finished cells again.")] = False,
     page: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
     json: Json = False,
 ) -> None:
-    """Make every cell that is not finished, then results.json and report.html. The same command resumes."""
-    opened = Opened(study, overrides, out, store).refuse_hopeless()
+    """Make every cell that is not finished, then results.json and report.html. The same command resumes.
+
+    Exit code 3: finished, but for cells that failed.
+    """
+    given = [f"runner.name={runner}"] * (runner is not None) + [f"runner.workers={workers}"] * (workers is not None)
+    opened = Opened(study, [*given, *(overrides or [])], out, store, only).refuse_hopeless()
+    if dry_run:
+        show_plan(opened, opened.priced(None, None), max_hours, "json" if json else "page")
+        return
     declare_results(opened)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is a Ctrl-C
     if overwrite:
         discard(opened)
-    summary = execute(opened.plan, opened.store, listener=Printer(opened.plan))
+    summary = run_cells(opened, max_hours)
     files = write_outputs(opened, summary, page)
     if json:
         show_json({**vars(summary), "complete": summary.complete, **files})
     else:
         tell(opened, summary, files)
     if not summary.complete:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED_ROWS)
+
+
+def run_cells(opened: Opened, max_hours: float | None) -> Summary:
+    """Have the runner of the config make what is missing."""
+    config, standings = opened.config.runner, opened.survey().all()
+    machine = machine_of(None, config.threads or 1)
+    found = predictions(opened.costs(machine), standings)
+    plan = opened.plan
+    if max_hours is not None:
+        plan = plan.only(fitting_now(plan, standings, found, max_hours))
+    runner = open_runner(config, requests(found, plan, machine.gpu))
+    seconds = {name: prediction.seconds for name, prediction in found.items()}
+    with watched(opened.store, list(plan.cells), seconds, config.name == "serial") as listener:
+        return execute(plan, opened.store, runner, listener, retries=config.retries)
+
+
+@app.command("log")
+def log_command(
+    *,
+    study: Study,
+    cell: Annotated[str, typer.Argument(help="A cell's name, as `plan --cells` shows it.")],
+    overrides: Set = None,
+    out: Out = None,
+    store: StoreFolder = None,
+    every: Annotated[bool, typer.Option("--all", help="All attempts, not the last one alone.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what a cell's process said when it was last made, and where that is kept."""
+    survey = Opened(study, overrides, out, store).survey()
+    check_name(survey.plan, cell)
+    standing = survey.all()[cell]
+    path = log_path(survey.store, standing.key or survey.keys().get(cell, ""))
+    if not path.is_file():
+        raise ConfigError(f"{cell}: no log; it was not made yet, or by the runner `serial`, which says all to you")
+    text = path.read_text(errors="replace") if every else last_attempt(path)
+    if json:
+        show_json({"cell": cell, "state": standing.state, "path": str(path), "text": text})
+        return
+    typer.echo(text.rstrip())
+    note(str(path))
 
 
 @app.command("why")
@@ -240,34 +352,6 @@ def report(
     # The page beside the results is made of them, and made anew.
     declare(page, overwrite=overwrite or (out is None and is_page(page)), reading=(source,))
     typer.echo(write_report(source, page))
-
-
-class Printer:
-    """A line on stderr for every cell that ends; on a terminal also what is being made."""
-
-    def __init__(self, plan: Plan) -> None:
-        width = len(str(len(plan.cells)))
-        self.number = {name: f"[{i:>{width}}/{len(plan.cells)}]" for i, name in enumerate(plan.cells, 1)}
-
-    def started(self, cell: str) -> None:
-        if err.is_terminal:
-            err.print(f"{self.number[cell]} {cell} ...", end="\r", markup=False, highlight=False)
-
-    def ended(self, cell: str, outcome: Outcome) -> None:
-        message = f": {outcome.message}" if outcome.message else ""
-        note(f"{self.number[cell]} {cell} {outcome.status} in {outcome.seconds:.1f} s{message}")
-
-
-def as_row(standing: Standing) -> dict[str, Any]:
-    """A cell's standing as a flat row."""
-    seconds = standing.manifest["seconds"] if standing.manifest else None
-    return {
-        "cell": standing.cell.name,
-        "state": standing.state,
-        "key": standing.key,
-        "seconds": seconds,
-        "note": standing.note,
-    }
 
 
 def counts(standings: Mapping[str, Standing]) -> str:

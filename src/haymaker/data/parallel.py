@@ -7,9 +7,6 @@ hidden folder beside the dataset's, `.NAME.parts`, until the dataset takes its n
 
 import json
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -27,6 +24,7 @@ from haymaker.data.checks import SUMMED, Summary
 from haymaker.data.dataset import Folder, Shards, check_replaceable, stands
 from haymaker.errors import ConfigError, DataError, HaymakerError, Interrupted
 from haymaker.files import drop_lock, remove, replace_folder, take_lock, whole_file, write_text
+from haymaker.processes import environment, leave_interrupts_to_parent, leave_with, threads_of
 
 MOST_ROWS_PER_PART = 32
 TOKENS_PER_PART = 2**20  # about a second of work
@@ -221,7 +219,7 @@ def failures_of(path: Path) -> list[Failure]:
 
 # ---- A pool of processes that end at once when their parent dies or gives up, and leave Ctrl-C to it.
 
-ONE_THREAD = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+ONE_THREAD = threads_of(1)
 
 
 @contextmanager
@@ -232,7 +230,7 @@ def worker_pool(
     # Spawned, not forked: a tokenizer's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     line, ours = context.Pipe(duplex=False)  # nothing is sent: that it breaks is the message
-    with one_thread():
+    with environment(ONE_THREAD):
         pool = ProcessPoolExecutor(workers, context, begin, (line, initialise, arguments))
         try:
             yield pool
@@ -243,31 +241,8 @@ def worker_pool(
             line.close()
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Processes that are started in the block use one thread each."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def begin(line: Connection, initialise: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """What a worker does first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the work
-    threading.Thread(target=leave_with_parent, args=(line,), daemon=True).start()
+    leave_interrupts_to_parent()
+    leave_with(line)
     initialise(*arguments)
-
-
-def leave_with_parent(line: Connection) -> None:
-    """End this process when the line to its parent breaks: a killed parent cannot say so."""
-    try:
-        line.recv()
-    except (EOFError, OSError):
-        os._exit(1)

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from haymaker.choices import DETECTORS, METRICS, axes_of
 from haymaker.config import DtypeName, Extend, Frozen, Recipe, Setting, SplitName, TaskName, TrainConfig, chosen_by
 from haymaker.errors import ConfigError
+from haymaker.study.runners.config import RunnerConfig
 
 UNTRAINED = ("base", "extended")
 
@@ -108,6 +109,7 @@ class StudyConfig(Frozen):
     similarity: SimilarityConfig | None = SimilarityConfig()
     ablation: AblationConfig | None = AblationConfig()
     patching: PatchingConfig | None = PatchingConfig()
+    runner: RunnerConfig = RunnerConfig()
 
     @model_validator(mode="after")
     def check_grid(self) -> "StudyConfig":

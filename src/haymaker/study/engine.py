@@ -1,29 +1,43 @@
 """Runs a plan: every cell once, as soon as what it reads is there; a failed one blocks only what reads it."""
 
 import time
+from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from typing import Protocol, runtime_checkable
 
 from haymaker.console import note
-from haymaker.errors import ConfigError, Interrupted
+from haymaker.errors import ConfigError, Interrupted, StudyError
 from haymaker.files import check_writable
 from haymaker.study.plan import Plan
 from haymaker.study.runners import Outcome, Runner, SerialRunner, Work
+from haymaker.study.runners.work import Stoppable, failure_of
 from haymaker.study.store import Store
 from haymaker.study.survey import Standing, Survey, dated_ahead_of
 
 POLL_SECONDS = 0.5
+RETRIES = 2  # of a cell whose process or machine was lost
 
 
 @runtime_checkable
 class Listener(Protocol):
-    """Hears of every cell that starts and ends."""
+    """Hears of every cell that is handed to the runner, and that ends."""
 
     def started(self, cell: str) -> None: ...
 
     def ended(self, cell: str, outcome: Outcome) -> None: ...
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """A listener that hears now and then of all cells that are with the runner."""
+
+    def waiting(self, cells: Mapping[str, str]) -> None:
+        """The keys of the cells that the runner has, by name; called several times a second."""
+        ...
 
 
 @dataclass
@@ -40,19 +54,28 @@ class Summary:
         return not self.failed and not self.blocked
 
 
-def execute(plan: Plan, store: Store, runner: Runner | None = None, listener: Listener | None = None) -> Summary:
+def execute(
+    plan: Plan,
+    store: Store,
+    runner: Runner | None = None,
+    listener: Listener | None = None,
+    *,
+    retries: int = RETRIES,
+) -> Summary:
     """Make every cell of the plan that the store lacks. Failures are in the summary, not raised.
 
-    Raises ConfigError before anything runs where a model or file is not on this machine, Interrupted on Ctrl-C.
+    A cell is tried `retries` times more where the process that made it was lost. Raises ConfigError before anything
+    runs where a model or file is not on this machine, Interrupted on Ctrl-C; the runner is stopped at the end.
     """
-    return Execution(plan, store, runner or SerialRunner(), listener).run()
+    return Execution(plan, store, runner or SerialRunner(), listener, retries).run()
 
 
 class Execution:
     """One pass over a plan."""
 
-    def __init__(self, plan: Plan, store: Store, runner: Runner, listener: Listener | None) -> None:
+    def __init__(self, plan: Plan, store: Store, runner: Runner, listener: Listener | None, retries: int) -> None:
         self.plan, self.store, self.runner, self.listener = plan, store, runner, listener
+        self.retries, self.losses = retries, Counter[str]()
         self.survey = Survey(plan, store)
         self.sorter = TopologicalSorter({cell.name: set(cell.inputs.values()) for cell in plan.cells.values()})
         self.order = {name: i for i, name in enumerate(plan.cells)}
@@ -81,6 +104,8 @@ class Execution:
                 f"interrupted with {finished} of {len(self.plan.cells)} cells finished; the same command goes on"
             ) from None
         finally:
+            if isinstance(self.runner, Stoppable):
+                self.runner.stop()
             self.store.record_plan(self.plan.study, self.survey.keys())
         self.block()
         return self.summary
@@ -94,12 +119,21 @@ class Execution:
         if self.ready and len(self.flying) < self.runner.slots:
             self.begin(self.ready.pop(0))
         elif self.flying:
-            ended, _ = wait(self.flying, return_when=FIRST_COMPLETED)
+            ended, _ = wait(self.flying, POLL_SECONDS, FIRST_COMPLETED)
             for future in ended:
                 self.end(self.flying.pop(future), future.result())
+            self.watch(not ended)
         else:
             time.sleep(POLL_SECONDS)
-            self.ready, self.busy = self.busy, []
+            self.watch(True)
+
+    def watch(self, look_again: bool) -> None:
+        """Tell what is under way; what another runner had may be free by now."""
+        if isinstance(self.listener, Watcher):
+            names = (*self.flying.values(), *self.busy)
+            self.listener.waiting({name: str(self.survey.standings[name].key) for name in names})
+        if look_again:
+            self.ready, self.busy = [*self.ready, *self.busy], []
 
     def begin(self, name: str) -> None:
         standing = self.survey.look(name)
@@ -127,6 +161,15 @@ class Execution:
         if outcome.status == "busy":
             self.busy.append(name)
             return
+        if outcome.status == "stopped":
+            raise Interrupted(outcome.message)
+        if outcome.status == "lost":
+            if outcome.again and self.losses[name] < self.retries:
+                self.losses[name] += 1
+                note(f"{name}: {outcome.message}; try {self.losses[name] + 1} of {self.retries + 1}", style="yellow")
+                self.ready.append(name)
+                return
+            outcome = self.record_loss(name, outcome)
         if self.listener:
             self.listener.ended(name, outcome)
         if outcome.status == "failed":
@@ -138,6 +181,14 @@ class Execution:
             self.summary.ran[name] = outcome.seconds
         self.survey.look(name)
         self.sorter.done(name)
+
+    def record_loss(self, name: str, outcome: Outcome) -> Outcome:
+        """Keep that a cell could not be made, which its own process could not record; as a failed outcome."""
+        work, message = self.work(self.survey.standings[name]), outcome.message
+        if self.losses[name]:
+            message = f"lost {self.losses[name] + 1} times; the last time {message}"
+        self.store.record_failure(work.key, failure_of(work, StudyError(message), datetime.now(UTC), outcome.seconds))
+        return Outcome("failed", outcome.seconds, message)
 
     def block(self) -> None:
         """Name the cells that could not run, each with the failed ones it waits for."""

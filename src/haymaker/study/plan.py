@@ -1,10 +1,12 @@
 """From a study file to its cells: a pure function, without torch, without reading data."""
 
-from collections.abc import Iterator, Mapping
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from haymaker.config import Recipe, Setting, TaskName
+from haymaker.errors import ConfigError
 from haymaker.study import stages
 from haymaker.study.cell import Cell, Outside
 from haymaker.study.config import UNTRAINED, StudyConfig, StudySetting
@@ -27,6 +29,23 @@ class Plan:
             assert not missing, f"{cell.name} reads {missing}, which no cell before it makes"
             named[cell.name] = cell
         return cls(study, named)
+
+    def only(self, patterns: Iterable[str]) -> "Plan":
+        """The cells whose names match one of these, as in `train/*/real`, and all that they read.
+
+        Raises ConfigError for a pattern that matches none.
+        """
+        wanted: set[str] = set()
+        for pattern in patterns:
+            found = fnmatch.filter(self.cells, pattern)
+            if not found:
+                kinds = ", ".join(dict.fromkeys(name.split("/")[0] for name in self.cells))
+                raise ConfigError(f"--only {pattern}: no cell of {self.study} is called so; names begin with {kinds}")
+            wanted.update(found)
+        for cell in reversed(list(self.cells.values())):
+            if cell.name in wanted:
+                wanted.update(cell.inputs.values())
+        return Plan(self.study, {name: cell for name, cell in self.cells.items() if name in wanted})
 
     def readers(self, name: str) -> list[str]:
         """All cells that depend on a cell, directly or through others, in order."""

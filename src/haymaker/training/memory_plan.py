@@ -1,10 +1,8 @@
 """The plan of a run's memory: what the machine has free, and which rung every layer gets."""
 
 import resource
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,9 +11,8 @@ from haymaker.config import Rung
 from haymaker.models.batching import batches_of
 from haymaker.models.handshake import base_of
 from haymaker.models.lora import lora_parameters
+from haymaker.processes import free_memory, memory_share
 from haymaker.training.budget import USABLE, Shape, peak_bytes, planned, said, shape_of
-
-CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -61,28 +58,14 @@ def used_bytes(model: Any) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that a device can still give: of a GPU with what torch keeps back, of this machine within its limit."""
+    """Bytes that a device can still give: of a GPU with what torch keeps back, of this machine within its limit.
+
+    Of several processes that share a device each counts on its part of that.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min(available_bytes(), limit_bytes())
-
-
-def available_bytes() -> int:
-    """What the kernel says is available; without such a kernel, half of a machine of 16 GB."""
-    file = Path("/proc/meminfo")
-    if not file.is_file():
-        return 8 * 2**30
-    lines = dict(line.split(":", 1) for line in file.read_text().splitlines())
-    return 1024 * int(lines["MemAvailable"].split()[0])
-
-
-def limit_bytes() -> int:
-    """What a container may still take."""
-    limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
-    if not limit.is_file() or not used.is_file() or limit.read_text().strip() == "max":
-        return sys.maxsize
-    return int(limit.read_text()) - int(used.read_text())
+        return int(memory_share() * (free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)))
+    return int(memory_share() * free_memory())
 
 
 def reset_peak(device: torch.device) -> None:

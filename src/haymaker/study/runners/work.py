@@ -1,4 +1,4 @@
-"""Where cells run. A runner has slots and `submit(work) -> Future[Outcome]`; the store does the rest.
+"""What a runner runs. It has slots and `submit(work) -> Future[Outcome]`; the store does the rest.
 
 `perform` does all of a cell's work in whichever process calls it: lease, draft, stage, manifest, publishing. It needs
 only what `Work` holds and the shared store, so a process pool, Ray or Slurm can call it as it stands.
@@ -38,33 +38,48 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a call ended: `kept` was finished by somebody else meanwhile, `busy` is being made by somebody else."""
+class Request:
+    """What a cell asks of the machine that makes it. `minutes` None: not known.
 
-    status: Literal["done", "kept", "failed", "busy"]
+    `rank` is the seconds of the longest chain of cells that begins with it: what is long is best begun early.
+    """
+
+    gpus: float = 0.0
+    memory_bytes: int = 0
+    minutes: float | None = None
+    rank: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call ended.
+
+    `kept` was finished by somebody else meanwhile, `busy` is being made by somebody else; `lost` is a call whose
+    process died, and `stopped` one that was told to end.
+    """
+
+    status: Literal["done", "kept", "failed", "busy", "lost", "stopped"]
     seconds: float = 0.0
     message: str = ""
+    again: bool = True  # of one that was lost: whether another try may go better
 
 
 @runtime_checkable
 class Runner(Protocol):
-    """Runs work in up to `slots` places at a time."""
+    """Is handed up to `slots` pieces of work at a time, and may keep those waiting that it has no place for."""
 
     slots: int
 
     def submit(self, work: Work) -> "Future[Outcome]": ...
 
 
-class SerialRunner:
-    """One cell after the other in this process, so that loaded models serve the next cell."""
+@runtime_checkable
+class Stoppable(Protocol):
+    """A runner that has processes or jobs to end."""
 
-    slots = 1
-
-    def submit(self, work: Work) -> "Future[Outcome]":
-        """Do the work now; the future is done when this returns."""
-        future: Future[Outcome] = Future()
-        future.set_result(perform(work))
-        return future
+    def stop(self) -> None:
+        """End what still runs, after giving it time to save its state. Called once, at the end of all work too."""
+        ...
 
 
 def perform(work: Work) -> Outcome:

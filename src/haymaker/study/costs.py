@@ -1,0 +1,283 @@
+"""What every cell of a study will take: rows, tokens, seconds, memory and storage, before anything runs. No torch.
+
+Operations and bytes are counted as `training.cost` and `training.budget` count them, for the device at hand or another;
+where cells of a stage are finished, what they took corrects the others of it.
+"""
+
+import json
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+from haymaker.choices import DEVICES, MODEL_SHAPES, Device
+from haymaker.errors import ConfigError
+from haymaker.processes import cores, free_memory
+from haymaker.study.cell import Cell
+from haymaker.study.plan import Plan
+from haymaker.study.runners.work import Request
+from haymaker.study.survey import Standing
+from haymaker.training.budget import STATE_BYTES, USABLE, Shape, peak_bytes, planned, shape_of
+from haymaker.training.cost import cost_of_row
+
+BUILD_TOKENS = 0.35e6  # that a core builds in a second (benchmarks/results/data_speed.md)
+ROW_BYTES = 2.2  # of a built row, for each token, compressed
+CPU_THREAD = Device(80e9, 40e9, 40e9, 5e9, 0.0)  # one thread, in float32, with all that is not products
+LAYER_SECONDS = {"gpu": 6e-4, "cpu": 1e-4}  # of one token through one layer when nothing but its launch takes time
+LOAD_BYTES = 1.5e9  # of weights that are loaded in a second
+CELL_SECONDS = 2.0  # to start a cell, read its rows and write what it made
+ANSWER_TOKENS = 32  # where a study leaves their number to the rows
+PREDICTION_BYTES = 2_000  # of an answer's row
+MODEL_STAGES = ("train", "evaluate", "heads", "ablate", "patch")
+MARGIN = 3.0  # times the predicted seconds, for a time limit
+LEAST_MINUTES = 15.0
+WORKER_BYTES = 2 * 2**30  # of a process beside its model
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a cell takes. None: not known, as the model's sizes are not."""
+
+    rows: int
+    tokens: int
+    seconds: float | None
+    peak_bytes: int | None
+    stored_bytes: int
+    uses_model: bool
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One device and what it is called."""
+
+    name: str
+    device: Device
+    gpu: bool
+
+    @property
+    def layer_seconds(self) -> float:
+        return LAYER_SECONDS["gpu" if self.gpu else "cpu"]
+
+
+def machine_of(name: str | None, threads: int = 1) -> Machine:
+    """A device of the table by its name, or the one at hand. Raises ConfigError for a name that is none."""
+    if name is None:
+        return gpu_here() or cpu_here(threads)
+    if name == "cpu":
+        return cpu_here(threads)
+    if name not in DEVICES:
+        raise ConfigError(f"--device {name}: expected cpu, {', '.join(DEVICES)}")
+    return Machine(name, DEVICES[name], True)
+
+
+def cpu_here(threads: int) -> Machine:
+    products, attention, backward, bandwidth = (threads * rate for rate in CPU_THREAD[:4])
+    return Machine(
+        "cpu",
+        Device(products, attention, backward, bandwidth, float(free_memory()), f"{threads} of {cores()} cores"),
+        False,
+    )
+
+
+def gpu_here() -> Machine | None:
+    """The first GPU of this machine, as the nearest of the table."""
+    asked = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if not told:
+        return None
+    name, _, memory = told[0].rpartition(",")
+    known = next((key for key in DEVICES if key in name.lower()), "a100")
+    return Machine(name.strip(), DEVICES[known]._replace(memory=float(memory) * 2**20, about=f"taken as {known}"), True)
+
+
+# ---- a model's sizes, without the model where its name is known
+
+
+def shape_for(name: str, rank: int, element: int) -> Shape | None:
+    """The sizes of a model by its config.json or by its name; None where neither is known."""
+    config = config_here(name) or MODEL_SHAPES.get(name.rpartition("/")[2].lower().removesuffix("-instruct"))
+    if config is None:
+        return None
+    given = {"tie_word_embeddings": False, "num_key_value_heads": None, "head_dim": None, **config}
+    try:
+        shape = shape_of(SimpleNamespace(**given), element, 0)
+    except AttributeError:
+        return None
+    adapter = rank * shape.layers * (4 * shape.hidden + 2 * shape.query + 2 * shape.key_value)
+    return replace(shape, adapter=adapter)
+
+
+def config_here(name: str) -> Mapping[str, Any] | None:
+    """The config.json of a model that is on this machine."""
+    from haymaker.models.names import model_here
+
+    try:
+        place = model_here(name, lambda path: None)
+        return json.loads(((place if place.is_dir() else place.parent) / "config.json").read_text())
+    except (ConfigError, OSError, ValueError):
+        return None
+
+
+# ---- cells
+
+
+class Costs:
+    """Predictions for the cells of a plan on a machine."""
+
+    def __init__(self, plan: Plan, model: str, machine: Machine, rank: int = 8) -> None:
+        self.plan, self.machine = plan, machine
+        self.shape = shape_for(model, rank, 2 if machine.gpu else 4)
+
+    def of(self, cell: Cell) -> Prediction:
+        """What one cell takes."""
+        rows, length = self.rows_read(cell)
+        read, seconds = self.work(cell, rows, length)
+        known = cell.stage.name not in MODEL_STAGES or self.shape is not None
+        return Prediction(
+            rows=rows,
+            tokens=read,
+            seconds=CELL_SECONDS + seconds if known else None,
+            peak_bytes=self.peak(cell, length) if known else None,
+            stored_bytes=self.stored(cell, rows, length),
+            uses_model=cell.stage.name in MODEL_STAGES,
+        )
+
+    def rows_read(self, cell: Cell) -> tuple[int, int]:
+        """How many rows a cell reads or makes, and tokens of each."""
+        source = self.plan.cells.get(cell.inputs.get("data", ""), cell)
+        rows, length = (getattr(source.params, key, 0) or 0 for key in ("rows", "length"))
+        chosen = getattr(cell.params, "rows", None)
+        return (min(rows, chosen) if chosen else rows), length
+
+    def work(self, cell: Cell, rows: int, length: int) -> tuple[int, float]:
+        """Tokens that a cell passes through the model or writes, and seconds."""
+        if cell.stage.name == "data":
+            return rows * length, rows * length / BUILD_TOKENS
+        if cell.stage.name not in MODEL_STAGES:
+            return 0, 0.0
+        if cell.stage.name == "train":
+            train = cell.params.train  # type: ignore[attr-defined] - of TrainParams
+            passes = train.steps * train.batch
+            return passes * length, self.loading(1) + passes * self.row_seconds(length)
+        passes = rows * self.readings(cell)
+        answer = 0 if cell.stage.name == "heads" else getattr(cell.params, "new_tokens", None) or ANSWER_TOKENS
+        models = 2 if cell.stage.name == "patch" else 1
+        each = self.reading_seconds(length) + self.answer_seconds(length, answer)
+        return passes * (length + answer), self.loading(models) + passes * each
+
+    def readings(self, cell: Cell) -> int:
+        """How often a cell reads each of its rows."""
+        params: Any = cell.params
+        if cell.stage.name == "ablate":
+            return 1 + len(params.k) * (1 + params.draws)
+        if cell.stage.name == "patch":
+            return 2 if params.identity else 3 + params.draws
+        return 1
+
+    def row_seconds(self, length: int) -> float:
+        """A training step's share of one row."""
+        if self.shape is None:
+            return 0.0
+        free = USABLE * (self.machine.device.memory or free_memory())
+        rungs = planned(self.shape, length, free)
+        return cost_of_row(self.shape, length, ANSWER_TOKENS, rungs).seconds(self.machine.device)
+
+    def reading_seconds(self, length: int) -> float:
+        """One forward pass over a row."""
+        shape, device = self.shape, self.machine.device
+        if shape is None:
+            return 0.0
+        products = 2.0 * shape.layers * shape.layer_weights * length / device.products
+        return products + 2.0 * shape.layers * shape.query * length**2 / device.attention
+
+    def answer_seconds(self, length: int, tokens: int) -> float:
+        """An answer, token by token: weights and cache are read anew for each."""
+        shape, device = self.shape, self.machine.device
+        if shape is None:
+            return 0.0
+        cache = 2 * shape.layers * shape.key_value * shape.element * length
+        moved = (shape.base_bytes + cache) / device.bandwidth if self.machine.gpu else 0.0
+        return tokens * max(moved, shape.layers * self.machine.layer_seconds)
+
+    def loading(self, models: int) -> float:
+        return models * (self.shape.base_bytes if self.shape else 0) / LOAD_BYTES
+
+    def peak(self, cell: Cell, length: int) -> int:
+        """The most bytes of a device that a cell takes."""
+        shape = self.shape
+        if shape is None or cell.stage.name not in MODEL_STAGES:
+            return 0
+        if cell.stage.name == "train":
+            free = USABLE * (self.machine.device.memory or free_memory())
+            return peak_bytes(shape, length, planned(shape, length, free))
+        cache = 2 * shape.layers * shape.key_value * shape.element * length
+        passing = shape.element * length * (4 * shape.hidden + 2 * shape.inner)
+        models = 2 if cell.stage.name == "patch" else 1
+        return models * (shape.base_bytes + cache) + passing
+
+    def stored(self, cell: Cell, rows: int, length: int) -> int:
+        """Bytes that a finished cell leaves."""
+        if cell.stage.name == "data":
+            return int(rows * length * ROW_BYTES)
+        if cell.stage.name == "train":
+            return STATE_BYTES * (self.shape.adapter if self.shape else 0) // 4
+        heads = self.shape.layers * self.shape.heads if self.shape else 0
+        return rows * (4 * heads if cell.stage.name == "heads" else PREDICTION_BYTES)
+
+
+# ---- what finished cells teach, and what follows for the rest
+
+
+def predictions(costs: Costs, standings: Mapping[str, Standing]) -> dict[str, Prediction]:
+    """A prediction for every cell; seconds are corrected by what finished cells of the same stage took."""
+    found = {name: costs.of(standing.cell) for name, standing in standings.items()}
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for name, standing in standings.items():
+        expected = found[name].seconds
+        if standing.state == "done" and standing.manifest and expected:
+            ratios[standing.cell.stage.name].append(standing.manifest["seconds"] / expected)
+    for name, standing in standings.items():
+        told, seconds = ratios.get(standing.cell.stage.name), found[name].seconds
+        if told and seconds is not None:
+            found[name] = replace(found[name], seconds=seconds * median(told))
+    return found
+
+
+def requests(found: Mapping[str, Prediction], plan: Plan, gpu: bool) -> dict[str, Request]:
+    """What each cell of a plan asks of a machine."""
+    ranks: dict[str, float] = dict.fromkeys(plan.cells, 0.0)
+    for cell in reversed(list(plan.cells.values())):
+        ranks[cell.name] += found[cell.name].seconds or 0.0
+        for source in cell.inputs.values():
+            ranks[source] = max(ranks[source], ranks[cell.name])
+    return {name: request_of(found[name], ranks[name], gpu) for name in plan.cells}
+
+
+def request_of(prediction: Prediction, rank: float, gpu: bool) -> Request:
+    peak = prediction.peak_bytes or 0
+    seconds = prediction.seconds
+    return Request(
+        gpus=1.0 if gpu and prediction.uses_model else 0.0,
+        memory_bytes=WORKER_BYTES + peak,  # weights pass through the machine's memory on their way to a GPU
+        minutes=None if seconds is None else max(LEAST_MINUTES, MARGIN * seconds / 60),
+        rank=rank,
+    )
+
+
+def fitting(names: Iterable[str], found: Mapping[str, Prediction], plan: Plan, hours: float) -> list[str]:
+    """The first of these cells, with all that they read among them, that take no more than `hours` together."""
+    chosen: list[str] = []
+    left, asked = 3600 * hours, list(names)
+    for name in asked:
+        needs = [source for source in plan.cells[name].inputs.values() if source in asked and source not in chosen]
+        seconds = found[name].seconds or 0.0
+        if not needs and seconds <= left:
+            left -= seconds
+            chosen.append(name)
+    return chosen

@@ -1,0 +1,70 @@
+"""Stages without a model, in a module that every process can import."""
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from haymaker.config import Frozen
+from haymaker.study import Plan
+from haymaker.study.cell import Cell, Stage
+
+
+class Toy(Frozen):
+    """Parameters: a value, seconds to take, and files that say what the stage shall do."""
+
+    value: int = 0
+    seconds: float = 0.0
+    record: str = ""  # a file that every call adds a line to: value, process
+    once: str = ""  # a file: the first call makes it, and then kills its own process
+
+
+def work(params: Toy, inputs: Mapping[str, Path], output: Path) -> None:
+    if params.record:
+        with open(params.record, "a") as record:
+            record.write(f"{params.value} {os.getpid()}\n")
+    print(f"value {params.value}", flush=True)
+    if params.once and not Path(params.once).exists():
+        Path(params.once).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(params.seconds)
+    total = params.value + sum(int((path / "value.txt").read_text()) for path in inputs.values() if path.is_dir())
+    (output / "value.txt").write_text(str(total))
+
+
+def fail(params: Toy, inputs: Mapping[str, Path], output: Path) -> None:
+    raise ValueError("the stage broke")
+
+
+def use_memory(params: Toy, inputs: Mapping[str, Path], output: Path) -> None:
+    raise MemoryError
+
+
+def save_state(params: Toy, inputs: Mapping[str, Path], output: Path) -> None:
+    """A stage that is stopped in the middle, saves what it has, and goes on from there."""
+    state = output / "value.txt"
+    if not state.exists():
+        Path(params.record).touch()
+        try:
+            time.sleep(60)
+        finally:
+            state.write_text("half")
+    state.write_text(f"went on from {state.read_text()}")
+
+
+WORK = Stage("work", Toy, work)
+FAIL = Stage("fail", Toy, fail)
+MEMORY = Stage("memory", Toy, use_memory)
+STATE = Stage("state", Toy, save_state, resumable=True)
+
+
+def ladder(rungs: int, seconds: float = 0.0, record: str = "") -> Plan:
+    """Pairs of cells, of which the second reads the first; and one that reads all."""
+    cells = []
+    for i in range(rungs):
+        cells.append(Cell(f"first/{i}", WORK, Toy(value=i, seconds=seconds, record=record)))
+        inputs = {"source": f"first/{i}"}
+        cells.append(Cell(f"second/{i}", WORK, Toy(value=100 + i, seconds=seconds, record=record), inputs))
+    cells.append(Cell("sum", WORK, Toy(value=1000, record=record), {f"i{i}": f"second/{i}" for i in range(rungs)}))
+    return Plan.of("ladder", cells)
