@@ -32,6 +32,7 @@ from haymaker.models.generation import Decoder
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Example, Head, Message, Segment
+from haymaker.study.stages import computed
 from haymaker.training.loop import train
 
 LAYERS, HEADS = 3, 4
@@ -430,7 +431,8 @@ def test_the_commands_write_what_the_library_says(tmp_path: Path, model_folder: 
     more = ["--adapter", str(tmp_path / "two"), "--k", "2", "--draws", "1", "--scope", "decode", "--json"]
     result = CliRunner().invoke(app, ["ablate", *arguments, *more, "--out", str(tmp_path / "ablated")])
     assert result.exit_code == 0, result.output
-    expected = ablation_curve(two, dataset, maps[1], [2], 1, new_tokens=3, scope="decode")
+    about = computed(two)  # the commands say on which device, in which precision
+    expected = [row | about for row in ablation_curve(two, dataset, maps[1], [2], 1, new_tokens=3, scope="decode")]
     assert json.loads(result.stdout) == expected == read_rows(tmp_path / "ablated" / "tables" / "ablation.json")
 
     pair = ["--donor", str(tmp_path / "one"), "--recipient", str(tmp_path / "two"), "--both"]
@@ -441,8 +443,8 @@ def test_the_commands_write_what_the_library_says(tmp_path: Path, model_folder: 
     into = patching_table(one, two, dataset, *maps, **options)
     back = patching_table(two, one, dataset, maps[1], maps[0], **options)
     rows = read_rows(tmp_path / "patched" / "tables" / "patching.json")
-    assert [row | {"donor": "one", "recipient": "two"} for row in into] == rows[: len(into)]
-    assert [row | {"donor": "two", "recipient": "one"} for row in back] == rows[len(into) :]
+    assert [row | about | {"donor": "one", "recipient": "two"} for row in into] == rows[: len(into)]
+    assert [row | about | {"donor": "two", "recipient": "one"} for row in back] == rows[len(into) :]
     assert "complement" in result.stdout or "intersection" in result.stdout
 
 

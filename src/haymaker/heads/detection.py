@@ -21,9 +21,8 @@ from haymaker.heads.scores import HeadScores
 from haymaker.models.answer_text import STOP
 from haymaker.models.batching import batches_of, refuse_long_rows
 from haymaker.models.budget import budget_of, room_of
-from haymaker.models.handshake import tokenizer_digest, weights_digest
+from haymaker.models.handshake import is_adapters, tokenizer_digest, weights_digest
 from haymaker.models.load import LanguageModel
-from haymaker.models.lora import lora_parameters
 from haymaker.models.memory import memory_of
 from haymaker.models.precision import computed_by
 from haymaker.records import Encoded, Example
@@ -204,6 +203,7 @@ def provenance(lm: LanguageModel, encoded: Sequence[Encoded], answer: Answer, wa
         "model": lm.name,
         "weights": weights_digest(lm.model),
         "adapter": adapter_in_use(lm.model),
+        **({"adapter_base": "unverified"} if lm.unverified else {}),
         "extend": lm.extend and lm.extend.model_dump(),
         "tokenizer": tokenizer_digest(lm.tokenizer),
         "template": hashlib.sha256(str(template).encode()).hexdigest() if template else None,
@@ -219,8 +219,8 @@ def provenance(lm: LanguageModel, encoded: Sequence[Encoded], answer: Answer, wa
 
 
 def adapter_in_use(model: Any) -> str | None:
-    """Digest of the LoRA matrices that the model holds, None without."""
-    matrices = lora_parameters(model)
+    """Digest of all weights of the adapter that the model holds, None without."""
+    matrices = {name: weight for name, weight in model.named_parameters() if is_adapters(name)}
     whole = hashlib.sha256()
     for name, weight in sorted(matrices.items()):
         whole.update(f"{name}{list(weight.shape)}".encode() + weight.detach().float().cpu().numpy().tobytes())

@@ -4,7 +4,7 @@ PEFT computes such mixed batches. Its own way of asking for them (the argument `
 that other threads run into and that stay after an exception, so here a context variable says whose row is whose.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from haymaker.errors import ModelError
-from haymaker.interventions.pairs import lora_layers, own_obstacle
-from haymaker.models.handshake import BaseRecord, base_of, check_base, check_probe
+from haymaker.interventions.pairs import kind_obstacle, lora_layers, own_obstacle
+from haymaker.models.handshake import BaseRecord, base_name, base_of, check_base, check_probe
 from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import ADAPTER_FILES, quiet_peft, remove_lora
+from haymaker.models.other_adapters import check_other_adapter
 
 NO_ADAPTER = "__base__"  # PEFT's name for the model without any
 _NAMES: ContextVar[tuple[str, ...] | None] = ContextVar("haymaker_adapter_names", default=None)
@@ -158,9 +159,11 @@ def refuse_partial(found: Any, name: str) -> None:
 @contextmanager
 def lent_from_folder(folder: Path, recipient: LanguageModel) -> Iterator[Shared]:
     """An adapter folder's adapter beside the recipient's own, or on its base, while the block is open."""
-    record = BaseRecord.load(folder)
+    record, config = BaseRecord.find(folder), PeftConfig.from_pretrained(str(folder))
     if reason := own_obstacle(recipient):
         raise ModelError(f"{folder} cannot be lent to the recipient, which {reason}; load both as models")
+    if reason := kind_obstacle(config):
+        raise ModelError(f"the donor {folder} {reason}; load both as models")
     if not isinstance(recipient.model, PeftModel):
         carrier = replace(recipient)
         attach_adapter(carrier, record, folder)
@@ -170,9 +173,23 @@ def lent_from_folder(folder: Path, recipient: LanguageModel) -> Iterator[Shared]
         finally:
             remove_lora(carrier.model)
         return
-    check_base(record, folder, recipient)
-    config = PeftConfig.from_pretrained(str(folder))
+    if record is None:
+        check_other_adapter(folder, recipient)
+    else:
+        check_base(record, folder, recipient)
     weights = {name: weight.float() for name, weight in load_file(folder / ADAPTER_FILES[1]).items()}
+    refuse_more_modules(folder, weights, recipient)
     with lent(recipient.model, config, weights) as shared:
-        check_probe(record, folder, replace(recipient, model=OneAdapter(shared.model, shared.donor)))
+        if record is not None:
+            check_probe(record, folder, replace(recipient, model=OneAdapter(shared.model, shared.donor)))
         yield shared
+
+
+def refuse_more_modules(folder: Path, weights: Mapping[str, Tensor], recipient: LanguageModel) -> None:
+    """Raise ModelError where the donor would wrap layers of the recipient that stay wrapped behind it."""
+    adapted = {base_name(name).partition(".lora_")[0] for name in weights} - lora_layers(recipient.model).keys()
+    if adapted:
+        raise ModelError(
+            f"the donor {folder} adapts {len(adapted)} modules that the recipient does not, such as {min(adapted)}; "
+            "load both as models"
+        )

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from haymaker.attention.hook import decoder_of, open_tools
 from haymaker.errors import ModelError
 from haymaker.models.extend import positions_of
-from haymaker.models.handshake import base_name
+from haymaker.models.handshake import base_name, is_adapters
 from haymaker.models.load import LanguageModel
 
 
@@ -81,14 +81,20 @@ def adapter_obstacle(model: Any) -> str | None:
         return None
     if len(model.active_adapters) != 1:
         return f"has {len(model.active_adapters)} active adapters, not one"
-    config: Any = model.peft_config[model.active_adapters[0]]
+    if reason := kind_obstacle(model.peft_config[model.active_adapters[0]]):
+        return reason
+    if any(layer.merged or layer.disable_adapters for layer in lora_layers(model).values()):
+        return "has its adapter merged or disabled"
+    return None
+
+
+def kind_obstacle(config: Any) -> str | None:
+    """What of an adapter's PEFT config keeps it out of a mixed batch."""
     if config.peft_type != PeftType.LORA:
         return f"has an adapter of type {config.peft_type}, not LoRA"
     extras = ("use_dora", "modules_to_save", "trainable_token_indices", "alora_invocation_tokens")
     if config.bias != "none" or (extra := [name for name in extras if getattr(config, name, None)]):
         return f"has an adapter with {'bias' if config.bias != 'none' else extra[0]}, which rows cannot have apart"
-    if any(layer.merged or layer.disable_adapters for layer in lora_layers(model).values()):
-        return "has its adapter merged or disabled"
     return None
 
 
@@ -102,7 +108,7 @@ def settings_of(base: PreTrainedModel) -> dict[str, Any]:
 def same_weights(first: nn.Module, second: nn.Module) -> bool:
     """Whether two models are equal in all but their LoRA, bit for bit and on one device."""
     ours, theirs = (
-        {base_name(name): weight for name, weight in model.named_parameters() if "lora_" not in name}
+        {base_name(name): weight for name, weight in model.named_parameters() if not is_adapters(name)}
         for model in (first, second)
     )
     return ours.keys() == theirs.keys() and all(same_tensor(weight, theirs[name]) for name, weight in ours.items())

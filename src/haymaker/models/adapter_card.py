@@ -3,12 +3,14 @@
 PEFT alone puts it on the plain base without a warning, whose positions are other ones than those it was trained at.
 """
 
+import re
 from typing import Any
 
 from haymaker.models.extend import positions_of
 from haymaker.models.handshake import say
 
 CARD_FILE = "README.md"
+EXTENDED_NAME = re.compile(r"-extended-(\d+)$")  # as `base_of_others` names a base
 TEMPLATE = """---
 base_model: {base}
 library_name: peft

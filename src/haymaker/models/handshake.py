@@ -23,6 +23,9 @@ from haymaker.models.extend import Positions, positions_of
 from haymaker.tokens import tokenizer_digest
 
 BASE_FILE = "base.json"
+ADAPTER_FILE = "adapter_config.json"
+RUN_FILE = "training.json"  # of `haymaker train`: an adapter with it has had a record of its base
+ADAPTERS = ("lora_", "trainable_tokens_")  # of names of parameters that an adapter brings
 FORMAT = 1
 SAMPLES_PER_TENSOR = 1024
 PROBE_TOKENS, PROBE_LOGITS = 32, 64
@@ -48,6 +51,12 @@ class BaseRecord:
         write_json(folder / BASE_FILE, values)
 
     @classmethod
+    def find(cls, folder: Path) -> "BaseRecord | None":
+        """As `load`; None for an adapter of other people's making, which has no record of its base."""
+        adapter, own = folder / ADAPTER_FILE, any((folder / name).exists() for name in (BASE_FILE, RUN_FILE))
+        return None if adapter.is_file() and not own else cls.load(folder)
+
+    @classmethod
     def load(cls, folder: Path) -> "BaseRecord":
         """Raises ModelError for a folder that is no adapter, ExtensionError for one without a record of its base,
         DataError for a record that is no JSON."""
@@ -63,8 +72,8 @@ class BaseRecord:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    if not (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{folder}: expected an adapter folder (adapter_config.json and weights), found none there")
+    if not (folder / ADAPTER_FILE).is_file():
+        raise ModelError(f"{folder}: expected an adapter folder ({ADAPTER_FILE} and weights), found none there")
     values = read_json_if_there(folder / BASE_FILE, "train again or restore the file")
     if values is None:
         raise ExtensionError(
@@ -91,7 +100,7 @@ def weights_digest(model: nn.Module) -> str:
     """
     whole = hashlib.sha256()
     for name, weight in sorted(
-        (base_name(name), weight) for name, weight in model.named_parameters() if "lora_" not in name
+        (base_name(name), weight) for name, weight in model.named_parameters() if not is_adapters(name)
     ):
         flat = weight.detach().flatten()
         sample = flat[:: max(1, flat.numel() // SAMPLES_PER_TENSOR)].float().cpu()
@@ -101,7 +110,12 @@ def weights_digest(model: nn.Module) -> str:
 
 def base_name(name: str) -> str:
     """A parameter's name without what PEFT puts around it."""
-    return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+    return name.removeprefix("base_model.model.").replace(".token_adapter.", ".").replace(".base_layer.", ".")
+
+
+def is_adapters(name: str) -> bool:
+    """Whether a parameter, or a tensor of an adapter's file, belongs to the adapter rather than to its base."""
+    return any(part in name for part in ADAPTERS)
 
 
 class ProbePrompt(NamedTuple):

@@ -56,6 +56,7 @@ from haymaker.models.names import (
     hub_snapshot,
     model_here,
 )
+from haymaker.models.other_adapters import check_complete, check_other_adapter
 from haymaker.models.precision import choose_threads, chosen_dtype
 
 PROBE_FILE = "probe.json"
@@ -75,6 +76,7 @@ class LanguageModel:
         extend: The extension that was asked for.
         extension: What it changed, verified.
         adapter: The adapter's folder.
+        unverified: Whether nothing says on which base that adapter was trained.
 
     Examples:
         >>> lm.name, lm.context, lm.device.type
@@ -87,6 +89,7 @@ class LanguageModel:
     extend: Extend | None = None
     extension: Extension | None = None
     adapter: Path | None = None
+    unverified: bool = False
 
     @property
     def base(self) -> PreTrainedModel:
@@ -118,7 +121,8 @@ def load_model(
     Args:
         path_or_id: A folder that `save_pretrained` wrote, a GGUF file or a folder that holds one, "miniature-llama",
             "smollm2-135m" (after `haymaker fetch smollm2-135m`), or a hub id (owner/name).
-        adapter: The folder of an adapter that `train` wrote; it brings its own extension.
+        adapter: The folder of an adapter that `train` wrote; it brings its own extension. Or of a LoRA adapter that
+            PEFT wrote elsewhere, of any rank, targets and scaling; it is taken as unverified, and a note says so.
         extend: A context extension to apply and verify.
         dtype: "auto", what the machine computes well in: on a GPU the checkpoint's own; on a CPU bfloat16 where it has
             AMX and the model is wide and of 16 bits, else float32. Or "float32", "bfloat16", "float16".
@@ -129,7 +133,8 @@ def load_model(
 
     Raises:
         ConfigError: A dtype that there is not.
-        ModelError: What cannot be loaded: no such folder, no decoder, no safetensors, missing weights.
+        ModelError: What cannot be loaded: no such folder, no decoder, no safetensors, missing weights, an adapter of
+            another kind or of modules that the model does not have.
         ExtensionError: An extension that does not take, or an adapter trained with another one.
 
     Examples:
@@ -138,7 +143,7 @@ def load_model(
     """
     name = str(path_or_id)
     source = Source.of(path_or_id)
-    record = BaseRecord.load(Path(adapter)) if adapter is not None else None
+    record = BaseRecord.find(Path(adapter)) if adapter is not None else None
     wanted = extend or (record and record.extend)
     place = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     config = read_config(source)
@@ -150,7 +155,7 @@ def load_model(
         check_weights(record, Path(adapter), lm)
     if wanted:
         lm.extend, lm.extension = wanted, extend_context(model, wanted)
-    if record is not None and adapter is not None:
+    if adapter is not None:
         attach_adapter(lm, record, Path(adapter))
     return lm
 
@@ -277,15 +282,23 @@ def check_travelling_probe(lm: LanguageModel, source: Source) -> None:
         )
 
 
-def attach_adapter(lm: LanguageModel, record: BaseRecord, folder: Path) -> None:
-    """Put an adapter on `lm`: its base is checked before, and after it that the model is the one that was trained."""
-    check_base(record, folder, lm)
+def attach_adapter(lm: LanguageModel, record: BaseRecord | None, folder: Path) -> None:
+    """Put an adapter on `lm`: its base is checked before, and after it that the model is the one that was trained.
+
+    Without a record all that can be checked is that every weight finds its place.
+    """
+    if record is None:
+        check_other_adapter(folder, lm)
+    else:
+        check_base(record, folder, lm)
     base = lm.model
     with explained(str(folder), "adapter"), quiet_peft():
         model = PeftModel.from_pretrained(base, folder, is_trainable=False, autocast_adapter_dtype=True)
-    lm.model, lm.adapter = model.requires_grad_(False).eval(), folder
+    lm.model, lm.adapter, lm.unverified = model.requires_grad_(False).eval(), folder, record is None
     try:
-        check_probe(record, folder, lm)
+        check_complete(folder, model)
+        if record is not None:
+            check_probe(record, folder, lm)
     except ModelError:
-        lm.model, lm.adapter = remove_lora(model), None
+        lm.model, lm.adapter, lm.unverified = remove_lora(model), None, False
         raise

@@ -14,11 +14,11 @@ from transformers.pytorch_utils import Conv1D
 
 from haymaker.errors import ModelError
 from haymaker.files import read_json, whole_files, write_json
-from haymaker.models.handshake import base_name
+from haymaker.models.handshake import ADAPTER_FILE, base_name
 from haymaker.models.lora_targets import ATTENTION, Targets, head_masks, sizes, suffixes, target_modules
 
 SETS = ("target_modules", "exclude_modules")  # of PEFT's config; a text there is a pattern
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTER_FILES = (ADAPTER_FILE, "adapter_model.safetensors")
 
 
 def add_lora(model: PreTrainedModel, rank: int, alpha: float, seed: int, *, targets: Targets = ATTENTION) -> PeftModel:
@@ -62,8 +62,12 @@ def explained_by_peft(model: PreTrainedModel) -> Iterator[None]:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """PEFT 0.21 asks transformers 5.23 for a property under its old name, which warns users of what is not theirs."""
+    """PEFT 0.21 asks transformers 5.23 for a property under its old name, which warns users of what is not theirs.
+
+    Of weights that an adapter's file lacks it warns too; to us that is an error (`check_complete`).
+    """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Found missing adapter keys", category=UserWarning)
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         yield
 

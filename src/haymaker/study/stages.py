@@ -63,10 +63,11 @@ def loaded(model: str, adapter: Path | None, extend: Extend | None, dtype: str) 
 
 
 def computed(lm: "LanguageModel") -> Row:
-    """In what a model's numbers are computed, as columns of a row."""
+    """In what a model's numbers are computed, as columns of a row; and an adapter of which nothing says its base."""
     from haymaker.models.precision import computed_by
 
-    return {key: value for key, value in computed_by(lm.model).items() if key != "processor"}
+    found = {key: value for key, value in computed_by(lm.model).items() if key != "processor"}
+    return found | ({"adapter_base": "unverified"} if lm.unverified else {})
 
 
 def scores_of(inputs: Inputs, lm: "LanguageModel", name: str = "heads") -> "HeadScores":

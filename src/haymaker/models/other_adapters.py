@@ -1,0 +1,100 @@
+"""Adapters of other people's making: plain PEFT folders, in which nothing says on which base they stand.
+
+What cannot be taken as it was trained is refused before PEFT touches the base: PEFT itself leaves weights out, or
+writes over the base's, with no more than a warning.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors import safe_open
+
+from haymaker.console import note
+from haymaker.errors import ExtensionError, ModelError
+from haymaker.files import read_json
+from haymaker.models.adapter_card import EXTENDED_NAME
+from haymaker.models.handshake import BASE_FILE, base_name, is_adapters
+from haymaker.models.lora import ADAPTER_FILES
+
+# What of a LoRA config makes another model of the base than LoRA beside its layers, and what that is.
+OTHER_KINDS = {
+    "alora_invocation_tokens": "depends on tokens of the prompt (activated LoRA)",
+    "arrow_config": "chooses among several adapters (Arrow)",
+    "layer_replication": "repeats layers, so that heads are other ones than the base's",
+    "megatron_config": "is of Megatron's layers",
+}
+ADVICE = "merge it into a checkpoint with its own tools, and load that"
+
+
+def check_other_adapter(folder: Path, lm: Any) -> None:
+    """Refuse a PEFT folder that does not fit a model, and say of one that fits what nobody knows.
+
+    Raises ModelError, or ExtensionError for one that names a base of another length.
+    """
+    config = read_json(folder / ADAPTER_FILES[0])
+    if not isinstance(config, dict):
+        raise ModelError(f"{folder / ADAPTER_FILES[0]}: expected a mapping, found {type(config).__name__}")
+    check_kind(folder, config)
+    check_keys(folder, weight_names(folder), lm)
+    named = str(config.get("base_model_name_or_path") or "").rstrip("/").rpartition("/")[2]
+    own = lm.name.rpartition("/")[2]
+    trained = EXTENDED_NAME.search(named)
+    if trained and named != own and lm.context != int(trained[1]):
+        raise ExtensionError(
+            f"{folder}: no {BASE_FILE}, and its config names the base {named!r}, so it was trained at {trained[1]} "
+            f"tokens, and {lm.name} stands at {lm.context}; give that checkpoint, or `extend` as it was then"
+        )
+    other = "" if named.lower() == own.lower() else f"; its config names the base {named!r}, and this is {lm.name!r}"
+    note(
+        f"{folder}: no {BASE_FILE}, so nothing says which weights, RoPE base and window this adapter was trained with; "
+        f"it is taken unverified{other}",
+        style="yellow",
+    )
+
+
+def check_kind(folder: Path, config: dict[str, Any]) -> None:
+    """LoRA on a language model, of a kind that stands beside the base's layers."""
+    kind, task = config.get("peft_type"), config.get("task_type")
+    if kind != "LORA":
+        raise ModelError(f"{folder}: expected a LoRA adapter, found PEFT's type {kind}; {ADVICE}")
+    if task not in (None, "CAUSAL_LM"):
+        raise ModelError(f"{folder}: expected an adapter of a causal language model, found one for the task {task}")
+    if (bias := config.get("bias", "none")) != "none":
+        raise ModelError(f"{folder}: it trained biases (bias: {bias}), which PEFT writes over the base's own; {ADVICE}")
+    for name, what in OTHER_KINDS.items():
+        if config.get(name):
+            raise ModelError(f"{folder}: this adapter {what}: {name}; {ADVICE}")
+
+
+def weight_names(folder: Path) -> list[str]:
+    """Names of the tensors in the adapter's safetensors file, as PEFT writes them."""
+    path = folder / ADAPTER_FILES[1]
+    if not path.is_file():
+        found = ", ".join(sorted(other.name for other in folder.glob("adapter_model*"))) or "none"
+        raise ModelError(f"{path}: expected the adapter's weights as safetensors, found {found}; convert them to that")
+    with safe_open(path, "pt") as file:
+        return list(file.keys())
+
+
+def check_keys(folder: Path, names: list[str], lm: Any) -> None:
+    """Every tensor is of a module that the base has, and none is the base's own."""
+    modules = {base_name(name) for name, _ in lm.model.named_modules()}
+    adapted = {name: base_name(name).partition(".lora_")[0] for name in names if ".lora_" in name}
+    if lost := sorted({module for module in adapted.values() if module not in modules}):
+        raise ModelError(f"{folder}: adapts {len(lost)} modules that {lm.name} does not have, such as {lost[0]}")
+    if written := [name for name in names if not is_adapters(name)]:
+        raise ModelError(
+            f"{folder}: holds whole weights beside LoRA, such as {base_name(written[0])}, which would stand in place "
+            f"of the base's; {ADVICE}"
+        )
+
+
+def check_complete(folder: Path, model: PeftModel) -> None:
+    """Raise ModelError where PEFT would have filled in weights, or left some of the file's out."""
+    expected = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    found = set(weight_names(folder))
+    if lost := expected - found:
+        raise ModelError(f"{folder}: its config asks for {len(lost)} weights that its file lacks, such as {min(lost)}")
+    if more := found - expected:
+        raise ModelError(f"{folder}: its file holds {len(more)} weights that its config does not name, as {min(more)}")
