@@ -17,6 +17,7 @@ from haymaker.evaluation.predictions import Evaluation, examine
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import AnswerBranches, answers_of, judged_sets
 from haymaker.interventions.branches import Branch, Trunk, can_branch
+from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import ablation_sets
 from haymaker.interventions.origins import refuse_other_shape
 from haymaker.interventions.pairs import check_ready
@@ -203,8 +204,10 @@ def ablation_curve(
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "on_progress": on_progress}
     found = ablate_sets(lm, examples, heads, new_tokens, **options)
     return AblationCurve(
-        chosen.columns() | changed.row() | changed.change_from(found[0]) | {"scope": scope}
-        for chosen, changed in zip(sets, found, strict=True)
+        chosen.columns() | changed.row() | changed.change_from(found[0]) | beside | {"scope": scope}
+        for chosen, changed, beside in zip(
+            sets, found, beside_random(sets, [one.values() for one in found]), strict=True
+        )
     )
 
 

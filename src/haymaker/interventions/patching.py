@@ -15,6 +15,7 @@ from haymaker.heads.scores import HeadScores
 from haymaker.interventions.adapters import Shared, one_model
 from haymaker.interventions.branch_answers import AnswerBranches, judged_sets, patched_answers
 from haymaker.interventions.branches import Trunk, can_branch
+from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import identity_sets, patching_sets
 from haymaker.interventions.lockstep import OneBatch, TwoModels
 from haymaker.interventions.pairs import check_pair, check_ready, obstacle
@@ -339,7 +340,8 @@ def patching_table(
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "mode": mode}
     options["on_progress"] = on_progress
     found = patch_many(donor, recipient, examples, heads, new_tokens, **options)
+    beside = beside_random(sets, [patched.values() for patched in found.values()])
     return [
-        chosen.columns() | patched.row() | patched.change_from(found["0"])
-        for chosen, patched in zip(sets, found.values(), strict=True)
+        chosen.columns() | patched.row() | patched.change_from(found["0"]) | controls
+        for chosen, patched, controls in zip(sets, found.values(), beside, strict=True)
     ]

@@ -321,5 +321,5 @@ TRAIN = Stage("train", TrainParams, train_adapter, libraries=COMPUTE, resumable=
 EVALUATE = Stage("evaluate", EvaluateParams, evaluate_model, libraries=COMPUTE, rounding=True)
 HEADS = Stage("heads", HeadsParams, score_heads, version=2, libraries=COMPUTE, rounding=True)
 COMPARE = Stage("compare", CompareParams, compare_heads, version=3, libraries=("numpy",), rounding=True)
-ABLATE = Stage("ablate", AblateParams, ablate_heads, libraries=COMPUTE, rounding=True)
-PATCH = Stage("patch", PatchParams, patch_heads, libraries=COMPUTE, rounding=True)
+ABLATE = Stage("ablate", AblateParams, ablate_heads, version=2, libraries=COMPUTE, rounding=True)
+PATCH = Stage("patch", PatchParams, patch_heads, version=2, libraries=COMPUTE, rounding=True)

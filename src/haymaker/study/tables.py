@@ -8,19 +8,24 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from haymaker import __version__
-from haymaker.files import read_json_if_there, write_json
+from haymaker.files import read_json_if_there, read_jsonl, write_json
 from haymaker.stats import spearman
+from haymaker.study.answers import Answers, pair_rows, setting_rows
 from haymaker.study.cell import Row, Tables, library_version
 from haymaker.study.config import StudyConfig
+from haymaker.study.judges import points_of
+from haymaker.study.patterns import find_patterns
 from haymaker.study.plan import Plan
 from haymaker.study.results import TABLES, write_table_files
+from haymaker.study.signs import find_signs
 from haymaker.study.store import REMEDY, Manifest, Store, plain, read_tables
 from haymaker.study.survey import Standing
 
-NAMES = ("evaluation", "heads", "similarity", "ablation", "patching", "correlation", "tracking", "timings")
+NAMES = (
+    "evaluation", "settings", "pairs", "heads", "maps", "similarity", "ablation", "patching", "correlation", "patterns",
+    "signs", "tracking", "timings",
+)  # fmt: skip
 MEASURES = ("cosine", "recall", "subset", "overlap")
 VERSIONS = ("torch", "transformers", "peft", "numpy")
 
@@ -36,6 +41,14 @@ def collect(
             tables.setdefault(table, []).extend(dress(row, plan.cells[name].columns, standing) for row in rows)
     join_scores(tables, config.length)
     tables["correlation"] = correlations(tables["similarity"])
+    answers = answers_of(config, tables["evaluation"], done, store)
+    tables["settings"] = [plain(row) for row in setting_rows(answers, metrics_of(tables["evaluation"]))]
+    tables["pairs"] = [
+        plain(row) for row in pair_rows(answers, config.similarity.reference if config.similarity else "real")
+    ]
+    tables["patterns"], tables["signs"] = (
+        list(map(plain, rows)) for rows in (find_patterns(tables), find_signs(tables))
+    )
     tables["timings"] = [timing(name, standing, name not in ran) for name, standing in done.items()]
     return {"meta": about(config, len(plan.cells), done), "tables": tables}
 
@@ -46,6 +59,21 @@ def dress(row: Row, columns: Mapping[str, Any], standing: Standing) -> Row:
     assert not clash, f"{standing.cell.name}: rows may not repeat the cell's columns {clash}"
     dressed = {**columns, **row, "cell": standing.cell.name, "key": key_of(standing)[:12]}
     return dressed | ({"seconds": manifest_of(standing)["seconds"]} if standing.cell.stage.name == "evaluate" else {})
+
+
+def answers_of(config: StudyConfig, rows: list[Row], done: Mapping[str, Standing], store: Store) -> Answers:
+    """The headline of every answer at the study's length, by model; of cells that keep their answers."""
+    found = {}
+    for row in rows:
+        path = store.output(key_of(done[row["cell"]])) / "predictions.jsonl"
+        if row["length"] == config.length and path.is_file():
+            found[model_of(row)] = {line["example_id"]: line["scores"][row["metric"]] for _, line in read_jsonl(path)}
+    return found
+
+
+def metrics_of(rows: list[Row]) -> dict[tuple[str, str], str]:
+    """The headline's name by model and task."""
+    return {(row["model"], row["task"]): row["metric"] for row in rows}
 
 
 def join_scores(tables: Tables, length: int) -> None:
@@ -69,9 +97,7 @@ def correlations(similarity: list[Row]) -> list[Row]:
 def correlation(similarity: list[Row], model: str, task: str, measure: str) -> Row:
     rows = [row for row in similarity if (row["model"], row["task"]) == (model, task)]
     rows = [row for row in rows if row["setting"] != row["reference"]]
-    pairs = [(row[measure], row["score"]) for row in rows if row[measure] is not None and row["score"] is not None]
-    first, second = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
-    found = spearman(first, second)
+    found = spearman(*points_of({"similarity": rows}, measure))
     about = {"model": model, "task": task, "measure": measure, "metric": rows[0]["metric"] if rows else None}
     return plain(about | {"spearman": found.rho, "p": found.p, "n": found.n})
 

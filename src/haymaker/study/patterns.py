@@ -1,0 +1,97 @@
+"""The table of patterns: the paper's six, judged for each model and task, and for all of them together. Pure."""
+
+from collections.abc import Mapping
+
+from haymaker.stats import Interval, pooled_effect, share_interval, spearman_within
+from haymaker.study.cell import Row, Tables
+from haymaker.study.judges import JUDGES, MEASURES, MOST, PAPER, by_signs, points_of
+from haymaker.study.verdicts import RULE, SURE, Judged, in_words
+
+Group = tuple[str, str]  # model, task
+EVERYTHING = "all"
+OWN_RULES = {
+    "d": "Spearman's rho over settings, exact permutations, Holm over recall and cosine: shown or contradicted where "
+    f"sure (p < {SURE}) and of one sign; not judged of fewer than 5 settings.",
+    "f": f"Wilson's 95 % bounds of the share of cells that gain, and more than by random heads: shown above {MOST}, "
+    "contradicted below; only cells whose donor scores higher are counted.",
+    "c": f"{RULE} The effect is the share above {MOST}; undecided where heads of the same layers would share as much "
+    f"(p >= {SURE}).",
+}
+
+
+def find_patterns(tables: Tables) -> list[Row]:
+    """A row per pattern, model and task; with several of these also one over all."""
+    grouped = {group: of_group(tables, group) for group in groups(tables)}
+    found = {group: {name: judge(rows) for name, (_, _, judge) in JUDGES.items()} for group, rows in grouped.items()}
+    rows = [row_of(name, group, one) for group, judged in found.items() for name, one in judged.items()]
+    if len(found) > 1:
+        pooled = {name: over_groups(name, {g: judged[name] for g, judged in found.items()}, grouped) for name in JUDGES}
+        rows += [row_of(name, (EVERYTHING, EVERYTHING), one) for name, one in pooled.items()]
+    return rows
+
+
+def groups(tables: Tables) -> list[Group]:
+    """Every model and task, in order of appearance."""
+    names = ("evaluation", "similarity", "ablation", "patching")
+    return list(dict.fromkeys((row["model"], row["task"]) for name in names for row in tables.get(name, [])))
+
+
+def of_group(tables: Tables, group: Group) -> Tables:
+    """The rows of one model and task."""
+    return {
+        name: [row for row in rows if (row.get("model"), row.get("task")) == group] for name, rows in tables.items()
+    }
+
+
+def row_of(name: str, group: Group, judged: Judged) -> Row:
+    claim, measure, _ = JUDGES[name]
+    return {
+        **{"model": group[0], "task": group[1], "pattern": name, "claim": claim, "verdict": judged.verdict},
+        **{"measure": measure, "effect": judged.shown.mean, "low": judged.shown.low, "high": judged.shown.high},
+        **{"p": judged.p, "n": judged.n, "seeds": judged.seeds, "paper": PAPER[name]},
+        "sentence": judged.sentence,
+        "why": f"not judged: {judged.doubt}" if judged.doubt else "",
+        "rule": OWN_RULES.get(name, RULE),
+    }
+
+
+def over_groups(name: str, judged: Mapping[Group, Judged], grouped: Mapping[Group, Tables]) -> Judged:
+    """One pattern over all models and tasks in which it could be judged."""
+    kept = {group: one for group, one in judged.items() if not one.doubt}
+    if not kept:
+        return Judged(doubt="in no model and task could it be judged")
+    if name == "d":
+        return correlated([grouped[group] for group in kept])
+    if name == "f":
+        return counted(list(kept.values()))
+    effect = pooled_effect([least_effect(one) for one in kept.values()])
+    n, seeds = sum(one.n for one in kept.values()), min(one.seeds for one in kept.values())
+    sentence = f"{len(kept)} models and tasks, random effects: {in_words(effect)}"
+    return Judged(effects=(effect,), shown=effect, n=n, seeds=seeds, sentence=sentence)
+
+
+def least_effect(judged: Judged) -> Interval:
+    """The effect that is hardest to show: its weakest."""
+    return min(judged.effects, key=lambda effect: effect.mean)
+
+
+def correlated(several: list[Tables]) -> Judged:
+    """Rank correlation inside each model and task, pooled."""
+    found = {measure: spearman_within([points_of(tables, measure) for tables in several]) for measure in MEASURES}
+    sure = {1 if one.rho > 0 else -1 for one in found.values() if one.p * len(MEASURES) < SURE}
+    first = found["recall"]
+    sentence = "; ".join(f"{name}: rho {one.rho:.2f}, p {one.p:.3f}, n {one.n}" for name, one in found.items())
+    return Judged(
+        shown=Interval(first.rho), n=first.n, p=first.p, sentence=f"within {len(several)} models and tasks: {sentence}",
+        settled=by_signs(sure, 0, ()),
+    )  # fmt: skip
+
+
+def counted(several: list[Judged]) -> Judged:
+    """Cells that gain, of the cells of all models and tasks."""
+    cells = sum(one.n for one in several)
+    share = share_interval(sum(round(one.shown.mean * one.n) for one in several), cells)
+    return Judged(
+        shown=share, n=cells, seeds=min(one.seeds for one in several), sentence=f"cells that gain: {in_words(share)}",
+        settled="shown" if share.low > MOST else "contradicted" if share.high < MOST else "undecided",
+    )  # fmt: skip

@@ -1,0 +1,91 @@
+"""Four signs of a study gone wrong, named where they occur: a pattern beside one of them is not to be trusted. Pure.
+
+1. Training taught nothing: the reference does not score above the untrained model.
+2. Answers fail on their form: many are cut off, or cannot be read.
+3. A control fails: a model patched with its own heads changes, or random heads cost as much as retrieval heads.
+4. Maps do not tell heads apart: most heads are active, or none; or half of the examples give another map.
+"""
+
+from collections.abc import Callable, Iterator
+from math import isnan
+
+from haymaker.stats import known
+from haymaker.study.cell import Row, Tables
+from haymaker.study.judges import masking_hurts
+from haymaker.study.patterns import groups, of_group
+
+CUT_OFF = 0.1  # share of answers
+CROWDED = 0.4  # share of heads that are active
+RELIABLE = 0.7  # split-half reliability of a map
+
+
+def find_signs(tables: Tables) -> list[Row]:
+    """A row per sign that occurs, with what shows it and what to do."""
+    checks: dict[str, Callable[[Tables], Iterator[tuple[str, str]]]] = {
+        "training taught nothing": untaught,
+        "answers fail on their form": malformed,
+        "a control fails": uncontrolled,
+        "maps do not tell heads apart": flat_maps,
+    }
+    return [
+        {"model": model, "task": task, "sign": sign, "found": found, "remedy": remedy}
+        for model, task in groups(tables)
+        for sign, check in checks.items()
+        for found, remedy in check(of_group(tables, (model, task)))
+    ]
+
+
+def untaught(tables: Tables) -> Iterator[tuple[str, str]]:
+    scores = {row["setting"]: row for row in tables.get("settings", [])}
+    references = {row["first"] for row in tables.get("pairs", []) if row["family"] == "reference"}
+    for row in tables.get("pairs", []):
+        if row["first"] in references and row["second"] in ("extended", "base") and not known(row["low"]) > 0:
+            if row["second"] == "base" and "extended" in scores:
+                continue
+            change = f"{known(row['difference']):+.2f} [{known(row['low']):.2f}, {known(row['high']):.2f}]"
+            yield (
+                f"{row['first']} beside {row['second']}: {change} (n = {row['n']}, seeds = {row['seeds']})",
+                "train longer or at a higher rate, chosen on a dev split, or give more test rows",
+            )
+
+
+def malformed(tables: Tables) -> Iterator[tuple[str, str]]:
+    for row in tables.get("evaluation", []):
+        for name, said in (("cut_off", "were cut off"), ("unread", "could not be read")):
+            if row.get("seed", 0) is not None and row.get(name) and row[name] > CUT_OFF * row["n"]:
+                yield (
+                    f"{row['setting']} at {row['length']} tokens: {row[name]} of {row['n']} answers {said}",
+                    "raise evaluation.new_tokens, or read the predictions: failing on form is not failing to retrieve",
+                )
+
+
+def uncontrolled(tables: Tables) -> Iterator[tuple[str, str]]:
+    own = [row for row in tables.get("patching", []) if row["heads"] == "identity" and known(row["delta"]) != 0]
+    for row in own:
+        yield (
+            f"{row['setting']} patched with its own heads changes by {known(row['delta']):+.2g}",
+            "trust no patch of this study; run with one thread, and report it",
+        )
+    judged = masking_hurts(tables)
+    if judged.effects and not judged.doubt and judged.verdict in ("contradicted", "not shown"):
+        yield (
+            f"random heads cost as much as retrieval heads ({judged.sentence})",
+            "score heads on more rows, by another metric, or mask fewer",
+        )
+
+
+def flat_maps(tables: Tables) -> Iterator[tuple[str, str]]:
+    for row in tables.get("maps", []):
+        share = row["active"] / row["heads"] if row["heads"] else 0.0
+        where = row["setting"] + (f"@{row['seed']}" if row.get("seed") else "")
+        if not 0 < share <= CROWDED:
+            yield (
+                f"{where}: {row['active']} of {row['heads']} heads score over {row['threshold']:g}",
+                "choose another threshold; where most heads copy, use a model whose copying is sparse",
+            )
+        reliability = known(row["reliability"])
+        if not isnan(reliability) and reliability < RELIABLE:
+            yield (
+                f"{where}: two halves of the examples agree at {reliability:.2f} only (n = {row['n']})",
+                "score heads on more rows",
+            )

@@ -1,0 +1,109 @@
+"""How a pattern is judged: effects with bounds in, one of four verdicts out. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import hypot, isnan, nan, sqrt
+from statistics import fmean, stdev
+from typing import Literal
+
+from scipy.stats import t as students_t
+
+from haymaker.stats import Interval, Number, known
+from haymaker.study.cell import Row
+
+Verdict = Literal["shown", "not shown", "contradicted", "undecided"]
+
+MARGIN = 0.05  # the smallest effect that counts: of F1, of a share of heads
+SURE = 0.05  # p-values below this count
+LEAST_QUESTIONS = 10
+
+RULE = (
+    "Shown if the 95 % bounds of every effect lie above 0; contradicted if those of one lie below 0; not shown if "
+    f"those of one stay below {MARGIN}, the smallest effect that counts; else undecided, as where rows are missing, "
+    f"there are fewer than {LEAST_QUESTIONS} questions, all answers were cut off, or nothing was there to lose or gain."
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A pattern in the rows of one model and task: all effects that must be there, the one that the table shows, and
+    why nothing can be judged (empty where something can).
+
+    `settled` is a verdict that the pattern's own test gives in place of the rule on bounds.
+    """
+
+    effects: tuple[Interval, ...] = ()
+    shown: Interval = Interval(nan)
+    n: int = 0
+    seeds: int = 0
+    p: float | None = None
+    sentence: str = ""
+    doubt: str = ""
+    settled: Verdict | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.doubt or not (self.effects or self.settled):
+            return "undecided"
+        return self.settled or decided(self.effects)
+
+
+def decided(effects: Sequence[Interval], margin: float = MARGIN) -> Verdict:
+    """By the rule; an effect without bounds decides nothing."""
+    if any(isnan(effect.low) or isnan(effect.high) for effect in effects):
+        return "undecided"
+    if any(effect.high < 0 for effect in effects):
+        return "contradicted"
+    if all(effect.low > 0 for effect in effects):
+        return "shown"
+    return "not shown" if any(effect.high < margin for effect in effects) else "undecided"
+
+
+def over_seeds(runs: Sequence[Interval]) -> Interval:
+    """The mean of several seeds' effects. Its bounds add what examples and what seeds leave open (Student's t).
+
+    Seeds share their examples, so these do not average out. One seed says nothing about others.
+    """
+    kept = [run for run in runs if not isnan(run.mean)]
+    if not kept:
+        return Interval(nan)
+    mean = fmean(run.mean for run in kept)
+    between = (
+        students_t.ppf(0.975, len(kept) - 1) * stdev(run.mean for run in kept) / sqrt(len(kept)) if kept[1:] else 0
+    )
+    down, up = fmean(run.mean - run.low for run in kept), fmean(run.high - run.mean for run in kept)
+    return Interval(mean, mean - hypot(down, between), mean + hypot(up, between))
+
+
+def above(effect: Interval, bar: Number, scale: Number = 1) -> Interval:
+    """How far it lies above a bar, in units of `scale`."""
+    return Interval(*((number - bar) / scale for number in effect))
+
+
+def interval_of(row: Row, name: str) -> Interval:
+    """Columns name, name_low, name_high; NaN for what is not there."""
+    return Interval(*(known(row.get(column)) for column in (name, f"{name}_low", f"{name}_high")))
+
+
+def number(value: Number) -> str:
+    return "unknown" if isnan(value) else f"{value:.2f}"
+
+
+def in_words(effect: Interval) -> str:
+    """0.12 [0.05, 0.20]"""
+    if isnan(effect.low):
+        return f"{number(effect.mean)} (no bounds)"
+    return f"{number(effect.mean)} [{number(effect.low)}, {number(effect.high)}]"
+
+
+def why_not(rows: Sequence[Row]) -> str:
+    """Why answers can tell nothing; empty where they can."""
+    counts = [row["n"] for row in rows if row.get("n") is not None]
+    if counts and min(counts) < LEAST_QUESTIONS:
+        return f"{min(counts)} questions are too few"
+    cut = [row["setting"] for row in rows if row.get("cut_off") and row["cut_off"] == row["n"]]
+    if cut:
+        return f"every answer of {', '.join(dict.fromkeys(cut))} was cut off"
+    if rows and not any(known(row.get("score")) > 0 for row in rows):
+        return "all scores are 0"
+    return ""

@@ -1,0 +1,199 @@
+"""The six patterns and the four signs: each verdict from rows that call for it."""
+
+from typing import Any
+
+import pytest
+
+from haymaker.stats import Interval
+from haymaker.study.patterns import find_patterns
+from haymaker.study.signs import find_signs
+from haymaker.study.verdicts import decided, over_seeds
+
+SETTINGS = {"high-high": 0.6, "high-low": 0.5, "low-high": 0.4, "low-low": 0.3, "symbolic": 0.2}
+KEYS = {"model": "m", "task": "musique"}
+Tables = dict[str, list[dict[str, Any]]]
+
+
+def tables(task: str = "musique") -> Tables:
+    """A study in which all six patterns show."""
+    keys = KEYS | {"task": task}
+    return {
+        "evaluation": [
+            keys | {"setting": name, "seed": 0, "length": 512, "n": 200, "cut_off": 0, "score": score}
+            for name, score in {"extended": 0.1, "real": 0.8, **SETTINGS}.items()
+        ],
+        "settings": [
+            keys | {"setting": name, "score": score, "n": 200} for name, score in {"real": 0.8, **SETTINGS}.items()
+        ],
+        "pairs": [
+            keys
+            | {"first": "real", "second": name, "family": "reference", "difference": 0.8 - score, "seeds": 3, "n": 200}
+            | {"low": 0.8 - score - 0.08, "high": 0.8 - score + 0.08, "p": 0.001, "p_holm": 0.005}
+            for name, score in {**SETTINGS, "extended": 0.1}.items()
+        ],
+        "heads": [keys | {"layer": i // 10, "head": i % 10} for i in range(100)],
+        "maps": [keys | MAP | {"setting": name} for name in ("real", *SETTINGS)],
+        "similarity": [alike(keys, name, place) for place, name in enumerate(SETTINGS)],
+        "ablation": [
+            keys | {"setting": "real", "seed": 0, "heads": "none", "k": 0, "score": 0.8, "n": 60},
+            masked(keys, 3, -0.1),
+            masked(keys, 10, -0.5),
+        ],
+        "patching": [patched(keys, name) for name in SETTINGS],
+    }
+
+
+MAP = {"seed": 0, "active": 12, "heads": 100, "threshold": 0.1, "reliability": 0.95, "n": 200}
+
+
+def alike(keys: dict[str, Any], name: str, place: int) -> dict[str, Any]:
+    fewer, subset = 2 + 2.0 * place, 0.9
+    return {
+        **keys,
+        **{"setting": name, "seed": 0, "reference": "real", "score": SETTINGS[name], "active": 12 - fewer},
+        **{"active_reference": 12, "fewer": fewer, "fewer_low": fewer - 0.5, "fewer_high": fewer + 0.5},
+        **{"subset": subset, "subset_low": 0.8, "subset_high": 1.0, "subset_null": 0.2, "recall_p": 0.001},
+        **{"recall": 0.9 - place / 10, "cosine": 0.99 - place / 100},
+    }
+
+
+def masked(keys: dict[str, Any], k: int, change: float) -> dict[str, Any]:
+    beyond = {"beyond_random": change, "beyond_random_low": change - 0.05, "beyond_random_high": change + 0.05}
+    return keys | {"setting": "real", "seed": 0, "heads": "retrieval", "k": k, "score": 0.8 + change, "n": 60} | beyond
+
+
+def patched(keys: dict[str, Any], name: str) -> dict[str, Any]:
+    beyond = {"delta": 0.1, "delta_low": 0.02, "delta_high": 0.18, "beyond_random": 0.1}
+    about = {"setting": name, "seed": 0, "donor": "real", "heads": "intersection", "k": 9, "n": 40, "score": 0.5}
+    return keys | about | beyond
+
+
+def verdicts(found: Tables) -> dict[str, str]:
+    return {row["pattern"]: row["verdict"] for row in find_patterns(found) if row["model"] != "all"}
+
+
+def change(found: Tables, table: str, wanted: dict[str, Any], **values: Any) -> Tables:
+    rows = [row for row in found[table] if all(row[key] == value for key, value in wanted.items())]
+    assert rows
+    for row in rows:
+        row.update(values)
+    return found
+
+
+def test_a_study_that_shows_all_six() -> None:
+    found = {row["pattern"]: row for row in find_patterns(tables())}
+    assert {name: row["verdict"] for name, row in found.items()} == dict.fromkeys("abcdef", "shown")
+    # The smallest gap is that of the best synthetic setting.
+    assert (found["a"]["effect"], found["a"]["low"], found["a"]["high"]) == pytest.approx((0.2, 0.12, 0.28))
+    assert found["b"]["effect"] == pytest.approx(2 / 12)
+    assert (found["d"]["effect"], found["d"]["n"]) == (pytest.approx(1.0), 5)
+    assert found["d"]["p"] == pytest.approx(2 / 120, rel=0.01)
+    assert found["e"]["effect"] == pytest.approx(0.5)  # k = 10 of 100 heads, a tenth
+    assert (found["f"]["effect"], found["f"]["n"]) == (1.0, 5)
+    assert all(row["rule"] and row["claim"] and row["paper"] and row["sentence"] for row in found.values())
+    assert find_signs(tables()) == []
+
+
+BEST = {"second": "high-high"}
+BEYOND = "beyond_random"
+
+
+def bounds(name: str, value: float, low: float, high: float) -> dict[str, float]:
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+CASES = [
+    ("a", "contradicted", "pairs", BEST, {"difference": -0.1, "low": -0.18, "high": -0.02, "p_holm": 0.01}),
+    ("a", "not shown", "pairs", BEST, {"difference": -0.1, "low": -0.18, "high": -0.02, "p_holm": 0.2}),
+    ("a", "not shown", "pairs", BEST, {"difference": 0.0, "low": -0.04, "high": 0.04}),
+    ("a", "undecided", "pairs", BEST, {"difference": 0.1, "low": -0.04, "high": 0.24}),
+    ("a", "undecided", "settings", {}, {"n": 6}),
+    ("a", "undecided", "evaluation", {"setting": "symbolic"}, {"cut_off": 200}),
+    ("a", "undecided", "settings", {}, {"score": 0.0}),
+    ("b", "contradicted", "similarity", {"setting": "high-high"}, bounds("fewer", -3.0, -5.0, -1.0)),
+    ("b", "undecided", "similarity", {"setting": "high-high"}, {"fewer_low": -2.0, "fewer_high": 4.0}),
+    ("b", "undecided", "similarity", {}, {"active_reference": 0}),
+    ("b", "undecided", "similarity", {}, {"fewer_low": None}),
+    ("c", "contradicted", "similarity", {"setting": "symbolic"}, bounds("subset", 0.2, 0.1, 0.3)),
+    ("c", "undecided", "similarity", {"setting": "symbolic"}, {"subset_low": 0.4}),
+    ("c", "undecided", "similarity", {"setting": "symbolic"}, {"recall_p": 0.3}),
+    ("c", "undecided", "similarity", {}, {"subset_null": 0.95}),
+    ("d", "undecided", "similarity", {"setting": "symbolic"}, {"score": None}),
+    ("d", "undecided", "similarity", {}, {"recall": 1.0, "cosine": 1.0}),
+    ("e", "contradicted", "ablation", {"k": 10}, bounds(BEYOND, 0.2, 0.1, 0.3)),
+    ("e", "not shown", "ablation", {"k": 10}, bounds(BEYOND, 0.0, -0.03, 0.03)),
+    ("e", "undecided", "ablation", {"k": 10}, {"beyond_random_low": -0.9, "beyond_random_high": 0.1}),
+    ("e", "undecided", "ablation", {"heads": "none"}, {"score": 0.04}),
+    ("f", "contradicted", "patching", {}, {"delta": -0.1}),
+    ("f", "contradicted", "patching", {}, {"beyond_random": -0.1}),
+    ("f", "undecided", "patching", {"setting": "symbolic"}, {"delta": -0.1}),
+    ("f", "undecided", "settings", {"setting": "real"}, {"score": 0.1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("pattern", "verdict", "table", "wanted", "values"), CASES)
+def test_verdicts(pattern: str, verdict: str, table: str, wanted: dict[str, Any], values: dict[str, Any]) -> None:
+    assert verdicts(change(tables(), table, wanted, **values))[pattern] == verdict
+
+
+def test_a_correlation_the_other_way_is_contradicted() -> None:
+    found = tables()
+    for row in found["similarity"]:
+        row["recall"], row["cosine"] = 1 - row["recall"], 1 - row["cosine"]
+    assert verdicts(found)["d"] == "contradicted"
+
+
+@pytest.mark.parametrize("missing", ["pairs", "similarity", "ablation", "patching", "maps", "heads", "settings"])
+def test_tables_that_are_missing_leave_patterns_undecided_and_say_why(missing: str) -> None:
+    found = tables()
+    del found[missing]
+    for row in find_patterns(found):
+        assert row["verdict"] in ("shown", "undecided")
+        assert row["verdict"] == "shown" or row["why"]
+    find_signs(found)
+
+
+def test_patterns_are_pooled_over_tasks() -> None:
+    both, other = tables(), tables("mdqa")
+    change(other, "pairs", BEST, difference=0.1, low=-0.2, high=0.4)
+    joined = {name: both[name] + other[name] for name in both}
+    rows = find_patterns(joined)
+    assert [row["pattern"] for row in rows if row["model"] == "all"] == list("abcdef")
+    pooled = {row["pattern"]: row for row in rows if row["model"] == "all"}
+    # Weights 1 / 0.0408^2 = 600 and 1 / 0.153^2 = 42.7; heterogeneity 0.4 is below its expectation, 1.
+    assert pooled["a"]["effect"] == pytest.approx((600 * 0.2 + 42.7 * 0.1) / 642.7, abs=1e-3)
+    assert pooled["a"]["verdict"] == "shown"
+    assert (pooled["f"]["n"], pooled["f"]["verdict"]) == (10, "shown")
+    assert (pooled["d"]["n"], pooled["d"]["verdict"]) == (10, "shown")
+    assert {row["verdict"] for row in rows if row["task"] == "mdqa" and row["pattern"] == "a"} == {"undecided"}
+
+
+SIGNS = [
+    ("training taught nothing", "pairs", {"second": "extended"}, {"low": -0.02}),
+    ("answers fail on their form", "evaluation", {"setting": "real"}, {"cut_off": 50}),
+    ("answers fail on their form", "evaluation", {"setting": "real"}, {"unread": 50}),
+    ("a control fails", "patching", {"setting": "symbolic"}, {"heads": "identity", "delta": 1e-9}),
+    ("a control fails", "ablation", {"k": 10}, bounds(BEYOND, 0.2, 0.1, 0.3)),
+    ("maps do not tell heads apart", "maps", {"setting": "real"}, {"active": 44}),
+    ("maps do not tell heads apart", "maps", {"setting": "real"}, {"active": 0}),
+    ("maps do not tell heads apart", "maps", {"setting": "real"}, {"reliability": 0.3}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sign", "table", "wanted", "values"), SIGNS)
+def test_signs_of_a_study_gone_wrong(sign: str, table: str, wanted: dict[str, Any], values: dict[str, Any]) -> None:
+    rows = find_signs(change(tables(), table, wanted, **values))
+    assert [row["sign"] for row in rows] == [sign]
+    assert all(row["found"] and row["remedy"] for row in rows)
+
+
+def test_seeds_add_what_they_leave_open() -> None:
+    # Means 0.2, 0.4, 0.6: standard error 0.2 / sqrt(3) = 0.1155, t of 2 degrees 4.303: 0.497; with 0.1 beside it 0.507.
+    found = over_seeds([Interval(mean, mean - 0.1, mean + 0.1) for mean in (0.2, 0.4, 0.6)])
+    assert found == pytest.approx((0.4, 0.4 - 0.507, 0.4 + 0.507), abs=1e-3)
+    assert over_seeds([Interval(0.2, 0.1, 0.3)]) == pytest.approx((0.2, 0.1, 0.3))
+
+
+def test_an_effect_without_bounds_decides_nothing() -> None:
+    assert decided([Interval(0.5)]) == "undecided"
+    assert decided([Interval(0.5, 0.4, 0.6), Interval(0.5)]) == "undecided"
