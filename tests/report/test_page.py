@@ -247,7 +247,7 @@ def test_no_number_is_printed_as_python_would(page: Page) -> None:
 
 def test_every_figure_states_n(rendered: str) -> None:
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", rendered, flags=re.S)
-    assert len(captions) == 1 + 1 + 1 + 3 + 2 + 1 + 1
+    assert len(captions) == 1 + 1 + 1 + 1 + 3 + 2 + 1 + 1
     assert all("n\u00a0=\u00a0" in caption or "n = " in caption for caption in captions)
 
 
@@ -307,3 +307,13 @@ def test_bad_files_are_named(tmp_path: Path, text: str | None, words: str) -> No
     with pytest.raises(DataError, match=f"results.json: {words}"):
         write_report(source, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_patterns_are_told_with_their_effects_and_signs_are_named(results: Row) -> None:
+    text = Page(render(results)).text
+    assert "(a) Real data beats every synthetic setting" in text
+    assert "not judged: with 4 settings no order" in text
+    assert "No sign of a study gone wrong." in text
+    sign = {"sign": "a control fails", "found": "real changes by 1e-9", "remedy": "trust no patch"}
+    results["tables"]["signs"] = [report_rows.KEYS | sign]
+    assert "A sign of a study gone wrong: a control fails. real changes by 1e-9" in Page(render(results)).text

@@ -20,6 +20,7 @@ from haymaker.errors import ConfigError, OutputError
 from haymaker.files import read_json_if_there
 from haymaker.study import Plan, Store, StudyConfig, Summary, execute, plan_study
 from haymaker.study.costs import Costs, Machine, Prediction, fitting, machine_of, predictions, requests
+from haymaker.study.power import separable
 from haymaker.study.refusals import refuse_hopeless
 from haymaker.study.runners import open_runner
 from haymaker.study.runners.sending import last_attempt, log_path
@@ -138,6 +139,8 @@ def show_plan(opened: Opened, priced: Priced, max_hours: float | None, form: str
     else:
         settings = dict.fromkeys(setting for task in opened.config.tasks for setting in opened.config.settings_of(task))
         show_page(opened.config.name, opened.config.model_name, settings, rows, priced)
+        for line in separable(opened.config):
+            typer.echo(line)
         typer.echo(f"{len(rows)} cells: {counts(standings)}; --cells lists them")
 
 

@@ -5,6 +5,7 @@ To add one: a function here, a line in PANELS, and its heading and introduction 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 from jaxtyping import Float
@@ -287,8 +288,38 @@ def timings(tables: Tables) -> list[Figure]:
     return [Figure({"": bars(seconds, "seconds", title="Seconds by stage")}, caption, numbers=numbers)]
 
 
+# ---- The six patterns
+
+
+def patterns(tables: Tables) -> list[Figure]:
+    """The six patterns for each model and task, and over all; then the signs of a study gone wrong."""
+    groups = dict.fromkeys((row["model"], row["task"]) for row in tables["patterns"])
+    return [judged(group, select(tables["patterns"], model=group[0], task=group[1]), tables) for group in groups]
+
+
+def judged(group: tuple[str, str], rows: list[Row], tables: Tables) -> Figure:
+    signs = [row for row in tables.get("signs", []) if (row["model"], row["task"]) == group]
+    told = [f"A sign of a study gone wrong: {row['sign']}. {row['found']}; {row['remedy']}." for row in signs]
+    columns = ["Pattern", "Verdict", "Effect", "95 % bounds", "p", "n", "Seeds", "What it is", "The paper", "In words"]
+    counts = sorted(row["n"] for row in rows)
+    caption = f"{' '.join(told) or 'No sign of a study gone wrong.'} n = {counts[0]} to {counts[-1]}: "
+    caption += "questions, settings or cells."
+    title = "All models and tasks" if group[0] == "all" else f"{group[0]}, {group[1]}"
+    return Figure({}, caption, title, Numbers(columns, [pattern_row(row) for row in rows]))
+
+
+def pattern_row(row: Row) -> list[str]:
+    effect, p = Interval(*(known(row[name]) for name in ("effect", "low", "high"))), known(row["p"])
+    told = ["–", ""] if isnan(effect.mean) else [two_decimals(effect.mean), bounds(effect)]
+    words = row["sentence"] if not row["why"] else f"{row['why']}. {row['sentence']}"
+    name = f"({row['pattern']}) {row['claim']}"
+    counts = ["" if isnan(p) else f"{p:.3f}", str(row["n"]), str(row["seeds"])]
+    return [name, row["verdict"], *told, *counts, row["measure"], row["paper"], words]
+
+
 # Name of a panel: the table it is drawn from, and how. Its heading and its prose are in page.html.
 PANELS: dict[str, tuple[str, Callable[[Tables], list[Figure]]]] = {
+    "patterns": ("patterns", patterns),
     "scores": ("evaluation", scores),
     "lengths": ("evaluation", lengths),
     "heads": ("heads", head_maps),

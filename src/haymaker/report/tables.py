@@ -22,11 +22,12 @@ COLUMNS = {
     "patching": "model task donor setting heads k draw metric score score_low score_high score_original delta n "
     "head_list",
     "correlation": "model task measure metric spearman p n",
+    "patterns": "pattern claim verdict measure effect low high p n seeds paper sentence why",  # and model and task
     "timings": "cell stage setting seconds cached",
 }
 # Columns that hold words, and numbers that the page cannot do without; all other columns are numbers or null.
 KEYS = {"model", "setting", "task", "split", "metric", "reference", "donor", "measure", "cell", "stage"}
-WORDS = KEYS | {"heads", "head_list", "cached", "draw"}
+WORDS = KEYS | {"heads", "head_list", "cached", "draw", "pattern", "claim", "verdict", "paper", "sentence", "why"}
 NEEDED = {"layer", "head", "n", "k", "length", "active", "active_reference"}
 
 GROUPED = tuple(name for name, columns in COLUMNS.items() if "task" in columns.split())

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy import stats as scipy_stats
 
 from haymaker.stats.intervals import Interval, Number, bootstrap_crossed
 
@@ -152,7 +152,7 @@ def detectable(
     """
     if n < 1 or seeds < 1:
         raise ValueError(f"expected at least one example and one seed, found {n} and {seeds}")
-    quantiles = scipy_stats.norm.ppf(1 - level / 2) + scipy_stats.norm.ppf(power)
+    quantiles = NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(power)
     return float(quantiles * math.sqrt(spread**2 / n + seed_spread**2 / seeds))
 
 
@@ -177,9 +177,11 @@ def share_interval(found: int, n: int, confidence: float = 0.95) -> Interval:
         >>> hm.stats.share_interval(0, 4).low
         0.0
     """
+    from scipy.stats import binomtest  # half a second, for those who ask
+
     if not 0 <= found <= n or n == 0:
         raise ValueError(f"expected some of at least one, found {found} of {n}")
-    low, high = scipy_stats.binomtest(found, n).proportion_ci(confidence, method="wilson")
+    low, high = binomtest(found, n).proportion_ci(confidence, method="wilson")
     return Interval(found / n, float(low), float(high))
 
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy import stats as scipy_stats
 
 from haymaker.stats.intervals import Number
 
@@ -90,6 +89,8 @@ def shared_by_layers(heads: int, first: Sequence[int], second: Sequence[int], sh
         >>> hm.stats.shared_by_layers(8, first=[0, 2], second=[1, 4], shared=2).mean  # 2 x 4 / 8
         1.0
     """
+    from scipy import stats as scipy_stats  # half a second, for those who ask
+
     if len(first) != len(second) or max([*first, *second], default=0) > heads:
         raise ValueError(f"expected two sets over as many layers of {heads} heads, found {first} and {second}")
     chances = np.ones(1)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy import stats as scipy_stats
 
 from haymaker.stats.intervals import Interval
 
@@ -51,6 +50,8 @@ def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int 
         >>> hm.stats.spearman(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 9.0])).rho
         1.0
     """
+    from scipy import stats as scipy_stats  # half a second, for those who ask
+
     n = len(first)
     if n < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return Correlation(float("nan"), float("nan"), n)
@@ -117,6 +118,8 @@ def spearman_within(groups: Sequence[tuple[ndarray, ndarray]], draws: int = 10_0
         >>> round(hm.stats.spearman_within([(first, second), (first, second + 100)]).rho, 6)
         1.0
     """
+    from scipy import stats as scipy_stats  # half a second, for those who ask
+
     kept = [pair for pair in groups if len(pair[0]) > 1 and np.ptp(pair[0]) > 0 and np.ptp(pair[1]) > 0]
     n = sum(len(first) for first, _ in kept)
     if not kept:
@@ -158,6 +161,8 @@ def spearman_interval(rho: float, n: int, confidence: float = 0.95) -> Interval:
         >>> hm.stats.spearman_interval(0.5, 28).low > 0
         True
     """
+    from scipy import stats as scipy_stats  # half a second, for those who ask
+
     if abs(rho) > 1:
         raise ValueError(f"rho: expected -1 to 1, found {rho}")
     if math.isnan(rho) or n < 4:
