@@ -53,6 +53,7 @@ def results() -> dict[str, Any]:
             "patching": patching(),
             "correlation": correlation(),
             "patterns": patterns(),
+            "tracking": tracking(),
             "timings": timings(),
         },
     }
@@ -195,6 +196,17 @@ def patterns() -> list[Row]:
     return [
         first,
         first | unknown | {"claim": "Likeness goes with the score", "why": "not judged: with 4 settings no order"},
+    ]
+
+
+def tracking() -> list[Row]:
+    """Two settings, of which one was trained with two seeds, read at the start, halfway and at the end."""
+    runs = {("real", 0): (0.0, 0.4, 1.0), ("real", 1): (0.2, 0.6, 1.0), ("symbolic", 0): (0.1, 0.2, 1.0)}
+    return [
+        {**KEYS, "setting": setting, "seed": seed, "step": step, "metric": "copy", "reference": "end", "k": 3, "n": 32}
+        | {"recall": recall, "cosine": round(0.5 + recall / 2, 3), "overlap": recall, "active": 9, "seconds": 1.5}
+        for (setting, seed), values in runs.items()
+        for step, recall in zip((0, 50, 100), values, strict=True)
     ]
 
 

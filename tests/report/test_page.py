@@ -14,11 +14,11 @@ from report_rows import Row, change
 from haymaker.charts.page import script
 from haymaker.errors import DataError
 from haymaker.report import render, write_report
-from haymaker.report.tables import COLUMNS
+from haymaker.report.tables import COLUMNS, OPTIONAL
 
 JSON = {"type": "application/json"}
-# scores, lengths, eight maps and their key, three measures, two settings masked, patching, timings
-CHARTS = 1 + 1 + 8 + 1 + 3 + 2 + 1 + 1
+# scores, lengths, eight maps and their key, three measures, two settings masked, patching, tracking, timings
+CHARTS = 1 + 1 + 8 + 1 + 3 + 2 + 1 + 2 + 1
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
@@ -123,7 +123,7 @@ def test_rows_are_not_changed(results: Row) -> None:
 def test_a_missing_table_is_said(results: Row, table: str) -> None:
     text = Page(render(without(results, table))).text
     said = f"The table {table} is missing from the results"
-    assert (said in text) == (table != "correlation")
+    assert (said in text) == (table not in ("correlation", *OPTIONAL))
     if table == "correlation":
         assert "No rank correlation of cosine with the score in the rows." in text
 
@@ -132,7 +132,7 @@ def test_nothing_is_said_to_be_missing_where_all_is_there(page: Page) -> None:
     assert "missing" not in page.text.replace("rows are missing", "")
 
 
-@pytest.mark.parametrize("table", [name for name in COLUMNS if name != "correlation"])
+@pytest.mark.parametrize("table", [name for name in COLUMNS if name not in ("correlation", *OPTIONAL)])
 def test_an_empty_table_is_said(results: Row, table: str) -> None:
     results["tables"][table] = []
     assert f"The table {table} has no rows" in Page(render(results)).text
@@ -247,7 +247,7 @@ def test_no_number_is_printed_as_python_would(page: Page) -> None:
 
 def test_every_figure_states_n(rendered: str) -> None:
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", rendered, flags=re.S)
-    assert len(captions) == 1 + 1 + 1 + 1 + 3 + 2 + 1 + 1
+    assert len(captions) == 1 + 1 + 1 + 1 + 3 + 2 + 1 + 1 + 1
     assert all("n\u00a0=\u00a0" in caption or "n = " in caption for caption in captions)
 
 
@@ -262,6 +262,15 @@ def test_several_models_are_named(results: Row) -> None:
 def test_long_tables_say_what_they_leave_out(results: Row) -> None:
     results["tables"]["timings"] *= 10
     assert "The first 400 of 480 rows; results.json has them all." in Page(render(results)).text
+
+
+def test_tracking_is_drawn_where_there_are_rows_and_nowhere_else(results: Row, page: Page) -> None:
+    (recall,) = [spec for spec in page.specs if str(spec.get("description", "")).startswith("recall of the heads")]
+    # two seeds of real at step 50: (0.4 + 0.6) / 2 = 0.5
+    assert "real 0.10 at 0, 0.50 at 50, 1.00 at 100; symbolic 0.10 at 0, 0.20 at 50" in recall["description"]
+    assert 'href="#tracking"' in render(results)
+    results["tables"]["tracking"] = []
+    assert "tracking" not in render(results).split('id="tables"')[0].split("<main>")[1]
 
 
 def test_unknown_tables_are_shown(results: Row) -> None:

@@ -268,6 +268,38 @@ def patching_words(tables: Tables) -> str:
     )
 
 
+# ---- Training
+
+
+def tracking(tables: Tables) -> list[Figure]:
+    """Recall and cosine of the heads over the steps of training, a line a setting; one figure a metric."""
+    rows = tables["tracking"]
+    return [tracking_of(metric, select(rows, metric=metric)) for metric in dict.fromkeys(row["metric"] for row in rows)]
+
+
+def tracking_of(metric: str, rows: list[Row]) -> Figure:
+    charts = {}
+    for measure in ("recall", "cosine"):
+        if found := with_number(rows, measure):
+            title = f"{measure} of the heads that score {metric}"
+            charts[measure] = line_chart(tracking_points(found, measure), "training steps", title=title, score=measure)
+    caption = (
+        f"{questions(rows)} a reading. A point is the mean over training runs of a setting, a bar their smallest and "
+        "largest."
+    )
+    return Figure(charts, caption, f"Score: {metric}")
+
+
+def tracking_points(rows: list[Row], measure: str) -> list[Point]:
+    """One per setting and step: several where several seeds were trained."""
+    drawn: dict[tuple[str, int], list[Number]] = {}
+    for row in sorted(rows, key=lambda row: row["step"]):
+        drawn.setdefault((row["setting"], row["step"]), []).append(row[measure])
+    order = in_order(setting for setting, _ in drawn)
+    points = [Point(name, kind(name), step, Interval.spread(values)) for (name, step), values in drawn.items()]
+    return sorted(points, key=lambda point: order.index(point.name))
+
+
 # ---- Time
 
 
@@ -326,5 +358,6 @@ PANELS: dict[str, tuple[str, Callable[[Tables], list[Figure]]]] = {
     "similarity": ("similarity", similarity),
     "masking": ("ablation", masking),
     "patching": ("patching", patching),
+    "tracking": ("tracking", tracking),
     "timings": ("timings", timings),
 }

@@ -23,12 +23,15 @@ COLUMNS = {
     "head_list",
     "correlation": "model task measure metric spearman p n",
     "patterns": "pattern claim verdict measure effect low high p n seeds paper sentence why",  # and model and task
+    "tracking": "model task setting step metric cosine recall n",
     "timings": "cell stage setting seconds cached",
 }
 # Columns that hold words, and numbers that the page cannot do without; all other columns are numbers or null.
 KEYS = {"model", "setting", "task", "split", "metric", "reference", "donor", "measure", "cell", "stage"}
 WORDS = KEYS | {"heads", "head_list", "cached", "draw", "pattern", "claim", "verdict", "paper", "sentence", "why"}
-NEEDED = {"layer", "head", "n", "k", "length", "active", "active_reference"}
+NEEDED = {"layer", "head", "step", "n", "k", "length", "active", "active_reference"}
+
+OPTIONAL = ("tracking",)  # tables that a study has where it asks for them: no part of the page without rows
 
 GROUPED = tuple(name for name, columns in COLUMNS.items() if "task" in columns.split())
 
