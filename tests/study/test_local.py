@@ -180,7 +180,7 @@ def test_visible_devices_are_those_of_the_environment(monkeypatch: pytest.Monkey
 
 
 def test_a_runner_refuses_what_it_would_not_look_at() -> None:
-    with pytest.raises(ConfigError, match=r"runner.workers: the runner serial has none; it is of local"):
+    with pytest.raises(ConfigError, match=r"runner.workers: the runner serial has none; it is of local, slurm, ray"):
         RunnerConfig(name="serial", workers=2)
     with pytest.raises(ConfigError, match="minutes"):
         RunnerConfig(minutes=0)
@@ -205,3 +205,9 @@ def test_a_lost_outcome_counts_its_tries(store: Store) -> None:
 
     summary = execute(Plan.of("toy", [Cell("x", WORK, Toy())]), store, Losing(), retries=2)
     assert summary.failed == {"x": "lost 3 times; the last time a node failed"}
+
+
+def test_the_configs_of_other_runners_are_not_taken() -> None:
+    assert RunnerConfig(name="slurm", partition="gpu").partition == "gpu"
+    with pytest.raises(ConfigError, match=r"runner.partition: the runner local has none; it is of slurm"):
+        RunnerConfig(partition="gpu")

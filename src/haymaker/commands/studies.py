@@ -182,7 +182,9 @@ def run_command(
     store: StoreFolder = None,
     only: Only = None,
     max_hours: MaxHours = None,
-    runner: Annotated[str | None, typer.Option(help="local or serial; `--set runner.KEY=VALUE` says more.")] = None,
+    runner: Annotated[
+        str | None, typer.Option(help="local, serial, slurm or ray; see `--set runner.KEY=VALUE`.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Most cells at a time.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make finished cells again.")] = False,
@@ -215,12 +217,13 @@ def run_command(
 def run_cells(opened: Opened, max_hours: float | None) -> Summary:
     """Have the runner of the config make what is missing."""
     config, standings = opened.config.runner, opened.survey().all()
-    machine = machine_of(None, config.threads or 1)
+    elsewhere = config.name in ("slurm", "ray")
+    machine = machine_of(config.device or ("a100" if elsewhere else None), config.threads or 1)
     found = predictions(opened.costs(machine), standings)
     plan = opened.plan
     if max_hours is not None:
         plan = plan.only(fitting_now(plan, standings, found, max_hours))
-    runner = open_runner(config, requests(found, plan, machine.gpu))
+    runner = open_runner(config, requests(found, plan, machine.gpu), opened.store.root)
     seconds = {name: prediction.seconds for name, prediction in found.items()}
     with watched(opened.store, list(plan.cells), seconds, config.name == "serial") as listener:
         return execute(plan, opened.store, runner, listener, retries=config.retries)

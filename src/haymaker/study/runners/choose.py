@@ -1,6 +1,7 @@
 """The runner that a config asks for. Only what is asked for is imported."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from haymaker.processes import cores, free_memory
 from haymaker.study.runners.config import RunnerConfig
@@ -12,11 +13,19 @@ USABLE = 0.8  # of the memory that is free; the rest is for what was not foresee
 PROCESS_BYTES = 600 * 2**20  # of a process with torch in it, before it has a model
 
 
-def open_runner(config: RunnerConfig, requests: Mapping[str, Request]) -> Runner:
-    """The runner of a config for cells with these needs, by name."""
+def open_runner(config: RunnerConfig, requests: Mapping[str, Request], store: Path) -> Runner:
+    """The runner of a config for cells with these needs, by name. Raises ConfigError where its package is missing."""
     devices = visible_devices() if config.name in ("local", "serial") else []
     workers = config.workers or default_workers(config, requests, devices)
     threads = config.threads or max(1, cores() // workers)
+    if config.name == "slurm":
+        from haymaker.study.runners.slurm import SlurmRunner
+
+        return SlurmRunner(config, requests, store)
+    if config.name == "ray":
+        from haymaker.study.runners.ray_actors import RayRunner
+
+        return RayRunner(config, requests)
     if config.name == "serial":
         return SerialRunner(threads)
     return local_pool(workers, threads, devices, requests=requests, minutes=config.minutes)

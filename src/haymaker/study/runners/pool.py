@@ -21,6 +21,10 @@ class Lost(Exception):
     """A place's process died in the middle of its work; what is known about it."""
 
 
+class Gone(Exception):
+    """A place that cannot be had any more: its node is gone, or others have it."""
+
+
 class Overdue(Exception):
     """A place did not answer in its time, and was stopped."""
 
@@ -44,7 +48,7 @@ class Place(Protocol):
 
 @dataclass
 class Waiting:
-    """Work that no place has taken yet."""
+    """Work and who waits for it."""
 
     work: Work
     future: "Future[Outcome]"
@@ -95,9 +99,25 @@ class Pool:
         """What a place's thread does: one piece of work after the other, until the pool is stopped."""
         held: list[frozenset[str]] = []
         while taken := self.take(held):
-            outcome = self.done_by(place, taken.work)
+            try:
+                outcome = self.done_by(place, taken.work)
+            except Gone as gone:
+                self.give_up(taken, str(gone))
+                return
             held = [] if outcome.status == "lost" else [models_of(taken.work), *held][:HELD]
             taken.future.set_result(outcome)
+
+    def give_up(self, taken: Waiting, why: str) -> None:
+        """Leave work to the other places; with none left, it is lost."""
+        with self.changed:
+            self.threads.remove(threading.current_thread())
+            if self.threads:
+                self.waiting.insert(0, taken)
+                self.changed.notify()
+                return
+            abandoned, self.waiting = [taken, *self.waiting], []
+        for one in abandoned:
+            one.future.set_result(Outcome("lost", message=why, again=False))
 
     def take(self, held: list[frozenset[str]]) -> Waiting | None:
         """The work that suits a place best; None once the pool is stopped."""

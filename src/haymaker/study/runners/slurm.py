@@ -1,0 +1,219 @@
+"""Jobs of a Slurm cluster through submitit: a job array for all cells that ask for the same, one GPU a cell.
+
+The state of the work is in the store and its leases, not in the jobs: one that is preempted or requeued goes on from
+there, one that comes twice finds the cell made, and a study whose command was ended finds its jobs' cells.
+"""
+
+import subprocess
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from haymaker.errors import ConfigError, StudyError
+from haymaker.processes import MEMORY_SHARE, environment, threads_of
+from haymaker.study.runners.config import RunnerConfig
+from haymaker.study.runners.pool import ENDLESS
+from haymaker.study.runners.sending import outcome_of, packed, perform_packed
+from haymaker.study.runners.work import Outcome, Request, Work
+
+POLL_SECONDS = 1.0
+QUEUE_POLLS = 10  # looks at result files for each look at the queue
+DAY_MINUTES = 24 * 60.0  # where nothing is known of a cell
+LEAST_GB = 2
+FINAL = ("CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "DEADLINE")  # another try would go the same way
+ALIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "REQUEUED", "SUSPENDED", "REQUEUE_HOLD", "PREEMPTED")
+
+
+class CellJob:
+    """What submitit pickles: no state of its own, and a request of JSON."""
+
+    def __call__(self, request: str) -> str:
+        return perform_packed(request)
+
+    def checkpoint(self, request: str) -> Any:
+        """What a job does again that is told to end before its time: the same, from what its stage has saved."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(CellJob(), request)
+
+
+@dataclass
+class Sent:
+    """A cell whose job is in the queue; `job` is submitit's."""
+
+    work: Work
+    future: "Future[Outcome]"
+    job: Any = None
+
+
+class SlurmRunner:
+    """Sends what is ready as job arrays, and asks now and then what has become of it."""
+
+    slots = ENDLESS  # the queue is Slurm's
+
+    def __init__(self, config: RunnerConfig, requests: Mapping[str, Request], store: Path) -> None:
+        self.config, self.requests = config, requests
+        self.submitit = imported()
+        self.folder = store.absolute() / "slurm"
+        self.new: list[Sent] = []
+        self.sent: list[Sent] = []
+        self.lock, self.ended = threading.Lock(), threading.Event()
+        self.thread: threading.Thread | None = None
+
+    def submit(self, work: Work) -> "Future[Outcome]":
+        """Have a job do the work; submitit's stand-in `debug` does it here and now."""
+        future: Future[Outcome] = Future()
+        if self.config.cluster == "debug":
+            future.set_result(outcome_of(self.executor(self.options(work)).submit(CellJob(), packed(work)).result()))
+            return future
+        with self.lock:
+            self.new.append(Sent(work, future))
+            if self.thread is None:
+                self.thread = threading.Thread(target=self.serve, daemon=True)
+                self.thread.start()
+        return future
+
+    def serve(self) -> None:
+        """Send and ask, until the runner is stopped. What goes wrong is every waiting cell's outcome."""
+        polls = 0
+        while not self.ended.wait(POLL_SECONDS):
+            try:
+                self.send()
+                polls += 1
+                self.ask(polls % QUEUE_POLLS == 0)
+            except Exception as error:
+                told = StudyError(f"the jobs could not be sent or asked after: {' '.join(str(error).split())[-500:]}")
+                for one in self.sent:
+                    one.future.set_exception(told)
+                self.sent = []
+
+    def send(self) -> None:
+        """A job array for each kind of request among the new cells, of which the longest chains come first."""
+        with self.lock:
+            new, self.new = sorted(self.new, key=lambda one: -self.request(one.work).rank), []
+        self.sent.extend(new)
+        kinds: dict[tuple[tuple[str, Any], ...], list[Sent]] = {}
+        for one in new:
+            kinds.setdefault(tuple(sorted(self.options(one.work).items())), []).append(one)
+        for options, group in kinds.items():
+            executor = self.executor(dict(options))
+            with environment({**threads_of(self.config.threads or 1), MEMORY_SHARE: "1"}), executor.batch():
+                for one in group:
+                    one.job = executor.submit(CellJob(), packed(one.work))
+
+    def ask(self, look_at_queue: bool) -> None:
+        """Settle the cells whose jobs have ended."""
+        states = self.states() if look_at_queue else {}
+        for one in list(self.sent):
+            outcome = self.outcome(one.job, states)
+            if outcome is not None:
+                self.sent.remove(one)
+                one.future.set_result(outcome)
+
+    def outcome(self, job: Any, states: Mapping[str, str]) -> Outcome | None:
+        """How a job ended; None while it has not."""
+        if job.paths.result_pickle.exists():
+            try:
+                return outcome_of(job.result())
+            except Exception as error:
+                return Outcome("lost", message=f"job {job.job_id}: {' '.join(str(error).split())[-300:]}")
+        state = states.get(job.job_id)
+        if state is None or state in ALIVE or job.paths.result_pickle.exists():
+            return None
+        return Outcome("lost", message=f"job {job.job_id} ended as {state}", again=state not in FINAL)
+
+    def states(self) -> dict[str, str]:
+        """The state of every job that was sent, as far as it can be told; GONE where nobody knows it any more."""
+        jobs = [one.job for one in self.sent]
+        if self.config.cluster != "slurm":
+            return {job.job_id: "GONE" for job in jobs if job.done()}
+        found: dict[str, str] = {}
+        for array in dict.fromkeys(job.job_id.split("_")[0] for job in jobs):
+            found |= job_states(array)
+        return {job.job_id: found.get(job.job_id, "GONE") for job in jobs}
+
+    def request(self, work: Work) -> Request:
+        return self.requests.get(work.cell.name, Request())
+
+    def options(self, work: Work) -> dict[str, Any]:
+        """What submitit is asked for: memory in whole GB and minutes in steps, so that few arrays are enough."""
+        request, config = self.request(work), self.config
+        gpus = request.gpus if config.gpus is None else config.gpus * (request.gpus > 0)
+        minutes = config.minutes or request.minutes or DAY_MINUTES
+        return {
+            "name": "haymaker",
+            "timeout_min": stepped(minutes),
+            "mem_gb": ceil(config.memory_gb or max(LEAST_GB, request.memory_bytes / 1e9)),
+            "cpus_per_task": config.threads or 1,
+            "gpus_per_node": ceil(gpus),
+        }
+
+    def executor(self, options: dict[str, Any]) -> Any:
+        executor = self.submitit.AutoExecutor(folder=self.folder / "%j", cluster=self.config.cluster)
+        executor.update_parameters(**{key: value for key, value in options.items() if key != "gpus_per_node" or value})
+        if self.config.cluster == "slurm":
+            executor.update_parameters(**self.of_slurm())
+        return executor
+
+    def of_slurm(self) -> dict[str, Any]:
+        """What only Slurm understands."""
+        config = self.config
+        named = {key: getattr(config, key) for key in ("partition", "account", "qos", "constraint")}
+        given = {f"slurm_{key}": value for key, value in named.items() if value is not None}
+        given |= {"slurm_setup": list(config.setup)} if config.setup else {}
+        given |= {"slurm_array_parallelism": config.workers} if config.workers else {}
+        more = {"requeue": True, **config.options}
+        return {**given, "slurm_additional_parameters": more, "slurm_stderr_to_stdout": True}
+
+    def stop(self) -> None:
+        """Cancel what is still in the queue, unless it is to be kept."""
+        self.ended.set()
+        if self.thread is not None:
+            self.thread.join()
+        for one in self.sent if not self.config.keep_jobs else ():
+            with suppress(OSError):
+                one.job.cancel(check=False)
+
+
+def imported() -> Any:
+    """submitit. Raises ConfigError where it is not installed."""
+    try:
+        import submitit
+    except ImportError:
+        raise ConfigError("runner slurm: needs submitit; run `pip install 'haymaker[slurm]'`") from None
+    return submitit
+
+
+def stepped(minutes: float) -> int:
+    """A time limit rounded up to a quarter of an hour, and from four hours on to a whole one."""
+    step = 15 if minutes <= 240 else 60
+    return step * ceil(minutes / step)
+
+
+def job_states(array: str) -> dict[str, str]:
+    """The states of an array's jobs by id, as 12_3, as Slurm's controller has them for some minutes after their end.
+
+    Asked of it, not of the accounting database (sacct), which a small cluster does not have.
+    """
+    asked = ["scontrol", "show", "job", "--oneliner", array]
+    told = subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout
+    found: dict[str, str] = {}
+    for line in told.splitlines():
+        fields = dict(part.split("=", 1) for part in line.split() if "=" in part)
+        for task in tasks_of(fields.get("ArrayTaskId", "")):
+            found[f"{array}_{task}"] = fields.get("JobState", "GONE")
+        if "ArrayTaskId" not in fields and fields.get("JobId") == array:
+            found[array] = fields.get("JobState", "GONE")
+    return found
+
+
+def tasks_of(text: str) -> Iterable[int]:
+    """The numbers of an array's tasks, as Slurm writes them: 3, 0-4, 0,2-3%8."""
+    for part in filter(None, text.partition("%")[0].split(",")):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
