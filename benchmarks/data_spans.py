@@ -16,6 +16,7 @@ import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ from data_common import DEFAULT_DATA, KINDS, SETTINGS, TASKS, recipe_of, require
 from tables import machine
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from haymaker.data.builder import Builder
+from haymaker.data import builder
 from haymaker.data.schema import Row
 from haymaker.errors import LengthError
 
 LENGTHS = {"summhay": 4_096}  # tokens; its documents are of about 900
 LENGTH = 768
+builder.drafts_of = lru_cache(2)(builder.drafts_of)  # a source is read once for all tokenizers
 RESULTS = Path(__file__).resolve().parent / "results" / "data_spans.md"
 
 
@@ -44,8 +46,9 @@ def whole(row: Row, tokenizer: PreTrainedTokenizerBase) -> tuple[str, list[int],
     return text, found["input_ids"], found["offset_mapping"]  # type: ignore[return-value]
 
 
-def target_tokens(row: Row, tokenizer: PreTrainedTokenizerBase, found: tuple[str, list[int], Any]) -> int:
-    """Of the answer and of the token that closes it: from the end of the prompt alone to the next special token."""
+def counted(row: Row, tokenizer: PreTrainedTokenizerBase, found: tuple[str, list[int], Any]) -> tuple[int, int]:
+    """Tokens of the prompt, and of the answer with what closes it: up to the next token of the vocabulary's own list of
+    added ones (a blank before it is a token too), or one that is appended where a row has none behind its answer."""
     text, ids, offsets = found
     answer = row["answers"][0]
     start = text.rindex(answer)
@@ -53,7 +56,8 @@ def target_tokens(row: Row, tokenizer: PreTrainedTokenizerBase, found: tuple[str
     while begin and offsets[begin - 1][0] == offsets[begin - 1][1] and ids[begin - 1] not in tokenizer.all_special_ids:
         begin -= 1
     last = max(i for i, (first, stop) in enumerate(offsets) if first < stop and first < start + len(answer))
-    return last + 1 - begin + 1
+    closing = next((i for i in range(last + 1, len(ids)) if ids[i] in tokenizer.added_tokens_decoder), last + 1)
+    return begin, closing + 1 - begin
 
 
 def is_right(row: Row, tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -73,13 +77,11 @@ def is_right(row: Row, tokenizer: PreTrainedTokenizerBase) -> bool:
             said = text[offsets[first][0] : offsets[last - 1][1]]
         if label.kind == "evidence" and folded(text[shift + start : shift + stop]) not in folded(said):
             return False
-    target = target_tokens(row, tokenizer, found)
     counts = (row["n_prompt_tokens"], row["n_target_tokens"])
-    if tokenizer.chat_template:  # behind the closing token a line break may stand, or what is no token but text
-        closed = ids[sum(counts) - 1 : sum(counts)][0] in tokenizer.added_tokens_decoder
-        return counts[1] == target and not (closed and tokenizer.decode(ids[sum(counts) :]).strip())
-    own = ids[-1] not in tokenizer.all_special_ids  # else the tokenizer ends its texts itself
-    return counts == (len(ids) + own - target, target)
+    if counts != counted(row, tokenizer, found):
+        return False
+    ended = sum(counts) <= len(ids) and ids[sum(counts) - 1] in tokenizer.added_tokens_decoder
+    return not (ended and str(tokenizer.decode(ids[sum(counts) :])).strip())  # a line break may stand behind a turn
 
 
 def folded(text: str) -> str:
@@ -93,10 +95,10 @@ def rows_of(
 ) -> Iterator[Row]:
     """Up to `count` rows; those whose evidence is longer than so short a row are left out."""
     length = LENGTHS.get(task, LENGTH) if data else LENGTH
-    builder = Builder(recipe_of(task, setting, data, length=length), tokenizer)
-    for number in range(min(count, builder.drafts.count or count)):
+    rows = builder.Builder(recipe_of(task, setting, data, length=length), tokenizer)
+    for number in range(min(count, rows.drafts.count or count)):
         try:
-            yield builder.row(number)
+            yield rows.row(number)
         except LengthError:
             continue
 

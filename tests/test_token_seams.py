@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from haymaker.errors import DataError
 from haymaker.records import Encoded, Example, Label, Message, Segment
-from haymaker.tokens import TEMPLATE_DATE, Aligner, closing_tokens, encode
+from haymaker.rendering import TEMPLATE_DATE
+from haymaker.tokens import Aligner, closing_tokens, encode
 
 BEGIN, END, USER, ASSISTANT, UNKNOWN = SPECIAL
 ANSWERS = ("Vufa", "42", "the grass", "É — a sign", "[2][5]")

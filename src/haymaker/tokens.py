@@ -1,32 +1,27 @@
-"""Characters to tokens, the only place. A span is aligned here once, from the tokenizer's offsets, and then only moved.
+"""Characters to tokens: this file is the only place. A span is aligned here once, from the tokenizer's offsets.
 
-A row is rendered whole, with its answer and what closes it (chat template included), and tokenised whole; a token
-belongs to a span if it holds one of its characters. So what stands between prompt and answer, and behind it, is what
+A row is rendered whole (`rendering.py`), with its answer and what closes it, and tokenised whole; a token belongs to a
+span if it holds one of its characters. So what stands between prompt and answer, and behind it, is what
 the template writes, and without one special tokens stand at the ends of the row alone. What comes from data (documents,
 questions, answers) is read as text: where it spells a control token, its letters are tokenised, or, where a tokenizer
 cannot do that, the text is refused.
 """
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.errors import DataError, ModelError
-from haymaker.records import Encoded, Example, Label, Span, digest
+from haymaker.records import Encoded, Example, Label, Span
+from haymaker.rendering import Prompt, Renderer, rendered_spans
+from haymaker.vocabulary import control_tokens, plain
 
-SENTINEL = "\ue000{}\ue001"  # private-use characters: no template changes them
 EXCERPT_CHARACTERS = 40
-TEMPLATE_DATE = "2024-07-26"
-"""The day on which a chat template that writes today's date is rendered (Llama 3's own default): rows stay the same."""
 
 
 def encode(example: Example, tokenizer: PreTrainedTokenizerBase, chat_template: bool | None = None) -> Encoded:
@@ -72,20 +67,6 @@ def encode_many(
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A prompt with its answer as the model reads it. Ranges are of characters."""
-
-    text: str
-    contents: tuple[tuple[int, int], ...]  # what is data: one a message, then the answer
-    seam: int  # where what is generated begins: the answer, or the blanks before it that are not the prompt's
-    name: str  # of its example, for messages
-
-    @property
-    def answer(self) -> tuple[int, int]:
-        return self.contents[-1]
-
-
-@dataclass(frozen=True)
 class Tokens:
     """A row's tokens and the range of characters that each holds; special ones around it hold none."""
 
@@ -101,7 +82,7 @@ class Tokens:
         return cls(np.fromiter(encoding.ids, np.int64, count), flat.reshape(count, 2))
 
 
-class Aligner:
+class Aligner(Renderer):
     """One tokenizer's way from text to tokens, with its chat template or without."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, chat_template: bool | None = None) -> None:
@@ -110,79 +91,10 @@ class Aligner:
                 f"{type(tokenizer).__name__} gives no character offsets, and spans need them; "
                 "load a fast tokenizer (a folder with tokenizer.json)"
             )
-        self.tokenizer = tokenizer
+        super().__init__(tokenizer, chat_template)
         self.backend: Any = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
-        self.use_template = bool(tokenizer.chat_template) if chat_template is None else chat_template
         self.control = control_tokens(tokenizer)
         self.spent = 0  # tokens tokenised so far
-        self.frames: dict[tuple[str, ...], tuple[list[str], int]] = {}  # by roles
-
-    # ---- rendering
-
-    def render(self, example: Example) -> Prompt:
-        return self.rendered([(message.role, message.text) for message in example.messages], example.target, example.id)
-
-    def rendered(self, messages: Sequence[tuple[str, str]], answer: str, name: str) -> Prompt:
-        """The prompt of (role, content) messages, with its answer.
-
-        Raises DataError where the template drops or changes one of them.
-        """
-        if not self.use_template:
-            contents = [content for _, content in messages]
-            bounds = list(accumulate(map(len, contents), initial=0))
-            seam, text = bounds[-1], "".join(contents)
-            start = seam + (not text[-1:].isspace())
-            ranges = (*zip(bounds, bounds[1:], strict=False), (start, start + len(answer)))
-            return Prompt(f"{text}{' ' * (start - seam)}{answer}", ranges, seam, name)
-        turns = [*messages, ("assistant", answer)]
-        frame, shared = self.frame(tuple(role for role, _ in messages))
-        text, places = "", []
-        for i, (role, content) in enumerate(turns):
-            if i >= len(frame) - 1:
-                raise DataError(f"{name}: the chat template drops message {i} ({role}); use another template")
-            text += frame[i]
-            places.append((len(text), len(text) + len(content)))
-            text += content
-        text += frame[-1]
-        if text != self.apply_template(turns, False):
-            raise DataError(
-                f"{name}: the chat template changes the text of a message (it strips or rewrites it), "
-                "so spans would be off; encode with chat_template=False or mend the template"
-            )
-        return Prompt(text, tuple(places), places[-1][0] - shared, name)
-
-    def frame(self, roles: tuple[str, ...]) -> tuple[list[str], int]:
-        """What the template writes before, between and behind the contents of these roles and of an answer.
-
-        And how many characters right before the answer are not the prompt's: blanks that the template does not write
-        where an answer is to be generated. Anything else there (a block of thought that is closed) stays before it.
-        """
-        if roles not in self.frames:
-            marks = [SENTINEL.format(i) for i in range(len(roles) + 1)]
-            marked = list(zip((*roles, "assistant"), marks, strict=True))
-            whole = self.apply_template(marked, False)
-            pieces = cut_at(whole, marks)
-            asked = cut_at(self.apply_template(marked[:-1], True), marks[:-1])[-1]
-            between = pieces[-2] if len(pieces) > 1 else ""
-            both = next((i for i, (a, b) in enumerate(zip(asked, between, strict=False)) if a != b), None)
-            more = between[min(len(asked), len(between)) if both is None else both :]
-            self.frames[roles] = pieces, len(more) * more.isspace()
-        return self.frames[roles]
-
-    def apply_template(self, messages: Sequence[tuple[str, str]], generation: bool) -> str:
-        said = [{"role": role, "content": content} for role, content in messages]
-        options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": generation}
-        if writes_date(self.tokenizer):
-            options["chat_template"] = dated(str(self.tokenizer.get_chat_template()))
-        try:
-            return str(self.tokenizer.apply_chat_template(said, **options))
-        except TemplateError as error:
-            roles = ", ".join(role for role, _ in messages)
-            raise DataError(
-                f"the chat template refuses messages of {roles} ({error}); use other roles, or chat_template=False"
-            ) from None
-
-    # ---- prompts
 
     def tokenise(self, prompts: Sequence[Prompt]) -> list[Tokens]:
         """The prompts' tokens, each prompt tokenised whole."""
@@ -330,81 +242,6 @@ def check_letters(prompt: Prompt) -> None:
         raise DataError(f"{prompt.name}: {half} alone is half of a letter (a surrogate); take it out") from None
 
 
-def cut_at(text: str, marks: Sequence[str]) -> list[str]:
-    """What stands before, between and behind the marks, up to one that is not there."""
-    pieces = []
-    for mark in marks:
-        before, found, behind = text.partition(mark)
-        if not found:
-            break
-        pieces.append(before)
-        text = behind
-    return [*pieces, text]
-
-
-def dated(template: str) -> str:
-    """The chat template with TEMPLATE_DATE for today: a macro that takes the place of the function `strftime_now`."""
-    day = datetime.fromisoformat(TEMPLATE_DATE)
-    written = {f"%{sign}": day.strftime(f"%{sign}") for sign in "aAbBcdHIjmMpSUwWxXyY"}
-    written |= {"%-d": str(day.day), "%-m": str(day.month)}
-    said = "".join(f" | replace({form!r}, {text!r})" for form, text in written.items())
-    line = "\n" * template.startswith("\n")  # for the one that goes with the tag before it
-    return f"{{% macro strftime_now(format) %}}{{{{ format{said} }}}}{{% endmacro %}}{line}{template}"
-
-
-def writes_date(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the tokenizer's chat template writes the day on which it is rendered."""
-    return "strftime_now" in str(tokenizer.chat_template or "")
-
-
-def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
-    """Ids and spellings of what steers a model instead of being read.
-
-    Special tokens, and added ones that the chat template writes or that are spelled <|like this|>. Other added tokens
-    (runs of blanks, HTML tags) are text that is one token.
-    """
-    template = str(tokenizer.chat_template or "")
-    added: dict[int, Any] = dict(tokenizer.added_tokens_decoder)  # type: ignore[attr-defined]
-    found = {
-        number: str(token.content)
-        for number, token in added.items()
-        if token.special
-        or (str(token.content).strip() and str(token.content) in template)
-        or (str(token.content).startswith("<|") and str(token.content).endswith("|>"))
-    }
-    special = zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)
-    return found | {number: str(token) for number, token in special}
-
-
-@contextmanager
-def plain(backend: Any, as_text: bool) -> Iterator[None]:
-    """A tokenizer that neither pads nor truncates, and reads the spelling of a special token as text if told so."""
-    before = backend.encode_special_tokens, backend.truncation, backend.padding
-    backend.encode_special_tokens = as_text
-    backend.no_truncation()
-    backend.no_padding()
-    try:
-        yield
-    finally:
-        backend.encode_special_tokens = before[0]
-        if before[1] is not None:
-            backend.enable_truncation(**before[1])
-        if before[2] is not None:
-            backend.enable_padding(**before[2])
-
-
-def rendered_spans(example: Example, prompt: Prompt) -> list[tuple[Label, Span]]:
-    """The example's spans moved from its text to the rendered prompt. A span lies within one message."""
-    bounds = list(accumulate((len(message.text) for message in example.messages), initial=0))
-    moved = []
-    for label, span in example.labelled_spans:
-        message = int(np.searchsorted(bounds, span.start, side="right")) - 1
-        if span.stop > bounds[message + 1]:
-            raise DataError(f"{example.id}: {label} runs over the end of message {message}; label each message alone")
-        moved.append((label, span.shifted(prompt.contents[message][0] - bounds[message])))
-    return moved
-
-
 def align(
     labelled: Sequence[tuple[Label, Span]], offsets: Int[np.ndarray, "token 2"], where: str
 ) -> tuple[tuple[Label, Span], ...]:
@@ -430,13 +267,3 @@ def token_ranges(ranges: Int[np.ndarray, "span 2"], offsets: Int[np.ndarray, "to
     found = np.zeros_like(ranges)
     found[held, 0], found[held, 1] = real[first[held]], real[last[held] - 1] + 1
     return found
-
-
-def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """sha256 of all that decides how the tokenizer cuts and frames text: vocabulary, merges, normalisation, special
-    tokens and chat template; the same in every process. How it pads and truncates does not count."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    cutting = json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
-    cutting = {key: value for key, value in cutting.items() if key not in ("padding", "truncation")}
-    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if name != "pad_token"}
-    return digest({"cutting": cutting, "chat_template": tokenizer.chat_template, "special": special})

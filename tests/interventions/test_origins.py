@@ -17,7 +17,7 @@ from haymaker.interventions.origins import tell_other_origin, tell_other_tokeniz
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.records import Head
-from haymaker.tokens import tokenizer_digest
+from haymaker.vocabulary import tokenizer_digest
 
 
 def of_shape(layers: int, heads: int, **provenance: Any) -> HeadScores:

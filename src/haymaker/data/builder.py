@@ -21,8 +21,10 @@ from haymaker.data.schema import Row, table_of
 from haymaker.drafts import Draft, Drafts
 from haymaker.errors import ConfigError, DataError
 from haymaker.records import canonical_json, digest
+from haymaker.rendering import TEMPLATE_DATE, writes_date
 from haymaker.tasks import metrics_of, task
-from haymaker.tokens import TEMPLATE_DATE, Aligner, tokenizer_digest, writes_date
+from haymaker.tokens import Aligner
+from haymaker.vocabulary import tokenizer_digest
 
 VERSION = 8  # of the rows that a recipe gives; counts up when they change
 MOST_TRIED = 8  # rows of which one tells what documents of a kind take

@@ -24,7 +24,8 @@ from haymaker.tasks.own_rows import OwnDocument, Question, Talk, settled
 from haymaker.tasks.own_spans import cut, evidence_labels, pieces
 from haymaker.tasks.qa import DOCUMENTS, TEXT, TITLED, renamed
 from haymaker.tasks.sources import open_rows, sift
-from haymaker.tokens import encode_many, tokenizer_digest
+from haymaker.tokens import encode_many
+from haymaker.vocabulary import tokenizer_digest
 
 REPEATED = "the same row stands in the file already"
 TASK = "qa"

@@ -16,7 +16,8 @@ from haymaker.data.fit import least_tokens
 from haymaker.data.schema import Row, example_of, table_of, token_spans_of
 from haymaker.errors import ConfigError, HaymakerError
 from haymaker.records import Example
-from haymaker.tokens import encode, tokenizer_digest
+from haymaker.tokens import encode
+from haymaker.vocabulary import tokenizer_digest
 
 MOST_PROBLEMS = 20
 

@@ -16,7 +16,7 @@ from haymaker.heads.detection import adapter_in_use
 from haymaker.heads.scores import HeadScores
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
-from haymaker.tokens import tokenizer_digest
+from haymaker.vocabulary import tokenizer_digest
 
 WORDS = {"weights": "other weights", "adapter": "another adapter", "tokenizer": "another tokenizer"}
 

@@ -27,7 +27,7 @@ from haymaker.models.handshake import (
 from haymaker.models.load import PROBE_FILE, LanguageModel, Source, load_model
 from haymaker.models.lora import adapter_digest
 from haymaker.models.names import TOKENIZER_FILES, WEIGHT_FILES, files_of
-from haymaker.tokens import tokenizer_digest
+from haymaker.vocabulary import tokenizer_digest
 
 KEPT_FILES = ("generation_config.json", *TOKENIZER_FILES)
 INDEX_FILES = ("*.safetensors.index.json",)

@@ -20,7 +20,7 @@ from haymaker.config import Extend
 from haymaker.errors import ExtensionError, ModelError
 from haymaker.files import read_json_if_there, write_json
 from haymaker.models.extend import Positions, positions_of
-from haymaker.tokens import tokenizer_digest
+from haymaker.vocabulary import tokenizer_digest
 
 BASE_FILE = "base.json"
 ADAPTER_FILE = "adapter_config.json"

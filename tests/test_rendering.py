@@ -1,0 +1,50 @@
+"""A row in a template: what changes or drops a text is refused, and a label lies within one message."""
+
+import pytest
+from tiny_tokenizers import STRIPPING, TEMPLATE, tiny_tokenizer
+
+from haymaker.errors import DataError
+from haymaker.records import Example, Label, Message, Segment
+from haymaker.rendering import Renderer, rendered_spans
+
+
+def example(tail: str = "\nAnswer:") -> Example:
+    """A needle between two texts."""
+    segments = (Segment("A text. "), Segment("The sky is blue.", (Label("evidence"),)), Segment(tail))
+    return Example("row", "mdqa", (Message("user", segments),), "?", ("blue",))
+
+
+def renderer(template: str | None) -> Renderer:
+    return Renderer(tiny_tokenizer("bytes", template))
+
+
+@pytest.mark.parametrize("template", [None, TEMPLATE], ids=["plain", "chat"])
+def test_spans_and_contents_are_the_texts_they_were(template: str | None) -> None:
+    row = example()
+    prompt = renderer(template).render(row)
+    ((_, span),) = rendered_spans(row, prompt)
+    assert prompt.text[span.slice] == "The sky is blue."
+    assert [prompt.text[start:stop] for start, stop in prompt.contents] == [row.text, "blue"]
+    assert prompt.text[: prompt.seam].endswith("Answer:" if template is None else "<|assistant|>\n")
+
+
+def test_a_template_that_strips_text_is_refused() -> None:
+    assert renderer(STRIPPING).render(example()).text  # nothing to strip here
+    with pytest.raises(DataError, match="changes the text of a message"):
+        renderer(STRIPPING).render(example(tail="\nAnswer: "))
+
+
+def test_a_template_that_drops_a_message_is_refused() -> None:
+    silent = TEMPLATE.replace(
+        "{{ message.content }}", "{% if message.role != 'user' %}{{ message.content }}{% endif %}"
+    )
+    with pytest.raises(DataError, match="drops message 0"):
+        renderer(silent).render(example())
+
+
+def test_a_label_over_two_messages_is_refused() -> None:
+    label = (Label("evidence"),)
+    messages = (Message("system", (Segment("a b", label),)), Message("user", (Segment("c d", label),)))
+    row = Example("id", "mdqa", messages, "?", ("a",))
+    with pytest.raises(DataError, match="label each message alone"):
+        rendered_spans(row, renderer(TEMPLATE).render(row))
