@@ -41,16 +41,27 @@ class Shape:
 
 def shape_of(config: Any, element: int, adapter: int, base_bytes: int | None = None) -> Shape:
     """The shape that a transformers config describes."""
-    heads = config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    kv_heads = getattr(config, "num_key_value_heads", None) or heads
-    inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * config.hidden_size
+    heads = size_of(config, "num_attention_heads") or 1
+    width = size_of(config, "head_dim") or config.hidden_size // heads
+    kv_heads = size_of(config, "num_key_value_heads") or heads
+    inner = size_of(config, "intermediate_size", "n_inner") or 4 * config.hidden_size
     shape = Shape(
         config.num_hidden_layers, config.hidden_size, heads * width, kv_heads * width, heads, inner, config.vocab_size,
         element, adapter, 0,
     )  # fmt: skip
-    embeddings = shape.vocabulary * shape.hidden * (1 if config.tie_word_embeddings else 2)
+    embeddings = shape.vocabulary * shape.hidden * (1 if getattr(config, "tie_word_embeddings", False) else 2)
     return replace(shape, base_bytes=base_bytes or element * (shape.layers * shape.layer_weights + embeddings))
+
+
+def size_of(config: Any, *names: str) -> int | None:
+    """The first of these sizes that a config has; the largest one where layers have their own. None if it has none."""
+    layers = getattr(config, "per_layer_config", None)
+    parts = [config] if layers is None else [layers[i] for i in range(len(layers))]
+    for name in names:
+        values = [value for part in parts if (value := getattr(part, name, None))]
+        if values:
+            return max(max(value) if isinstance(value, Sequence) else value for value in values)
+    return None
 
 
 def kept_bytes(shape: Shape, rung: Rung) -> int:

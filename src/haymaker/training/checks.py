@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from haymaker.errors import ModelError
 from haymaker.models.lora import lora_parameters
@@ -37,3 +38,12 @@ def check_first_gradients(model: Any, masked: bool = False) -> None:
     ]
     if dead:
         raise ModelError(f"{len(dead)} adapter matrices get no finite gradient at step 1, such as {dead[0]}")
+
+
+def check_reached(loss: Tensor) -> None:
+    """A loss that no part of the adapter reaches has no gradient, and nothing would be learned."""
+    if not loss.requires_grad:
+        raise ModelError(
+            "the loss does not depend on the adapter: the adapted projections are not on the way from the prompt to "
+            "the answer, or the model's own forward keeps no gradients; choose other targets, or another model"
+        )

@@ -22,8 +22,8 @@ from haymaker.records import Encoded
 from haymaker.training.answer_rows import Method, answer_loss
 from haymaker.training.backends import choose_backend
 from haymaker.training.batches import lay_out, rows_of_step
-from haymaker.training.checks import check_first_gradients, verified_method
-from haymaker.training.memory_plan import MemoryPlan, peak_of, plan_memory, reset_peak
+from haymaker.training.checks import check_first_gradients, check_reached, verified_method
+from haymaker.training.memory_plan import MemoryPlan, model_shape, peak_of, plan_memory, reset_peak
 from haymaker.training.optimizer import apply_masks, clip, new_optimizer, rate_share, set_rate
 from haymaker.training.parallel import World
 from haymaker.training.state import METRICS_FILE, append_line, keep_lines, load_state, save_state
@@ -110,6 +110,7 @@ class Run:
             with memory_of([row.example_id for row in part_rows], advice(self.plan)):
                 batch = lay_out(part_rows, self.device)
                 part = answer_loss(self.model, batch, self.method, self.plan.rungs) / answer_tokens
+                check_reached(part)
                 part.backward()
             loss += part.detach()
             tokens += batch.tokens
@@ -139,10 +140,9 @@ class Run:
 
 def measured_kernels(model: PeftModel, tokens: int) -> dict[str, float]:
     """Seconds of one layer's attention by kernel, on a GPU."""
-    config: Any = model.config
-    heads = config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return choose_backend((heads, config.num_key_value_heads, tokens, width), model.device, model.dtype)
+    shape = model_shape(model)
+    width = shape.query // shape.heads
+    return choose_backend((shape.heads, shape.key_value // width, tokens, width), model.device, model.dtype)
 
 
 def advice(plan: MemoryPlan) -> str:
