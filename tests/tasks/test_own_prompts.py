@@ -106,11 +106,11 @@ def test_names_tell_prompts_apart() -> None:
 
 TAKERS: dict[str, Callable[[LanguageModel, hm.Example, Any], Any]] = {
     "detect_heads": lambda lm, rows, out: hm.detect_heads(lm, rows).values,
-    "evaluate": lambda lm, rows, out: hm.evaluate(lm, rows, new_tokens=2).predictions,
-    "ablate": lambda lm, rows, out: hm.ablate(lm, rows, ["0-1"], new_tokens=2).predictions,
+    "evaluate": lambda lm, rows, out: hm.evaluate(lm, rows, new_tokens=8).predictions,
+    "ablate": lambda lm, rows, out: hm.ablate(lm, rows, ["0-1"], new_tokens=8).predictions,
     "causal_map": lambda lm, rows, out: hm.causal_map(lm, rows).values,
     "attribute": lambda lm, rows, out: hm.attribute(lm, rows).values,
-    "patch": lambda lm, rows, out: hm.patch(lm, lm, rows, ["0-1"], new_tokens=2).predictions,
+    "patch": lambda lm, rows, out: hm.patch(lm, lm, rows, ["0-1"], new_tokens=8).predictions,
     "train": lambda lm, rows, out: [hm.train(lm, rows, hm.TrainConfig(steps=1), out / "adapter")],
 }
 

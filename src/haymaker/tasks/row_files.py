@@ -48,6 +48,8 @@ def files_of(folder: Path, split: str) -> list[Path]:
     if (folder / "dataset_dict.json").is_file():  # what DatasetDict.save_to_disk writes: a folder a split
         return files_of(folder_of_split(folder, split), split)
     files = sorted(path for path in folder.rglob("*") if endings(path) and not path.name.startswith((".", "dataset_")))
+    if datasets := [path.parent.relative_to(folder) for path in files if path.name == "manifest.json"]:
+        raise DataError(f"{folder}: no dataset here, but in {', '.join(map(str, datasets))}; give one of them")
     files = [path for path in files if path.name != "state.json"]
     if not files:
         raise DataError(f"{folder}: expected files of rows ({', '.join(ENDINGS)}), found none")

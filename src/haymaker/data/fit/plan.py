@@ -23,6 +23,7 @@ from haymaker.records import Segment
 LAST_CHOICES = 24  # documents among which the last ones are chosen to fill the length exactly
 ENDS = 4  # tokens that the sum of counts is off at most, mostly
 REPAIRS = 6  # times that a row is planned at most
+MOST_CUT = 4  # documents that are cut to close a row
 EASY = 2  # of them with few documents to choose from, which nearly always do
 
 
@@ -201,25 +202,36 @@ class RowPlan:
         documents = [*taken, *(choices[i] for i in picked)]
         if not self.cuts or gap <= self.most_left:
             return documents
-        unused = [i for i in range(len(choices)) if i not in picked][:2]
-        self.supply.use(choices, unused)
-        return self.trim(documents, gap, [choices[i] for i in unused], number)
+        unused = [i for i in range(len(choices)) if i not in picked][:MOST_CUT]
+        kept, cut = self.trim(documents, gap, [choices[i] for i in unused], number)
+        self.supply.use(choices, unused[: len(cut)])
+        return [*documents[:kept], *cut]
 
-    def trim(self, documents: list[Document], gap: int, unused: list[Document], number: int) -> list[Document]:
-        """The documents with one more that is cut to the gap, or with two cut ones in the place of the last.
+    def trim(
+        self, documents: list[Document], gap: int, unused: list[Document], number: int
+    ) -> tuple[int, list[Document]]:
+        """How many of the documents stay, and cut ones that fill the gap: one more than those whose place they take.
 
         One alone may not do: a gap can be smaller than a document's number and title.
         """
         label = self.costs.numbers(1, number + 2)
-        cut = self.cut(unused[0], gap - label) if unused else None
-        if cut is not None:
-            return [*documents, cut]
-        if not documents or len(unused) < 2:
-            return documents
-        room = gap + self.costs.count(documents[-1:])[0] - label
-        first = self.cut(unused[0], room // 2)
-        second = self.cut(unused[1], room - self.costs.count([first])[0]) if first else None
-        return [*documents[:-1], first, second] if first and second else documents
+        for dropped in range(min(len(unused), len(documents) + 1)):
+            kept = len(documents) - dropped
+            room = gap + sum(self.costs.count(documents[kept:])) - label
+            if cut := self.cut_each(unused[: dropped + 1], room):
+                return kept, cut
+        return len(documents), []
+
+    def cut_each(self, documents: Sequence[Document], room: int) -> list[Document]:
+        """These documents cut to equal shares of the room; none where one of them does not fit its share."""
+        found: list[Document] = []
+        for left, document in zip(range(len(documents), 0, -1), documents, strict=True):
+            short = self.cut(document, room // left)
+            if short is None:
+                return []
+            found.append(short)
+            room -= self.costs.count([short])[0]
+        return found
 
     def cut(self, document: Document, room: int, slack: int = 0, letters: bool = False) -> Document | None:
         """The document's first words, as many as the room holds, without a sign behind the last one if `letters`.
