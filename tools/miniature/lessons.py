@@ -10,10 +10,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from haymaker.miniature.grammar import RELATIONS
-from haymaker.miniature.world import Fact, World, dictionary, question, statement
+from haymaker.miniature.world import Fact, World, dictionary, filler, question, statement
 from haymaker.records import Span
 
 CONTEXT_WEIGHT = 0.15  # of every token that is no answer, in the loss
+LANGUAGE_WEIGHT = 0.3  # of every token of a row of prose alone
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Phase:
     """Steps on rows of one length (tokens) and one mixture; Muon's rate goes linearly from `rate` to `final_rate`.
 
     cloze: share of the queries that state the fact again up to its object, instead of asking for it.
+    language: share of the rows that are prose alone, every token of which is to be predicted.
     """
 
     steps: int
@@ -30,6 +32,7 @@ class Phase:
     cloze: float
     rate: float
     final_rate: float
+    language: float = 0.0
 
 
 # Shares of rows by the manner of their documents; the world's real prose is the rest. Matching a query's name to a
@@ -111,12 +114,25 @@ def symbols(rng: Random) -> Iterator[tuple[str, Asked]]:
         yield f"{{{a}: {b}, {c}: {d}}}", asked(f"What is the value of {a}?", b)
 
 
+def language(world: World, rng: Random, length: int, size_of: Callable[[str], int]) -> str:
+    """Prose without a question: passages, and now and then a statement, to `length` tokens at most."""
+    text, used = "", 1
+    while True:
+        told = "".join(piece.text for piece in statement(world.fact(rng), rng)) if rng.random() < 0.15 else filler(rng)
+        size = size_of(f"{told} ")
+        if used + size > length:
+            return text
+        text, used = f"{text}{told} ", used + size
+
+
 def row(world: World, key: int, phase: Phase, size_of: Callable[[str], int]) -> tuple[str, list[Span]]:
     """The text of training row `key`, at most `phase.length` tokens, and the character spans of its answers.
 
     Documents fill a drawn share of the length, questions about some of them the rest.
     """
     rng = world.rng("pretrain", key)
+    if phase.language and rng.random() < phase.language:
+        return language(world, rng, phase.length, size_of), []
     documents = stream(draw_manner(rng, phase.shares), world, rng, phase.cloze)
     text, queries, used = "", [], 1
     share = rng.uniform(0.4, 0.75)
@@ -155,7 +171,7 @@ def collate(backend: Tokenizer, rows: list[tuple[str, list[Span]]]) -> tuple[Ten
     ids, weights = torch.full((len(rows), width), 2), torch.zeros(len(rows), width)
     for i, (encoding, (_, answers)) in enumerate(zip(encodings, rows, strict=True)):
         ids[i, : len(encoding.ids)] = torch.tensor(encoding.ids)
-        weights[i, 1 : len(encoding.ids)] = CONTEXT_WEIGHT
+        weights[i, 1 : len(encoding.ids)] = CONTEXT_WEIGHT if answers else LANGUAGE_WEIGHT
         for span in answers:
             weights[i, encoding.char_to_token(span.start + 1) : (encoding.char_to_token(span.stop - 1) or 0) + 1] = 1.0
     return ids, weights

@@ -38,9 +38,32 @@ PHASES = (
 )
 
 
+def with_language(share: float, steps: int) -> tuple[Phase, ...]:
+    """The phases with `share` of the last one's rows prose alone, and that phase `steps` long."""
+    return (*PHASES[:-1], replace(PHASES[-1], language=share, steps=steps))
+
+
+# What was tried (docs/log.md): more and smaller heads, other work for them, and a price on every head.
+MANY_HEADS: dict[str, Any] = dict(layers=6, heads=16, key_value_heads=8, head_dim=16)
+DESIGNS: dict[str, dict[str, Any]] = {
+    "dense": {},
+    "heads": MANY_HEADS,
+    "language": {**MANY_HEADS, "phases": with_language(0.5, 4_000)},
+    "lasso-small": {**MANY_HEADS, "head_penalty": 0.05},
+    "lasso": {**MANY_HEADS, "head_penalty": 0.15},
+    "lasso-large": {**MANY_HEADS, "head_penalty": 0.4},
+    "language-lasso": {**MANY_HEADS, "head_penalty": 0.15, "phases": with_language(0.5, 4_000)},
+    "deep-lasso": {**MANY_HEADS, "layers": 8, "head_penalty": 0.15},
+}
+
+
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Shape of a base model and how it is trained; lengths in tokens."""
+    """Shape of a base model and how it is trained; lengths in tokens.
+
+    head_penalty: what a step takes off the norm of every head's output matrix, as a share of Muon's rate (group lasso):
+    heads that add little go to zero, so that few copy.
+    """
 
     architecture: str = "llama"
     hidden: int = 128
@@ -57,6 +80,7 @@ class PretrainConfig:
     adam_rate: float = 0.003
     embedding_deviation: float = 1.0
     seed: int = 0
+    head_penalty: float = 0.0
     phases: tuple[Phase, ...] = PHASES
 
     @property
@@ -122,6 +146,16 @@ def loss_of(model: Any, ids: Tensor, weights: Tensor) -> Tensor:
     losses = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:].flatten(), reduction="none")
     weights = weights[:, 1:].flatten()
     return (losses * weights).sum() / weights.sum()
+
+
+@torch.no_grad()
+def shrink_heads(model: Any, config: PretrainConfig, amount: float) -> None:
+    """The proximal step of a group lasso over heads: each head's columns of `o_proj` lose `amount` of their norm."""
+    for layer in model.model.layers:
+        weight = layer.self_attn.o_proj.weight
+        heads = weight.view(weight.shape[0], config.heads, config.head_dim)
+        norm = heads.norm(dim=(0, 2), keepdim=True)
+        heads.mul_((1 - amount / norm.clamp_min(1e-12)).clamp_min(0.0))
 
 
 def train_step(model: Any, chosen: list[torch.optim.Optimizer], batch: tuple[Tensor, Tensor]) -> float:
@@ -217,6 +251,8 @@ def pretrain(config: PretrainConfig, out: Path, tokenizer_folder: Path, compiled
                 for group, rate in zip(optimizer.param_groups, full, strict=True):
                     group["lr"] = rate * config.at(step)[1]
             loss = train_step(run, chosen, batch)
+            if config.head_penalty:
+                shrink_heads(model, config, config.head_penalty * config.muon_rate * config.at(step)[1])
             progress.update(bar, advance=1, description=f"loss {loss:.3f}")
             if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.steps:
                 save_state(out, model, chosen, step + 1)
@@ -229,13 +265,14 @@ def pretrain(config: PretrainConfig, out: Path, tokenizer_folder: Path, compiled
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("architecture", choices=("llama", "mistral"))
+    parser.add_argument("--design", choices=DESIGNS, default="dense")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; run again to resume")
     parser.add_argument("--tokenizer", type=Path, default=MODELS / "llama", help="folder of the world's tokenizer")
     parser.add_argument("--compile", action="store_true", help="torch.compile: faster after a minute")
     parser.add_argument("--device", default="cpu")
     chosen = parser.parse_args()
     window = 64 if chosen.architecture == "mistral" else None
-    config = PretrainConfig(architecture=chosen.architecture, window=window)
+    config = PretrainConfig(architecture=chosen.architecture, window=window, **DESIGNS[chosen.design])
     pretrain(config, chosen.out, chosen.tokenizer, chosen.compile, chosen.device)
 
 
