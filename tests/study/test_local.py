@@ -12,14 +12,23 @@ from pathlib import Path
 import pytest
 from toy_stages import FAIL, MEMORY, STATE, WORK, Toy, ladder
 
-from haymaker.errors import ConfigError, Interrupted
+from haymaker.errors import ConfigError, DataError, Interrupted, OutputError, StudyError
 from haymaker.study import Plan, Store, execute
 from haymaker.study.cell import Cell, Outside, Stage
 from haymaker.study.runners import Work
 from haymaker.study.runners.config import RunnerConfig
 from haymaker.study.runners.local import LocalPlace, ended, local_pool, visible_devices
 from haymaker.study.runners.pool import Pool, Waiting, has_base
-from haymaker.study.runners.sending import last_attempt, last_line, log_path, packed, unpacked
+from haymaker.study.runners.sending import (
+    last_attempt,
+    last_line,
+    log_path,
+    outcome_of,
+    packed,
+    perform_packed,
+    stage_at,
+    unpacked,
+)
 from haymaker.study.runners.work import Outcome, Request
 from haymaker.study.survey import Survey
 
@@ -140,6 +149,40 @@ def test_logs_hold_what_a_cell_said(store: Store, capfd: pytest.CaptureFixture[s
         file.write("---- later: says\nagain\n")
     assert last_attempt(log) == "---- later: says\nagain\n"
     assert "value 7" not in capfd.readouterr().out
+
+
+def test_a_failure_that_cannot_be_recorded_is_told_and_the_worker_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Store, key: str, record: dict) -> None:
+        raise OutputError("no room")
+
+    monkeypatch.setattr(Store, "record_failure", full)
+    work = Work(Cell("bad", FAIL, Toy()), "a" * 64, {}, {}, store.root)
+    outcome = outcome_of(perform_packed(packed(work)))
+    assert (outcome.status, outcome.message) == ("failed", "no room")
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "/etc/passwd", "", "a" * 63, "a" * 63 + "/", "A" * 64])
+def test_a_key_that_is_none_makes_no_path(key: str, store: Store) -> None:
+    with pytest.raises(DataError, match="expected the key of a cell"):
+        log_path(store, key)
+
+
+def test_names_of_cells_and_values_of_data_are_never_paths(store: Store, tmp_path: Path) -> None:
+    names = ["../../outside", "/tmp/outside", "a\nb", ". ", "x" * 400]
+    plan = Plan.of("toy", [Cell(name, WORK, Toy(value=i)) for i, name in enumerate(names)])
+    assert execute(plan, store, local_pool(1)).complete
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
+    assert all(len(path.name) == 64 for path in (store.root / "cells").iterdir())
+
+
+@pytest.mark.parametrize(
+    "address", ["os:system", "haymaker.study.stages:TRAIN.run", "haymaker.study.stages:build_data"]
+)
+def test_a_request_names_stages_alone(address: str) -> None:
+    with pytest.raises((StudyError, AttributeError)):
+        stage_at(address)
 
 
 # ---- which work a place takes

@@ -1,5 +1,6 @@
 """The study engine: every cell once, nothing half-written, and failures told but never kept as results."""
 
+import errno
 import json
 import os
 import signal
@@ -313,6 +314,19 @@ def test_a_lease_is_exclusive_until_its_owner_dies_or_falls_silent(tmp_path: Pat
     with lease(path) as held:
         assert not held
     os.utime(path, (0, 0))  # no heartbeat since 1970
+    with lease(path) as held:
+        assert held
+
+
+def test_a_lease_that_cannot_be_written_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(value: object, file: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "leases" / "key.json"
+    with monkeypatch.context() as broken:
+        broken.setattr("haymaker.study.lease.json.dump", full)
+        with pytest.raises(OSError, match="No space"), lease(path):
+            pass
     with lease(path) as held:
         assert held
 

@@ -164,6 +164,7 @@ class Execution:
         if outcome.status == "stopped":
             raise Interrupted(outcome.message)
         if outcome.status == "lost":
+            self.store.sweep_drafts()
             if outcome.again and self.losses[name] < self.retries:
                 self.losses[name] += 1
                 note(f"{name}: {outcome.message}; try {self.losses[name] + 1} of {self.retries + 1}", style="yellow")

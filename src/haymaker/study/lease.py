@@ -59,10 +59,14 @@ def create(path: Path, token: str) -> bool:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "w") as file:
-        pid = os.getpid()
-        held = {"token": token, "pid": pid, "began": process_began(pid), "host": machine(), "since": time.time()}
-        json.dump(held, file)
+    pid = os.getpid()
+    held = {"token": token, "pid": pid, "began": process_began(pid), "host": machine(), "since": time.time()}
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(held, file)
+    except OSError:  # no room: a lease without an owner would hold others up until it is stale
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

@@ -6,6 +6,7 @@ Never a model, a function or an object: a stage goes by the name under which a m
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,10 +18,12 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from haymaker import console
-from haymaker.errors import Interrupted, StudyError
+from haymaker.errors import DataError, Interrupted, StudyError
 from haymaker.study.cell import Cell, Stage
-from haymaker.study.runners.work import Outcome, Work, perform
+from haymaker.study.runners.work import Outcome, Work, perform, sentence
 from haymaker.study.store import Store
+
+KEY = re.compile("[0-9a-f]{64}")  # a name that may be a path's
 
 
 def packed(work: Work) -> str:
@@ -92,12 +95,25 @@ def perform_packed(request: str) -> str:
     values = json.loads(request)
     os.chdir(values["folder"])
     with logged(log_path(Store(Path(values["store"])), values["key"]), values["cell"]):
-        try:
-            outcome = perform(unpacked(request))
-        except (KeyboardInterrupt, Interrupted) as stop:
-            outcome = Outcome("stopped", message=str(stop) or "stopped")
-        print(f"{outcome.status} after {outcome.seconds:.1f} s {outcome.message}".rstrip(), file=sys.stderr)
+        outcome = performed(request)
+        say(f"{outcome.status} after {outcome.seconds:.1f} s {outcome.message}".rstrip())
     return json.dumps(asdict(outcome))
+
+
+def performed(request: str) -> Outcome:
+    """How a request ended; also where that could not be recorded, as on a full disk."""
+    try:
+        return perform(unpacked(request))
+    except (KeyboardInterrupt, Interrupted) as stop:
+        return Outcome("stopped", message=str(stop) or "stopped")
+    except Exception as error:
+        return Outcome("failed", message=sentence(error))
+
+
+def say(text: str) -> None:
+    """A line of the log, unless there is no room for it."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def outcome_of(answer: str) -> Outcome:
@@ -108,24 +124,27 @@ def outcome_of(answer: str) -> Outcome:
 
 
 def log_path(store: Store, key: str) -> Path:
-    """Where what a cell's process says is kept, of all attempts."""
+    """Where what a cell's process says is kept, of all attempts. Raises DataError for what is no key."""
+    if not KEY.fullmatch(key):
+        raise DataError(f"{store.root}: expected the key of a cell, 64 hexadecimal digits, found {key[:80]!r}")
     return store.root / "logs" / f"{key}.log"
 
 
 @contextmanager
 def logged(path: Path, cell: str) -> Iterator[None]:
     """All that this process writes to stdout and stderr, also from C, goes to the end of a file instead."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    with path.open("ab", buffering=0) as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    with suppress(OSError):  # a disk without room: what is said goes where this process's own messages go
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
     console.progress_in_lines(True)
     try:
         begun = datetime.now().isoformat(sep=" ", timespec="seconds")
-        print(f"---- {begun} {platform.node()} process {os.getpid()}: {cell}", file=sys.stderr, flush=True)
+        say(f"---- {begun} {platform.node()} process {os.getpid()}: {cell}")
         yield
     finally:
         console.progress_in_lines(False)
