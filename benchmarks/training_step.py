@@ -1,75 +1,106 @@
-"""Seconds and saved bytes of a training step: answer rows only, against the usual forward with `labels=`.
+"""Seconds, saved bytes and operations of a training step: ours rung by rung, HF Trainer with `labels`, TRL's.
 
-Same weights, rows, precision and threads; losses and gradients are compared before anything is timed. Run it on an idle
-machine: `python benchmarks/training_step.py --layers 4 --length 512 --rows 16 --repeats 7`.
+    python benchmarks/training_step.py [--layers 2 4 8] [--lengths 1024 2048] [--shares 0.01 0.1 1] [--turns 5]
+
+Forward and backward of one batch, the same weights, rows, precision and threads; no one recomputes unless the rung says
+so. Losses and gradients are compared before anything is timed, then the ways take turns, and ratios are of one turn.
+Rungs: full logits; answer rows alone in the head; in the last layer too; fused LoRA projections (what `train` does);
+a policy that keeps little; bfloat16. TRL's column needs the extra `bench`; without it there is none.
 """
 
 import argparse
 import json
 import platform
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+from training_common import PEERS, labelled, new_model, new_rows, peer
 
-from haymaker.models.batching import batches_of
 from haymaker.models.handshake import library_versions
-from haymaker.models.lora import add_lora, lora_parameters
+from haymaker.models.lora import lora_parameters
 from haymaker.records import Encoded
-from haymaker.training.answer_rows import Method, answer_loss
+from haymaker.training.answer_rows import Method, Rungs, answer_loss
 from haymaker.training.batches import lay_out
 
-TOLERANCE = 1e-5  # relative, of loss and gradient
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 5e-2}  # relative, of loss and gradient
 CPU = torch.device("cpu")
-METHODS: tuple[Method, ...] = ("all_rows", "head", "last_layer")
+Step = Callable[[], Tensor]
+OURS = "fused LoRA"
+LADDER: dict[str, tuple[Method, bool, str]] = {  # method, fused projections, rung of every layer
+    "full logits": ("all_rows", True, "none"),
+    "answer rows": ("head", True, "none"),
+    "last layer": ("last_layer", False, "none"),
+    OURS: ("last_layer", True, "none"),
+    "policy": ("last_layer", True, "attention"),
+    "bf16": ("last_layer", True, "none"),
+}
 
 
-def new_rows(count: int, length: int, answer: int, vocabulary: int) -> list[Encoded]:
-    ids = torch.randint(3, vocabulary, (count, length), generator=torch.Generator().manual_seed(0)).tolist()
-    return [Encoded(f"row-{i}", tuple(row), length - answer) for i, row in enumerate(ids)]
+@contextmanager
+def unfused() -> Iterator[None]:
+    """PEFT's own modules in our layers."""
+    with patch("haymaker.training.projections.is_plain", lambda module: False):
+        yield
 
 
-def new_model(chosen: argparse.Namespace) -> Any:
-    """A random Llama with the miniature's proportions and a LoRA adapter that is not at its start."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=chosen.vocabulary, hidden_size=chosen.hidden, intermediate_size=2 * chosen.hidden,
-        num_hidden_layers=chosen.layers, num_attention_heads=8, num_key_value_heads=4, head_dim=32,
-        max_position_embeddings=chosen.length, tie_word_embeddings=True,
-    )  # fmt: skip
-    model = add_lora(LlamaForCausalLM(config).eval(), rank=8, alpha=16.0, seed=0)
-    for weight in lora_parameters(model).values():
-        weight.data.normal_(std=0.05)
-    return model
-
-
-def labels_step(model: Any, rows: list[Encoded]) -> Tensor:
-    """The loss as transformers' own trainers take it: logits of every row, prompt labels masked."""
-    ids = torch.tensor([row.input_ids for row in rows])
-    labels = ids.clone()
-    for i, row in enumerate(rows):
-        labels[i, : row.prompt_length] = -100
-    loss = model(input_ids=ids, labels=labels, use_cache=False).loss
+def our_step(model: Any, rows: list[Encoded], method: Method, rungs: Rungs) -> Tensor:
+    loss = answer_loss(model, lay_out(rows, CPU), method, rungs) / sum(len(row.answer_rows) for row in rows)
     loss.backward()
     return loss.detach()
 
 
-def our_step(model: Any, rows: list[Encoded], method: Method, tokens_at_once: int) -> Tensor:
-    answers = sum(len(row.answer_rows) for row in rows)
-    total = torch.zeros(())
-    for group in batches_of([len(row) for row in rows], tokens_at_once):
-        loss = answer_loss(model, lay_out([rows[i] for i in group], CPU), method) / answers
-        loss.backward()
-        total += loss.detach()
-    return total
+def our_way(name: str, model: Any, rows: list[Encoded]) -> Step:
+    method, fused, rung = LADDER[name]
+    rungs = [] if rung == "none" else [rung] * model.config.num_hidden_layers
+
+    def step() -> Tensor:
+        if fused:
+            return our_step(model, rows, method, rungs)
+        with unfused():
+            return our_step(model, rows, method, rungs)
+
+    return step
 
 
-def saved_bytes(step: Callable[[], Tensor]) -> int:
-    """Bytes of activations handed to the backward passes of a step, each storage once (micro-batches share memory)."""
+def peer_step(trainer: Any, rows: list[Encoded]) -> Tensor:
+    """What the trainer does between two updates: its loss, over all answer tokens of the step, and its gradient."""
+    answers = torch.tensor(sum(len(row.answer_rows) for row in rows))
+    loss = trainer.compute_loss(trainer.model, labelled(rows), num_items_in_batch=answers)
+    loss.backward()
+    return loss.detach()
+
+
+def ways(layers: int, length: int, rows: list[Encoded], vocabulary: int, folder: str) -> dict[str, tuple[Any, Step]]:
+    """Every way with a model of its own, all of them of the same numbers."""
+    found: dict[str, tuple[Any, Step]] = {}
+    for name in LADDER:
+        model = new_model(layers, length, vocabulary, torch.bfloat16 if name == "bf16" else torch.float32)
+        found[name] = model, our_way(name, model, rows)
+    for name in PEERS:
+        model = new_model(layers, length, vocabulary)
+        try:
+            trainer = peer(name, model, rows, folder)
+        except ImportError:
+            continue
+        found[name] = trainer.model, partial(peer_step, trainer, rows)
+    return found
+
+
+# ---- what is measured
+
+
+def saved_bytes(step: Step) -> int:
+    """Bytes of activations that stand from the forward to the backward pass, each storage once."""
     alive: dict[int, int] = {}
 
     def pack(value: Tensor) -> Tensor:
@@ -82,56 +113,119 @@ def saved_bytes(step: Callable[[], Tensor]) -> int:
     return sum(alive.values())
 
 
-def gradient(model: Any) -> Tensor:
-    return torch.cat([weight.grad.flatten() for weight in lora_parameters(model).values() if weight.grad is not None])
+class Operations(TorchDispatchMode):
+    """Counts products and attention, of which torch knows none on a CPU: half of the square, as it is causal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found, name = function(*args, **(kwargs or {})), function._overloadpacket.__name__
+        if name == "_scaled_dot_product_flash_attention_for_cpu":
+            self.total += sdpa_flop_count(*(value.shape for value in args[:3])) // 2
+        elif name == "_scaled_dot_product_flash_attention_for_cpu_backward":
+            self.total += sdpa_backward_flop_count(*(value.shape for value in args[:4])) // 2
+        elif function._overloadpacket in flop_registry:
+            self.total += flop_registry[function._overloadpacket](*args, **(kwargs or {}), out_val=found)
+        return found
 
 
-def measure(model: Any, step: Callable[[], Tensor], repeats: int) -> dict[str, Any]:
+def operations(step: Step) -> int:
+    with Operations() as counter:
+        step()
+    return counter.total
+
+
+def gradient(model: Any, step: Step) -> tuple[float, Tensor]:
     model.zero_grad()
     loss = step().item()
-    found = gradient(model).clone()
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - started)
-    return {
-        "loss": loss, "gradient": found, "seconds": statistics.median(seconds),
-        "spread": max(seconds) - min(seconds), "saved_bytes": saved_bytes(step),
+    return loss, torch.cat([weight.grad.flatten().float() for weight in lora_parameters(model).values()])
+
+
+def check(found: dict[str, tuple[Any, Step]]) -> float:
+    """Each way's loss and gradient equal those of the way before it, and the gradient is one; its norm."""
+    before: tuple[float, Tensor] | None = None
+    for name, (model, step) in found.items():
+        loss, now = gradient(model, step)
+        tolerance = TOLERANCE[torch.bfloat16 if name == "bf16" else torch.float32]
+        if before is None:
+            before = loss, now
+        assert now.norm() > 0, name
+        assert abs(loss - before[0]) <= tolerance * before[0], (name, loss, before[0])
+        assert (now - before[1]).norm() <= tolerance * before[1].norm(), (name, (now - before[1]).norm())
+        if name != "bf16":  # behind it come the peers, in float32
+            before = loss, now
+    assert before is not None
+    return float(before[1].norm())
+
+
+def seconds_of(found: dict[str, tuple[Any, Step]], turns: int) -> dict[str, list[float]]:
+    """Seconds of every way in every turn."""
+    seconds: dict[str, list[float]] = {name: [] for name in found}
+    for turn in range(turns):
+        order = list(found) if turn % 2 == 0 else list(found)[::-1]
+        for name in order:
+            started = time.perf_counter()
+            found[name][1]()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def measure(layers: int, length: int, share: float, chosen: argparse.Namespace) -> dict[str, Any]:
+    answer = min(length - 1, max(1, round(share * length)))
+    rows = new_rows(chosen.rows, length, answer, chosen.vocabulary)
+    with tempfile.TemporaryDirectory() as folder:
+        found = ways(layers, length, rows, chosen.vocabulary, folder)
+        norm = check(found)
+        bytes_of = {name: saved_bytes(step) for name, (_, step) in found.items()}
+        counted = {name: operations(step) for name, (_, step) in found.items()}
+        seconds = seconds_of(found, chosen.turns)
+    ratio = {
+        name: statistics.median(other / own for other, own in zip(times, seconds[OURS], strict=True))
+        for name, times in seconds.items()
+    }
+    lines = {
+        name: {"seconds": statistics.median(times), "spread": max(times) - min(times), "times_ours": ratio[name],
+               "saved_mib": bytes_of[name] / 2**20, "gigaflop": counted[name] / 1e9}
+        for name, times in seconds.items()
     }  # fmt: skip
+    return {"layers": layers, "length": length, "share": share, "gradient_norm": norm, "ways": lines}
 
 
-def check(found: dict[str, dict[str, Any]]) -> None:
-    """Every way must compute the same loss and gradient, and the gradient must be one."""
-    plain = found["labels"]
-    assert plain["gradient"].norm() > 0
-    for name, other in found.items():
-        assert abs(other["loss"] - plain["loss"]) <= TOLERANCE * plain["loss"], name
-        assert (other["gradient"] - plain["gradient"]).norm() <= TOLERANCE * plain["gradient"].norm(), name
+# ---- the command
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    defaults = {"layers": 4, "length": 512, "rows": 16, "answer": 8, "hidden": 192, "vocabulary": 2_000, "repeats": 5}
-    for name, value in defaults.items():
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--tokens-at-once", type=int, default=2_048, help="of our micro-batches")
-    return parser.parse_args()
+def as_table(cases: list[dict[str, Any]]) -> str:
+    """Markdown: seconds (times ours), MiB and GFLOP of every way."""
+    lines = []
+    for case in cases:
+        lines += [f"\n{case['layers']} layers, {case['length']:,} tokens, answer {case['share']:.0%}\n"]
+        lines += ["| way | s a step | times ours | saved MiB | GFLOP |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {name} | {way['seconds']:.3f} ± {way['spread'] / 2:.3f} | {way['times_ours']:.2f} | "
+            f"{way['saved_mib']:.1f} | {way['gigaflop']:.1f} |"
+            for name, way in case["ways"].items()
+        ]
+    return "\n".join(lines)
 
 
 def main() -> None:
-    chosen = arguments()
-    model, rows = new_model(chosen), new_rows(chosen.rows, chosen.length, chosen.answer, chosen.vocabulary)
-    steps: dict[str, Callable[[], Tensor]] = {"labels": lambda: labels_step(model, rows)}
-    for method in METHODS:
-        steps[method] = lambda method=method: our_step(model, rows, method, chosen.tokens_at_once)
-    found = {name: measure(model, step, chosen.repeats) for name, step in steps.items()}
-    check(found)
-    for line in found.values():
-        line["gradient_norm"] = line.pop("gradient").norm().item()
-        line["speedup"] = found["labels"]["seconds"] / line["seconds"]
-    setting = {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": library_versions()}
-    print(json.dumps({"arguments": vars(chosen), **setting, "steps": found}, indent=2))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, nargs="+", default=[2, 4, 8])
+    parser.add_argument("--lengths", type=int, nargs="+", default=[1_024, 2_048])
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.01, 0.1, 1.0], help="answer tokens of all")
+    for name, default in (("rows", 1), ("vocabulary", 8_192), ("turns", 5)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    chosen = parser.parse_args()
+    cases = []
+    for layers in chosen.layers:
+        for length in chosen.lengths:
+            for share in chosen.shares:
+                cases.append(measure(layers, length, share, chosen))
+                print(as_table(cases[-1:]), flush=True)
+    about = {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": library_versions()}
+    print(json.dumps({"arguments": vars(chosen), **about}))
 
 
 if __name__ == "__main__":
