@@ -16,6 +16,8 @@ from haymaker.study.stages import TrainParams, forecast_training, train_adapter
 
 RECORD_FILE = "training.json"
 TRAINING_FILES = (RECORD_FILE, "state.safetensors", "metrics.jsonl")  # what a run that can go on has left
+PACKAGED = Path(__file__).parents[1] / "studies" / "train"
+READY = tuple(sorted(path.stem for path in PACKAGED.glob("*.yaml")))
 
 
 class TrainJob(Frozen):
@@ -36,7 +38,11 @@ def register(app: typer.Typer) -> None:
 def train(
     *,
     job: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="A YAML file: model, data, extend, dtype, train.")
+        str | None,
+        typer.Argument(
+            metavar="[CONFIG]",
+            help=f"A YAML file: model, data, extend, dtype, train. Or a packaged one: {', '.join(READY)}.",
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="A packaged name, a folder or a Hugging Face id.")] = None,
     data: Annotated[Path | None, typer.Option(help="A dataset folder, or a file of your own rows.")] = None,
@@ -71,11 +77,20 @@ def train(
     show_values({"out": str(out), "steps": chosen.train.steps} | summary(read_json(out / RECORD_FILE)), json)
 
 
-def chosen_job(job: Path | None, config: Path | None, overrides: list[str] | None, **options: Any) -> TrainJob:
+def find_job(job: str) -> Path:
+    """A path, or the file of a packaged config of that name."""
+    if Path(job).is_file():
+        return Path(job)
+    if job not in READY:
+        raise ConfigError(f"{job}: no such config; give the path of a YAML file, or a packaged one: {', '.join(READY)}")
+    return PACKAGED / f"{job}.yaml"
+
+
+def chosen_job(job: str | None, config: Path | None, overrides: list[str] | None, **options: Any) -> TrainJob:
     """The job of a file with the options over it. Raises ConfigError where model or data stand in neither."""
     if job is not None and config is not None:
         raise ConfigError(f"--config {config}: {job} says how to train, under `train`; give one of the two")
-    values = read_yaml(job) if job is not None else {}
+    values = read_yaml(find_job(job)) if job is not None else {}
     given = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
     values |= {key: value for key, value in given.items() if value is not None}
     if config is not None:
