@@ -37,6 +37,7 @@ from .interventions.patching import patch_many as patch_many
 from .interventions.patching import patch_sets as patch_sets
 from .models.load import LanguageModel as LanguageModel
 from .models.load import load_model as load_model
+from .recommender.ranking import recommend as recommend
 from .records import Encoded as Encoded
 from .records import Example as Example
 from .records import Head as Head

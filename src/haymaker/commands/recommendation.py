@@ -1,0 +1,94 @@
+"""haymaker recommend: which data to pay for."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from haymaker.commands import options as flag
+from haymaker.commands.output import declare, show_json, show_rows
+from haymaker.config import Extend, Recipe, TrainConfig, load_config
+from haymaker.console import bar
+from haymaker.errors import ConfigError
+from haymaker.files import write_json
+from haymaker.study.store import plain
+
+SHOWN = ("rank", "candidate", "measure", "bounds", "first", "loss", "score", "ladm", "longattn")
+COSTS = ("writer_tokens", "build_seconds", "training_hours")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("recommend")(recommend)
+
+
+def recommend(
+    *,
+    model: flag.Model,
+    candidate: Annotated[
+        list[str],
+        typer.Option(
+            "--candidate", metavar="[NAME=]PATH", help="A dataset folder, a file of rows, or a recipe (.yaml)."
+        ),
+    ],
+    real: Annotated[str, typer.Option("--real", help="A small real set: a dataset folder, rows, or a recipe (.yaml).")],
+    by: Annotated[str, typer.Option("--by", help="cosine, shift, recall, loss, score, ladm or longattn.")] = "cosine",
+    config: Annotated[Path | None, typer.Option("--config", help="A TrainConfig of the probe training.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of a candidate that are trained on.")] = 64,
+    real_rows: Annotated[int, typer.Option(min=8, help="Real rows, half of them to compare with.")] = 48,
+    threshold: flag.Threshold = 0.1,
+    answers: Annotated[
+        bool, typer.Option("--answers/--no-answers", help="Also score answers to the real rows.")
+    ] = True,
+    full_rows: Annotated[int, typer.Option(min=1, help="Rows of the training to be paid for.")] = 1_000,
+    full_steps: Annotated[int, typer.Option(min=1, help="Its steps.")] = 250,
+    full_length: Annotated[int | None, typer.Option(min=16, help="Tokens of its rows.  [default: as they are]")] = None,
+    extend: flag.ExtendTo = None,
+    dtype: flag.Dtype = "auto",
+    out: Annotated[Path | None, typer.Option("--out", help="A file for the rows as JSON.")] = None,
+    overwrite: flag.Overwrite = False,
+    json: flag.Json = False,
+) -> None:
+    """Rank training data by a short training with each and the transfer of heads to real rows, with what each costs."""
+    sources = dict(map(named_source, candidate))
+    if len(sources) < len(candidate):
+        raise ConfigError(f"--candidate: two of {', '.join(candidate)} have one name; write NAME=PATH")
+    if out is not None:
+        declare(out, overwrite=overwrite)
+    from haymaker.models.load import load_model
+    from haymaker.recommender.ranking import recommend as rank
+
+    lm = load_model(model, extend=Extend(length=extend) if extend else None, dtype=dtype)
+    options: dict[str, Any] = {"rows": rows, "real_rows": real_rows, "threshold": threshold, "answers": answers}
+    options |= {"full_rows": full_rows, "full_steps": full_steps, "full_length": full_length}
+    options["config"] = load_config(config, TrainConfig) if config else None
+    with bar("probes", len(sources) + 2) as advance:
+        found = rank(lm, sources, source_of(real), by, on_progress=advance, **options)
+    told = [plain(row) for row in found]
+    if out is not None:
+        write_json(out, told)
+    if json:
+        show_json(told)
+        return
+    show_rows([readable(row, by) for row in found], SHOWN)
+    typer.echo(f"\nTo train on {full_rows} rows for {full_steps} steps:")
+    show_rows([readable(row, by) for row in found if row["rank"]], ("candidate", *COSTS))
+
+
+def named_source(text: str) -> tuple[str, str | Recipe]:
+    """NAME=PATH, or a path, whose last part is the name."""
+    name, given, path = text.partition("=")
+    return (name, source_of(path)) if given else (Path(text).stem, source_of(text))
+
+
+def source_of(path: str) -> str | Recipe:
+    """A recipe where the path is of a YAML file; everything else is read where it is used."""
+    return load_config(Path(path), Recipe) if Path(path).suffix in (".yaml", ".yml") else path
+
+
+def readable(row: dict[str, Any], by: str) -> dict[str, Any]:
+    """Numbers as people read them, and of what ranks the bounds."""
+    wanted = (*SHOWN[4:], by, f"{by}_low", f"{by}_high")
+    numbers = {key: "" if row.get(key) is None else f"{row[key]:.3f}" for key in wanted}
+    told = {"measure": f"{by} {numbers[by]}", "bounds": f"[{numbers[f'{by}_low']}, {numbers[f'{by}_high']}]"}
+    costs = {key: f"{row[key]:,.2f}" if key in row else "" for key in COSTS}
+    return {"rank": row["rank"] or "", "candidate": row["candidate"]} | numbers | told | costs

@@ -1,0 +1,81 @@
+"""What is given as a candidate, its rows for a probe, and what it costs."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from haymaker.choices import axes_of
+from haymaker.config import Recipe
+from haymaker.data.builder import build
+from haymaker.data.own_data import load_data
+from haymaker.errors import ConfigError
+from haymaker.models.load import LanguageModel
+from haymaker.records import Encoded, Example
+from haymaker.tokens import encode_many
+
+Source = str | Path | Recipe | Iterable[Example]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Rows of one candidate, as many as a probe needs.
+
+    `build_seconds` and `writer_tokens` are of one row: 0 of rows that exist already. A writer writes the evidence of
+    the high concept.
+    """
+
+    name: str
+    examples: tuple[Example, ...]
+    encoded: tuple[Encoded, ...]
+    build_seconds: float
+    writer_tokens: float
+
+    @property
+    def tokens(self) -> float:
+        """Mean length of a row."""
+        return sum(map(len, self.encoded)) / len(self.encoded)
+
+
+def named(candidates: Mapping[str, Source] | Sequence[Source]) -> dict[str, Source]:
+    """Candidates by name: their own, else that of a file or folder, or a recipe's setting."""
+    if isinstance(candidates, Mapping):
+        found = dict(candidates)
+    else:
+        names = [name_of(source, place) for place, source in enumerate(candidates)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"candidates: {', '.join(twice)} stands more than once; give a mapping of names")
+        found = dict(zip(names, candidates, strict=True))
+    if len(found) < 2:
+        raise ConfigError(f"candidates: expected at least 2 to rank, found {len(found)}")
+    return found
+
+
+def name_of(source: Source, place: int) -> str:
+    if isinstance(source, Recipe):
+        return str(source.setting)
+    return Path(source).stem if isinstance(source, str | Path) else f"candidate {place + 1}"
+
+
+def examples_of(source: Source, lm: LanguageModel, rows: int) -> tuple[list[Example], float]:
+    """The first rows of a source, and the seconds in which one of them was built."""
+    if isinstance(source, Recipe):
+        build(source.changed(rows=1), lm.tokenizer)  # the first row reads the source, which is paid once
+        began = time.perf_counter()
+        made = list(build(source.changed(rows=min(rows, source.rows)), lm.tokenizer))
+        return made, (time.perf_counter() - began) / len(made)
+    given = load_data(source) if isinstance(source, str | Path) else list(source)
+    return list(given[:rows]), 0.0
+
+
+def opened(name: str, source: Source, lm: LanguageModel, rows: int) -> Candidate:
+    """A candidate's rows. Raises ConfigError where there are none."""
+    examples, seconds = examples_of(source, lm, rows)
+    if not examples:
+        raise ConfigError(f"candidate {name}: holds no rows")
+    encoded = encode_many(examples, lm.tokenizer)
+    concept = axes_of(source.setting).concept if isinstance(source, Recipe) else None
+    written = sum(span.stop - span.start for item in encoded for span in item.spans.get("evidence", []))
+    return Candidate(
+        name, tuple(examples), tuple(encoded), seconds, written / len(encoded) if concept == "high" else 0.0
+    )
