@@ -55,6 +55,8 @@ USES = {
     "ablate": "--model {model} --data {data} --heads {scores} --adapter {adapter} --out {out}",
     "patch": "--model {model} --data {data} --donor {adapter} --recipient {adapter} --donor-heads {scores} "
     "--heads {scores} --out {out}",
+    "recommend": "--model {model} --real {data} --candidate one={data} --candidate two={data} --config {training} "
+    "--out {out}",
     "study plan": "{study} --out {out}",
     "study status": "{study} --out {out}",
     "study run": "{study} --out {out}",

@@ -1,7 +1,7 @@
 """haymaker recommend: which data to pay for."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from haymaker.console import bar
 from haymaker.errors import ConfigError
 from haymaker.files import write_json
 from haymaker.study.store import plain
+
+if TYPE_CHECKING:
+    from haymaker.data.dataset import Dataset
 
 SHOWN = ("rank", "candidate", "measure", "bounds", "first", "loss", "score", "ladm", "longattn")
 COSTS = ("writer_tokens", "build_seconds", "training_hours")
@@ -49,20 +52,22 @@ def recommend(
     json: flag.Json = False,
 ) -> None:
     """Rank training data by a short training with each and the transfer of heads to real rows, with what each costs."""
-    sources = dict(map(named_source, candidate))
-    if len(sources) < len(candidate):
+    paths = dict(map(named_path, candidate))
+    if len(paths) < len(candidate):
         raise ConfigError(f"--candidate: two of {', '.join(candidate)} have one name; write NAME=PATH")
     if out is not None:
-        declare(out, overwrite=overwrite)
+        declare(out, overwrite=overwrite, reading=(model, real, config, *paths.values()))
+    training = load_config(config, TrainConfig) if config else None
+    sources, given = {name: source_of(path) for name, path in paths.items()}, source_of(real)
     from haymaker.models.load import load_model
     from haymaker.recommender.ranking import recommend as rank
 
     lm = load_model(model, extend=Extend(length=extend) if extend else None, dtype=dtype)
     options: dict[str, Any] = {"rows": rows, "real_rows": real_rows, "threshold": threshold, "answers": answers}
     options |= {"full_rows": full_rows, "full_steps": full_steps, "full_length": full_length}
-    options["config"] = load_config(config, TrainConfig) if config else None
+    options["config"] = training
     with bar("probes", len(sources) + 2) as advance:
-        found = rank(lm, sources, source_of(real), by, on_progress=advance, **options)
+        found = rank(lm, sources, given, by, on_progress=advance, **options)
     told = [plain(row) for row in found]
     if out is not None:
         write_json(out, told)
@@ -74,15 +79,19 @@ def recommend(
     show_rows([readable(row, by) for row in found if row["rank"]], ("candidate", *COSTS))
 
 
-def named_source(text: str) -> tuple[str, str | Recipe]:
+def named_path(text: str) -> tuple[str, str]:
     """NAME=PATH, or a path, whose last part is the name."""
     name, given, path = text.partition("=")
-    return (name, source_of(path)) if given else (Path(text).stem, source_of(text))
+    return (name, path) if given else (Path(text).stem, text)
 
 
-def source_of(path: str) -> str | Recipe:
-    """A recipe where the path is of a YAML file; everything else is read where it is used."""
-    return load_config(Path(path), Recipe) if Path(path).suffix in (".yaml", ".yml") else path
+def source_of(path: str) -> "Recipe | Dataset":
+    """A recipe where the path is of a YAML file, else the rows there."""
+    if Path(path).suffix in (".yaml", ".yml"):
+        return load_config(Path(path), Recipe)
+    from haymaker.data.own_data import load_data
+
+    return load_data(path)
 
 
 def readable(row: dict[str, Any], by: str) -> dict[str, Any]:
