@@ -96,7 +96,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     results = json.loads((options.study / "results.json").read_text())
-    config = StudyConfig(**results["meta"]["config"])
+    told = results["meta"]["config"]
+    told["train"].pop("seed", None)  # a study's seeds stand apart
+    config = StudyConfig(**told)
     truth, rows = truth_of(results, config, options.task), []
     for steps in options.steps:
         rows += judged(rank(config, options.task, list(truth), steps, options), truth, steps)
