@@ -9,7 +9,7 @@ from haymaker.choices import DEVICES
 from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of
 from haymaker.commands.output import declare_folder, show_values
-from haymaker.config import Extend, Frozen, TrainConfig, load_config, read_yaml, set_dotted
+from haymaker.config import DtypeName, Extend, Frozen, TrainConfig, load_config, read_yaml, set_dotted
 from haymaker.errors import ConfigError
 from haymaker.files import read_json
 from haymaker.study.stages import TrainParams, forecast_training, train_adapter
@@ -26,7 +26,7 @@ class TrainJob(Frozen):
     model: str | None = None
     data: str | None = None
     extend: int | Extend | None = None
-    dtype: str = "auto"
+    dtype: DtypeName = "auto"
     track_on: str | None = None
     train: TrainConfig = TrainConfig()
 
@@ -98,7 +98,8 @@ def chosen_job(job: str | None, config: Path | None, overrides: list[str] | None
     trained: dict[str, Any] = dict(values.get("train") or {})
     for override in overrides or []:
         set_dotted(trained, override)
-    chosen = TrainJob(**values | {"train": TrainConfig(**trained)})
+    known: dict[str, Any] = values | {"train": TrainConfig(**trained)}
+    chosen = TrainJob(**known)
     if missing := [f"--{key}" for key in ("model", "data") if getattr(chosen, key) is None]:
         raise ConfigError(f"{' and '.join(missing)}: required, here or in the CONFIG file")
     return chosen

@@ -78,6 +78,6 @@ class HeadTracker:
         write_json(self.folder / TABLE_FILE, rows)
         return rows
 
-    def as_scores(self, values: list[list[float | None]]) -> HeadScores:
+    def as_scores(self, values: Sequence[Sequence[float | None]]) -> HeadScores:
         mean = np.array([[np.nan if value is None else value for value in layer] for layer in values])
         return HeadScores(mean[None], ("tracked rows",), self.config.metric)

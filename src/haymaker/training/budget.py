@@ -114,9 +114,10 @@ def planned(shape: Shape, tokens: int, free: float) -> list[Rung]:
 
 
 def raised(shape: Shape, tokens: int, free: float, number: int) -> list[Rung]:
-    slow, fast = RUNGS[number], RUNGS[max(0, number - 1)]
+    fast: list[Rung] = [RUNGS[max(0, number - 1)]]
+    slow: list[Rung] = [RUNGS[number]]
     for count in range(shape.layers, -1, -1):
-        rungs = [fast] * count + [slow] * (shape.layers - count)
+        rungs = fast * count + slow * (shape.layers - count)
         if peak_bytes(shape, tokens, rungs) <= free:
             return rungs
     raise AssertionError("the slower rung alone fits, as the caller found")

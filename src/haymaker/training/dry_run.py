@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from haymaker.choices import DEVICES, Device
-from haymaker.config import Extend, TrainConfig
+from haymaker.config import Extend, Rung, TrainConfig
 from haymaker.errors import ConfigError
 from haymaker.models.batching import batches_of
 from haymaker.models.load import Source, read_config, read_tokenizer
@@ -40,7 +40,9 @@ def forecast(
     groups = list(batches_of(lengths, config.tokens_at_once))
     tokens_at_once = max(len(group) * max(lengths[i] for i in group) for group in groups)
     free = chosen.memory * USABLE
-    rungs = planned(shape, tokens_at_once, free) if config.recompute == "auto" else [config.recompute] * shape.layers
+    rungs: list[Rung] = (
+        planned(shape, tokens_at_once, free) if config.recompute == "auto" else [config.recompute] * shape.layers
+    )
     taken = [row for step in range(config.steps) for row in rows_of_step(rows, config.batch, config.seed, step)]
     cost = sum((cost_of_row(shape, len(row), len(row.answer_rows), rungs) for row in taken), Cost(0.0, 0.0, 0.0, 0.0))
     peak = peak_bytes(shape, tokens_at_once, rungs)
