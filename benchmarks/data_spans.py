@@ -31,7 +31,8 @@ from haymaker.errors import LengthError
 
 LENGTHS = {"summhay": 4_096}  # tokens; its documents are of about 900
 LENGTH = 768
-builder.drafts_of = lru_cache(2)(builder.drafts_of)  # a source is read once for all tokenizers
+builder.drafts_of = lru_cache(2)(builder.drafts_of)  # a source is read once for all tokenizers,
+builder.tokenizer_digest = lru_cache(builder.tokenizer_digest)  # and a vocabulary once for all sources
 RESULTS = Path(__file__).resolve().parent / "results" / "data_spans.md"
 
 

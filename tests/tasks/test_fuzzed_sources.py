@@ -2,12 +2,12 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import broken, fuzz
 from hypothesis import strategies as st
 from real_rows import mdqa_row, musique_row, topic
 from transformers import PreTrainedTokenizerBase
@@ -18,7 +18,6 @@ from haymaker.data.schema import example_of, table_of
 from haymaker.errors import HaymakerError
 from haymaker.realism.answers import holds
 
-EXAMPLES = 40  # of each task; benchmarks/data_fuzz.py takes more
 KV = {"ordered_kv_records": [["ab-1", "cd-2"], ["ef-3", "gh-4"], ["ij-5", "kl-6"]], "key": "ef-3", "value": "gh-4"}
 ROWS: dict[str, Callable[[], Any]] = {
     "mdqa": lambda: mdqa_row(1, 3),
@@ -27,40 +26,6 @@ ROWS: dict[str, Callable[[], Any]] = {
     "kv": lambda: copy.deepcopy(KV),
     "niah": lambda: {"title": "A title", "text": "A first sentence. And a second one, of more words."},
 }
-LETTERS = st.characters(codec="utf-8") | st.sampled_from(list("aA\n \"'<|>{}[]\u200b\u0301é日ก") + ["\ud800"])
-LEAVES = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(LETTERS, max_size=12)
-    | st.sampled_from(["", " ", "a", "The The", "[1][2]", "<|end|>", "</s>", "x" * 5_000, "\ufeff"])
-)  # fmt: skip
-VALUES = LEAVES | st.lists(LEAVES, max_size=3) | st.dictionaries(st.text(LETTERS, max_size=5), LEAVES, max_size=2)
-
-
-def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands in a JSON value."""
-    yield at
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield from paths(inner, (*at, key))
-
-
-@st.composite
-def broken(draw: st.DrawFn, row: Any) -> Any:
-    """The row with up to three places replaced, taken away or doubled."""
-    for _ in range(draw(st.integers(1, 3))):
-        *parents, last = draw(st.sampled_from([path for path in paths(row) if path] or [("",)]))
-        holder = row
-        for key in parents:
-            holder = holder[key]
-        how = draw(st.sampled_from(["replace", "remove", "double"]))
-        if how == "replace" or (how == "double" and isinstance(holder, dict)):
-            holder[last] = draw(VALUES)
-        elif how == "remove":
-            del holder[last]
-        else:
-            holder.append(copy.deepcopy(holder[last]))
-        if not row:
-            break
-    return row
 
 
 def check(task: str, rows: list[Any], folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -85,8 +50,7 @@ def check(task: str, rows: list[Any], folder: Path, tokenizer: PreTrainedTokeniz
 def test_a_broken_row_is_an_error_a_reason_or_right(
     task: str, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(st.data())
+    @fuzz(st.data())
     def run(data: st.DataObject) -> None:
         rows = [data.draw(broken(ROWS[task]()))]
         check(task, rows if task == "summhay" else [*rows, ROWS[task]()], tmp_path, tokenizer)

@@ -12,7 +12,7 @@ from haymaker import markup
 from haymaker.config import Recipe
 from haymaker.data.card import card
 from haymaker.data.checks import SUMMED, summary
-from haymaker.data.pooled import POOLED, restored
+from haymaker.data.pooled import DOCUMENTS, POOLED, restored
 from haymaker.data.schema import SCHEMA, Row, example_of
 from haymaker.errors import DataError
 from haymaker.files import file_digest, read_json_if_there, required, whole_folder, write_json, write_text
@@ -133,6 +133,20 @@ MOST_ROWS_PER_GROUP = 64
 TOKENS_PER_GROUP = 2**22  # about 16 MB of text
 GROUPS_PER_SHARD = 32
 DOCUMENT_FILE = "documents.parquet"
+MANIFEST: dict[str, type] = {  # what every manifest holds
+    "rows": int,
+    "shards": list,
+    "recipe": dict,
+    "inputs": dict,
+    "rejected": dict,
+    "failed": list,
+    "checks": dict,
+    "versions": dict,
+}
+PARTS: dict[str, dict[str, type]] = {  # and what is read of its parts
+    "recipe": {"task": str, "setting": str, "split": str, "rows": int, "length": int},
+    "checks": dict.fromkeys(("tokens", "tokens_least", "tokens_most"), int),
+}
 
 
 def rows_per_group(length: int) -> int:
@@ -162,7 +176,7 @@ class Folder:
     def texts(self) -> pa.ChunkedArray:
         """Texts of a pooled dataset, by number."""
         path = checked(self.path, self.manifest["documents"])
-        return pq.read_table(path, columns=["text"]).column("text")
+        return pa.concat_tables(groups(path, DOCUMENTS, ["text"])).column("text")
 
     def __len__(self) -> int:
         return self.manifest["rows"]
@@ -189,20 +203,28 @@ class Folder:
         """Row groups as they are written; every shard's bytes and columns are checked first."""
         wanted, found = SCHEMAS[self.manifest["format"]], 0
         for shard in self.manifest["shards"]:
-            with pq.ParquetFile(checked(self.path, shard)) as file:
-                check_columns(self.path / shard["file"], wanted, file.schema_arrow)
-                for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, columns=None if columns is None else list(columns))
-                    found += table.num_rows
-                    yield table
+            for table in groups(checked(self.path, shard), wanted, columns):
+                found += table.num_rows
+                yield table
         if found != len(self):
             raise DataError(f"{self.path}: manifest.json says {len(self)} rows, the shards hold {found}")
+
+
+def groups(path: Path, wanted: pa.Schema, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+    """A file's row groups. Raises DataError for one of other columns, and for what is no parquet."""
+    try:
+        with pq.ParquetFile(path) as file:
+            check_columns(path, wanted, file.schema_arrow)
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group, columns=None if columns is None else list(columns))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as parquet ({error}); copy or build the folder again") from None
 
 
 def checked(folder: Path, entry: dict[str, Any]) -> Path:
     """A file that the manifest names, its bytes compared."""
     path = folder / entry["file"]
-    if not path.is_file():
+    if entry["file"] != path.name or not path.is_file():
         raise DataError(f"{path}: the manifest names this file, but it is missing; copy the whole folder")
     if file_digest(path) != entry["sha256"]:
         raise DataError(f"{path}: its bytes are not those the manifest records; copy or build the folder again")
@@ -220,15 +242,29 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json_if_there(path, "build the dataset again")
     if manifest is None:
         raise DataError(f"{folder}: no dataset here (manifest.json is missing); `haymaker build` writes one")
-    if not isinstance(manifest, dict) or manifest.get("format") not in SCHEMAS:
-        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+    found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+    if not isinstance(found, str) or found not in SCHEMAS:
         raise DataError(f"{path}: expected format {' or '.join(SCHEMAS)}, found {found!r}")
-    for key, kind in {"rows": int, "shards": list, "recipe": dict}.items():
-        required(manifest, key, kind, str(path))
-    for shard in manifest["shards"]:
-        for key in ("file", "sha256"):
-            required(shard, key, str, f"{path}, shards")
+    check_manifest(manifest, str(path))
     return manifest
+
+
+def check_manifest(manifest: dict[str, Any], place: str) -> None:
+    """DataError where something that is read of a manifest lacks, or is of another kind."""
+    for key, kind in MANIFEST.items():
+        required(manifest, key, kind, place)
+    for part, kinds in PARTS.items():
+        for key, kind in kinds.items():
+            required(manifest[part], key, kind, f"{place}, {part}")
+    for reason in manifest["rejected"]:
+        required(manifest["rejected"], reason, int, f"{place}, rejected")
+    for failure in manifest["failed"]:
+        required(failure, "row", int, f"{place}, failed")
+        required(failure, "reason", str, f"{place}, failed")
+    documents = [required(manifest, "documents", dict, place)] if manifest["format"] == POOLED_FORMAT else []
+    for entry in (*manifest["shards"], *documents):
+        for key in ("file", "sha256"):
+            required(entry, key, str, f"{place}, shards")
 
 
 class Shards:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from haymaker.data.schema import MESSAGE, SCHEMA, Row, segments_of
+from haymaker.errors import DataError
 from haymaker.records import Segment
 
 LEAST_CHARACTERS = 24  # a shorter piece costs less than its reference
@@ -67,13 +68,21 @@ class TextPool:
 
 def restored(table: pa.Table, texts: pa.ChunkedArray) -> pa.Table:
     """Pooled rows with their texts back in place."""
-    messages = [
-        [{"role": message["role"], "content": content_of(message["pieces"], texts)} for message in row]
-        for row in table.column("messages").to_pylist()
-    ]
+    try:
+        messages = [
+            [{"role": message["role"], "content": content_of(message["pieces"], texts)} for message in row]
+            for row in table.column("messages").to_pylist()
+        ]
+    except (TypeError, IndexError, OverflowError) as error:
+        raise DataError(f"a message's pieces are not texts of the pool ({error}); pool the dataset again") from None
     at = table.column_names.index("messages")
     return table.set_column(at, SCHEMA.field("messages"), pa.array(messages, pa.list_(MESSAGE)))
 
 
 def content_of(pieces: list[dict[str, Any]], texts: pa.ChunkedArray) -> str:
-    return "".join(piece["text"] if piece["document"] is None else texts[piece["document"]].as_py() for piece in pieces)
+    """The pieces joined. Raises IndexError for a text that is not in the pool, TypeError for a piece without one."""
+    numbers = [piece["document"] for piece in pieces]
+    if any(number is not None and number < 0 for number in numbers):
+        raise IndexError("a number below 0")
+    said = (piece["text"] if n is None else texts[n].as_py() for n, piece in zip(numbers, pieces, strict=True))
+    return "".join(said)

@@ -1,12 +1,14 @@
 """The columns of a dataset, rows as a table, and the example that a row holds."""
 
 import json
+from collections.abc import Iterator
 from itertools import accumulate
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 
-from haymaker.records import Example, Label, Message, Segment, Span
+from haymaker.errors import DataError
+from haymaker.records import Example, Label, Message, Role, Segment, Span
 
 Row = dict[str, Any]
 _SPAN = pa.struct(
@@ -24,6 +26,7 @@ SCHEMA = pa.schema(
 )
 """Columns of a shard. Character spans count code points of one message's content; token spans those of the prompt as
 the build's tokenizer sees it, chat template included; all are half-open."""
+NAMES = ("id", "task", "question", "pair_id", "split", "concept", "context")
 MEASURED = ("setting", "n_prompt_tokens", "n_target_tokens", "max_tokens", "gold_depths")
 
 
@@ -49,18 +52,60 @@ def span_column(rows: list[dict[str, Any]]) -> pa.Array:
 
 
 def example_of(row: dict[str, Any]) -> Example:
-    """The example that a row of the table holds."""
+    """The example that a row of the table holds. Raises DataError for one that is not what its columns say."""
+    for wrong in wrong_in(row):
+        raise DataError(f"row {row['id']}: {wrong}; build its dataset again")
     messages = tuple(
         Message(message["role"], segments_of(message["content"], [s for s in row["spans"] if s["message"] == i]))
         for i, message in enumerate(row["messages"])
     )
     return Example(
-        **{name: row[name] for name in ("id", "task", "question", "pair_id", "split", "concept", "context")},
+        **{name: row[name] for name in NAMES},
         messages=messages,
         answers=tuple(row["answers"]),
         source={**json.loads(row["source"]), **{name: row[name] for name in MEASURED}},
         provenance=tuple(json.loads(row["provenance"])),
     )
+
+
+def wrong_in(row: dict[str, Any]) -> Iterator[str]:
+    """In words, what keeps a row of the table from being an example."""
+    missing = [name for name in (*NAMES, "messages", "answers", "spans") if row[name] is None]
+    yield from (f"its {name} is missing" for name in missing)
+    if missing:
+        return
+    if not row["answers"] or None in row["answers"]:
+        yield "it has no answer"
+    if not row["messages"] or any(message is None or message["content"] is None for message in row["messages"]):
+        yield "it has no message, or one without text"
+    elif unknown := {str(message["role"]) for message in row["messages"]} - set(get_args(Role)):
+        yield f"a message is of {', '.join(sorted(unknown))}; known are {', '.join(get_args(Role))}"
+    else:
+        yield from broken_spans(row)
+    yield from broken_json(row)
+
+
+def broken_spans(row: dict[str, Any]) -> Iterator[str]:
+    """Spans that do not stand in their message, or lack a part; tokens may not have been counted."""
+    lengths = [len(message["content"]) for message in row["messages"]]
+    for span in row["spans"]:
+        if span is None or None in [span[name] for name in ("kind", "index", "message", "char_start", "char_end")]:
+            yield "a span lacks its kind or a place"
+            continue
+        inside = 0 <= span["message"] < len(lengths)
+        if not (inside and 0 <= span["char_start"] < span["char_end"] <= lengths[span["message"]]):
+            yield f"span {span['kind']}:{span['index']} is not within its message"
+
+
+def broken_json(row: dict[str, Any]) -> Iterator[str]:
+    """Columns that hold JSON, and do not."""
+    for name, kind in {"source": dict, "provenance": list}.items():
+        try:
+            found = json.loads(row[name])
+        except (TypeError, ValueError, RecursionError):
+            found = None
+        if not isinstance(found, kind) or (kind is list and not all(isinstance(part, dict) for part in found)):
+            yield f"its {name} is not JSON of {'an object' if kind is dict else 'a list of objects'}"
 
 
 def segments_of(content: str, spans: list[dict[str, Any]]) -> tuple[Segment, ...]:

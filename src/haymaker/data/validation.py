@@ -13,7 +13,7 @@ from haymaker.data.builder import Builder
 from haymaker.data.checks import Summary
 from haymaker.data.dataset import Dataset, Folder
 from haymaker.data.fit import least_tokens
-from haymaker.data.schema import Row, example_of, table_of, token_spans_of
+from haymaker.data.schema import Row, example_of, table_of, token_spans_of, wrong_in
 from haymaker.errors import ConfigError, HaymakerError
 from haymaker.records import Example
 from haymaker.tokens import encode
@@ -94,9 +94,9 @@ def problems_of(
     if row["id"] in seen:
         yield "its id stands twice"
     seen.add(row["id"])
-    broken = list(broken_spans(row))
-    yield from broken
-    if broken:
+    wrong = list(wrong_in(row))
+    yield from wrong
+    if wrong:
         return
     example = example_of(row)
     try:
@@ -105,15 +105,6 @@ def problems_of(
         yield str(error)
     if builder is not None:
         yield from changed_columns(row, example, builder)
-
-
-def broken_spans(row: Row) -> Iterator[str]:
-    """Spans that do not stand in their message."""
-    lengths = [len(message["content"]) for message in row["messages"]]
-    for span in row["spans"]:
-        inside = 0 <= span["message"] < len(lengths)
-        if not (inside and 0 <= span["char_start"] < span["char_end"] <= lengths[span["message"]]):
-            yield f"span {span['kind']}:{span['index']} is not within its message"
 
 
 def changed_tokens(

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     import pandas
 
 SHOWN = 10  # answers that an evaluation shows of itself
+PREDICTION = {  # kinds of what a line of saved predictions says
+    **dict.fromkeys(("example_id", "text", "finish_reason", "task", "before"), str),
+    **dict.fromkeys(("prompt_tokens", "generated_tokens"), int),
+    "scores": dict,
+}
 __all__ = ["Evaluation", "evaluate", "judge", "read_predictions"]
 
 
@@ -190,13 +195,27 @@ def read_predictions(path: Path) -> Iterable[Prediction]:
     row = None
     for place, row in read_jsonl(path):
         try:
-            required(row, "text", str, "here")
-            lists = {"answers": texts_of(row, "answers", "here"), "unread": row.get("unread", [])}
+            check_kinds(row)
+            lists = {
+                "answers": texts_of(row, "answers", "here"),
+                "unread": texts_of({"unread": [], **row}, "unread", ""),
+            }
             yield Prediction(**{**row, **{name: tuple(values) for name, values in lists.items()}})
         except (TypeError, DataError) as error:
             raise DataError(f"{place}: not a prediction ({error})") from None
     if row is None:
         raise DataError(f"{path}: holds no prediction; give the predictions.jsonl that `haymaker eval` wrote")
+
+
+def check_kinds(row: dict[str, Any]) -> None:
+    """DataError for a value of a saved prediction that is of another kind, and for a score that is no number."""
+    for key, kind in PREDICTION.items():
+        if key in row:
+            required(row, key, kind, "here")
+    scores = row.get("scores", {})
+    wrong = [name for name, value in scores.items() if type(value) not in (int, float) or not 0 <= value <= 1]
+    if wrong:
+        raise DataError(f"the score {wrong[0]} should be a number from 0 to 1, found {scores[wrong[0]]!r:.30}")
 
 
 def default_metrics(found: Evaluation) -> tuple[str, ...]:

@@ -1,0 +1,66 @@
+"""What fuzzed tests share: values that a JSON file can hold, a value with some of its places broken, and how many."""
+
+import copy
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+EXAMPLES = "HAYMAKER_FUZZED"  # the variable that benchmarks/data_fuzz.py sets
+LETTERS = st.characters(codec="utf-8") | st.sampled_from(list("aA\n \"'<|>{}[]\u200b\u0301é日ก") + ["\ud800"])
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(LETTERS, max_size=12)
+    | st.sampled_from(["", " ", "a", "The The", "[1][2]", "<|end|>", "</s>", "x" * 5_000, "\ufeff"])
+)  # fmt: skip
+VALUES = LEAVES | st.lists(LEAVES, max_size=3) | st.dictionaries(st.text(LETTERS, max_size=5), LEAVES, max_size=2)
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something stands in a JSON value."""
+    yield at
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from paths(inner, (*at, key))
+
+
+@st.composite
+def broken(draw: st.DrawFn, row: Any) -> Any:
+    """The row with up to three places replaced, taken away or doubled."""
+    for _ in range(draw(st.integers(1, 3))):
+        *parents, last = draw(st.sampled_from([path for path in paths(row) if path] or [("",)]))
+        holder = row
+        for key in parents:
+            holder = holder[key]
+        how = draw(st.sampled_from(["replace", "remove", "double"]))
+        if how == "replace" or (how == "double" and isinstance(holder, dict)):
+            holder[last] = draw(VALUES)
+        elif how == "remove":
+            del holder[last]
+        else:
+            holder.append(copy.deepcopy(holder[last]))
+        if not row:
+            break
+    return row
+
+
+def fuzz(*strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[[], None]]:
+    """A test of as many examples as are asked for, the same in every run."""
+    examples = int(os.environ.get(EXAMPLES, "40"))
+    asked = settings(
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+    )
+    return lambda run: asked(given(*strategies)(run))
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, content: bytes) -> bytes:
+    """The bytes with up to three places replaced, taken away, doubled or cut off."""
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, max(0, len(content) - 1)))
+        stop = min(len(content), start + draw(st.integers(1, 20)))
+        put = {"replace": draw(st.binary(max_size=20)), "remove": b"", "double": content[start:stop] * 2}
+        how = draw(st.sampled_from([*put, "cut"]))
+        content = content[:start] + (b"" if how == "cut" else put[how] + content[stop:])
+    return content
