@@ -27,7 +27,7 @@ def ranking(lm: hm.LanguageModel) -> list[dict]:
     rows = list(hm.build(REAL, lm.tokenizer))
     twin = {"as real": rows[::2]}  # what the reference itself is trained on
     return hm.recommend(
-        lm, CANDIDATES | twin, rows, config=CONFIG, full_rows=100, full_steps=50, full_length=4 * LENGTH
+        lm, CANDIDATES | twin, rows, by="cosine", config=CONFIG, full_rows=100, full_steps=50, full_length=4 * LENGTH
     )
 
 

@@ -34,7 +34,7 @@ def recommend(
         ),
     ],
     real: Annotated[str, typer.Option("--real", help="A small real set: a dataset folder, rows, or a recipe (.yaml).")],
-    by: Annotated[str, typer.Option("--by", help="cosine, shift, recall, loss, score, ladm or longattn.")] = "cosine",
+    by: Annotated[str, typer.Option("--by", help="cosine, shift, recall, loss, score, ladm or longattn.")] = "loss",
     config: Annotated[Path | None, typer.Option("--config", help="A TrainConfig of the probe training.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of a candidate that are trained on.")] = 64,
     real_rows: Annotated[int, typer.Option(min=8, help="Real rows, half of them to compare with.")] = 48,

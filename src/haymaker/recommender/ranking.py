@@ -78,7 +78,7 @@ def recommend(
     lm: LanguageModel,
     candidates: Mapping[str, Source] | Sequence[Source],
     real: str | Path | Recipe | Iterable[Example],
-    by: str = "cosine",
+    by: str = "loss",
     *,
     config: TrainConfig | None = None,
     rows: int = 64,
