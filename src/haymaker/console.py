@@ -1,5 +1,7 @@
-"""What people see while something runs: messages and progress bars on stderr, never on stdout."""
+"""What people see while something runs, messages and progress bars on stderr, never on stdout; and how they stop it."""
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,3 +55,25 @@ def note(message: str, style: str = "", always: bool = False) -> None:
     """A message on stderr, as it is; with --quiet only what is said always."""
     if always or not said["quiet"]:
         err.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def stop_signal(what: str) -> Iterator[threading.Event]:
+    """Ctrl-C asks for a stop behind `what` is in hand, and is answered at once; a second one stops at once."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: Any) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+        note(f"stopping after {what}; Ctrl-C again stops at once", style="yellow")
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
+from os import PathLike
 from typing import Any, Literal, NamedTuple
 
+from haymaker.errors import DataError
 from haymaker.markup import coloured, legend, shortened
 
 Kind = Literal["document", "evidence", "answer", "citation", "filler", "question", "instruction"]
@@ -326,3 +328,21 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """sha256 of a JSON value's canonical spelling, in hex."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def examples_of(given: Any) -> list[Example]:
+    """The Examples that were given, as a list. Raises DataError where there is anything else."""
+    return rows_of_kind(given, (Example,))
+
+
+def rows_of_kind(given: Any, kinds: tuple[type, ...]) -> list[Any]:
+    """The rows that were given, as a list. Raises DataError where one is of none of these kinds."""
+    names = " or ".join(f"{kind.__name__}s" for kind in kinds)
+    advice = f"expected {names}: give a Dataset, hm.read_examples(file) or [hm.example(...)]"
+    if isinstance(given, str | bytes | PathLike) or not hasattr(given, "__iter__"):
+        raise DataError(f"{advice}; found {type(given).__name__} {given!r:.60}")
+    rows = list(given)
+    for place, row in enumerate(rows):
+        if not isinstance(row, kinds):
+            raise DataError(f"{advice}; found {type(row).__name__} {row!r:.60} as number {place}")
+    return rows

@@ -9,7 +9,7 @@ from haymaker.choices import DETECTORS
 from haymaker.commands import head_files, own_prompt
 from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of, loading, stop_text
-from haymaker.commands.output import fresh_file, show, show_json, show_values
+from haymaker.commands.output import fresh_file, kept_beside, show, show_json, show_values
 from haymaker.study import stages
 
 if TYPE_CHECKING:
@@ -76,9 +76,13 @@ def heads(
         **loading(extend, dtype), metrics=chosen, answer=None if mine else answer, rows=rows, new_tokens=new_tokens,
         stop=stop_text(stop),
     )  # fmt: skip
-    with fresh_file(*files.written, overwrite=overwrite, reading=(model, data, prompt, adapter)) as file:
+    reading = (model, data, prompt, adapter)
+    with (
+        kept_beside(out, overwrite) as (keep, replace),
+        fresh_file(*files.written, overwrite=replace, reading=reading) as file,
+    ):
         inputs = inputs_of(model=model, data=data, adapter=adapter)
-        found = stages.head_scores(params, inputs, mine)
+        found = stages.head_scores(params, inputs, mine, keep)
         files.write(found, stages.model_of(inputs, params), file.parent)
     show_heads({str(files.scores[name]): scores for name, scores in found.items()}, top, json)
 
@@ -146,8 +150,12 @@ def attribute(
 ) -> None:
     """Estimate every head's effect on the gold answer's log-probability from one forward and one backward pass."""
     params = stages.EffectsParams(**loading(extend, dtype), scope=scope, rows=rows)
-    with fresh_file(*files_of_scores(out), overwrite=overwrite, reading=(model, data, adapter, donor)) as file:
-        scores = stages.attribution_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
+    reading, inputs = (model, data, adapter, donor), inputs_of(model=model, data=data, adapter=adapter, donor=donor)
+    with (
+        kept_beside(out, overwrite) as (keep, replace),
+        fresh_file(*files_of_scores(out), overwrite=replace, reading=reading) as file,
+    ):
+        scores = stages.attribution_effects(params, inputs, keep)
         scores.save(file)
     show_effects(scores, out, top, json)
 
@@ -170,8 +178,12 @@ def causal_map(
 ) -> None:
     """Measure what the gold answer's log-probability loses without each single head (or gains by a donor's)."""
     params = stages.CausalParams(**loading(extend, dtype), scope=scope, rows=rows, tokens_at_once=tokens_at_once)
-    with fresh_file(*files_of_scores(out), overwrite=overwrite, reading=(model, data, adapter, donor)) as file:
-        scores = stages.causal_effects(params, inputs_of(model=model, data=data, adapter=adapter, donor=donor))
+    reading, inputs = (model, data, adapter, donor), inputs_of(model=model, data=data, adapter=adapter, donor=donor)
+    with (
+        kept_beside(out, overwrite) as (keep, replace),
+        fresh_file(*files_of_scores(out), overwrite=replace, reading=reading) as file,
+    ):
+        scores = stages.causal_effects(params, inputs, keep)
         scores.save(file)
     show_effects(scores, out, top, json)
 

@@ -7,7 +7,7 @@ import typer
 
 from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of, loading, stop_text
-from haymaker.commands.output import fresh_folder, show_json, show_rows
+from haymaker.commands.output import fresh_folder, kept_beside, show_json, show_rows
 from haymaker.errors import ConfigError
 from haymaker.study.cell import Tables
 from haymaker.study.stages import AblateParams, PatchParams, ablate_heads, patch_heads
@@ -50,8 +50,12 @@ def ablate(
         **loading(extend, dtype), k=tuple(k or SIZES), draws=draws, scope=scope, rows=rows, new_tokens=new_tokens,
         metrics=tuple(metrics or ()), stop=stop_text(stop), seed=seed,
     )  # fmt: skip
-    with fresh_folder(out, overwrite, ("tables",), reading=(model, data, heads, adapter)) as folder:
-        tables = ablate_heads(params, inputs_of(model=model, data=data, heads=heads, adapter=adapter), folder)
+    reading, inputs = (model, data, heads, adapter), inputs_of(model=model, data=data, heads=heads, adapter=adapter)
+    with (
+        kept_beside(out, overwrite) as (keep, replace),
+        fresh_folder(out, replace, ("tables",), reading=reading) as folder,
+    ):
+        tables = ablate_heads(params, inputs, folder, keep)
         write_tables(folder, tables)
     tell(tables, json)
 
@@ -93,11 +97,15 @@ def patch(
     )  # fmt: skip
     forth = inputs_of(model=model, data=data, donor=donor, donor_heads=donor_heads, recipient=recipient, heads=heads)
     back = {**forth, "donor": recipient, "donor_heads": heads, "recipient": donor, "heads": donor_heads}
-    with fresh_folder(out, overwrite, ("tables",), reading=forth.values()) as folder:
+    with (
+        kept_beside(out, overwrite) as (keep, replace),
+        kept_beside(out, overwrite, "back") as (keep_back, replace_back),
+        fresh_folder(out, replace or replace_back, ("tables",), reading=forth.values()) as folder,
+    ):
         tables: Tables = {"patching": []}
-        for inputs in (forth, back) if both else (forth,):
+        for inputs, kept in [(forth, keep), (back, keep_back)][: 1 + both]:
             names = {role: inputs[role].name for role in ("donor", "recipient")}
-            tables["patching"] += [names | row for row in patch_heads(params, inputs, folder)["patching"]]
+            tables["patching"] += [names | row for row in patch_heads(params, inputs, folder, kept)["patching"]]
         write_tables(folder, tables)
     tell(tables, json)
 

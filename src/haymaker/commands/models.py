@@ -8,7 +8,7 @@ import typer
 from haymaker.choices import METRICS
 from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of, loading, stop_text
-from haymaker.commands.output import fresh_folder, show_values
+from haymaker.commands.output import fresh_folder, kept_beside, show_values
 from haymaker.console import note
 from haymaker.files import write_json
 from haymaker.study.stages import EvaluateParams, evaluate_model
@@ -44,8 +44,12 @@ def evaluate(
         **loading(extend, dtype), beyond_context=beyond_context, rows=rows, new_tokens=new_tokens,
         metrics=tuple(metrics or ()), stop=stop_text(stop),
     )  # fmt: skip
-    with fresh_folder(out, overwrite, EVALUATION_FILES, reading=(model, data, adapter)) as folder:
-        found = evaluate_model(params, inputs_of(model=model, data=data, adapter=adapter), folder)
+    reading = (model, data, adapter)
+    with (
+        kept_beside(out, overwrite) as (keep, replace),
+        fresh_folder(out, replace, EVALUATION_FILES, reading=reading) as folder,
+    ):
+        found = evaluate_model(params, inputs_of(model=model, data=data, adapter=adapter), folder, keep)
         (row,) = found["evaluation"]
         write_json(folder / "evaluation.json", row)
     show_values({**row, "out": str(out)}, json)

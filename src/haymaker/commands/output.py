@@ -3,8 +3,9 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import isfinite
+from os.path import exists, getmtime, isfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from haymaker.errors import ConfigError
 from haymaker.files import check_writable, scratch_beside, whole_files, whole_folder
+from haymaker.kept import partial_of
 
 out = Console()  # results; messages go to haymaker.console
 WIDEST = 10_000  # columns, where nobody's terminal limits them
@@ -143,3 +145,19 @@ def fresh_file(path: Path, *beside: Path, overwrite: bool, reading: Iterable[Pat
         yield work / path.name
         undeclared = {made.name for made in work.iterdir()} - {file.name for file in (path, *beside)}
         assert not undeclared, f"{sorted(undeclared)} were not declared"
+
+
+@contextmanager
+def kept_beside(path: Path, overwrite: bool, part: str = "") -> Iterator[tuple[Path, bool]]:
+    """Where a command keeps the rows that are done until its output stands, and whether it may replace one.
+
+    `overwrite` forgets what an earlier command kept. Rows newer than an output are those of a command that was asked to
+    replace it and was stopped: the same command goes on without being asked again.
+    """
+    keep = partial_of(path, part)
+    if overwrite:
+        with suppress(OSError):  # where nothing can be removed, nothing can be written, and that is told
+            keep.unlink(missing_ok=True)
+    newer = isfile(keep) and exists(path) and getmtime(keep) > getmtime(path)
+    yield keep, overwrite or newer
+    keep.unlink(missing_ok=True)

@@ -1,17 +1,22 @@
 """An exam: rows to answer, the budget and end of an answer, the metrics that judge it, all settled before it runs."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from haymaker.choices import METRICS
 from haymaker.errors import ConfigError, DataError
+from haymaker.kept import Kept
 from haymaker.metrics.best_score import golds_for
 from haymaker.models.answer_text import STOP
 from haymaker.models.budget import budget_of, room_of
-from haymaker.models.generation import AnswerEnd, Generation, end_of
+from haymaker.models.generation import GENERATIONS, AnswerEnd, Generation, end_of
 from haymaker.models.load import LanguageModel
-from haymaker.records import Encoded, Example, Prediction
+from haymaker.provenance import kept_rows
+from haymaker.records import Encoded, Example, Prediction, examples_of
 from haymaker.tasks import golds_of, metrics_of_rows
 from haymaker.tokens import encode_many
 
@@ -42,7 +47,7 @@ class Exam:
     ) -> "Exam":
         """Raises ConfigError or LengthError for a budget that golds or prompts do not fit, for an unknown metric, and
         for rows of tasks without a metric in common; DataError for no rows, and for golds that a metric refuses."""
-        rows = list(examples)
+        rows = examples_of(examples)
         if not rows:
             raise DataError("expected at least one example to answer, found none")
         names = judges_of(rows, metrics)
@@ -60,6 +65,13 @@ class Exam:
     def end(self, lm: LanguageModel, i: int) -> AnswerEnd:
         """The rule that ends the answer to row i."""
         return end_of(lm, self.encoded[i], self.new_tokens, self.stop, self.beyond_context)
+
+    def answers_in(
+        self, keep: str | Path | None, lm: LanguageModel, copies: int = 1, **options: Any
+    ) -> AbstractContextManager[Kept[Generation]]:
+        """Answers, `copies` to each row, kept in a file as they are written; `options` decide them beside the exam."""
+        terms = {"new_tokens": self.new_tokens, "stop": self.stop, "beyond_context": self.beyond_context}
+        return kept_rows(keep, lm, self.encoded, GENERATIONS, copies=copies, **terms, **options)
 
     def judge(self, i: int, answer: Generation) -> Prediction:
         """The scores of an answer to row i."""

@@ -13,12 +13,13 @@ from haymaker.console import OnProgress
 from haymaker.errors import DataError
 from haymaker.evaluation.exam import Exam, Metrics, judge, scores_of
 from haymaker.files import read_jsonl, required, texts_of, write_jsonl
+from haymaker.kept import Kept
 from haymaker.markup import table
 from haymaker.metrics import ceiling
 from haymaker.metrics.best_score import golds_for
 from haymaker.models.answer_text import STOP
 from haymaker.models.batching import TOKENS_AT_ONCE
-from haymaker.models.generation import generate
+from haymaker.models.generation import Generation, generate
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example, Prediction
 from haymaker.stats import Interval, bootstrap_mean
@@ -236,6 +237,7 @@ def evaluate(
     stop: str | None = STOP,
     tokens_at_once: int = TOKENS_AT_ONCE,
     on_progress: OnProgress | None = None,
+    keep: str | Path | None = None,
 ) -> Evaluation:
     r"""Answers to all examples, at most `new_tokens` tokens each, scored 0 to 1 under every metric.
 
@@ -250,6 +252,8 @@ def evaluate(
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         tokens_at_once: Most prompt tokens of a batch.
         on_progress: Called with the number of examples answered since its last call.
+        keep: A file in which rows are kept as they are done: after a stop the same call goes on, and gives the same.
+            It is left when the call ends well, for the caller to remove.
 
     Returns:
         An Evaluation with `predictions`, `score`, `metric`, `interval(metric)`, `row()`, `save(path)`.
@@ -267,15 +271,21 @@ def evaluate(
     """
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "beyond_context": beyond_context}
     exam = Exam.of(lm, examples, new_tokens, **options)
-    return examine(lm, exam, tokens_at_once=tokens_at_once, on_progress=on_progress)
+    with exam.answers_in(keep, lm, tokens_at_once=tokens_at_once) as kept:
+        return examine(lm, exam, tokens_at_once=tokens_at_once, on_progress=on_progress, kept=kept)
 
 
 def examine(
-    lm: LanguageModel, exam: Exam, *, tokens_at_once: int = TOKENS_AT_ONCE, on_progress: OnProgress | None = None
+    lm: LanguageModel,
+    exam: Exam,
+    *,
+    tokens_at_once: int = TOKENS_AT_ONCE,
+    on_progress: OnProgress | None = None,
+    kept: Kept[Generation] | None = None,
 ) -> Evaluation:
     """A model's answers to an exam, judged."""
     written = generate(
         lm, exam.encoded, exam.new_tokens, exam.stop, tokens_at_once, beyond_context=exam.beyond_context,
-        on_progress=on_progress,
+        on_progress=on_progress, kept=kept,
     )  # fmt: skip
     return Evaluation(tuple(exam.judge(i, answer) for i, answer in enumerate(written)))

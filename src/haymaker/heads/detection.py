@@ -1,15 +1,13 @@
 """Which heads retrieve: detectors over one pass per example, teacher-forced gold or the model's own greedy answer."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from importlib.metadata import version
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from haymaker import __version__
-from haymaker.attention.hook import backend_of, decoder_of
 from haymaker.choices import DETECTORS, plug_ins
 from haymaker.console import OnProgress
 from haymaker.errors import ConfigError, DataError
@@ -18,18 +16,22 @@ from haymaker.heads.direct_path import check_direct_path
 from haymaker.heads.observations import Reading, Subject, Wants
 from haymaker.heads.passes import read_gold, read_own
 from haymaker.heads.scores import HeadScores
+from haymaker.kept import Codec, read_array, written_array
 from haymaker.models.answer_text import STOP
 from haymaker.models.batching import batches_of, refuse_long_rows
 from haymaker.models.budget import budget_of, room_of
-from haymaker.models.handshake import is_adapters, tokenizer_digest, weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
-from haymaker.models.precision import computed_by
-from haymaker.records import Encoded, Example
+from haymaker.provenance import kept_rows, provenance_of
+from haymaker.records import Encoded, Example, examples_of
 from haymaker.tokens import encode_many
 
 Answer = Literal["gold", "own"]
-LIBRARIES = ("torch", "transformers", "peft", "numpy")
+Maps = dict[str, np.ndarray]  # of one example, by metric
+MAPS = Codec[Maps](
+    lambda found: {name: written_array(values) for name, values in found.items()},
+    lambda written: {name: read_array(values) for name, values in written.items()},
+)
 
 
 def detect_heads(
@@ -43,6 +45,7 @@ def detect_heads(
     answer: str | None = None,
     new_tokens: int | None = None,
     stop: str | None = STOP,
+    keep: str | Path | None = None,
 ) -> HeadScores:
     """Scores every head on every example with one pass each.
 
@@ -58,6 +61,8 @@ def detect_heads(
             while it is generated. None: gold, but own for copy_wu2024.
         new_tokens: Most tokens of the model's own answer; None: the room that the rows were built with, else 64.
         stop: A text that ends the model's own answer, once there is an answer before it; None: only its own end does.
+        keep: A file in which rows are kept as they are done: after a stop the same call goes on, and gives the same.
+            It is left when the call ends well, for the caller to remove.
 
     Returns:
         Scores [example, layer, head], 0 to 1 for most metrics; NaN where a head cannot see the needle, or the example
@@ -79,8 +84,8 @@ def detect_heads(
         >>> scores.values.shape, len(scores.top(3))
         ((2, 4, 8), 3)
     """
-    options: dict[str, Any] = {"on_progress": on_progress, "answer": answer, "new_tokens": new_tokens, "stop": stop}
-    return detect_all(lm, examples, (metric,), needle, batch, **options)[metric]
+    options: dict[str, Any] = {"answer": answer, "new_tokens": new_tokens, "stop": stop, "keep": keep}
+    return detect_all(lm, examples, (metric,), needle, batch, on_progress=on_progress, **options)[metric]
 
 
 def detect_all(
@@ -94,6 +99,7 @@ def detect_all(
     answer: str | None = None,
     new_tokens: int | None = None,
     stop: str | None = STOP,
+    keep: str | Path | None = None,
 ) -> dict[str, HeadScores]:
     """`detect_heads` for several metrics from the same pass, by name. All read the same answers.
 
@@ -107,6 +113,8 @@ def detect_all(
         answer: "gold" or "own"; None: gold, but own where one of the metrics is defined on those alone.
         new_tokens: Most tokens of the model's own answer; None: the room that the rows were built with, else 64.
         stop: A text that ends the model's own answer, once there is an answer before it; None: only its own end does.
+        keep: A file in which rows are kept as they are done: after a stop the same call goes on, and gives the same.
+            It is left when the call ends well, for the caller to remove.
 
     Returns:
         The scores by metric.
@@ -127,7 +135,7 @@ def detect_all(
     wants = Wants.of(detectors.values(), needle)
     if wants.values:
         check_direct_path(lm.model)
-    rows = list(examples)
+    rows = examples_of(examples)
     if not rows:
         raise DataError("expected at least one example to score heads on, found none")
     encoded = encode_many(rows, lm.tokenizer)
@@ -137,12 +145,16 @@ def detect_all(
         budget = budget_of(encoded, lm.tokenizer, lm.context, new_tokens, room_of(examples))
         wants = replace(wants, new_tokens=budget, stop=stop or None)
     subjects = [Subject.of(example, item, wants) for example, item in zip(rows, encoded, strict=True)]
-    found: dict[int, dict[str, np.ndarray]] = {}
-    for chosen, readings in read(lm, subjects, wants, mode, batch):
-        for i, reading in zip(chosen, readings, strict=True):
-            found[i] = {name: score(reading, detector, needle, lm) for name, detector in detectors.items()}
-        if on_progress:
-            on_progress(len(chosen))
+    options = read_by(mode, wants) | {"needle": needle and list(needle), "batch": batch}
+    found: dict[int, Maps] = {}
+    with kept_rows(keep, lm, encoded, MAPS, **judged_by(detectors, rows), **options) as kept:
+        for chosen in batches_to_read(subjects, wants, mode, batch):
+            compute = partial(
+                scored, lm, [subjects[i] for i in chosen], wants, mode, needle=needle, detectors=detectors
+            )
+            found |= zip(chosen, kept.batch([(i,) for i in chosen], compute), strict=True)
+            if on_progress:
+                on_progress(len(chosen))
     origin = provenance(lm, encoded, mode, wants)
     ids = tuple(item.example_id for item in encoded)
     return {
@@ -175,17 +187,29 @@ def answer_of(detectors: dict[str, Detector], answer: str | None) -> Answer:
     return "gold"
 
 
-def read(
-    lm: LanguageModel, subjects: Sequence[Subject], wants: Wants, mode: Answer, batch: int
-) -> Iterator[tuple[list[int], list[Reading]]]:
-    """Indices and readings of batches of subjects of about equal length."""
+def batches_to_read(subjects: Sequence[Subject], wants: Wants, mode: Answer, batch: int) -> Iterator[list[int]]:
+    """Indices of subjects of about equal length, longest first."""
     encoded = [subject.encoded for subject in subjects]
     lengths = [len(item) if mode == "gold" else item.prompt_length for item in encoded]
+    return batches_of(lengths, most=1 if wants.null else batch)  # a cache is cut back for one at a time
+
+
+def scored(
+    lm: LanguageModel,
+    subjects: Sequence[Subject],
+    wants: Wants,
+    mode: Answer,
+    *,
+    needle: Sequence[str] | None,
+    detectors: dict[str, Detector],
+) -> list[Maps]:
+    """The scores [layer, head] of a batch by metric, from one pass."""
     reader = read_gold if mode == "gold" else read_own
-    for chosen in batches_of(lengths, most=1 if wants.null else batch):  # a cache is cut back for one at a time
-        with memory_of([encoded[i].example_id for i in chosen], "lower batch, or build shorter rows"):
-            readings = reader(lm, [subjects[i] for i in chosen], wants)
-        yield chosen, readings
+    with memory_of([subject.encoded.example_id for subject in subjects], "lower batch, or build shorter rows"):
+        readings = reader(lm, subjects, wants)
+    return [
+        {name: score(reading, detector, needle, lm) for name, detector in detectors.items()} for reading in readings
+    ]
 
 
 def score(reading: Reading, detector: Detector, needle: Sequence[str] | None, lm: LanguageModel) -> np.ndarray:
@@ -198,40 +222,20 @@ def score(reading: Reading, detector: Detector, needle: Sequence[str] | None, lm
 
 def provenance(lm: LanguageModel, encoded: Sequence[Encoded], answer: Answer, wants: Wants) -> dict[str, Any]:
     """What decides the numbers: the same provenance gives the same scores. Nothing is drawn at random."""
-    template = lm.tokenizer.chat_template
+    return provenance_of(lm, encoded) | read_by(answer, wants) | {"seed": None}
+
+
+def judged_by(detectors: Iterable[str], rows: Sequence[Example]) -> dict[str, Any]:
+    """The detectors, with the packages they come from, and what of the rows they read beside tokens."""
+    metrics = {name: plug_ins({"metric": name}) for name in detectors}
+    return {"metrics": metrics, "questions": [(row.question, row.answers) for row in rows]}
+
+
+def read_by(answer: Answer, wants: Wants) -> dict[str, Any]:
+    """Which answers are read, and where a model's own end."""
+    own = answer == "own"
     return {
-        "model": lm.name,
-        "weights": weights_digest(lm.model),
-        "adapter": adapter_in_use(lm.model),
-        **({"adapter_base": "unverified"} if lm.unverified else {}),
-        "extend": lm.extend and lm.extend.model_dump(),
-        "tokenizer": tokenizer_digest(lm.tokenizer),
-        "template": hashlib.sha256(str(template).encode()).hexdigest() if template else None,
-        "backend": backend_of(decoder_of(lm.model)),
-        **computed_by(lm.model),
         "answer": answer,
-        "new_tokens": wants.new_tokens if answer == "own" else None,
-        "stop": wants.stop if answer == "own" else None,
-        "dataset": dataset_digest(encoded),
-        "seed": None,
-        "versions": {"haymaker": __version__} | {name: version(name) for name in LIBRARIES},
+        "new_tokens": wants.new_tokens if own else None,
+        "stop": wants.stop if own else None,
     }
-
-
-def adapter_in_use(model: Any) -> str | None:
-    """Digest of all weights of the adapter that the model holds, None without."""
-    matrices = {name: weight for name, weight in model.named_parameters() if is_adapters(name)}
-    whole = hashlib.sha256()
-    for name, weight in sorted(matrices.items()):
-        whole.update(f"{name}{list(weight.shape)}".encode() + weight.detach().float().cpu().numpy().tobytes())
-    return whole.hexdigest() if matrices else None
-
-
-def dataset_digest(encoded: Sequence[Encoded]) -> str:
-    """Digest of the rows as they were read: ids, tokens, spans."""
-    whole = hashlib.sha256()
-    for item in encoded:
-        spans = [(str(label), span.start, span.stop) for label, span in item.labelled_spans]
-        whole.update(f"{item.example_id}\0{item.prompt_length}\0{spans}\0".encode())
-        whole.update(np.asarray(item.input_ids, dtype=np.int64).tobytes())
-    return whole.hexdigest()

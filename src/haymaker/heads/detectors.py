@@ -219,7 +219,7 @@ def mean_of_seen(values: Float[Tensor, "layer head row"]) -> Float[Tensor, "laye
 class Detector:
     """A score, and what has to be read for it.
 
-    needle: kinds of spans; the first that an example has is its needle.
+    needle: kinds of spans; the first that an example has is its needle. Without any, it looks for none.
     ending: whose rule says where an own answer ends. own_only: it is defined on the model's own answers alone.
     """
 
@@ -238,7 +238,7 @@ class Detector:
 COPY = Detector(copy)
 COPY_SOURCE = Detector(copy_source)
 COPY_PREVIOUS = Detector(copy_previous)
-COPY_ANYWHERE = Detector(copy_anywhere)
+COPY_ANYWHERE = Detector(copy_anywhere, needle=())
 COPY_WU2024 = Detector(copy_wu2024, needle=("evidence", "answer"), ending="script", own_only=True)
 INSIGHT = Detector(insight, needle=("evidence",), reads_documents=True)
 MASS = Detector(mass)

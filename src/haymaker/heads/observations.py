@@ -65,7 +65,7 @@ class Subject:
     @classmethod
     def of(cls, example: Example, encoded: Encoded, wants: Wants) -> "Subject":
         """Raises DataError for an example without a needle."""
-        needles = {kinds: encoded.spans[kind_of(encoded, kinds)] for kinds in wants.kinds}
+        needles = {kinds: encoded.spans[kind_of(encoded, kinds)] if kinds else [] for kinds in wants.kinds}
         documents: dict[int, list[Span]] = {}
         for label, span in encoded.labelled_spans if wants.documents else ():
             if label.kind == "evidence":
@@ -114,7 +114,7 @@ class Reading:
             encoded=encoded,
             needle=self.subject.needles[kinds],
             top_position=self.top_position[..., :count],
-            mass=self.masses[kinds][..., :count],
+            mass=self.mass_of(kinds)[..., :count],
             needle_text=self.subject.needle_text(kinds) if detector.ending == "script" else "",
             answer_text=decoded(tokenizer, encoded.answer_ids).strip(),
             cited=cited_numbers(encoded.answer_ids, tokenizer) if detector.reads_documents else (),
@@ -122,6 +122,10 @@ class Reading:
             written=tuple(part[..., :count] for part in self.written[kinds]) if detector.reads_values else None,  # type: ignore[arg-type]
             asked=self.asked[kinds] if detector.reads_null else None,
         )
+
+    def mass_of(self, kinds: Kinds) -> Float[Tensor, "layer head row"]:
+        """Attention on the needle; none where no needle is looked for."""
+        return self.masses[kinds] if kinds else torch.zeros(self.top_position.shape)
 
 
 def cited_numbers(answer_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple[int | None, ...]:
@@ -173,6 +177,7 @@ class PassProbes:
                 for subject, shift in zip(self.subjects, self.shifts, strict=True)
             ]
             for kinds in self.wants.kinds
+            if kinds
         }
 
     def spans(self) -> dict[str, list[list[Span]]]:
@@ -193,14 +198,18 @@ class PassProbes:
         asked: dict[Kinds, tuple[Tensor, Tensor]] = {}
         if self.asked is not None and cache is not None:
             null = null_masses(self.lm, self.subjects[0].example, self.subjects[0].encoded, self.needle_spans(), cache)
-            asked = {kinds: (self.asked.mass[name_of(kinds)][:, 0], null[name_of(kinds)]) for kinds in self.wants.kinds}
+            asked = {
+                kinds: (self.asked.mass[name_of(kinds)][:, 0], null[name_of(kinds)])
+                for kinds in self.wants.kinds
+                if kinds
+            }
         return [
             Reading(
                 subject=subject,
                 encoded=encoded[i],
                 counts=counts[i],
                 top_position=shifted_back(self.seen.top_position[:, i, :, :, 0], self.shifts[i]),
-                masses={kinds: self.seen.mass[name_of(kinds)][:, i] for kinds in self.wants.kinds},
+                masses={kinds: self.seen.mass[name_of(kinds)][:, i] for kinds in self.wants.kinds if kinds},
                 documents={n: self.seen.mass[f"document {k}"][:, i] for k, n in enumerate(subject.documents)},
                 written={kinds: (part[:, i], whole[:, i]) for kinds, (part, whole) in written.items()},
                 asked=asked,
@@ -217,7 +226,7 @@ class PassProbes:
             ids = torch.tensor(item.answer_ids[: produced.shape[1]])
             produced[i, : len(ids)] = ids
         parts, whole = contributions(self.lm.base, self.seen, self.scales.only(self.rows_reached), produced)
-        return {kinds: (parts[name_of(kinds)], whole) for kinds in self.wants.kinds}
+        return {kinds: (parts[name_of(kinds)], whole) for kinds in self.wants.kinds if kinds}
 
 
 def name_of(kinds: Kinds) -> str:
@@ -226,7 +235,7 @@ def name_of(kinds: Kinds) -> str:
 
 def nth(subject: Subject, n: int) -> list[Span]:
     documents = list(subject.documents.values())
-    return documents[n] if n < len(documents) else next(iter(subject.needles.values()))
+    return documents[n] if n < len(documents) else next(filter(None, subject.needles.values()))
 
 
 def shifted_back(slots: Int[Tensor, "layer head row"], shift: int) -> Int[Tensor, "layer head row"]:

@@ -233,7 +233,8 @@ class HeadScores:
         about |= {"provenance_hash": self.provenance_hash, "counted": int(self.counted.sum())}
         best = self.top(20) if self.counts.any() else []
         top = {str(head): round(float(self.mean[head]), 6) for head in best}
-        content = save({"values": self.values.astype(np.float32)})
+        values = np.where(np.isnan(self.values), np.nan, self.values)  # NaN has many spellings: one in files
+        content = save({"values": values.astype(np.float32)})
         about["sha256"] = hashlib.sha256(content).hexdigest()
         with whole_files(path.parent) as scratch:
             (scratch / path.name).write_bytes(content)

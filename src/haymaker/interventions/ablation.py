@@ -7,6 +7,7 @@ the same both ways.
 """
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haymaker.attention.edits import Zero, edit
@@ -21,10 +22,12 @@ from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import ablation_sets
 from haymaker.interventions.origins import refuse_other_shape
 from haymaker.interventions.pairs import check_ready
+from haymaker.kept import Kept
 from haymaker.models.answer_text import STOP
 from haymaker.models.batching import TOKENS_AT_ONCE
+from haymaker.models.generation import Generation
 from haymaker.models.load import LanguageModel
-from haymaker.records import Encoded, Example
+from haymaker.records import Encoded, Example, Head
 
 if TYPE_CHECKING:
     import haymaker.charts.chart
@@ -52,6 +55,7 @@ def ablate(
     scope: str = "all",
     tokens_at_once: int = TOKENS_AT_ONCE,
     on_progress: OnProgress | None = None,
+    keep: str | Path | None = None,
 ) -> Evaluation:
     """Evaluation with the outputs of `heads` set to zero.
 
@@ -64,6 +68,8 @@ def ablate(
         metric: One metric alone, instead of `metrics`.
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         on_progress: Called with the number of examples answered since its last call.
+        keep: A file in which rows are kept as they are done: after a stop the same call goes on, and gives the same.
+            It is left when the call ends well, for the caller to remove.
         scope: "all" positions, "prompt", "last" (the prompt's last token), "decode" (what comes after it), or several
             joined by +.
         tokens_at_once: Most prompt tokens of a batch.
@@ -87,7 +93,10 @@ def ablate(
     """
     check_ready(lm)
     exam = Exam.of(lm, examples, new_tokens, metrics=metric or metrics, stop=stop)
-    return ablated(lm, exam, heads, scope, tokens_at_once, on_progress=on_progress)
+    chosen = as_heads(heads)
+    options = {"sets": [list(map(str, chosen))], "scope": scope, "tokens_at_once": tokens_at_once}
+    with exam.answers_in(keep, lm, **options) as kept:
+        return ablated(lm, exam, chosen, scope, tokens_at_once, on_progress=on_progress, kept=kept)
 
 
 def ablate_sets(
@@ -102,6 +111,7 @@ def ablate_sets(
     scope: str = "all",
     tokens_at_once: int | None = None,
     on_progress: OnProgress | None = None,
+    keep: str | Path | None = None,
 ) -> list[Evaluation]:
     """`ablate` for many sets of heads, in their order.
 
@@ -120,6 +130,7 @@ def ablate_sets(
         tokens_at_once: Most prompt tokens of a batch (16,384 by default), or rows of a forward that answers many sets
             at once (1,024).
         on_progress: Called with the number of answers given since its last call, one per example and set.
+        keep: As in `ablate`.
 
     Returns:
         An Evaluation for each set, in order.
@@ -140,15 +151,34 @@ def ablate_sets(
     check_ready(lm)
     exam = Exam.of(lm, examples, new_tokens, metrics=metric or metrics, stop=stop)
     chosen = [as_heads(heads) for heads in sets]
-    if not can_branch(lm.model, scope):
+    options = {"sets": [list(map(str, heads)) for heads in chosen], "scope": scope, "tokens_at_once": tokens_at_once}
+    with exam.answers_in(keep, lm, len(chosen), **options) as kept:
+        if can_branch(lm.model, scope):
+            return branched(lm, exam, chosen, scope, tokens_at_once, on_progress=on_progress, kept=kept)
         at_once = tokens_at_once or TOKENS_AT_ONCE
-        return [ablated(lm, exam, heads, scope, at_once, on_progress=on_progress) for heads in chosen]
+        return [
+            ablated(lm, exam, heads, scope, at_once, on_progress=on_progress, kept=kept.under(place))
+            for place, heads in enumerate(chosen)
+        ]
+
+
+def branched(
+    lm: LanguageModel,
+    exam: Exam,
+    chosen: Sequence[tuple[Head, ...]],
+    scope: str,
+    rows_at_once: int | None,
+    *,
+    on_progress: OnProgress | None,
+    kept: Kept[Generation],
+) -> list[Evaluation]:
+    """An exam without each set of heads, from one reading of each prompt."""
 
     def prepare(item: Encoded, rows_at_once: int) -> AnswerBranches:
         trunk = Trunk(lm.model, item.prompt_ids, rows_at_once)
         return lambda some, end: answers_of(trunk, item, [removal(heads) for heads in chosen[some]], end, scope)
 
-    return judged_sets(lm, exam, len(chosen), prepare, rows_at_once=tokens_at_once, on_progress=on_progress)
+    return judged_sets(lm, exam, len(chosen), prepare, rows_at_once=rows_at_once, on_progress=on_progress, kept=kept)
 
 
 def ablation_curve(
@@ -165,6 +195,7 @@ def ablation_curve(
     stop: str | None = STOP,
     scope: str = "all",
     on_progress: OnProgress | None = None,
+    keep: str | Path | None = None,
 ) -> AblationCurve:
     """Ablation of the top heads of a score map in several sizes, each beside other heads of the same layers.
 
@@ -181,6 +212,7 @@ def ablation_curve(
         stop: As in `ablate`.
         scope: As in `ablate`.
         on_progress: Called with the number of examples answered since its last call, once per set.
+        keep: As in `ablate`.
 
     Returns:
         A row per set, with its heads, the headline (`metric`, `score`) and its change from the whole model's, which is
@@ -201,8 +233,8 @@ def ablation_curve(
     refuse_other_shape(scores, lm)
     sets = list(ablation_sets(scores, sizes, draws, seed))
     heads = [chosen.heads for chosen in sets]
-    options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "on_progress": on_progress}
-    found = ablate_sets(lm, examples, heads, new_tokens, **options)
+    options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "keep": keep}
+    found = ablate_sets(lm, examples, heads, new_tokens, on_progress=on_progress, **options)
     return AblationCurve(
         chosen.columns() | changed.row() | changed.change_from(found[0]) | beside | {"scope": scope}
         for chosen, changed, beside in zip(
@@ -219,10 +251,11 @@ def ablated(
     tokens_at_once: int,
     *,
     on_progress: OnProgress | None,
+    kept: Kept[Generation],
 ) -> Evaluation:
     """An exam without some heads."""
     with edit(lm.model, *removal(heads), scope=scope):
-        return examine(lm, exam, tokens_at_once=tokens_at_once, on_progress=on_progress)
+        return examine(lm, exam, tokens_at_once=tokens_at_once, on_progress=on_progress, kept=kept)
 
 
 def removal(heads: Iterable[HeadLike]) -> Branch:

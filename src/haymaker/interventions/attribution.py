@@ -7,6 +7,7 @@ output before the output projection (Nanda 2023; Syed et al. 2023, arXiv 2310.10
 
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from haymaker.console import OnProgress
 from haymaker.errors import ConfigError
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branches import is_late
-from haymaker.interventions.causal import effects_of_examples
+from haymaker.interventions.causal import effects_of_examples, kept_effects
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded, Example
 
@@ -34,6 +35,8 @@ def attribute(
     donor: LanguageModel | None = None,
     scope: str = "last+decode",
     on_progress: OnProgress | None = None,
+    *,
+    keep: str | Path | None = None,
 ) -> HeadScores:
     """The estimated effect of every head on the log-probability of the gold answer (nats, summed over its tokens).
 
@@ -50,6 +53,8 @@ def attribute(
         scope: The positions that count: "last", the row that predicts the first answer token; "decode", those after it;
             "prompt", all before the answer, "last" among them; "all"; several joined by +.
         on_progress: Called with the number of examples finished since its last call.
+        keep: A file in which rows are kept as they are done: after a stop the same call goes on, and gives the same.
+            It is left when the call ends well, for the caller to remove.
 
     Returns:
         Values [example, layer, head] in nats; NaN in layers without attention.
@@ -72,7 +77,8 @@ def attribute(
         raise ConfigError(f"scope: expected {', '.join(SCOPES)}, joined by +, found {unknown}")
     about = {"metric": "attribution", "scope": scope, "advice": ADVICE}
     one = partial(effects, lm, donor=donor, scope=scope)
-    return effects_of_examples(lm, donor, examples, one, **about, on_progress=on_progress)
+    keeping = partial(kept_effects, keep)
+    return effects_of_examples(lm, donor, examples, one, **about, on_progress=on_progress, keeping=keeping)
 
 
 def effects(

@@ -1,6 +1,7 @@
 """Answers of many sets of heads at once: each set is a branch of one prefill, edited while the answer is produced."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from haymaker.errors import ConfigError
 from haymaker.evaluation.exam import Exam
 from haymaker.evaluation.predictions import Evaluation
 from haymaker.interventions.branches import ROWS_AT_ONCE, Branch, Trunk
+from haymaker.kept import Kept
 from haymaker.models.generation import AnswerEnd, Generation, answers
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
@@ -30,6 +32,7 @@ def judged_sets(
     *,
     rows_at_once: int | None,
     on_progress: OnProgress | None,
+    kept: Kept[Generation],
 ) -> list[Evaluation]:
     """Answers of `count` branches to every row of an exam, as many branches at once as there is room for, judged.
 
@@ -39,12 +42,16 @@ def judged_sets(
     if exam.new_tokens > room:
         raise ConfigError(f"tokens_at_once: {room} rows cannot hold an answer of {exam.new_tokens} tokens")
     each = room // exam.new_tokens
-    found: list[list[Any]] = [[] for _ in range(count)]
-    for i, item in enumerate(exam.encoded):
-        end = exam.end(lm, i)
+
+    def answers_to(i: int) -> list[Generation]:
+        item, end = exam.encoded[i], exam.end(lm, i)
         with memory_of([item.example_id], ADVICE):
             answer = prepare(item, room)
-            done = [one for start in range(0, count, each) for one in answer(slice(start, start + each), end)]
+            return [one for start in range(0, count, each) for one in answer(slice(start, start + each), end)]
+
+    found: list[list[Any]] = [[] for _ in range(count)]
+    for i in range(len(exam.encoded)):
+        done = kept.batch([(place, i) for place in range(count)], partial(answers_to, i))
         for place, generation in zip(found, done, strict=True):
             place.append(exam.judge(i, generation))
         if on_progress:

@@ -7,7 +7,9 @@ exact, and slower.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,10 +27,12 @@ from haymaker.interventions.branch_answers import ADVICE
 from haymaker.interventions.branches import ROWS_AT_ONCE, Branch, Trunk, can_branch
 from haymaker.interventions.pairs import check_pair, check_ready
 from haymaker.interventions.relayed import Relay
+from haymaker.kept import Codec, Kept, read_array, written_array
 from haymaker.models.batching import refuse_long_rows
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
-from haymaker.records import Encoded, Example, Head
+from haymaker.provenance import donor_of, kept_rows
+from haymaker.records import Encoded, Example, Head, examples_of
 from haymaker.tokens import encode_many
 
 DEFAULT_SCOPE = "last+decode"
@@ -42,6 +46,7 @@ def causal_map(
     tokens_at_once: int = ROWS_AT_ONCE,
     *,
     on_progress: OnProgress | None = None,
+    keep: str | Path | None = None,
 ) -> HeadScores:
     """The effect of every single head on the log-probability of the gold answer (nats, summed over its tokens).
 
@@ -57,6 +62,8 @@ def causal_map(
             (linear attention).
         tokens_at_once: Most rows of a forward.
         on_progress: Called with the number of examples finished since its last call.
+        keep: A file in which rows are kept as they are done: after a stop the same call goes on, and gives the same.
+            It is left when the call ends well, for the caller to remove.
 
     Returns:
         Values [example, layer, head] in nats; NaN in layers without attention.
@@ -75,7 +82,21 @@ def causal_map(
     effects = branched_effects if branched else relayed_effects
     one = partial(effects, lm, donor=donor, scope=scope, tokens_at_once=tokens_at_once)
     about = {"metric": "causal", "scope": scope, "advice": ADVICE}
-    return effects_of_examples(lm, donor, examples, one, **about, on_progress=on_progress)
+    keeping = partial(kept_effects, keep, tokens_at_once=tokens_at_once)
+    return effects_of_examples(lm, donor, examples, one, **about, on_progress=on_progress, keeping=keeping)
+
+
+def kept_effects(
+    keep: str | Path | None,
+    lm: LanguageModel,
+    donor: LanguageModel | None,
+    encoded: Sequence[Encoded],
+    **options: Any,
+) -> AbstractContextManager[Kept[np.ndarray]]:
+    """Effects of every head, kept in a file example by example."""
+    codec = Codec(written_array, read_array)
+    lent = None if keep is None else donor_of(donor)
+    return kept_rows(keep, lm, encoded, codec, donor=lent, **options)
 
 
 def effects_of_examples(
@@ -88,19 +109,25 @@ def effects_of_examples(
     scope: str,
     advice: str,
     on_progress: OnProgress | None,
+    keeping: Callable[..., AbstractContextManager[Kept[np.ndarray]]],
 ) -> HeadScores:
     """What `effects` finds of every head in each example, and where it came from."""
     check_ready(*([lm] if donor is None else [lm, donor]))
     if donor is not None:
         check_pair(donor, lm)
-    encoded = encode_many(list(examples), lm.tokenizer)
+    encoded = encode_many(examples_of(examples), lm.tokenizer)
     refuse_long_rows(encoded, lm.context)
-    found = []
-    for item in encoded:
+
+    def effects_in(item: Encoded) -> list[np.ndarray]:
         with memory_of([item.example_id], advice):
-            found.append(effects(item))
-        if on_progress:
-            on_progress(1)
+            return [effects(item)]
+
+    found = []
+    with keeping(lm, donor, encoded, metric=metric, scope=scope) as kept:
+        for i, item in enumerate(encoded):
+            found += kept.batch([(i,)], partial(effects_in, item))
+            if on_progress:
+                on_progress(1)
     about = {"model": lm.name, "answer": "gold", "scope": scope, "unit": "nats"}
     provenance = about if donor is None else about | {"donor": donor.name}
     ids = tuple(item.example_id for item in encoded)
@@ -137,7 +164,7 @@ def set_effects(
         [0.0, 0.0]
     """
     check_ready(lm)
-    encoded = encode_many(list(examples), lm.tokenizer)
+    encoded = encode_many(examples_of(examples), lm.tokenizer)
     refuse_long_rows(encoded, lm.context)
     branches: list[Branch] = [[], *([Zero(heads)] for heads in map(as_heads, sets))]
     rows = []

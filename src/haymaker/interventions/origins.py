@@ -12,10 +12,10 @@ from haymaker.attention.hook import decoder_of
 from haymaker.console import note
 from haymaker.errors import DataError
 from haymaker.files import read_json_if_there
-from haymaker.heads.detection import adapter_in_use
 from haymaker.heads.scores import HeadScores
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
+from haymaker.provenance import adapter_in_use
 from haymaker.vocabulary import tokenizer_digest
 
 WORDS = {"weights": "other weights", "adapter": "another adapter", "tokenizer": "another tokenizer"}

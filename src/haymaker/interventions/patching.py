@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +20,13 @@ from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import identity_sets, patching_sets
 from haymaker.interventions.lockstep import OneBatch, TwoModels
 from haymaker.interventions.pairs import check_pair, check_ready, obstacle
+from haymaker.kept import Kept
 from haymaker.models.answer_text import STOP
 from haymaker.models.batching import TOKENS_AT_ONCE, batches_of
-from haymaker.models.generation import MEMORY_ADVICE, decode_group
+from haymaker.models.generation import MEMORY_ADVICE, Generation, decode_group
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
+from haymaker.provenance import donor_of
 from haymaker.records import Encoded, Example, Head
 
 Mode = Literal["one batch", "two models"]
@@ -59,6 +62,7 @@ def patch(
     mode: str | None = None,
     tokens_at_once: int = TOKENS_AT_ONCE,
     on_progress: OnProgress | None = None,
+    keep: str | Path | None = None,
 ) -> Patched:
     """Evaluation of `recipient` with the donor's outputs of `heads` in place of its own.
 
@@ -75,6 +79,8 @@ def patch(
         metric: One metric alone, instead of `metrics`.
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         on_progress: Called with the number of examples answered since its last call.
+        keep: A file in which rows are kept as they are done: after a stop the same call goes on, and gives the same.
+            It is left when the call ends well, for the caller to remove.
         scope: Where they are written: "all" positions, "prompt", "last", "decode", several joined by +.
         mode: "one batch" runs both as rows of one batch over one copy of the base model, and stores nothing; "two
             models" runs them in turns. By default the first where it gives the same (LoRA adapters, or none, on equal
@@ -103,7 +109,7 @@ def patch(
     """
     exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
     run = Run(donor, recipient, exam, scope, tokens_at_once, on_progress)
-    return run.sets({"patched": as_heads(heads)}, mode)["patched"]
+    return run.kept_sets({"patched": as_heads(heads)}, mode, keep)["patched"]
 
 
 def patch_many(
@@ -120,6 +126,7 @@ def patch_many(
     mode: str | None = None,
     tokens_at_once: int = TOKENS_AT_ONCE,
     on_progress: OnProgress | None = None,
+    keep: str | Path | None = None,
 ) -> dict[str, Patched]:
     """`patch` for several head sets by name; in one batch, they share it.
 
@@ -137,6 +144,7 @@ def patch_many(
         metric: One metric alone, instead of `metrics`.
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         on_progress: Called with the number of examples answered since its last call, once per set.
+        keep: As in `patch`.
         scope: As in `patch`.
         mode: As in `patch`.
         tokens_at_once: Most prompt tokens of a batch.
@@ -158,7 +166,7 @@ def patch_many(
     """
     exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
     run = Run(donor, recipient, exam, scope, tokens_at_once, on_progress)
-    return run.sets({name: as_heads(heads) for name, heads in sets.items()}, mode)
+    return run.kept_sets({name: as_heads(heads) for name, heads in sets.items()}, mode, keep)
 
 
 def patch_sets(
@@ -174,6 +182,7 @@ def patch_sets(
     scope: str = "all",
     tokens_at_once: int | None = None,
     on_progress: OnProgress | None = None,
+    keep: str | Path | None = None,
 ) -> Sequence[Evaluation]:
     """`patch` for many sets of heads, in their order.
 
@@ -193,6 +202,7 @@ def patch_sets(
         scope: As in `patch`.
         tokens_at_once: As in `ablate_sets`.
         on_progress: Called with the number of answers given since its last call, one per example and set.
+        keep: As in `patch`.
 
     Returns:
         An Evaluation for each set, in order.
@@ -216,13 +226,19 @@ def patch_sets(
     chosen = [as_heads(heads) for heads in sets]
     if not (can_branch(donor.model, scope) and can_branch(recipient.model, scope)):
         run = Run(donor, recipient, exam, scope, tokens_at_once or TOKENS_AT_ONCE, on_progress)
-        return list(run.sets({str(place): heads for place, heads in enumerate(chosen)}).values())
+        return list(run.kept_sets({str(place): heads for place, heads in enumerate(chosen)}, None, keep).values())
 
     def prepare(item: Encoded, rows_at_once: int) -> AnswerBranches:
         lender, trunk = (Trunk(lm.model, item.prompt_ids, rows_at_once) for lm in (donor, recipient))
         return lambda some, end: patched_answers(lender, trunk, item, chosen[some], end, scope=scope)
 
-    return judged_sets(recipient, exam, len(chosen), prepare, rows_at_once=tokens_at_once, on_progress=on_progress)
+    lent = None if keep is None else donor_of(donor)
+    names = [list(map(str, heads)) for heads in chosen]
+    options = {"donor": lent, "sets": names, "scope": scope, "tokens_at_once": tokens_at_once}
+    with exam.answers_in(keep, recipient, len(chosen), **options) as kept:
+        return judged_sets(
+            recipient, exam, len(chosen), prepare, rows_at_once=tokens_at_once, on_progress=on_progress, kept=kept
+        )
 
 
 def chosen_mode(donor: Donor, recipient: LanguageModel, wanted: str | None) -> Mode:
@@ -255,53 +271,69 @@ class Run:
     tokens_at_once: int
     on_progress: OnProgress | None
 
-    def sets(self, chosen: Mapping[str, tuple[Head, ...]], mode: str | None = None) -> dict[str, Patched]:
+    def kept_sets(
+        self, chosen: Mapping[str, tuple[Head, ...]], wanted: str | None, keep: str | Path | None
+    ) -> dict[str, Patched]:
+        """An Evaluation for each set of heads, by name; answers are kept in the file `keep` as they are written."""
+        mode = chosen_mode(self.donor, self.recipient, wanted)
+        lent = None if keep is None else donor_of(self.donor)
+        sets = [list(map(str, heads)) for heads in chosen.values()]
+        options = {"donor": lent, "sets": sets, "scope": self.scope, "tokens_at_once": self.tokens_at_once}
+        with self.exam.answers_in(keep, self.recipient, len(chosen), mode=mode, **options) as kept:
+            return self.sets(chosen, mode, kept)
+
+    def sets(self, chosen: Mapping[str, tuple[Head, ...]], mode: Mode, kept: Kept[Generation]) -> dict[str, Patched]:
         """An Evaluation for each set of heads, by name."""
-        if chosen_mode(self.donor, self.recipient, mode) == "two models":
-            return {name: self.in_turns(heads) for name, heads in chosen.items()}
+        if mode == "two models":
+            turns = enumerate(chosen.items())
+            return {name: self.in_turns(heads, kept.under(place)) for place, (name, heads) in turns}
         at_once = max(1, self.tokens_at_once // (2 * max(self.exam.lengths)))
         listed, answers = list(chosen.values()), []
         donor = Path(self.donor) if isinstance(self.donor, str) else self.donor
         with one_model(donor, self.recipient) as shared:
             for start in range(0, len(listed), at_once):
-                answers += Together(self, shared, listed[start : start + at_once]).answer()
+                answers += Together(self, shared, listed[start : start + at_once], start).answer(kept)
         return {name: Patched(predictions, "one batch") for name, predictions in zip(chosen, answers, strict=True)}
 
-    def in_turns(self, heads: tuple[Head, ...]) -> Patched:
+    def in_turns(self, heads: tuple[Head, ...], kept: Kept[Generation]) -> Patched:
         """The recipient that calls its donor; as it is where no head is patched."""
         assert isinstance(self.donor, LanguageModel)
         lm = self.recipient
         if heads:
             lm = replace(lm, model=TwoModels(self.donor.model, lm.model, heads, self.scope))
-        return Patched.of(examine(lm, self.exam, tokens_at_once=self.tokens_at_once, on_progress=self.on_progress))
+        found = examine(lm, self.exam, tokens_at_once=self.tokens_at_once, on_progress=self.on_progress, kept=kept)
+        return Patched.of(found)
 
 
 @dataclass(frozen=True)
 class Together:
-    """Answers of a recipient under several head sets, as rows of one batch with their donors."""
+    """Answers of a recipient under several head sets, of which the first is number `first`, as rows of one batch with
+    their donors."""
 
     run: Run
     shared: Shared
     sets: Sequence[tuple[Head, ...]]
+    first: int
 
-    def answer(self) -> list[tuple[Any, ...]]:
+    def answer(self, kept: Kept[Generation]) -> list[tuple[Any, ...]]:
         """Predictions of every set, in the rows' order."""
         exam, copies = self.run.exam, len(self.sets) + sum(bool(heads) for heads in self.sets)
         found: dict[tuple[int, int], Any] = {}
         for group in batches_of(exam.lengths, self.run.tokens_at_once // copies):
-            with memory_of([exam.rows[i].id for i in group], f"use fewer head sets at once, or {MEMORY_ADVICE}"):
-                done = self._decode(group)
             places = [(place, i) for place in range(len(self.sets)) for i in group]
+            keys = [(self.first + place, i) for place, i in places]
+            done = kept.batch(keys, partial(self._decode, group))
             for (place, i), written in zip(places, done, strict=True):
                 found[place, i] = exam.judge(i, written)
             if self.run.on_progress:
                 self.run.on_progress(len(group) * len(self.sets))
         return [tuple(found[place, i] for i in range(len(exam.rows))) for place in range(len(self.sets))]
 
-    def _decode(self, group: Sequence[int]) -> list[Any]:
+    def _decode(self, group: Sequence[int]) -> list[Generation]:
         """Greedy answers to a group of prompts, set by set."""
         exam = self.run.exam
-        with closing(OneBatch(self.shared, self.sets, len(group), self.run.scope)) as model:
+        memory = memory_of([exam.rows[i].id for i in group], f"use fewer head sets at once, or {MEMORY_ADVICE}")
+        with memory, closing(OneBatch(self.shared, self.sets, len(group), self.run.scope)) as model:
             lm = replace(self.run.recipient, model=model)
             ends, rows = [exam.end(lm, i) for i in group], [exam.encoded[i] for i in group]
             return decode_group(lm, rows * len(self.sets), ends * len(self.sets))
@@ -329,6 +361,7 @@ def patching_table(
     scope: str = "all",
     mode: str | None = None,
     on_progress: OnProgress | None = None,
+    keep: str | Path | None = None,
 ) -> list[dict[str, Any]]:
     """A row per head set of `patching_sets` (of `identity_sets` where asked): the headline (`metric`, `score`), and its
     change from the plain recipient's. For the other direction, exchange the two models and their scores."""
@@ -338,7 +371,7 @@ def patching_table(
         sets = list(patching_sets(donor_scores, recipient_scores, k, threshold, draws, seed=seed))
     heads = {str(place): chosen.heads for place, chosen in enumerate(sets)}
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "mode": mode}
-    options["on_progress"] = on_progress
+    options |= {"on_progress": on_progress, "keep": keep}
     found = patch_many(donor, recipient, examples, heads, new_tokens, **options)
     beside = beside_random(sets, [patched.values() for patched in found.values()])
     return [

@@ -1,8 +1,8 @@
 """Greedy decoding of many prompts over a cache, in batches that change no answer."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from typing import Any, Literal, TypeVar, cast
 
 import torch
@@ -12,6 +12,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from haymaker.console import OnProgress
 from haymaker.errors import ModelError
+from haymaker.kept import Codec, Kept
 from haymaker.models.answer_text import STOP, TAGS, AnswerText, opens_thought, read_answer
 from haymaker.models.batching import TOKENS_AT_ONCE, batches_of, refuse_long_prompts
 from haymaker.models.load import LanguageModel
@@ -34,6 +35,13 @@ class Generation:
     text: str
     finish_reason: Reason
     before: str = ""
+
+
+def read_generation(written: Mapping[str, Any]) -> Generation:
+    return Generation(**{**written, "ids": tuple(written["ids"])})
+
+
+GENERATIONS = Codec(asdict, read_generation)
 
 
 class Decoder:
@@ -205,25 +213,31 @@ def generate(
     *,
     beyond_context: bool = False,
     on_progress: OnProgress | None = None,
+    kept: Kept[Generation] | None = None,
 ) -> list[Generation]:
     """The greedy answer to each row's prompt, in the rows' order.
 
     A row ends with "stop" at the end-of-text token or at `stop` after text, with "length" after `max_new_tokens` or at
     the end of the context. `tokens_at_once` bounds the prompt tokens of a batch. `on_progress` is told how many
-    rows were finished since it was last called. Raises LengthError for prompts that do not fit the context, unless
-    `beyond_context` asks what happens there.
+    rows were finished since it was last called. Answers go into `kept`, and come from it. Raises LengthError for
+    prompts that do not fit the context, unless `beyond_context` asks what happens there.
     """
     if not beyond_context:
         refuse_long_prompts(rows, lm.context)
     found: dict[int, Generation] = {}
+    end = partial(end_of, lm, new_tokens=max_new_tokens, stop=stop, beyond_context=beyond_context)
     for batch in batches_of([row.prompt_length for row in rows], tokens_at_once):
-        some = [rows[i] for i in batch]
-        ends = [end_of(lm, row, max_new_tokens, stop, beyond_context) for row in some]
-        with memory_of([row.example_id for row in some], MEMORY_ADVICE):
-            found |= zip(batch, decode_group(lm, some, ends), strict=True)
+        compute = partial(decode_whole, lm, [rows[i] for i in batch], end)
+        found |= zip(batch, (kept or Kept()).batch([(i,) for i in batch], compute), strict=True)
         if on_progress is not None:
             on_progress(len(batch))
     return [found[i] for i in range(len(rows))]
+
+
+def decode_whole(lm: LanguageModel, rows: Sequence[Encoded], end: Callable[[Encoded], AnswerEnd]) -> list[Generation]:
+    """Greedy answers to a batch of prompts, each until its own end. Raises OutOfMemory where it does not fit."""
+    with memory_of([row.example_id for row in rows], MEMORY_ADVICE):
+        return decode_group(lm, rows, [end(row) for row in rows])
 
 
 def decode_group(lm: LanguageModel, rows: Sequence[Encoded], ends: Sequence[AnswerEnd]) -> list[Generation]:

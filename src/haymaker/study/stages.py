@@ -4,14 +4,15 @@ A stage's files and rows are a function of its parameters and inputs alone. A mo
 as a path. torch is imported when a stage runs.
 """
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haymaker.config import DtypeName, Extend, Frozen, Recipe, TrainConfig
 from haymaker.console import bar, note
 from haymaker.files import read_json
+from haymaker.kept import partial_of
 from haymaker.study.cell import Row, Stage, Tables
 
 if TYPE_CHECKING:
@@ -140,14 +141,14 @@ class EvaluateParams(ModelParams):
     stop: str | None = "\n"
 
 
-def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path) -> Tables:
+def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path, keep: Path | None = None) -> Tables:
     """dataset, model -> predictions, and a row of scores."""
     rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
     from haymaker.evaluation.predictions import evaluate
 
     options = params.model_dump(include={"new_tokens", "metrics", "beyond_context", "stop"})
     with bar("answers", len(rows)) as advance:
-        found = evaluate(lm, rows, on_progress=advance, **options)
+        found = evaluate(lm, rows, on_progress=advance, keep=keep, **options)
     found.save(output / "predictions.jsonl")
     for said in found.notes():
         note(said)
@@ -167,7 +168,9 @@ class HeadsParams(ModelParams):
     stop: str | None = "\n"
 
 
-def head_scores(params: HeadsParams, inputs: Inputs, prompt: "Example | None" = None) -> "dict[str, HeadScores]":
+def head_scores(
+    params: HeadsParams, inputs: Inputs, prompt: "Example | None" = None, keep: Path | None = None
+) -> "dict[str, HeadScores]":
     """dataset (or a prompt of one's own), model -> scores of its heads by metric, from one pass."""
     rows = list(prompt or rows_of(inputs, params.rows))
     lm = model_of(inputs, params)
@@ -175,14 +178,14 @@ def head_scores(params: HeadsParams, inputs: Inputs, prompt: "Example | None" = 
 
     options = params.model_dump(include={"answer", "new_tokens", "stop"})
     with bar("rows scored", len(rows)) as advance:
-        return detect_all(lm, rows, params.metrics, on_progress=advance, **options)
+        return detect_all(lm, rows, params.metrics, on_progress=advance, keep=keep, **options)
 
 
-def score_heads(params: HeadsParams, inputs: Inputs, output: Path) -> Tables:
+def score_heads(params: HeadsParams, inputs: Inputs, output: Path, keep: Path | None = None) -> Tables:
     """dataset, model -> head scores of one metric, a row per head, and one of the whole map."""
     from haymaker.heads.nulls import map_row
 
-    (scores,) = head_scores(params, inputs).values()
+    (scores,) = head_scores(params, inputs, keep=keep).values()
     scores.save(output / SCORES_FILE)
     low, high = scores.interval()
     about = {"metric": scores.metric, "n": len(scores.values)}
@@ -232,7 +235,7 @@ class AblateParams(ModelParams):
     seed: int = 0
 
 
-def ablate_heads(params: AblateParams, inputs: Inputs, output: Path) -> Tables:
+def ablate_heads(params: AblateParams, inputs: Inputs, output: Path, keep: Path | None = None) -> Tables:
     """dataset, model, head scores -> scores without the top k heads, and without k others of the same layers."""
     rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
     from haymaker.heads.own_choice import sizes_of
@@ -242,7 +245,7 @@ def ablate_heads(params: AblateParams, inputs: Inputs, output: Path) -> Tables:
     sizes = sizes_of(scores, params.k)
     options = params.model_dump(include={"draws", "seed", "new_tokens", "metrics", "stop", "scope"})
     with bar("answers", (1 + len(sizes) * (1 + params.draws)) * len(rows)) as advance:
-        found = ablation_curve(lm, rows, scores, sizes, on_progress=advance, **options)
+        found = ablation_curve(lm, rows, scores, sizes, on_progress=advance, keep=keep, **options)
     return {"ablation": [row | computed(lm) for row in found]}
 
 
@@ -260,7 +263,7 @@ class PatchParams(ModelParams):
     seed: int = 0
 
 
-def patch_heads(params: PatchParams, inputs: Inputs, output: Path) -> Tables:
+def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path | None = None) -> Tables:
     """dataset, two adapters, their head scores -> scores of the recipient with heads of the donor in place of its own.
 
     The donor's adapter goes on the recipient's base model, unless two models are asked for.
@@ -272,7 +275,7 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path) -> Tables:
 
     options = params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields})
     with bar("answers", (2 if params.identity else 3 + params.draws) * len(rows)) as advance:
-        found = patching_table(donor, recipient, rows, lent, own, on_progress=advance, **options)
+        found = patching_table(donor, recipient, rows, lent, own, on_progress=advance, keep=keep, **options)
     return {"patching": [row | computed(recipient) for row in found]}
 
 
@@ -285,18 +288,18 @@ class CausalParams(EffectsParams):
     tokens_at_once: int = 1024
 
 
-def attribution_effects(params: EffectsParams, inputs: Inputs) -> "HeadScores":
+def attribution_effects(params: EffectsParams, inputs: Inputs, keep: Path | None = None) -> "HeadScores":
     """dataset, model, perhaps a donor -> every head's estimated effect on the gold answer."""
     from haymaker.interventions import attribute
 
-    return effects(attribute, params, inputs)
+    return effects(attribute, params, inputs, keep=keep)
 
 
-def causal_effects(params: CausalParams, inputs: Inputs) -> "HeadScores":
+def causal_effects(params: CausalParams, inputs: Inputs, keep: Path | None = None) -> "HeadScores":
     """dataset, model, perhaps a donor -> every head's measured effect on the gold answer."""
     from haymaker.interventions import causal_map
 
-    return effects(causal_map, params, inputs, tokens_at_once=params.tokens_at_once)
+    return effects(causal_map, params, inputs, keep=keep, tokens_at_once=params.tokens_at_once)
 
 
 def effects(measure: Any, params: EffectsParams, inputs: Inputs, **options: Any) -> "HeadScores":
@@ -309,6 +312,14 @@ def effects(measure: Any, params: EffectsParams, inputs: Inputs, **options: Any)
 # ---- the stages of a study
 
 
+def behind_kept(run: Callable[..., Tables], params: Frozen, inputs: Inputs, output: Path) -> Tables:
+    """A stage that goes on behind the rows that an interrupted call of it kept beside its output."""
+    keep = partial_of(output)
+    tables = run(params, inputs, output, keep)
+    keep.unlink(missing_ok=True)
+    return tables
+
+
 DATA = Stage(
     "data",
     Recipe,
@@ -318,8 +329,18 @@ DATA = Stage(
     resumable=True,
 )
 TRAIN = Stage("train", TrainParams, train_adapter, libraries=COMPUTE, resumable=True, rounding=True)
-EVALUATE = Stage("evaluate", EvaluateParams, evaluate_model, libraries=COMPUTE, rounding=True)
-HEADS = Stage("heads", HeadsParams, score_heads, version=2, libraries=COMPUTE, rounding=True)
+EVALUATE = Stage(
+    "evaluate", EvaluateParams, partial(behind_kept, evaluate_model), libraries=COMPUTE, resumable=True, rounding=True
+)
+HEADS = Stage(
+    "heads", HeadsParams, partial(behind_kept, score_heads), version=2, libraries=COMPUTE, resumable=True, rounding=True
+)
 COMPARE = Stage("compare", CompareParams, compare_heads, version=3, libraries=("numpy",), rounding=True)
-ABLATE = Stage("ablate", AblateParams, ablate_heads, version=2, libraries=COMPUTE, rounding=True)
-PATCH = Stage("patch", PatchParams, patch_heads, version=2, libraries=COMPUTE, rounding=True)
+ABLATE = Stage(
+    "ablate", AblateParams, partial(behind_kept, ablate_heads), version=2, libraries=COMPUTE, resumable=True,
+    rounding=True,
+)  # fmt: skip
+PATCH = Stage(
+    "patch", PatchParams, partial(behind_kept, patch_heads), version=2, libraries=COMPUTE, resumable=True,
+    rounding=True,
+)  # fmt: skip

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from haymaker.errors import DataError
 from haymaker.models.batching import refuse_long_rows
 from haymaker.randomness import keyed
-from haymaker.records import Encoded, Example
+from haymaker.records import Encoded, Example, rows_of_kind
 from haymaker.tokens import encode_many
 
 
@@ -31,7 +31,7 @@ class MicroBatch:
 
 def encoded_rows(rows: Iterable[Example | Encoded], tokenizer: PreTrainedTokenizerBase, context: int) -> list[Encoded]:
     """Rows in tokens, none longer than the context. Raises LengthError with the ids, DataError for unusable rows."""
-    given = list(rows)
+    given = rows_of_kind(rows, (Example, Encoded))
     fresh = iter(encode_many([row for row in given if isinstance(row, Example)], tokenizer))
     found = [row if isinstance(row, Encoded) else next(fresh) for row in given]
     if not found:

@@ -1,10 +1,7 @@
 """The steps of a training run between two saved states."""
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ import torch
 from peft import PeftModel
 
 from haymaker.config import TrainConfig
-from haymaker.console import note
+from haymaker.console import stop_signal
 from haymaker.errors import Interrupted
 from haymaker.models.batching import batches_of
 from haymaker.models.lora import lora_parameters, weights_with_masks
@@ -67,7 +64,7 @@ class Run:
         """Run the steps that are left. Raises Interrupted, with the state saved, when the user stops it."""
         if self.watch is not None and not self.finished:
             self.watch(0)
-        with stop_signal() as stopped:
+        with stop_signal("this step") as stopped:
             try:
                 while self.finished < self.config.steps and not self.world.any(stopped.is_set()):
                     self.take_step(report)
@@ -150,25 +147,3 @@ def advice(plan: MemoryPlan) -> str:
         f"{plan.peak_bytes / 2**30:.1f} GiB were predicted for {plan.tokens} tokens at once, of "
         f"{plan.free_bytes / 2**30:.1f} free; set recompute to full or offload, or tokens_at_once lower"
     )
-
-
-@contextmanager
-def stop_signal() -> Iterator[threading.Event]:
-    """Ctrl-C asks for a stop at the end of the step; a second one stops at once."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def ask(number: int, frame: Any) -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt
-        stopped.set()
-        note("stopping after this step; Ctrl-C again stops at once", style="yellow")
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,105 @@
+"""What decides a model's numbers: the same provenance, the same numbers. And rows kept under it."""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haymaker import __version__
+from haymaker.attention.hook import backend_of, decoder_of, open_tools
+from haymaker.errors import ConfigError
+from haymaker.files import folder_digest
+from haymaker.kept import Codec, Found, Kept, keeping
+from haymaker.models.extend import positions_of
+from haymaker.models.handshake import is_adapters, tokenizer_digest, weights_digest
+from haymaker.models.load import LanguageModel
+from haymaker.models.precision import computed_by
+from haymaker.records import Encoded
+
+LIBRARIES = ("torch", "transformers", "peft", "numpy")
+
+
+def provenance_of(lm: LanguageModel, encoded: Sequence[Encoded]) -> dict[str, Any]:
+    """The model as it stands, the rows as it reads them, the versions that compute."""
+    template = lm.tokenizer.chat_template
+    return {
+        "model": lm.name,
+        "weights": weights_digest(lm.model),
+        "adapter": adapter_in_use(lm.model),
+        **({"adapter_base": "unverified"} if lm.unverified else {}),
+        "extend": lm.extend and lm.extend.model_dump(),
+        "tokenizer": tokenizer_digest(lm.tokenizer),
+        "template": hashlib.sha256(str(template).encode()).hexdigest() if template else None,
+        "backend": backend_of(decoder_of(lm.model)),
+        **computed_by(lm.model),
+        "dataset": dataset_digest(encoded),
+        "versions": {"haymaker": __version__} | {name: version(name) for name in LIBRARIES},
+    }
+
+
+def adapter_in_use(model: Any) -> str | None:
+    """Digest of all weights of the adapter that the model holds, None without."""
+    matrices = {name: weight for name, weight in model.named_parameters() if is_adapters(name)}
+    whole = hashlib.sha256()
+    for name, weight in sorted(matrices.items()):
+        whole.update(f"{name}{list(weight.shape)}".encode() + weight.detach().float().cpu().numpy().tobytes())
+    return whole.hexdigest() if matrices else None
+
+
+def dataset_digest(encoded: Sequence[Encoded]) -> str:
+    """Digest of the rows as they were read: ids, tokens, spans."""
+    whole = hashlib.sha256()
+    for item in encoded:
+        spans = [(str(label), span.start, span.stop) for label, span in item.labelled_spans]
+        whole.update(f"{item.example_id}\0{item.prompt_length}\0{spans}\0".encode())
+        whole.update(np.asarray(item.input_ids, dtype=np.int64).tobytes())
+    return whole.hexdigest()
+
+
+# ---- rows that are kept
+
+
+def kept_rows(
+    keep: str | Path | None,
+    lm: LanguageModel,
+    encoded: Sequence[Encoded],
+    codec: Codec[Found],
+    *,
+    copies: int = 1,
+    **options: Any,
+) -> AbstractContextManager[Kept[Found]]:
+    """What a model makes of rows, `copies` times each, kept in the file `keep` as it is done; nowhere without one.
+
+    `options` are all that decides it beside model and rows. Raises ConfigError inside a block that edits the model.
+    """
+    if keep is None:
+        return nullcontext(Kept())
+    if open_tools(decoder_of(lm.model)):
+        raise ConfigError(
+            f"keep: {lm.name} is inside a probe or edit block, of which {keep} would not know; keep rows outside one"
+        )
+    inputs = kept_inputs(lm, encoded) | options
+    total, what = copies * len(encoded), "rows" if copies == 1 else "answers"
+    return keeping(Path(keep), inputs, total, what, codec)
+
+
+def kept_inputs(lm: LanguageModel, encoded: Sequence[Encoded]) -> dict[str, Any]:
+    """The provenance that rows must share. Not where the model lies, nor by which processor and on how many threads it
+    runs: they choose last bits, and a job may go on elsewhere."""
+    found = provenance_of(lm, encoded)
+    positions = positions_of(lm.base)
+    for name in ("model", "threads", "processor"):
+        del found[name]
+    return found | {"positions": positions and asdict(positions)}
+
+
+def donor_of(donor: LanguageModel | str | Path | None) -> Any:
+    """What a donor lends, as an input of rows that are kept."""
+    if donor is None:
+        return None
+    return kept_inputs(donor, []) if isinstance(donor, LanguageModel) else folder_digest(Path(donor))

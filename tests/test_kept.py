@@ -1,0 +1,158 @@
+"""Rows that are kept: what a file gives back, whose rows it holds, and what a stop leaves."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from haymaker.console import stop_signal
+from haymaker.errors import DataError, Interrupted, OutputError
+from haymaker.kept import Codec, Kept, keeping, partial_of, read_array, written_array
+
+AS_IT_IS = Codec[Any](lambda value: value, lambda value: value)
+INPUTS = {"model": "a", "dataset": "b"}
+BATCHES = ((0, 3), (1,), (2,))
+
+
+def work(path: Path, inputs: dict[str, str] = INPUTS, stop: int = 9) -> tuple[dict[int, Any], list[int]]:
+    """What three batches give, each row its square, and the rows that were computed; broken off at one of them."""
+    computed: list[int] = []
+
+    def squares(rows: Sequence[int]) -> list[int]:
+        computed.extend(rows)
+        if stop in rows:
+            raise KeyboardInterrupt
+        return [row * row for row in rows]
+
+    found: dict[int, Any] = {}
+    with keeping(path, inputs, 4, "rows", AS_IT_IS) as kept:
+        for batch in BATCHES:
+            done = kept.batch([(row,) for row in batch], lambda batch=batch: squares(batch))
+            found |= zip(batch, done, strict=True)
+    return found, computed
+
+
+def test_what_is_done_is_not_computed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = partial_of(tmp_path / "out")
+    assert path == tmp_path / ".out.partial"
+    with pytest.raises(Interrupted, match="stopped with 3 of 4 rows done; they are kept in"):
+        work(path, stop=2)
+    assert work(path) == ({0: 0, 3: 9, 1: 1, 2: 4}, [2])
+    assert "3 of 4 rows were done before; going on behind them" in capsys.readouterr().err
+    assert work(path)[1] == []  # it is left for the caller to remove
+    assert [found.name for found in tmp_path.iterdir()] == [".out.partial"]
+
+
+def test_nothing_done_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="stopped before the first of 4 rows was done"):
+        work(tmp_path / "kept", stop=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_cut_at_any_byte_gives_the_same(tmp_path: Path) -> None:
+    """A batch of which a row is missing is computed again, whole."""
+    whole = work(tmp_path / "kept")[0]
+    content = (tmp_path / "kept").read_bytes()
+    for cut in range(len(content) + 1):
+        (tmp_path / "kept").write_bytes(content[:cut] + (b"\0\0" if cut % 2 else b""))
+        found, computed = work(tmp_path / "kept")
+        assert found == whole
+        lines = content[:cut].count(b"\n") - 1  # a row each, behind the header
+        assert computed == [0, 3, 1, 2][0 if lines < 2 else lines :]
+        assert work(tmp_path / "kept") == (whole, [])
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"[1]\n", b"\xff\xfe\n", b'{"format": 0}\n{"row": [0], "found": 5}\n'])
+def test_a_file_of_something_else_is_replaced(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(content)
+    assert work(tmp_path / "kept")[1] == [0, 3, 1, 2]
+
+
+def test_rows_of_other_inputs_are_replaced_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work(tmp_path / "kept")
+    assert work(tmp_path / "kept", INPUTS | {"dataset": "c"})[1] == [0, 3, 1, 2]
+    assert "made with another dataset; they are replaced" in " ".join(capsys.readouterr().err.split())
+    work(tmp_path / "kept", {"model": "a"})
+    assert "made with another dataset; they" in " ".join(capsys.readouterr().err.split())
+
+
+def pressed(times: int) -> list[int]:
+    for _ in range(times):
+        signal.raise_signal(signal.SIGINT)
+    return [1]
+
+
+def two_rows(path: Path, times: int) -> None:
+    """Two rows; Ctrl-C is pressed so often in the first."""
+    with keeping(path, {}, 2, "rows", AS_IT_IS) as kept:
+        kept.batch([(0,)], lambda: pressed(times))
+        kept.batch([(1,)], lambda: pytest.fail("computed behind a stop"))
+
+
+def test_ctrl_c_stops_behind_the_rows_in_hand_and_a_second_at_once(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="stopped with 1 of 2"):
+        two_rows(tmp_path / "kept", 1)
+    with pytest.raises(Interrupted, match="stopped before the first of 2"):
+        two_rows(tmp_path / "none", 2)
+    with keeping(tmp_path / "last", {}, 1, "rows", AS_IT_IS) as kept:  # nothing is left to stop
+        assert kept.batch([(0,)], lambda: pressed(1)) == [1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "last"]
+
+
+def test_outside_the_main_thread_signals_are_left_alone() -> None:
+    def look() -> None:
+        with stop_signal("this step"):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    seen: list[Any] = []
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_parts_of_the_work_have_rows_of_their_own(tmp_path: Path) -> None:
+    with keeping(tmp_path / "kept", {}, 2, "answers", AS_IT_IS) as kept:
+        assert [kept.under(place).batch([(0,)], lambda place=place: [place]) for place in (0, 1)] == [[0], [1]]
+    with keeping(tmp_path / "kept", {}, 2, "answers", AS_IT_IS) as kept:
+        assert [kept.under(place).batch([(0,)], list) for place in (0, 1)] == [[0], [1]]
+    assert Kept().under(1).batch([(0,)], lambda: ["computed"]) == ["computed"]
+
+
+def test_two_processes_do_not_share_a_file(tmp_path: Path) -> None:
+    with keeping(tmp_path / "kept", {}, 1, "rows", AS_IT_IS) as kept:
+        kept.batch([(0,)], lambda: [1])
+        with pytest.raises(DataError, match="another process is adding rows to it"):
+            work(tmp_path / "kept")
+
+
+def fills_up(path: Path) -> None:
+    """A batch, and another for which there is no room."""
+    with keeping(path, INPUTS, 4, "rows", AS_IT_IS) as kept:
+        kept.batch([(0,), (3,)], lambda: [0, 9])
+        assert kept.log is not None
+        os.dup2(os.open("/dev/full", os.O_WRONLY), kept.log.file.fileno())
+        kept.batch([(1,)], lambda: [1])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_sentence_and_what_was_kept_stays(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"kept: cannot be written \(No space left"):
+        fills_up(tmp_path / "kept")
+    assert work(tmp_path / "kept")[1] == [1, 2]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_arrays_come_back_bit_for_bit(dtype: str) -> None:
+    drawn = np.random.default_rng(0).standard_normal((7, 9)).astype(dtype)
+    drawn[2, 3], drawn[4, 4], drawn[0, 0] = np.nan, -0.0, np.finfo(dtype).smallest_subnormal
+    back = read_array(json.loads(json.dumps(written_array(drawn), allow_nan=False)))
+    assert back.dtype == drawn.dtype
+    assert back.tobytes() == np.where(np.isnan(drawn), np.nan, drawn).astype(dtype).tobytes()
