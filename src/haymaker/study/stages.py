@@ -5,7 +5,7 @@ as a path. torch is imported when a stage runs.
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,23 @@ def scores_file(path: Path) -> Path:
     return path / SCORES_FILE if path.is_dir() else path
 
 
+def goes_on(run: Callable[..., Tables]) -> Callable[..., Tables]:
+    """A stage that keeps rows beside its output while it runs, and goes on behind those of an interrupted call.
+
+    A caller that says where `keep` is removes it.
+    """
+
+    @wraps(run)
+    def kept(params: Frozen, inputs: Inputs, output: Path, keep: Path | None = None) -> Tables:
+        if keep is not None:
+            return run(params, inputs, output, keep)
+        tables = run(params, inputs, output, partial_of(output))
+        partial_of(output).unlink(missing_ok=True)
+        return tables
+
+    return kept
+
+
 # ---- data and models
 
 
@@ -141,7 +158,8 @@ class EvaluateParams(ModelParams):
     stop: str | None = "\n"
 
 
-def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path, keep: Path | None = None) -> Tables:
+@goes_on
+def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path, keep: Path) -> Tables:
     """dataset, model -> predictions, and a row of scores."""
     rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
     from haymaker.evaluation.predictions import evaluate
@@ -181,7 +199,8 @@ def head_scores(
         return detect_all(lm, rows, params.metrics, on_progress=advance, keep=keep, **options)
 
 
-def score_heads(params: HeadsParams, inputs: Inputs, output: Path, keep: Path | None = None) -> Tables:
+@goes_on
+def score_heads(params: HeadsParams, inputs: Inputs, output: Path, keep: Path) -> Tables:
     """dataset, model -> head scores of one metric, a row per head, and one of the whole map."""
     from haymaker.heads.nulls import map_row
 
@@ -235,7 +254,8 @@ class AblateParams(ModelParams):
     seed: int = 0
 
 
-def ablate_heads(params: AblateParams, inputs: Inputs, output: Path, keep: Path | None = None) -> Tables:
+@goes_on
+def ablate_heads(params: AblateParams, inputs: Inputs, output: Path, keep: Path) -> Tables:
     """dataset, model, head scores -> scores without the top k heads, and without k others of the same layers."""
     rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
     from haymaker.heads.own_choice import sizes_of
@@ -263,7 +283,8 @@ class PatchParams(ModelParams):
     seed: int = 0
 
 
-def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path | None = None) -> Tables:
+@goes_on
+def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path) -> Tables:
     """dataset, two adapters, their head scores -> scores of the recipient with heads of the donor in place of its own.
 
     The donor's adapter goes on the recipient's base model, unless two models are asked for.
@@ -312,14 +333,6 @@ def effects(measure: Any, params: EffectsParams, inputs: Inputs, **options: Any)
 # ---- the stages of a study
 
 
-def behind_kept(run: Callable[..., Tables], params: Frozen, inputs: Inputs, output: Path) -> Tables:
-    """A stage that goes on behind the rows that an interrupted call of it kept beside its output."""
-    keep = partial_of(output)
-    tables = run(params, inputs, output, keep)
-    keep.unlink(missing_ok=True)
-    return tables
-
-
 DATA = Stage(
     "data",
     Recipe,
@@ -329,18 +342,8 @@ DATA = Stage(
     resumable=True,
 )
 TRAIN = Stage("train", TrainParams, train_adapter, libraries=COMPUTE, resumable=True, rounding=True)
-EVALUATE = Stage(
-    "evaluate", EvaluateParams, partial(behind_kept, evaluate_model), libraries=COMPUTE, resumable=True, rounding=True
-)
-HEADS = Stage(
-    "heads", HeadsParams, partial(behind_kept, score_heads), version=2, libraries=COMPUTE, resumable=True, rounding=True
-)
+EVALUATE = Stage("evaluate", EvaluateParams, evaluate_model, libraries=COMPUTE, resumable=True, rounding=True)
+HEADS = Stage("heads", HeadsParams, score_heads, version=2, libraries=COMPUTE, resumable=True, rounding=True)
 COMPARE = Stage("compare", CompareParams, compare_heads, version=3, libraries=("numpy",), rounding=True)
-ABLATE = Stage(
-    "ablate", AblateParams, partial(behind_kept, ablate_heads), version=2, libraries=COMPUTE, resumable=True,
-    rounding=True,
-)  # fmt: skip
-PATCH = Stage(
-    "patch", PatchParams, partial(behind_kept, patch_heads), version=2, libraries=COMPUTE, resumable=True,
-    rounding=True,
-)  # fmt: skip
+ABLATE = Stage("ablate", AblateParams, ablate_heads, version=2, libraries=COMPUTE, resumable=True, rounding=True)
+PATCH = Stage("patch", PatchParams, patch_heads, version=2, libraries=COMPUTE, resumable=True, rounding=True)
