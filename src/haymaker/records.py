@@ -337,7 +337,7 @@ def examples_of(given: Any) -> list[Example]:
 
 def rows_of_kind(given: Any, kinds: tuple[type, ...]) -> list[Any]:
     """The rows that were given, as a list. Raises DataError where one is of none of these kinds."""
-    names = " or ".join(f"{kind.__name__}s" for kind in kinds)
+    names = " or ".join("Examples" if kind is Example else f"{kind.__name__} rows" for kind in kinds)
     advice = f"expected {names}: give a Dataset, hm.read_examples(file) or [hm.example(...)]"
     if isinstance(given, str | bytes | PathLike) or not hasattr(given, "__iter__"):
         raise DataError(f"{advice}; found {type(given).__name__} {given!r:.60}")

@@ -379,3 +379,18 @@ def test_write_refuses_a_norm_over_heads(tokenizer: PreTrainedTokenizerBase) -> 
     lm = LanguageModel(tiny_model("bitnet"), tokenizer, "bitnet")
     with pytest.raises(ProbeError, match="mixed before it"):
         detect_heads(lm, [example(1)], metric="write")
+
+
+def test_copying_from_anywhere_needs_no_spans(lm: LanguageModel) -> None:
+    """It looks for no needle: spans change nothing, nor do metrics of the same pass that do look for one."""
+    spanned = [example(number) for number in (1, 2, 3)]
+    bare = [replace(row, messages=(Message("user", (Segment(row.text),)),)) for row in spanned]
+    assert not any("evidence" in row.spans for row in bare)
+    found = detect_heads(lm, bare, "copy_anywhere")
+    assert np.array_equal(found.values, detect_heads(lm, spanned, "copy_anywhere").values)
+    assert np.array_equal(
+        found.values, detect_all(lm, spanned, ("mass", "copy_anywhere", "write"))["copy_anywhere"].values
+    )
+    assert detect_heads(lm, bare, "copy_anywhere", answer="own", new_tokens=4).values.shape == found.values.shape
+    with pytest.raises(DataError, match="expected a span of answer or evidence to look for"):
+        detect_heads(lm, bare, "copy")

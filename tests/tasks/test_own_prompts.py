@@ -121,6 +121,18 @@ def test_an_example_alone_goes_where_a_dataset_goes(taker: str, lm: LanguageMode
     assert list(mill()) == [mill()]
 
 
+@pytest.mark.parametrize("taker", TAKERS)
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [([1], "int 1 as number 0"), (5, "int 5"), ("data", "str 'data'"), (None, "NoneType"), (["data"], "str 'data' as")],
+)
+def test_what_is_no_example_is_refused_in_one_sentence(
+    taker: str, given: Any, found: str, lm: LanguageModel, tmp_path: Any
+) -> None:
+    with pytest.raises(DataError, match=rf"expected Examples.*: give a Dataset.*found {found}"):
+        TAKERS[taker](lm, given, tmp_path)
+
+
 def test_tokens_of_the_needle_spell_it(tokenizer: PreTrainedTokenizerBase) -> None:
     for text in (TEXT, CHAT):
         encoded = hm.encode(mill(text=text), tokenizer)

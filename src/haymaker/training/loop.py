@@ -21,7 +21,7 @@ from haymaker.models.handshake import BASE_FILE, BaseRecord, describe_base, libr
 from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import ADAPTER_FILES, add_lora, lora_parameters, remove_lora, save_adapter
 from haymaker.models.lora_targets import Targets, head_masks, target_modules
-from haymaker.records import Encoded, Example, digest
+from haymaker.records import Encoded, Example, digest, rows_of_kind
 from haymaker.training.backends import chosen_backend
 from haymaker.training.batches import encoded_rows
 from haymaker.training.parallel import World, joined_world
@@ -89,7 +89,7 @@ def train(
         (1, 'adapter')
     """
     refuse_changed_model(lm)
-    folder, given = Path(out), list(rows)
+    folder, given = Path(out), rows_of_kind(rows, (Example, Encoded))
     encoded = encoded_rows(given, lm.tokenizer, lm.context)
     tracker = new_tracker(lm, given if track_on is None else track_on, config, folder)
     identity = identity_of(lm, encoded, config)
