@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 from haymaker.config import Extend
 from haymaker.errors import ExtensionError, ModelError
 from haymaker.evaluation.predictions import Evaluation, evaluate
-from haymaker.heads.detection import adapter_in_use, detect_heads
+from haymaker.heads.detection import detect_heads
 from haymaker.interventions import ablate, patch
 from haymaker.models.handshake import base_of, weights_digest
 from haymaker.models.load import load_model
 from haymaker.models.lora import quiet_peft
+from haymaker.provenance import adapter_in_use
 from haymaker.records import Example, Label, Message, Segment
 
 IDS = torch.arange(10, 60)[None]
