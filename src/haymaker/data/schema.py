@@ -104,7 +104,8 @@ def broken_json(row: dict[str, Any]) -> Iterator[str]:
             found = json.loads(row[name])
         except (TypeError, ValueError, RecursionError):
             found = None
-        if not isinstance(found, kind) or (kind is list and not all(isinstance(part, dict) for part in found)):
+        parts = found if kind is list and isinstance(found, list) else []
+        if not isinstance(found, kind) or not all(isinstance(part, dict) for part in parts):
             yield f"its {name} is not JSON of {'an object' if kind is dict else 'a list of objects'}"
 
 
