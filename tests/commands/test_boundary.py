@@ -61,12 +61,20 @@ USES = {
     "study status": "{study} --out {out}",
     "study run": "{study} --out {out}",
     "study why": "{study} train/mdqa/real --out {out}",
+    "study log": "{study} train/mdqa/real --out {out}",
     "study gc": "{study} --out {out}",
     "study verify": "{study} --out {out}",
     "report": "{results} --out {out}",
 }
 ASK_THE_NETWORK_OR_NOTHING = {"fetch", "doctor"}
-READS_ONLY = {"study plan", "study status", "study why", "study gc", "study verify"}  # their --out is where they look
+READS_ONLY = {
+    "study plan",
+    "study status",
+    "study why",
+    "study log",
+    "study gc",
+    "study verify",
+}  # their --out is where they look
 
 
 @pytest.fixture(scope="module")

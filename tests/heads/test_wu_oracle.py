@@ -81,7 +81,7 @@ def test_every_trial_equals_the_published_rule(miniature: LanguageModel, rows: l
     assert 0 < len(kept) < len(rows), "else the gate was not tried"
     assert np.max(kept) > 1  # 50 steps, past the answer's end, copy some tokens again and again
     assert found.above_one == sum(int((trial > 1).sum()) for trial in kept)
-    assert np.array_equal(found.mean, found.values[found.counted].sum(axis=0) / len(kept))
+    assert np.array_equal(found.mean, found.values[found.counted].sum(axis=0, dtype=np.float64) / len(kept))
 
 
 def test_a_set_in_place_of_counts_is_at_most_one(miniature: LanguageModel, rows: list[Example]) -> None:

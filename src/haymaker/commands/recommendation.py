@@ -52,9 +52,7 @@ def recommend(
     json: flag.Json = False,
 ) -> None:
     """Rank training data by a short training with each and the transfer of heads to real rows, with what each costs."""
-    paths = dict(map(named_path, candidate))
-    if len(paths) < len(candidate):
-        raise ConfigError(f"--candidate: two of {', '.join(candidate)} have one name; write NAME=PATH")
+    paths = named_paths(candidate)
     if out is not None:
         declare(out, overwrite=overwrite, reading=(model, real, config, *paths.values()))
     training = load_config(config, TrainConfig) if config else None
@@ -77,6 +75,14 @@ def recommend(
     show_rows([readable(row, by) for row in found], SHOWN)
     typer.echo(f"\nTo train on {full_rows} rows for {full_steps} steps:")
     show_rows([readable(row, by) for row in found if row["rank"]], ("candidate", *COSTS))
+
+
+def named_paths(candidates: list[str]) -> dict[str, str]:
+    """Every candidate by its name. Raises ConfigError where two have one."""
+    paths = dict(map(named_path, candidates))
+    if len(paths) < len(candidates):
+        raise ConfigError(f"--candidate: two of {', '.join(candidates)} have one name; write NAME=PATH")
+    return paths
 
 
 def named_path(text: str) -> tuple[str, str]:
