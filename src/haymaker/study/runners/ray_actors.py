@@ -131,7 +131,7 @@ class RayRunner:
 def imported() -> Any:
     """Ray. Raises ConfigError where it is not installed."""
     try:
-        import ray
+        import ray  # type: ignore[import-not-found]
     except ImportError:
         raise ConfigError("runner ray: needs Ray; run `pip install 'haymaker[ray]'`") from None
     return ray

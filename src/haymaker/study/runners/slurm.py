@@ -37,7 +37,7 @@ class CellJob:
 
     def checkpoint(self, request: str) -> Any:
         """What a job does again that is told to end before its time: the same, from what its stage has saved."""
-        from submitit.helpers import DelayedSubmission
+        from submitit.helpers import DelayedSubmission  # type: ignore[import-not-found]
 
         return DelayedSubmission(CellJob(), request)
 
@@ -183,7 +183,7 @@ class SlurmRunner:
 def imported() -> Any:
     """submitit. Raises ConfigError where it is not installed."""
     try:
-        import submitit
+        import submitit  # type: ignore[import-not-found]
     except ImportError:
         raise ConfigError("runner slurm: needs submitit; run `pip install 'haymaker[slurm]'`") from None
     return submitit
