@@ -53,6 +53,7 @@ def results() -> dict[str, Any]:
             "patching": patching(),
             "correlation": correlation(),
             "patterns": patterns(),
+            "signs": [],
             "tracking": tracking(),
             "timings": timings(),
         },

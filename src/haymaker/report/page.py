@@ -14,7 +14,7 @@ from haymaker.charts import page as drawing
 from haymaker.charts.chart import Chart
 from haymaker.charts.numbers import in_words, metric_label
 from haymaker.files import write_text
-from haymaker.report.findings import find
+from haymaker.report.findings import EVERYTHING, Findings, find
 from haymaker.report.panels import PANELS
 from haymaker.report.tables import (
     GROUPED,
@@ -28,7 +28,7 @@ from haymaker.report.tables import (
     in_group,
     read_results,
 )
-from haymaker.report.wording import Finding, questions
+from haymaker.report.wording import questions
 from haymaker.stats import Interval
 
 MOST_ROWS = 400  # of a table in full; results.json holds the rest, and the page says so
@@ -51,7 +51,7 @@ def render(results: Any, source: str = "results") -> str:
     grouped = {group: in_group(tables, group) for group in groups(*(tables[name] for name in GROUPED))}
     several = len(grouped) > 1
     names = {group: group_name(group) if several else "" for group in grouped}
-    findings = {group: find(rows) for group, rows in grouped.items()}
+    findings = {found.group: found for found in find(tables)}
     return (
         environment()
         .get_template("page.html")
@@ -60,8 +60,8 @@ def render(results: Any, source: str = "results") -> str:
             over=" · ".join(["Haymaker study", *(str(meta[key])[:10] for key in ("created",) if meta.get(key))]),
             meta=flat({key: value for key, value in meta.items() if key not in ("study", "config")}),
             config=as_yaml(meta.get("config") or {}),
-            summaries=[summary(group, rows, findings[group], meta) for group, rows in grouped.items()],
-            findings=[(names[group], found) for group, found in findings.items()],
+            summaries=[summary(group, rows, findings.get(group), meta) for group, rows in grouped.items()],
+            findings=[(names.get(group, group_name(group)), found) for group, found in findings.items()],
             parts={part: figures_of(part, grouped, tables, names) for part in PANELS},
             absent={part: absent(table, results["tables"]) for part, (table, _) in PANELS.items()},
             tables=[Listing.of(name, rows) for name, rows in tables.items()],
@@ -141,13 +141,13 @@ def printed(value: Any) -> str:
 
 
 def group_name(group: Group) -> str:
-    return f"{group[0]}, {group[1]}"
+    return "All models and tasks" if group == EVERYTHING else f"{group[0]}, {group[1]}"
 
 
-def summary(group: Group, tables: Tables, findings: list[Finding], meta: dict[str, Any]) -> str:
+def summary(group: Group, tables: Tables, findings: Findings | None, meta: dict[str, Any]) -> str:
     """One paragraph for one (model, task)."""
     rows = at_main_length(tables["evaluation"])
-    return " ".join([opening(group, rows, meta), *numbers(rows), *counts(findings)])
+    return " ".join([opening(group, rows, meta), *numbers(rows), *([findings.counts()] if findings else [])])
 
 
 def opening(group: Group, rows: dict[str, Row], meta: dict[str, Any]) -> str:
@@ -179,13 +179,3 @@ def numbers(rows: dict[str, Row]) -> list[str]:
     parts += [f"{before} it has {in_words(scores['base'])}"] if "base" in scores else []
     text = "; ".join(parts)
     return [f"{text[0].upper()}{text[1:]}."] if text else []
-
-
-def counts(findings: list[Finding]) -> list[str]:
-    """How many of the patterns show, do not, or cannot be told."""
-    tally = {verdict: sum(one.verdict == verdict for one in findings) for verdict in ("shows", "does not show")}
-    open_ones = len(findings) - sum(tally.values())
-    return [
-        f"Of {len(findings)} patterns looked for, {tally['shows']} show, {tally['does not show']} do not, and "
-        f"{open_ones} cannot be told from these rows."
-    ]

@@ -17,10 +17,8 @@ from haymaker.charts.lines import line_chart, masking_chart
 from haymaker.charts.numbers import bounds, in_words, metric_label, two_decimals
 from haymaker.charts.scatter import scatter
 from haymaker.records import Head
-from haymaker.report.findings import correlation, too_few
-from haymaker.report.interventions import change_of, is_paired
 from haymaker.report.tables import MEANING, Row, Tables, at_main_length, in_order, kind, of_test, select, with_number
-from haymaker.report.wording import listed, questions, share_cut_off
+from haymaker.report.wording import correlation, listed, questions, share_cut_off, too_few
 from haymaker.stats import Interval, Number, known
 
 SETS = {"identity": "its own", "intersection": "shared", "complement": "donor’s other", "random": "random"}
@@ -257,6 +255,26 @@ def change(rows: list[Row], every: list[Row]) -> Change:
     return Change(first["setting"], first["heads"], first["k"], first["score_original"], found)
 
 
+def change_of(row: Row, patching: list[Row]) -> Interval | None:
+    """The score with patched heads minus that without.
+
+    The interval is the row's own (delta_low, delta_high, of paired questions) where it has one, else that of two
+    independent runs where the recipient has a row without patched heads, else unknown.
+    """
+    if is_paired(row):
+        return Interval.of(row, "delta")
+    patched, original = Interval.of(row), known(row["score_original"])
+    if patched is None or isnan(original):
+        return None
+    plain = select(patching, setting=row["setting"], donor=row["donor"], heads="none")
+    before = Interval.of(plain[0]) if plain else None
+    return patched.minus(before if before is not None else Interval(original))
+
+
+def is_paired(row: Row) -> bool:
+    return row.get("delta_low") is not None and row.get("delta_high") is not None
+
+
 def patching_words(tables: Tables) -> str:
     """What was lent by whom, n, and what the bars are."""
     donors = listed(in_order(row["donor"] for row in tables["patching"]))
@@ -320,38 +338,8 @@ def timings(tables: Tables) -> list[Figure]:
     return [Figure({"": bars(seconds, "seconds", title="Seconds by stage")}, caption, numbers=numbers)]
 
 
-# ---- The six patterns
-
-
-def patterns(tables: Tables) -> list[Figure]:
-    """The six patterns for each model and task, and over all; then the signs of a study gone wrong."""
-    groups = dict.fromkeys((row["model"], row["task"]) for row in tables["patterns"])
-    return [judged(group, select(tables["patterns"], model=group[0], task=group[1]), tables) for group in groups]
-
-
-def judged(group: tuple[str, str], rows: list[Row], tables: Tables) -> Figure:
-    signs = [row for row in tables.get("signs", []) if (row["model"], row["task"]) == group]
-    told = [f"A sign of a study gone wrong: {row['sign']}. {row['found']}; {row['remedy']}." for row in signs]
-    columns = ["Pattern", "Verdict", "Effect", "95 % bounds", "p", "n", "Seeds", "What it is", "The paper", "In words"]
-    counts = sorted(row["n"] for row in rows)
-    caption = f"{' '.join(told) or 'No sign of a study gone wrong.'} n = {counts[0]} to {counts[-1]}: "
-    caption += "questions, settings or cells."
-    title = "All models and tasks" if group[0] == "all" else f"{group[0]}, {group[1]}"
-    return Figure({}, caption, title, Numbers(columns, [pattern_row(row) for row in rows]))
-
-
-def pattern_row(row: Row) -> list[str]:
-    effect, p = Interval(*(known(row[name]) for name in ("effect", "low", "high"))), known(row["p"])
-    told = ["–", ""] if isnan(effect.mean) else [two_decimals(effect.mean), bounds(effect)]
-    words = row["sentence"] if not row["why"] else f"{row['why']}. {row['sentence']}"
-    name = f"({row['pattern']}) {row['claim']}"
-    counts = ["" if isnan(p) else f"{p:.3f}", str(row["n"]), str(row["seeds"])]
-    return [name, row["verdict"], *told, *counts, row["measure"], row["paper"], words]
-
-
 # Name of a panel: the table it is drawn from, and how. Its heading and its prose are in page.html.
 PANELS: dict[str, tuple[str, Callable[[Tables], list[Figure]]]] = {
-    "patterns": ("patterns", patterns),
     "scores": ("evaluation", scores),
     "lengths": ("evaluation", lengths),
     "heads": ("heads", head_maps),

@@ -22,16 +22,18 @@ COLUMNS = {
     "patching": "model task donor setting heads k draw metric score score_low score_high score_original delta n "
     "head_list",
     "correlation": "model task measure metric spearman p n",
-    "patterns": "pattern claim verdict measure effect low high p n seeds paper sentence why",  # and model and task
+    "patterns": "pattern claim verdict measure effect low high p n seeds paper sentence why rule",  # and model and task
+    "signs": "sign found remedy",  # the same
     "tracking": "model task setting step metric cosine recall n",
     "timings": "cell stage setting seconds cached",
 }
 # Columns that hold words, and numbers that the page cannot do without; all other columns are numbers or null.
 KEYS = {"model", "setting", "task", "split", "metric", "reference", "donor", "measure", "cell", "stage"}
 WORDS = KEYS | {"heads", "head_list", "cached", "draw", "pattern", "claim", "verdict", "paper", "sentence", "why"}
+WORDS |= {"rule", "sign", "found", "remedy"}
 NEEDED = {"layer", "head", "step", "n", "k", "length", "active", "active_reference"}
 
-OPTIONAL = ("tracking",)  # tables that a study has where it asks for them: no part of the page without rows
+OPTIONAL = ("tracking", "signs")  # tables that may have no rows: no part of the page then
 
 GROUPED = tuple(name for name, columns in COLUMNS.items() if "task" in columns.split())
 

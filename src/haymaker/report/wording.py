@@ -1,35 +1,10 @@
-"""What a finding is, the chance of an overlap, and the phrases that findings and captions share. Pure."""
+"""The phrases that findings and captions share. Pure."""
 
-from dataclasses import dataclass
-from math import nan
-from typing import Literal
-
-from scipy.stats import hypergeom
+from math import isnan, nan
 
 from haymaker.charts.numbers import JOIN, two_decimals
 from haymaker.report.tables import Row
-from haymaker.stats import Number, known
-
-Verdict = Literal["shows", "does not show", "cannot be told"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A pattern of the paper, whether it shows in these rows, the numbers in a sentence, and the rule applied."""
-
-    pattern: str
-    verdict: Verdict
-    sentence: str
-    rule: str
-
-
-def overlap_chance(total: int, first: int, second: int, shared: int) -> float:
-    """Probability that random sets of `first` and `second` out of `total` share at least `shared`."""
-    return float(hypergeom.sf(shared - 1, total, first, second))
-
-
-LEAST_QUESTIONS = 10  # fewer say nothing: of two the bootstrap has three values, of six its bounds are guesses
-RULE = f"Nothing is judged of fewer than {LEAST_QUESTIONS} questions, or where answers are all cut off or all scores 0."
+from haymaker.stats import known
 
 
 def share_cut_off(row: Row) -> float:
@@ -37,34 +12,9 @@ def share_cut_off(row: Row) -> float:
     return known(row.get("cut_off")) / row["n"] if row["n"] else nan
 
 
-def why_not(rows: list[Row], zeros: bool = True) -> str:
-    """Why nothing can be judged from rows with answers, as a sentence after a space; empty where something can.
-
-    `zeros`: scores that all are 0 tell nothing either.
-    """
-    fewest = min((row["n"] for row in rows), default=0)
-    cut = list(dict.fromkeys(row["setting"] for row in rows if share_cut_off(row) == 1))
-    if fewest < LEAST_QUESTIONS:
-        return f" n = {fewest} is too few to judge by."
-    if cut:
-        return f" Every answer of {listed(cut)} was cut off, so nothing is judged."
-    if zeros and not any(known(row["score"]) > 0 for row in rows):
-        return " All scores are 0, so there is nothing to compare."
-    return ""
-
-
-def decide(shows: bool, fails: bool) -> Verdict:
-    return "shows" if shows else "does not show" if fails else "cannot be told"
-
-
 def listed(names: list[str]) -> str:
     """a, b and c"""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def from_to(values: list[Number], sign: str = "") -> str:
-    low, high = two_decimals(min(values), sign), two_decimals(max(values), sign)
-    return low if low == high else f"{low} to {high}"
 
 
 def questions(rows: list[Row]) -> str:
@@ -72,3 +22,22 @@ def questions(rows: list[Row]) -> str:
     counts = sorted({row["n"] for row in rows})
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return f"n{JOIN}={JOIN}{number} questions"
+
+
+def chance(p: float) -> str:
+    """p = 0.017, or that it is smaller than three decimals can say, or unknown."""
+    if isnan(p):
+        return "p unknown"
+    return f"p{JOIN}={JOIN}{p:.3f}" if p >= 0.001 else f"p{JOIN}<{JOIN}0.001"
+
+
+def correlation(row: Row) -> str:
+    """+0.90 (p = 0.083, n = 5 settings)"""
+    return f"{two_decimals(row['spearman'], '+')} ({chance(known(row['p']))}, n{JOIN}={JOIN}{row['n']} settings)"
+
+
+def too_few(n: int) -> str:
+    """What a rank correlation over so few settings can show at all, after a space; nothing where it is enough."""
+    if n < 5:
+        return f" With n = {n} no order at all passes 5 %."
+    return " With n = 5 only a perfect order, |rho| = 1, passes 5 %." if n == 5 else ""
