@@ -7,7 +7,7 @@ import argparse
 import heapq
 from collections.abc import Mapping
 
-from haymaker.commands.studies import Opened
+from haymaker.commands.study_opened import Opened
 from haymaker.study import Plan
 from haymaker.study.costs import machine_of, predictions, requests
 

@@ -51,7 +51,7 @@ def by_stage(timings: list[dict[str, Any]]) -> dict[str, list[float]]:
 
 def default_study() -> str:
     """SmolLM2's study where it and its model are on this machine, else the miniature."""
-    from haymaker.commands.studies import PACKAGED
+    from haymaker.commands.study_opened import PACKAGED
     from haymaker.errors import HaymakerError
     from haymaker.models.names import find_model
 

@@ -349,13 +349,24 @@ def take_lock(path: Path, refusal: HaymakerError) -> BaseFileLock:
 
     Raises `refusal` where another process, or another lock of this one, holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, blocking=False, thread_local=False)
     try:
-        lock.acquire()
+        with naming(path, path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
     except Timeout:
         raise refusal from None
     return lock
+
+
+@contextmanager
+def alone(path: Path, refusal: HaymakerError) -> Iterator[None]:
+    """Hold the lock file at `path` for a block. Raises `refusal` where somebody else holds it."""
+    lock = take_lock(path, refusal)
+    try:
+        yield
+    finally:
+        drop_lock(lock)
 
 
 def drop_lock(lock: BaseFileLock) -> None:

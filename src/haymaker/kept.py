@@ -19,7 +19,7 @@ import numpy as np
 
 from haymaker.console import note, stop_signal
 from haymaker.errors import DataError, Interrupted
-from haymaker.files import drop_lock, naming, take_lock, write_text
+from haymaker.files import alone, naming, write_text
 from haymaker.records import digest
 
 FORMAT = 1
@@ -98,7 +98,8 @@ def keeping(path: Path, inputs: Mapping[str, Any], total: int, what: str, codec:
     holds it.
     """
     header = {"format": FORMAT, "inputs": {name: digest(value) for name, value in inputs.items()}}
-    with alone_at(path), stop_signal(f"the {what} in hand") as stopped:
+    held = DataError(f"{path}: another process is adding rows to it; wait for it, or give another output")
+    with alone(path.with_name(f"{path.name}.lock"), held), stop_signal(f"the {what} in hand") as stopped:
         found = earlier(path, header)
         if found:
             note(f"{path}: {len(found)} of {total} {what} were done before; going on behind them")
@@ -122,19 +123,6 @@ def stopped_with(done: int, total: int, what: str, path: Path) -> str:
         f"stopped with {done} of {total} {what} done; they are kept in {path}: give the same command again to go on "
         "(--overwrite starts anew)"
     )
-
-
-@contextmanager
-def alone_at(path: Path) -> Iterator[None]:
-    """Hold a file of rows against other processes; the lock ends with this one."""
-    with naming(path, path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        refusal = DataError(f"{path}: another process is adding rows to it; wait for it, or give another output")
-        lock = take_lock(path.with_name(f"{path.name}.lock"), refusal)
-    try:
-        yield
-    finally:
-        drop_lock(lock)
 
 
 def earlier(path: Path, header: Mapping[str, Any]) -> dict[Key, Any]:

@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from haymaker.cli import app
-from haymaker.commands import studies
+from haymaker.commands import study_opened
 from haymaker.commands.output import fresh_file, fresh_folder
 from haymaker.config import Frozen, load_config
 from haymaker.errors import ConfigError, DataError
@@ -182,7 +182,7 @@ def toy_plan(config: StudyConfig, broken: str = "") -> Plan:
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr(studies, "plan_study", toy_plan)
+    monkeypatch.setattr(study_opened, "plan_study", toy_plan)
     return tmp_path / "out"
 
 
@@ -229,7 +229,7 @@ def test_a_second_run_makes_nothing_and_gives_the_same_numbers(toy: Path) -> Non
 
 
 def test_a_failed_cell_is_told_and_the_rest_is_kept(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "plan_study", lambda config: toy_plan(config, broken="low-low"))
+    monkeypatch.setattr(study_opened, "plan_study", lambda config: toy_plan(config, broken="low-low"))
     result = run("study", "run", "miniature", "--out", toy, "--no-report")
     assert result.exit_code == 3
     assert "failed evaluate/low-low: row 3 of rows.jsonl is broken (traceback: " in result.stderr

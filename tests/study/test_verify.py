@@ -15,7 +15,7 @@ import yaml
 from command_line import run
 
 from haymaker import files
-from haymaker.commands import studies
+from haymaker.commands import study_opened
 from haymaker.config import Frozen
 from haymaker.errors import OutputError
 from haymaker.study import Plan, Store, StudyConfig, execute
@@ -57,7 +57,7 @@ def plan(config: StudyConfig | None = None, version: int = 1) -> Plan:
 
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(studies, "plan_study", plan)
+    monkeypatch.setattr(study_opened, "plan_study", plan)
     assert study("run", tmp_path).exit_code == 0
     return tmp_path
 

@@ -1,7 +1,6 @@
-"""haymaker study plan | run | status | log | why | verify | gc, and report. Nothing that this imports imports torch."""
+"""haymaker study plan | run, and report; the other commands of a study: study_cells.py. No torch."""
 
 import signal
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -9,95 +8,33 @@ from typing import Annotated
 
 import typer
 
-from haymaker.commands.boundary import FAILED_ROWS, FAILURE
+from haymaker.commands import study_cells
+from haymaker.commands.boundary import FAILED_ROWS
 from haymaker.commands.options import Json, Overwrite, Set
-from haymaker.commands.output import declare, declare_folder, show_json, show_rows
+from haymaker.commands.output import declare, declare_folder, show_json
+from haymaker.commands.study_opened import Only, Opened, Out, StoreFolder, Study, counts
 from haymaker.commands.study_plan import Priced, cell_rows, show_cells, show_page
 from haymaker.commands.study_table import watched
-from haymaker.config import load_config
 from haymaker.console import note
 from haymaker.errors import ConfigError, OutputError
 from haymaker.files import read_json_if_there
-from haymaker.study import Plan, Store, StudyConfig, Summary, execute, plan_study
-from haymaker.study.costs import Costs, Machine, Prediction, fitting, machine_of, predictions, requests
+from haymaker.study import Plan, Summary, execute
+from haymaker.study.costs import Prediction, fitting, machine_of, predictions, requests
 from haymaker.study.power import separable
-from haymaker.study.refusals import refuse_hopeless
 from haymaker.study.runners import open_runner
-from haymaker.study.runners.sending import last_attempt, log_path
-from haymaker.study.survey import (
-    Broken,
-    Standing,
-    Survey,
-    check_name,
-    dated_ahead_of,
-    find_broken,
-    find_garbage,
-    remove_garbage,
-    why,
-)
-
-PACKAGED = Path(__file__).parents[1] / "studies"
+from haymaker.study.survey import Standing
 
 app = typer.Typer(no_args_is_help=True, help="Plan, run and inspect a whole study; finished cells are never run again.")
 
-Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or a packaged one: miniature, smollm2.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Where results go.  [default: runs/<name of the study>]")]
-GARBAGE = ("MiB", "cell", "path")
-Only = Annotated[
-    list[str] | None,
-    typer.Option("--only", metavar="PATTERN", help="Cells called so, as 'train/*/real', and what they read."),
-]
 MaxHours = Annotated[
     float | None, typer.Option("--max-hours", min=0, help="As many cells as take no more than that, as predicted.")
 ]
-StoreFolder = Annotated[Path | None, typer.Option("--store", help="A store to share.  [default: <out>/store]")]
 
 
 def register(commands: typer.Typer) -> None:
+    study_cells.register(app)
     commands.add_typer(app, name="study")
     commands.command("report")(report)
-
-
-class Opened:
-    """A study file read and planned, with its folder and store."""
-
-    def __init__(
-        self, study: str, overrides: list[str] | None, out: Path | None, store: Path | None, only: Only = None
-    ) -> None:
-        self.config = load_config(find_study(study), StudyConfig, overrides)
-        self.whole = plan_study(self.config)
-        self.plan = self.whole.only(only) if only else self.whole
-        self.out = out or Path("runs") / self.config.name
-        self.store = Store(store or self.out / "store")
-
-    def survey(self) -> Survey:
-        return Survey(self.plan, self.store)
-
-    def refuse_hopeless(self) -> "Opened":
-        """Itself, unless it must fail after hours: see there."""
-        refuse_hopeless(self.config, self.plan, self.survey())
-        return self
-
-    def costs(self, machine: Machine) -> Costs:
-        """What the cells take on a machine."""
-        return Costs(self.whole, self.config.model, machine, self.config.train.rank)
-
-    def priced(self, device: str | None, price: float | None) -> Priced:
-        machine = machine_of(device, self.config.runner.threads or 1)
-        return Priced(machine, machine.device.dollars if price is None else price, self.config.runner.workers or 1)
-
-
-def find_study(study: str) -> Path:
-    """A path, or the file of a packaged study of that name."""
-    path, packaged = Path(study), PACKAGED / f"{study}.yaml"
-    if path.is_file() or not packaged.is_file():
-        if not path.is_file():
-            names = ", ".join(sorted(found.stem for found in PACKAGED.glob("*.yaml")))
-            raise ConfigError(
-                f"{study}: no such study file; give the path of a YAML file, or a packaged study: {names}"
-            )
-        return path
-    return packaged
 
 
 @app.command("plan")
@@ -151,26 +88,6 @@ def fitting_now(
     done = [name for name, standing in standings.items() if standing.state == "done"]
     left = fitting([name for name in standings if name not in done], found, plan, hours)
     return [name for name in standings if name in done or name in left]
-
-
-@app.command("status")
-def status_command(
-    *, study: Study, overrides: Set = None, out: Out = None, store: StoreFolder = None, json: Json = False
-) -> None:
-    """Count cells by state, and name those that failed or are running."""
-    opened = Opened(study, overrides, out, store)
-    standings = opened.survey().all()
-    notable = {name: s.note for name, s in standings.items() if s.state in ("failed", "running", "absent")}
-    if json:
-        states = Counter(standing.state for standing in standings.values())
-        show_json({"study": opened.config.name, "cells": dict(states), "notable": notable, "out": str(opened.out)})
-        return
-    typer.echo(f"{opened.config.name}: {len(standings)} cells, {counts(standings)}")
-    for name, message in notable.items():
-        typer.echo(f"  {standings[name].state} {name}{': ' if message else ''}{message}")
-    for file in ("results.json", "report.html"):
-        if (opened.out / file).exists():
-            typer.echo(f"  {opened.out / file}")
 
 
 @app.command("run")
@@ -229,122 +146,6 @@ def run_cells(opened: Opened, max_hours: float | None) -> Summary:
         return execute(plan, opened.store, runner, listener, retries=config.retries)
 
 
-@app.command("log")
-def log_command(
-    *,
-    study: Study,
-    cell: Annotated[str, typer.Argument(help="A cell's name, as `plan --cells` shows it.")],
-    overrides: Set = None,
-    out: Out = None,
-    store: StoreFolder = None,
-    every: Annotated[bool, typer.Option("--all", help="All attempts, not the last one alone.")] = False,
-    json: Json = False,
-) -> None:
-    """Show what a cell's process said when it was last made, and where that is kept."""
-    survey = Opened(study, overrides, out, store).survey()
-    check_name(survey.plan, cell)
-    standing = survey.all()[cell]
-    path = log_path(survey.store, standing.key or survey.keys().get(cell, ""))
-    if not path.is_file():
-        raise ConfigError(f"{cell}: no log; it was not made yet, or by the runner `serial`, which says all to you")
-    text = path.read_text(errors="replace") if every else last_attempt(path)
-    if json:
-        show_json({"cell": cell, "state": standing.state, "path": str(path), "text": text})
-        return
-    typer.echo(text.rstrip())
-    note(str(path))
-
-
-@app.command("why")
-def why_command(
-    *,
-    study: Study,
-    cell: Annotated[str, typer.Argument(help="A cell's name, as `plan` shows it.")],
-    overrides: Set = None,
-    out: Out = None,
-    store: StoreFolder = None,
-    json: Json = False,
-) -> None:
-    """Say what a cell waits for, or which parameter or input differs from the nearest finished one."""
-    told = why(Opened(study, overrides, out, store).survey(), cell)
-    if json:
-        show_json(told)
-        return
-    typer.echo(f"{cell}: {told['state']}{': ' + told['note'] if told['note'] else ''}")
-    for source, state in told.get("waits_for", {}).items():
-        typer.echo(f"  {state} {source}")
-    if near := told.get("nearest"):
-        typer.echo(f"  nearest finished cell: {near['cell']} ({near['key'][:12]}, {near['started'][:19]})")
-        for key, (before, after) in told["changed"].items():
-            typer.echo(f"  {key}: {before} -> {after}")
-    elif "nearest" in told:
-        typer.echo("  no other finished cell of its stage to compare with")
-
-
-@app.command("verify")
-def verify_command(
-    *,
-    study: Study,
-    overrides: Set = None,
-    out: Out = None,
-    store: StoreFolder = None,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Remove what is broken: the next run makes it again.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Hold every byte of the finished cells against the record of when they were made. Exit code 1 if one differs."""
-    opened = Opened(study, overrides, out, store)
-    survey = opened.survey()
-    broken, ahead = find_broken(survey), dated_ahead_of(survey)
-    done = sum(standing.state == "done" for standing in survey.standings.values())
-    for entry in broken if repair else ():
-        opened.store.remove(opened.store.output(entry.key).parent)
-    if json:
-        show_json({"cells": done, "broken": [vars(entry) for entry in broken], "removed": repair, "dated_ahead": ahead})
-    else:
-        tell_broken(broken, ahead, f"{done} finished cells are as they were made", repair)
-    if broken and not repair:
-        raise typer.Exit(FAILURE)
-
-
-def tell_broken(broken: list[Broken], ahead: list[str], sound: str, repaired: bool) -> None:
-    """A line per problem, for people."""
-    for entry in broken:
-        typer.echo(f"{entry.cell}: {'; '.join(entry.problems)}")
-    for told in ahead:
-        note(told, style="yellow")
-    if not broken:
-        typer.echo(sound)
-    else:
-        note(
-            f"{len(broken)} cells " + ("removed; run the study again" if repaired else "differ; --repair removes them")
-        )
-
-
-@app.command("gc")
-def gc_command(
-    *,
-    study: Study,
-    overrides: Set = None,
-    out: Out = None,
-    store: StoreFolder = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    json: Json = False,
-) -> None:
-    """Remove cells that neither this study nor another one that ran in the store refers to."""
-    survey = Opened(study, overrides, out, store).survey()
-    garbage = find_garbage(survey)
-    if not dry_run:
-        remove_garbage(survey, garbage)
-    if json:
-        show_json({"removed": not dry_run, "entries": [{**vars(g), "path": str(g.path)} for g in garbage]})
-        return
-    show_rows([{"MiB": entry.bytes / 2**20, "cell": entry.cell, "path": entry.path} for entry in garbage], GARBAGE)
-    verb = "would be removed" if dry_run else "removed"
-    typer.echo(f"{len(garbage)} entries, {sum(g.bytes for g in garbage) / 2**20:.2f} MiB, {verb}")
-
-
 def report(
     results: Annotated[Path, typer.Argument(help="results.json of a study, or the study's folder.")],
     out: Annotated[Path | None, typer.Option("--out", help="The page.  [default: report.html beside it]")] = None,
@@ -358,11 +159,6 @@ def report(
     # The page beside the results is made of them, and made anew.
     declare(page, overwrite=overwrite or (out is None and is_page(page)), reading=(source,))
     typer.echo(write_report(source, page))
-
-
-def counts(standings: Mapping[str, Standing]) -> str:
-    found = Counter(standing.state for standing in standings.values())
-    return ", ".join(f"{number} {state}" for state, number in found.items())
 
 
 def discard(opened: Opened) -> None:

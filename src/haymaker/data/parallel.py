@@ -23,7 +23,7 @@ from haymaker.data.builder import Builder, Failure, nothing_built
 from haymaker.data.checks import SUMMED, Summary
 from haymaker.data.dataset import Folder, Shards, check_replaceable, stands
 from haymaker.errors import ConfigError, DataError, HaymakerError, Interrupted
-from haymaker.files import drop_lock, remove, replace_folder, take_lock, whole_file, write_text
+from haymaker.files import alone, remove, replace_folder, whole_file, write_text
 from haymaker.processes import environment, leave_interrupts_to_parent, leave_with, threads_of
 
 MOST_ROWS_PER_PART = 32
@@ -51,7 +51,8 @@ def build_folder(
     folder = Path(folder)
     builder = Builder(recipe, tokenizer, tokenizer_name)
     work = folder.with_name(f".{folder.name}.parts")
-    with alone_at(folder):
+    running = DataError(f"{folder}: another build of it is running; wait for it, or choose another folder")
+    with alone(folder.with_name(f".{folder.name}.lock"), running):
         check_replaceable(folder)
         if stands(folder) and not overwrite:
             found = finished(folder, builder)
@@ -65,17 +66,6 @@ def build_folder(
                 raise
         remove(work)
     return found
-
-
-@contextmanager
-def alone_at(folder: Path) -> Iterator[None]:
-    """Hold a dataset's name against other builds of it; the lock ends with this process."""
-    running = DataError(f"{folder}: another build of it is running; wait for it, or choose another folder")
-    lock = take_lock(folder.with_name(f".{folder.name}.lock"), running)
-    try:
-        yield
-    finally:
-        drop_lock(lock)
 
 
 def finished(folder: Path, builder: Builder) -> Folder:

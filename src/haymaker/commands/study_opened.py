@@ -1,0 +1,73 @@
+"""A study as its commands open it: the file read and planned, its folder and its store. No torch."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from haymaker.commands.study_plan import Priced
+from haymaker.config import load_config
+from haymaker.errors import ConfigError
+from haymaker.study import Store, StudyConfig, plan_study
+from haymaker.study.costs import Costs, Machine, machine_of
+from haymaker.study.refusals import refuse_hopeless
+from haymaker.study.survey import Standing, Survey
+
+PACKAGED = Path(__file__).parents[1] / "studies"
+
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or a packaged one: miniature, smollm2.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Where results go.  [default: runs/<name of the study>]")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="PATTERN", help="Cells called so, as 'train/*/real', and what they read."),
+]
+StoreFolder = Annotated[Path | None, typer.Option("--store", help="A store to share.  [default: <out>/store]")]
+
+
+class Opened:
+    """A study file read and planned, with its folder and store."""
+
+    def __init__(
+        self, study: str, overrides: list[str] | None, out: Path | None, store: Path | None, only: Only = None
+    ) -> None:
+        self.config = load_config(find_study(study), StudyConfig, overrides)
+        self.whole = plan_study(self.config)
+        self.plan = self.whole.only(only) if only else self.whole
+        self.out = out or Path("runs") / self.config.name
+        self.store = Store(store or self.out / "store")
+
+    def survey(self) -> Survey:
+        return Survey(self.plan, self.store)
+
+    def refuse_hopeless(self) -> "Opened":
+        """Itself, unless it must fail after hours: see there."""
+        refuse_hopeless(self.config, self.plan, self.survey())
+        return self
+
+    def costs(self, machine: Machine) -> Costs:
+        """What the cells take on a machine."""
+        return Costs(self.whole, self.config.model, machine, self.config.train.rank)
+
+    def priced(self, device: str | None, price: float | None) -> Priced:
+        machine = machine_of(device, self.config.runner.threads or 1)
+        return Priced(machine, machine.device.dollars if price is None else price, self.config.runner.workers or 1)
+
+
+def find_study(study: str) -> Path:
+    """A path, or the file of a packaged study of that name."""
+    path, packaged = Path(study), PACKAGED / f"{study}.yaml"
+    if path.is_file() or not packaged.is_file():
+        if not path.is_file():
+            names = ", ".join(sorted(found.stem for found in PACKAGED.glob("*.yaml")))
+            raise ConfigError(
+                f"{study}: no such study file; give the path of a YAML file, or a packaged study: {names}"
+            )
+        return path
+    return packaged
+
+
+def counts(standings: Mapping[str, Standing]) -> str:
+    found = Counter(standing.state for standing in standings.values())
+    return ", ".join(f"{number} {state}" for state, number in found.items())
