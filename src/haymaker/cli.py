@@ -30,7 +30,8 @@ from haymaker.errors import ConfigError
 
 LEVELS = ("debug", "info", "warning", "error")
 
-# Sums in one order for any number of threads, at a few percent of the time: what is trained twice is the same bytes.
+# Sums in one order for any number of threads: what is trained twice is the same bytes. Large products take a tenth
+# longer for that, small ones up to half (docs/log.md).
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 app = typer.Typer(

@@ -70,14 +70,15 @@ def csv_text(scores: HeadScores) -> str:
 def from_csv(text: str, where: str) -> HeadScores:
     """The means that `csv_text` wrote, as the scores of one example. Raises DataError for another table."""
     try:
-        rows = [(int(row["layer"]), int(row["head"]), row["score"]) for row in csv.DictReader(io.StringIO(text))]
-        values = np.full((1, max(row[0] for row in rows) + 1, max(row[1] for row in rows) + 1), np.nan)
-        for layer, head, score in rows:
-            values[0, layer, head] = float(score) if score else np.nan
-    except (TypeError, ValueError, KeyError) as error:
+        lines = list(csv.DictReader(io.StringIO(text)))
+        rows = {(int(row["layer"]), int(row["head"])): float(row["score"] or "nan") for row in lines}
+        shape = max(layer for layer, _ in rows) + 1, max(head for _, head in rows) + 1
+    except (TypeError, ValueError, KeyError, csv.Error) as error:
         raise DataError(
             f"{where}: expected a line per head of {', '.join(COLUMNS)}, found otherwise ({error})"
         ) from None
-    if len({row[:2] for row in rows}) != values.size or len(rows) != values.size:
-        raise DataError(f"{where}: expected each of {values.shape[1:]} (layers, heads) once, found {len(rows)} lines")
-    return HeadScores(values, ("mean",), "csv", {"format": "csv"})
+    # Before an array is made: a large number in a broken file would ask for more memory than there is.
+    if min(min(rows)) < 0 or not len(lines) == len(rows) == shape[0] * shape[1]:
+        raise DataError(f"{where}: expected each of {shape} (layers, heads) once, found {len(lines)} lines")
+    values = np.array([[rows[layer, head] for head in range(shape[1])] for layer in range(shape[0])])
+    return HeadScores(values[None], ("mean",), "csv", {"format": "csv"})

@@ -1,4 +1,4 @@
-"""Actors of Ray, on this machine or a cluster, that keep a base model loaded; a lost one's cell goes to another."""
+"""Actors of Ray, on this machine or a cluster, that stay between cells; a lost one's cell goes to another."""
 
 from collections.abc import Mapping
 from concurrent.futures import Future
