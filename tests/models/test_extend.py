@@ -1,20 +1,18 @@
 """Context extension. Laws: what was asked for took, what was not asked for did not move, or an error says why."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from any_architecture import tiny
 from architecture_laws import METHODS, extends, prompt, run
+from rotary_bases import BASES, SHAPE
 from tiny_rows import CONTEXT, WINDOW
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
-    Phi3Config,
-    Phi3ForCausalLM,
     PreTrainedModel,
     Qwen3Config,
     Qwen3ForCausalLM,
@@ -29,16 +27,6 @@ from haymaker.models.forward import stack_of
 from haymaker.models.rope import attention_scale, frequencies, frequencies_of, ntk_theta
 from haymaker.models.windows import dry_run_masks
 
-SHAPE: dict[str, Any] = dict(
-    vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-    num_key_value_heads=2, max_position_embeddings=CONTEXT, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-)  # fmt: skip
-HALF_ROTARY = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5}
-BASES: dict[str, Callable[[], PreTrainedModel]] = {
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE)),
-    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SHAPE, head_dim=12)),
-    "phi3": lambda: Phi3ForCausalLM(Phi3Config(**SHAPE, rope_parameters=dict(HALF_ROTARY))),
-}
 RULES: dict[str, dict[str, Any]] = {
     "default": {},
     "linear": {"factor": 2.0},

@@ -2,26 +2,19 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from command_line import run
 from peft import PeftModel
+from rotary_bases import BASES
 from safetensors.torch import load_file, save_file
 from tiny_rows import CONTEXT, random_rows
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
     BertForMaskedLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    Phi3Config,
-    Phi3ForCausalLM,
-    PreTrainedModel,
-    Qwen3Config,
-    Qwen3ForCausalLM,
 )
 
 from haymaker.config import Extend, TrainConfig
@@ -32,18 +25,6 @@ from haymaker.models.load import LanguageModel, load_model
 from haymaker.models.lora import add_lora, lora_parameters, quiet_peft, remove_lora
 from haymaker.models.lora_targets import Targets, target_modules
 from haymaker.training.loop import train
-
-SHAPE = dict(
-    vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-    num_key_value_heads=2, max_position_embeddings=CONTEXT, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-)  # fmt: skip
-HALF_ROTARY = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5}
-ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE)),
-    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SHAPE, head_dim=12)),
-    "phi3": lambda: Phi3ForCausalLM(Phi3Config(**SHAPE, rope_parameters=dict(HALF_ROTARY))),
-}
-
 
 # ---- loading
 
@@ -109,7 +90,7 @@ def test_broken_weights_are_one_sentence(model_folder: Path) -> None:
 @pytest.mark.parametrize(("kind", "size"), [("llama", 2 * 4 * (64 + 48 + 48 + 64)), ("phi3", 2 * 4 * (96 + 64))])
 def test_lora_is_on_attention_alone_and_counted(kind: str, size: int) -> None:
     # rank 4, 2 layers; llama: q 32+32, k and v 32+16, o 32+32; phi3: qkv 32+64, o 32+32
-    model = ARCHITECTURES[kind]()
+    model = BASES[kind]()
     targets = target_modules(model, Targets())
     wrapped = add_lora(model, rank=4, alpha=8.0, seed=0)
     weights = lora_parameters(wrapped)
