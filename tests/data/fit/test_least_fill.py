@@ -88,6 +88,16 @@ def test_rows_of_the_world_are_filled(task: str, tokenizer: PreTrainedTokenizerB
                 assert least_tokens(length) <= row["n_prompt_tokens"] + row["n_target_tokens"] <= length
 
 
+def test_where_two_plans_take_turns_one_between_is_tried(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    rows = [mdqa_row(n, 20) for n in range(60)]
+    for n, row in enumerate(rows):
+        for m, context in enumerate(row["ctxs"][1:], 1):
+            context["text"] = passage(Random(f"{n} {m}"), 60 + (7 * n + 13 * m) % 60)
+    recipe = Recipe(task="mdqa", source=write_jsonl(tmp_path / "rows.jsonl", rows), length=512, rows=30)
+    builder = Builder(recipe, tokenizer)
+    assert all(builder.row(number) for number in range(20, 30))
+
+
 def test_a_hundredth_may_lack_and_in_short_rows_a_sixth() -> None:
     # 1 % of 4096 is 40.96 and of 512 is 5.12; a sixth of 511 is 85.2 and of 96 is 16
     assert [least_tokens(length) for length in (4096, 512, 511, 96)] == [4056, 507, 426, 80]

@@ -4,7 +4,7 @@ A plan adds up what documents cost. The row is then written and tokenised whole,
 off, until it is as full as it has to be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from string import punctuation
 
@@ -22,7 +22,7 @@ from haymaker.records import Segment
 
 LAST_CHOICES = 24  # documents among which the last ones are chosen to fill the length exactly
 ENDS = 4  # tokens that the sum of counts is off at most, mostly
-REPAIRS = 6  # times that a row is planned at most
+REPAIRS = 10  # times that a row is planned at most
 MOST_CUT = 4  # documents that are cut to close a row
 EASY = 2  # of them with few documents to choose from, which nearly always do
 
@@ -35,6 +35,18 @@ class Wanted:
     draft: Draft
     number: int  # of the row
     length: int  # tokens
+
+
+def next_room(tried: Mapping[Amount, int], room: Amount) -> Amount:
+    """The room to plan with next: this one, or, where it was tried, one between those of rows too short and too long.
+
+    A plan can change with its room such that what was off changes too, and two rooms would take turns for ever.
+    """
+    if room not in tried:
+        return room
+    most = min((tested for tested, over in tried.items() if over > 0), default=room)
+    least = max((tested for tested, over in tried.items() if over <= 0 and tested < most), default=most)
+    return (least + most) // 2
 
 
 class RowPlan:
@@ -56,11 +68,14 @@ class RowPlan:
         best: Page | None = None
         start = found = self.supply.state
         room, dry = self.length - self.margin - self.around - self.answer_tokens(), None
+        tried: dict[Amount, int] = {}  # by how many tokens rows of these rooms came out too long
         for attempt in range(REPAIRS):
             self.supply.state = start
             if attempt >= EASY:
                 self.supply.widen()
                 self.cuts = self.draft.trim or self.draft.context != "symbolic"  # prose is cut, if need be
+            if attempt == EASY:
+                tried.clear()
             try:
                 page = self.write(self.plan(room))
             except LengthError as error:  # there is no more to fill a better row with
@@ -73,7 +88,8 @@ class RowPlan:
                 best, found = page, self.supply.state
             if -self.slack <= over <= 0 or (over <= 0 and self.recipe.documents):
                 break
-            room -= over + self.margin
+            tried[room] = over
+            room = next_room(tried, room - over - self.margin)
         if best is None:
             raise self.too_short(page.tokens)
         if best.tokens < least_tokens(self.length) and not self.recipe.documents:
