@@ -30,6 +30,7 @@ Setting = Annotated[str, chosen_by(axes_of)]
 HeadName = Annotated[str, AfterValidator(lambda text: str(Head.parse(text)))]
 Rung = Literal["none", "mlp", "attention", "full", "offload"]  # of recomputation: fastest first, smallest last
 SplitName = Literal["train", "dev", "test"]
+ExtendMethod = Literal["ntk", "theta", "linear", "yarn"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 ANSWER_ROOM = 32  # tokens, at most an eighth of a row
 
@@ -197,7 +198,7 @@ class Extend(Frozen):
 
     length: int = Field(ge=16)
     theta: float | None = Field(default=None, gt=0)
-    method: Literal["ntk", "theta", "linear", "yarn"] | None = None
+    method: ExtendMethod | None = None
     keep_window: bool | None = None
 
     @model_validator(mode="after")

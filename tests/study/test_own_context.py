@@ -72,3 +72,31 @@ def test_smollm2_has_every_setting_three_times_and_no_extension() -> None:
 def test_smollm2_reads_rows_of_a_file_where_one_is_given() -> None:
     config = load_config(STUDIES / "smollm2.yaml", StudyConfig, [f"tasks.mdqa.{part}.source=a.gz" for part in PARTS])
     assert {str(config.train_recipe("mdqa", "real", 0).source), str(config.test_recipe("mdqa", 64).source)} == {"a.gz"}
+
+
+# ---- how a context is extended
+
+
+def test_a_method_reaches_every_extended_cell_and_no_method_leaves_keys_as_they_were() -> None:
+    """The digest of a cell's parameters is in its key: what is not said must not stand in it otherwise than before."""
+    plain, yarn = planned(), planned("extend.method=yarn")
+    for name in plain.cells:
+        before, after = params(plain, name), params(yarn, name)
+        if before.get("extend"):
+            assert before["extend"] == {"length": 512, "theta": None, "method": None, "keep_window": False}
+            assert after == before | {"extend": before["extend"] | {"method": "yarn"}}
+        else:
+            assert after == before
+    assert params(planned("extend.theta=50000.0", "extend.method=theta"), "train/mdqa/real")["extend"]["theta"] == 5e4
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("extend.method=yarm", "ExtendConfig: method: Input should be 'ntk', 'theta', 'linear' or 'yarn'"),
+        ("extend.method=theta", "extend: theta: expected one with the method theta"),
+        ("extend={method: linear, theta: 5.0e+4}", "extend: theta: expected one with the method theta"),
+    ],
+)
+def test_a_method_that_cannot_be_meant_is_refused_at_the_plan(override: str, message: str) -> None:
+    fails(2, message, "study", "plan", "miniature", "--set", override)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from haymaker.choices import DETECTORS, METRICS, axes_of
-from haymaker.config import DtypeName, Extend, Frozen, Recipe, Setting, SplitName, TaskName, TrainConfig, chosen_by
+from haymaker.config import DtypeName, Extend, ExtendMethod, Frozen, Recipe, Setting, SplitName, TaskName, TrainConfig, chosen_by
 from haymaker.errors import ConfigError
 from haymaker.study.runners.config import RunnerConfig
 
@@ -40,6 +40,7 @@ class ExtendConfig(Frozen):
     """How the context grows to the study's length; see `Extend`."""
 
     theta: float | None = Field(default=None, gt=0)
+    method: ExtendMethod | None = None
     keep_window: bool = False
 
 
@@ -115,6 +116,7 @@ class StudyConfig(Frozen):
     def check_grid(self) -> "StudyConfig":
         """Refuse what would only be noticed hours later."""
         check_length(self)
+        self.extension()
         if "seed" in self.train.model_fields_set:
             raise ConfigError("train.seed: seeds of a study stand in `seeds`, one training run each; remove this key")
         for part in ("similarity", "ablation", "patching"):
@@ -169,7 +171,12 @@ class StudyConfig(Frozen):
 
     def extension(self) -> Extend | None:
         """How every setting but `base` reaches the study's length; None where the model's own context holds it."""
-        return None if self.extend is None else Extend(length=self.length, **self.extend.model_dump())
+        if self.extend is None:
+            return None
+        try:
+            return Extend(length=self.length, **self.extend.model_dump())
+        except ConfigError as error:
+            raise ConfigError(f"extend: {error}") from None
 
     @property
     def base_reads(self) -> int:
