@@ -6,7 +6,18 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from haymaker.choices import DETECTORS, METRICS, axes_of
-from haymaker.config import DtypeName, Extend, ExtendMethod, Frozen, Recipe, Setting, SplitName, TaskName, TrainConfig, chosen_by
+from haymaker.config import (
+    DtypeName,
+    Extend,
+    ExtendMethod,
+    Frozen,
+    Recipe,
+    Setting,
+    SplitName,
+    TaskName,
+    TrainConfig,
+    chosen_by,
+)
 from haymaker.errors import ConfigError
 from haymaker.study.runners.config import RunnerConfig
 
