@@ -2,7 +2,7 @@
 
 import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from haymaker.metrics import normalise
@@ -17,7 +17,6 @@ _UNSPACED = (
     ("\u31f0", "\u31ff"), ("\u3400", "\u4dbf"), ("\u4e00", "\u9fff"), ("\uf900", "\ufaff"), ("\uff66", "\uff9f"),
     ("\U00020000", "\U0003ffff"),
 )  # fmt: skip
-_LETTER = f"[^\\W{''.join(f'{first}-{last}' for first, last in _UNSPACED)}]"  # of a word, in a script with blanks
 LONGEST_WORD = 60  # characters
 Range = tuple[int, int]
 
@@ -67,19 +66,29 @@ def occurrences(text: str, gold: str) -> list[Range]:
 
     In a script without blanks between words any place counts.
     """
-    said = gold.strip()
-    for flags in (0, re.IGNORECASE):
-        found = [match.span() for match in re.finditer(whole_words(said), text, flags)] if said else []
-        if found:
-            return found
+    if said := gold.strip():
+        for flags in (0, re.IGNORECASE):
+            if found := list(whole_words(text, said, flags)):
+                return found
     return normalised_occurrences(text, gold)
 
 
-def whole_words(said: str) -> str:
-    """A pattern of these words: no letter of a script with blanks may stand at an end that is such a letter."""
-    before = "" if unspaced(said[0]) else rf"(?<!{_LETTER})"
-    behind = "" if unspaced(said[-1]) else rf"(?!{_LETTER})"
-    return f"{before}{re.escape(said)}{behind}"
+def whole_words(text: str, said: str, flags: int) -> Iterator[Range]:
+    """Ranges where these words stand and no letter of a script with blanks runs on at an end."""
+    pattern, at = re.compile(re.escape(said), flags), 0  # what is around is not of the pattern: that compiles slowly
+    while match := pattern.search(text, at):
+        start, stop = match.span()
+        if runs_on(said[0], text[start - 1 : start]) or runs_on(said[-1], text[stop : stop + 1]):
+            at = start + 1
+        else:
+            yield start, stop
+            at = stop
+
+
+def runs_on(end: str, beside: str) -> bool:
+    """Whether the letter beside an end of a gold makes another word of it; in a script without blanks none does."""
+    letter = beside.isalnum() or beside == "_"
+    return letter and not unspaced(end) and not unspaced(beside)
 
 
 def scorable(gold: str) -> bool:
