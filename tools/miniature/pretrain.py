@@ -159,7 +159,8 @@ def shrink_heads(model: Any, config: PretrainConfig, amount: float) -> None:
 
 
 def train_step(model: Any, chosen: list[torch.optim.Optimizer], batch: tuple[Tensor, Tensor]) -> float:
-    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+    # In bfloat16 only on a GPU: on a CPU the backward pass of flash attention takes several times as long in it.
+    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=model.device.type != "cpu"):
         loss = loss_of(model, *(part.to(model.device) for part in batch))
     loss.backward()
     for optimizer in chosen:

@@ -11,17 +11,18 @@ from typing import Any
 
 import haymaker as hm
 
-ROWS, DRAWS = 150, 5
+ROWS, DRAWS, NEW_TOKENS = 150, 5, 12
 
 
 def measured(folder: Path, length: int = 128) -> dict[str, Any]:
     """The figures of the model in `folder`, on rows of `length` tokens."""
     model = hm.load_model(folder, dtype="float32")
-    rows = hm.build(hm.Recipe(task="mdqa", setting="real", length=length, rows=ROWS, seed=11), model.tokenizer)
+    recipe = hm.Recipe(task="mdqa", setting="real", length=length, rows=ROWS, seed=11, answer_room=NEW_TOKENS)
+    rows = hm.build(recipe, model.tokenizer)
     scores = hm.detect_heads(model, rows, metric="copy")
     mean = scores.mean
     count = max(1, mean.size // 10)
-    curve = hm.ablation_curve(model, rows, scores, sizes=(count,), draws=DRAWS, new_tokens=12)
+    curve = hm.ablation_curve(model, rows, scores, sizes=(count,), draws=DRAWS, new_tokens=NEW_TOKENS)
     kinds = ("none", "retrieval", "random")
     f1 = {kind: [round(row["score"], 3) for row in curve if row["heads"] == kind] for kind in kinds}
     best = sorted(mean.flatten().tolist(), reverse=True)[:12]

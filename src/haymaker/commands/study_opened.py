@@ -17,7 +17,9 @@ from haymaker.study.survey import Standing, Survey
 
 PACKAGED = Path(__file__).parents[1] / "studies"
 
-Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or a packaged one: miniature, smollm2.")]
+Study = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A study file, or a packaged one: miniature, miniature-full, smollm2.")
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Where results go.  [default: runs/<name of the study>]")]
 Only = Annotated[
     list[str] | None,

