@@ -218,3 +218,22 @@ def timings() -> list[Row]:
         {"cell": f"{i:012x}", "stage": stage, "setting": setting, "seconds": seconds + i % 3, "cached": i % 11 == 0}
         for i, ((stage, seconds), setting) in enumerate(cells)
     ]
+
+
+def examples() -> list[Row]:
+    """Two questions as two settings answered them; one answer is markup."""
+    told = KEYS | {"metric": "squad_f1", "seed": 0, "finish": "stop", "length": 512}
+    first = {"example_id": "mill", "question": "Who founded the mill?", "evidence": "Ada founded it.", "answers": "Ada"}
+    second = {"example_id": "port", "question": "Where is Bo?", "evidence": "Bo is in Fofe.", "answers": "Fofe"}
+    wrong = {"prediction": "<img src=x onerror=alert(1)>", "score": 0.0}
+    return [
+        told | {"setting": setting} | question | answer
+        for setting in ("real", "symbolic")
+        for question, answer in ((first, wrong), (second, {"prediction": "Fofe", "score": 1.0}))
+    ]
+
+
+def reads() -> list[Row]:
+    """What one head read while the second answer was produced."""
+    told = KEYS | {"setting": "real", "seed": 0, "example_id": "port", "layer": 2, "head": 0, "weight": 0.9}
+    return [told | {"step": 0, "produced": "Ada", "read": "Ada", "kind": "evidence"}]

@@ -8,7 +8,7 @@ import vl_convert
 
 from haymaker.charts import page
 from haymaker.charts.chart import Chart
-from haymaker.charts.heads import Extremes, head_map, highest
+from haymaker.charts.heads import Extremes, blank_map, head_map, highest, named
 from haymaker.heads.scores import HeadScores
 from haymaker.records import Head
 
@@ -84,3 +84,31 @@ def test_head_scores_plot_their_means_with_intervals_and_unit() -> None:
 
 def test_scores_that_no_example_counts_for_plot_as_nothing() -> None:
     assert rows_of(HeadScores(np.full((1, 2, 2), math.nan), ("a",), "copy").plot()) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "labels"),
+    [
+        (8, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (9, [0, 1, 2, 3, 4, 5, 6, 7, 8]),
+        (16, [0, 2, 4, 6, 8, 10, 12, 15]),  # 14 makes room for the last
+        (30, [0, 4, 8, 12, 16, 20, 24, 29]),
+        (32, [0, 4, 8, 12, 16, 20, 24, 28, 31]),
+        (64, [0, 8, 16, 24, 32, 40, 48, 56, 63]),
+        (1, [0]),
+    ],
+)
+def test_axes_name_enough_to_count_from(count: int, labels: list[int]) -> None:
+    assert named(count) == labels
+    encoding = blank_map((count, 9), Extremes(0, 1)).spec(validate=False)["layer"][0]["encoding"]
+    assert encoding["y"]["axis"]["values"] == labels
+    assert encoding["y"]["axis"]["labelOverlap"] is False
+
+
+def test_a_blank_map_draws_the_rows_it_is_given() -> None:
+    spec = blank_map((2, 2), Extremes(0, 1)).spec()  # checked against Vega-Lite's schema
+    about = {"layer": 0, "ring": False, "told": ""}
+    rows = [about | {"head": head, "name": f"0-{head}", "score": head / 2} for head in (0, 1)]
+    drawn = vl_convert.vegalite_to_svg(spec | {"datasets": {"heads": rows}}, page.VEGALITE)
+    assert drawn.split("mark-rect")[1].count("<path") == 2
+    assert {one["name"] for one in spec["params"]} == {"threshold", "chosen"}

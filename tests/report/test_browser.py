@@ -1,61 +1,217 @@
-"""The page in a browser: everything is drawn, nothing fails, and the colours follow light and dark."""
+"""The page in one browser: everything is drawn, every control works, nothing fails and nothing is fetched."""
 
-import json
-import re
-import shutil
-import subprocess
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import report_rows
+from browser import CHROMIUM, Browser, browser
 
 from haymaker.charts import theme
 from haymaker.report import render
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-OPTIONS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=10000 --dump-dom"
-).split()
-# Written into the page's title, once all is drawn: how many charts hold a picture, and the colour of real's dot.
-PROBE = """
-<script>
-addEventListener("load", () => setTimeout(() => {
-  const hosts = [...document.querySelectorAll(".chart")], one = document.querySelector('.chart [fill="var(--real)"]');
-  const pictures = hosts.map((host) => host.querySelectorAll("svg").length);
-  const over = (host) => host.querySelector("svg").getBoundingClientRect().width - host.clientWidth;
-  const widest = Math.max(...hosts.map(over));
-  document.title = JSON.stringify({pictures, widest, fill: getComputedStyle(one).fill, words: document.body.innerText});
-}, 2000));
-</script>
-"""
-
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine, so no page can be looked at")
 
-
-def looked_at(page: Path, profile: Path, *options: str) -> tuple[dict, str]:
-    """What the probe saw, and what the browser's console said."""
-    command = [str(CHROMIUM), *OPTIONS, f"--user-data-dir={profile}", *options, page.as_uri()]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    title = re.search(r"<title>(\{.*?\})</title>", found.stdout, flags=re.S)
-    assert title, found.stderr
-    console = [line for line in found.stderr.splitlines() if "CONSOLE" in line]
-    return json.loads(title[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")), "\n".join(console)
+EVIL = "<img src=x onerror=alert(1)>"
+HOSTS = "[...document.querySelectorAll('.chart, .canvas, .pairs')].filter((host) => host.offsetParent)"
+READY = f"'ready' in document.documentElement.dataset && {HOSTS}.every((host) => host.querySelector('svg'))"
+CELL = "#heads [data-group='0'] .map[data-setting='real'] .mark-rect path:nth-of-type(18)"  # head 2-1 of 4 x 8
 
 
-@pytest.mark.parametrize(
-    ("options", "colours"),
-    [((), theme.LIGHT), (("--blink-settings=preferredColorScheme=0",), theme.DARK)],
-    ids=["light", "dark"],
-)
-def test_a_browser_draws_every_chart(tmp_path: Path, options: tuple[str, ...], colours: dict[str, str]) -> None:
+def pages() -> dict:
+    """Two tasks, a score that is missing, cells, and a name that is markup."""
     results = report_rows.results()
-    report_rows.change(results["tables"]["heads"], {"setting": "base", "head": 0}, score=None)
-    page = tmp_path / "report.html"
-    page.write_text(render(results) + PROBE, encoding="utf-8")  # a browser takes what follows </html> for its end
-    seen, console = looked_at(page, tmp_path / "profile", *options)
-    assert set(seen["pictures"]) == {1}
-    assert console == ""
-    assert "cannot be drawn" not in seen["words"]
-    assert seen["widest"] <= 1
-    assert seen["fill"] == f"rgb{tuple(int(colours['real'][i : i + 2], 16) for i in (1, 3, 5))}"
+    tables = results["tables"]
+    report_rows.change(tables["heads"], {"setting": "base", "head": 0}, score=None)
+    for name, stage in (("evaluation", "evaluate"), ("heads", "heads")):
+        for row in tables[name]:
+            row |= {"cell": f"{stage}/mdqa/{row['setting']}", "key": "0123456789ab"}
+    pair = {
+        "first": "real",
+        "second": "high-high",
+        "family": "reference",
+        "difference": 0.19,
+        "low": 0.11,
+        "high": 0.27,
+    }
+    tables["pairs"] = [report_rows.KEYS | pair | {"p_holm": 0.004, "n": 200, "seeds": 1, "detectable": 0.1}]
+    tables["examples"], tables["reads"] = report_rows.examples(), report_rows.reads()
+    tables["extra"] = [{"name": EVIL, "n": n} for n in (10, 9, None, 100)]
+    for name in ("evaluation", "heads", "patterns"):
+        tables[name] += [{**row, "task": "niah"} for row in tables[name]]
+    return results
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(render(pages()), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def opened(running: Browser, page: Path) -> Iterator[Browser]:
+    """The page on a screen of 1280 x 800, drawn. In the end the console is empty, and nothing was fetched."""
+    running.open(page)
+    running.until(READY)
+    yield running
+    assert running.console == []
+    assert {one for one in running.requests if not one.startswith(("blob:", "data:"))} == {page.as_uri()}
+
+
+def text(opened: Browser, selector: str) -> str:
+    return opened.run(f"document.querySelector({selector!r}).innerText")
+
+
+def test_the_first_screen_holds_question_numbers_verdicts_and_chart(opened: Browser) -> None:
+    inside = "(s) => document.querySelector(s).getBoundingClientRect().bottom <= innerHeight"
+    for part in (".asked", ".headlines", ".sure", ".lead .chart svg", ".strip"):
+        assert opened.run(f"({inside})({part!r})"), part
+    assert "cannot be drawn" not in opened.run("document.body.innerText")
+
+
+def test_hover_and_arrow_keys_read_heads_with_their_cells(opened: Browser) -> None:
+    opened.hover(CELL)
+    told = opened.until("document.querySelector('.reading').innerText")
+    score = report_rows.head_score("real", 2, 1)
+    assert f"real {score:.3f} [" in told
+    assert "n = 200" in told
+    opened.run("document.querySelector(\"#heads .map[data-setting='real'] .canvas\").focus()")
+    opened.press("ArrowRight")
+    opened.press("ArrowDown")
+    assert "Head 3-2" in text(opened, ".reading .label")
+    opened.press("ArrowDown")  # the last layer: it stays
+    assert "Head 3-2" in text(opened, ".reading .label")
+    assert opened.run("document.querySelector('.reading a').hash") == "#cell-heads-mdqa-base"
+
+
+def test_the_slider_counts_the_heads_over_it(opened: Browser) -> None:
+    scores = [report_rows.head_score("real", layer, head) for layer in range(4) for head in range(8)]
+    opened.choose(".threshold", "0.3")
+    over = sum(score > 0.3 for score in scores)
+    assert f"{over} of 32 over 0.3" in text(opened, "#heads .map[data-setting='real'] .count")
+    faded = "document.querySelectorAll(\"#heads .map[data-setting='real'] .mark-rect path[opacity='0.3']\").length"
+    opened.until(f"{faded} === {32 - over}")
+
+
+def test_two_settings_are_compared(opened: Browser) -> None:
+    """The study's pair is real minus high-high: turned round for high-high first. Cosine is computed by the page."""
+    opened.choose("#first", "high-high")
+    opened.choose("#second", "real")
+    found = text(opened, "#pair")
+    assert "difference\t−0.19\t[−0.27, −0.11]\tthe study’s paired test, n = 200, p = 0.004" in found
+    assert "cosine of all heads\t0.980" in found  # the study's own, of similarity
+    opened.choose("#second", "low-low")
+    found = text(opened, "#pair")
+    assert "the study did not test this pair" in found
+    pairs = [
+        tuple(report_rows.head_score(name, layer, head) for name in ("high-high", "low-low"))
+        for layer in range(4)
+        for head in range(8)
+    ]
+    dot, lengths = sum(a * b for a, b in pairs), math.hypot(*(a for a, _ in pairs)) * math.hypot(*(b for _, b in pairs))
+    assert f"cosine of all heads\t{dot / lengths:.3f}" in found
+
+
+def test_the_switch_shows_one_task_at_a_time(opened: Browser) -> None:
+    opened.choose("#group", "1")
+    shown = "[...document.querySelectorAll('[data-group]')].filter((p) => p.offsetParent).map((p) => p.dataset.group)"
+    assert set(opened.run(shown)) == {"1"}
+    assert "niah" in text(opened, ".lead:not([hidden]) .asked")
+    opened.until(READY)
+    opened.choose('#scores [data-group="1"] .controls select', "1")
+    opened.until("document.querySelector('#scores [data-group=\"1\"] figure').hidden")
+    opened.choose("#group", "0")
+
+
+def test_tables_open_sort_filter_and_are_saved_as_csv(opened: Browser) -> None:
+    assert opened.run("document.querySelectorAll('details.table tbody').length") == 0
+    opened.click("[data-table=extra] summary")
+    opened.until("document.querySelectorAll('[data-table=extra] tbody tr').length === 4")
+    assert opened.run("document.querySelectorAll('[data-table=extra] img').length") == 0
+    column = "[...document.querySelectorAll('[data-table=extra] tbody tr')].map((row) => row.cells[1].textContent)"
+    opened.click("[data-table=extra] th:nth-child(2) .sort")
+    assert opened.run(column) == ["9", "10", "100", ""]  # as numbers, what is empty last
+    opened.run("document.querySelector('[data-table=extra] th:nth-child(2) .sort').focus()")
+    opened.press("Enter")
+    assert opened.run(column) == ["100", "10", "9", ""]
+    assert opened.run("document.querySelector('[data-table=extra] [aria-sort]').ariaSort") == "descending"
+    opened.choose("[data-table=extra] input", "100")
+    assert opened.run(column) == ["100"]
+    # The click makes a blob; what is in it is read before it is saved.
+    opened.run(
+        "window.made = []; const make = URL.createObjectURL; "
+        "URL.createObjectURL = (blob) => { blob.text().then((text) => made.push(text)); return make(blob); }"
+    )
+    opened.click("[data-table=extra] .csv")
+    assert opened.until("made[0]") == f"name,n\r\n{EVIL},10\r\n{EVIL},9\r\n{EVIL},\r\n{EVIL},100\r\n"
+    opened.click("#scores figure:not([hidden]) th:nth-child(3) .sort")
+    first = text(opened, "#scores figure:not([hidden]) tbody tr")
+    assert first.startswith("base")  # 0.05 is the lowest
+
+
+def test_a_number_leads_to_its_cell(opened: Browser) -> None:
+    opened.click("#scores figure:not([hidden]) tbody a[title='evaluate/mdqa/real']")
+    assert opened.until("location.hash") == "#cell-evaluate-mdqa-real"
+    assert opened.until("document.activeElement.id") == "cell-evaluate-mdqa-real"
+
+
+def test_examples_are_read_one_by_one(opened: Browser) -> None:
+    assert "Who founded the mill?" in text(opened, "#example")
+    assert EVIL in text(opened, "#example")  # an answer of a model
+    assert opened.run("document.querySelectorAll('#example img').length") == 0
+    assert text(opened, "#place") == "1 of 2"
+    opened.click("#after")
+    assert text(opened, "#place") == "2 of 2"
+    opened.choose("#outcome", "right")
+    assert text(opened, "#place") == "1 of 1"
+    assert "Ada 0.90 evidence" in " ".join(text(opened, "#example").split())
+
+
+def test_controls_have_names_and_pictures_words(opened: Browser) -> None:
+    opened.call("Accessibility.enable")
+    nodes = opened.call("Accessibility.getFullAXTree")["nodes"]
+    opened.call("Accessibility.disable")
+    roles = ("button", "combobox", "slider", "link", "image", "application", "region", "searchbox")
+    nameless = [
+        node["role"]["value"]
+        for node in nodes
+        if not node["ignored"] and node["role"]["value"] in roles and not node.get("name", {}).get("value")
+    ]
+    assert nameless == []
+
+
+def test_print_holds_the_charts_and_no_controls(opened: Browser) -> None:
+    opened.call("Emulation.setEmulatedMedia", media="print")
+    assert not opened.run("document.querySelector('.bar').offsetParent")
+    assert opened.run("document.querySelector('.lead .chart svg').getBoundingClientRect().width") > 100
+    opened.call("Emulation.setEmulatedMedia", media="")
+
+
+# These load the page again.
+
+
+@pytest.mark.parametrize(("dark", "colours"), [(False, theme.LIGHT), (True, theme.DARK)], ids=["light", "dark"])
+def test_colours_follow_light_and_dark(opened: Browser, page: Path, dark: bool, colours: dict[str, str]) -> None:
+    opened.open(page, dark=dark)
+    opened.until(READY)
+    fill = opened.run("getComputedStyle(document.querySelector('.chart [fill=\"var(--real)\"]')).fill")
+    assert fill == f"rgb{tuple(int(colours['real'][i : i + 2], 16) for i in (1, 3, 5))}"
+
+
+def test_a_narrow_screen_scrolls_down_only_and_a_tap_reads_a_head(opened: Browser, page: Path) -> None:
+    opened.open(page, width=390, height=844)
+    opened.until(READY)
+    assert opened.run("document.documentElement.scrollWidth") == 390
+    assert opened.run(f"Math.max(...{HOSTS}.map((h) => h.querySelector('svg').getBoundingClientRect().right))") <= 390
+    opened.tap(CELL)
+    assert "Head 2-1 (layer 2, head 1" in opened.until("document.querySelector('.reading').innerText")
+    wide = "[...document.querySelectorAll('table')].filter((t) => t.offsetParent && t.scrollWidth > innerWidth)"
+    assert opened.run(f"{wide}.every((t) => t.closest('.scroll[tabindex]'))")

@@ -5,7 +5,7 @@ import report_rows
 from report_rows import Row, change
 
 from haymaker.report.findings import VERDICTS, Findings, find
-from haymaker.report.panels import change_of
+from haymaker.report.intervention_panels import change_of
 from haymaker.report.tables import check
 from haymaker.report.wording import chance, listed, too_few
 from haymaker.stats import Interval

@@ -17,8 +17,9 @@ from haymaker.report import render, write_report
 from haymaker.report.tables import COLUMNS, OPTIONAL
 
 JSON = {"type": "application/json"}
-# scores, lengths, eight maps and their key, three measures, two settings masked, patching, tracking, timings
-CHARTS = 1 + 1 + 8 + 1 + 3 + 2 + 1 + 2 + 1
+# the lead, five lengths, by length, the maps' key, three measures, two settings masked, patching, tracking, timings
+CHARTS = 1 + 5 + 1 + 1 + 3 + 2 + 1 + 2 + 1
+PAPER = "https://arxiv.org/abs/2410.22316"
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
@@ -31,6 +32,7 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
         self.specs: list[Row] = []
+        self.carried: list[tuple[str, Row]] = []  # other JSON, by id or class
         self.feed(text)
         assert self.open == []
 
@@ -44,10 +46,18 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open[-1:] == ["script"]:
-            if self.tags[-1][1]:  # of type application/json
+            attributes = self.tags[-1][1]
+            if attributes == JSON:
                 self.specs.append(json.loads(data))
+            elif attributes.get("type") == JSON["type"]:
+                self.carried.append((attributes.get("id") or attributes["class"] or "", json.loads(data)))
         elif self.open[-1:] != ["style"]:
             self.words.append(data)
+
+    def json(self, name: str) -> Row:
+        """The one JSON of that id or class."""
+        (found,) = [value for key, value in self.carried if key == name]
+        return found
 
     @property
     def text(self) -> str:
@@ -154,8 +164,9 @@ def test_unknown_numbers_are_dashes(results: Row) -> None:
     change(results["tables"]["timings"], {"stage": "build"}, seconds=None)
     text = Page(render(results)).text
     assert "not measured" in text
-    assert "nan" not in text.split("The tables")[0].lower()
-    assert "NaN" not in json.dumps(Page(render(results)).specs)
+    assert not re.search(r"\bnan\b", text.lower())
+    page = Page(render(results))
+    assert "NaN" not in json.dumps([page.specs, page.carried])
 
 
 @pytest.mark.parametrize("column", ["setting", "model", "task"])
@@ -168,8 +179,12 @@ def test_markup_in_names_stays_text(results: Row, column: str) -> None:
     results["meta"]["study"] = evil
     results["meta"]["config"] = {"a": evil}
     page = Page(render(results))
-    assert [attributes for tag, attributes in page.tags if tag == "script"] == [JSON] * CHARTS + [{}]
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert scripts[-2:] == [{}, {"type": "module"}]
+    assert all(attributes["type"] == JSON["type"] for attributes in scripts[:-2])
+    assert len(page.specs) == CHARTS
     assert (json.dumps(evil)[1:-1] in json.dumps(page.specs)) == (column == "setting")
+    assert json.dumps(evil)[1:-1] in json.dumps(page.json("data"))
     assert not [attributes for _, attributes in page.tags if "onload" in attributes]
     assert evil in page.text
 
@@ -177,10 +192,11 @@ def test_markup_in_names_stays_text(results: Row, column: str) -> None:
 def test_page_needs_nothing_from_outside(rendered: str, page: Page) -> None:
     assert not {tag for tag, _ in page.tags} & {"link", "img", "iframe", "object", "embed", "base", "form"}
     loads = [value for _, attributes in page.tags for key, value in attributes.items() if key in ("src", "href")]
-    assert all(value is not None and value.startswith("#") for value in loads)
+    assert all(value is not None and (value.startswith("#") or value == PAPER) for value in loads)
     ours = rendered.replace(script(), "")
     assert len(ours) < len(rendered) / 2
-    assert re.findall(r"https?://|url\(|@import", ours) == []
+    assert re.findall(r"https?://|\burl\(|@import|fetch\(|XMLHttp|\bimport\b", ours.replace(PAPER, "")) == []
+    assert re.findall(r"\son\w+=|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", ours) == []
 
 
 def test_vega_is_bundled_once(rendered: str) -> None:
@@ -191,11 +207,17 @@ def test_every_link_has_its_part(page: Page) -> None:
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     assert len(ids) == len(set(ids))
-    assert {f"#{name}" for name in ids} == set(links)
+    parts = {attributes["id"] for tag, attributes in page.tags if tag == "section"}
+    assert {f"#{name}" for name in parts} <= set(links)
+    assert {link[1:] for link in links if link and link != PAPER} <= set(ids)
 
 
 def test_charts_are_told_in_words(page: Page) -> None:
     charts = [attributes for _, attributes in page.tags if attributes.get("class") == "chart"]
+    canvases = [attributes for _, attributes in page.tags if attributes.get("class") == "canvas"]
+    assert len(canvases) == 8
+    assert all(re.search(r"Heads of .*\d-\d highest", attributes["aria-label"] or "") for attributes in canvases)
+    assert all(attributes["tabindex"] == "0" for attributes in canvases)
     assert len(charts) == len(page.specs) == CHARTS
     assert all(attributes["role"] == "img" for attributes in charts)
     assert [attributes["aria-label"] for attributes in charts] == [spec["description"] for spec in page.specs]
@@ -208,27 +230,83 @@ def test_columns_of_tables_have_scopes(page: Page) -> None:
     assert all(attributes.get("scope") in ("col", "row", "rowgroup") for attributes in heads)
 
 
-def maps_of(page: Page) -> list[list[Row]]:
-    """The rows of every map of heads."""
-    data = [rows for spec in page.specs for rows in spec["datasets"].values()]
-    return [rows for rows in data if "layer" in rows[0]]
+def unpacked(page: Page, table: str) -> list[Row]:
+    """The rows that the page carries, as its script reads them."""
+    found = page.json("data")["tables"][table]
+    columns = {name: list(values_of(column, found["length"])) for name, column in found["columns"].items()}
+    return [{name: values[i] for name, values in columns.items()} for i in range(found["length"])]
 
 
-def test_every_head_is_on_every_map_with_its_score(results: Row, page: Page) -> None:
-    maps = maps_of(page)
-    assert [len(rows) for rows in maps] == [4 * 8] * 8
+def values_of(column: Any, length: int) -> list[Any]:
+    if isinstance(column, list):
+        return column
+    if "all" in column:
+        return [column["all"]] * length
+    return [None if at < 0 else column["words"][at] for at in column["at"]]
+
+
+def test_the_page_carries_every_row_once(results: Row, page: Page) -> None:
+    for name, rows in results["tables"].items():
+        assert unpacked(page, name) == rows
+
+
+def test_maps_are_one_spec_and_every_setting_has_its_own(results: Row, page: Page) -> None:
+    settings = [attributes["data-setting"] for _, attributes in page.tags if "data-setting" in attributes]
+    assert settings == list(report_rows.F1)
     real = {(row["layer"], row["head"]): row["score"] for row in results["tables"]["heads"] if row["setting"] == "real"}
-    assert {(row["layer"], row["head"]): row["score"] for row in maps[2]} == real
     # the reference's three best heads are outlined on all maps
     best = sorted(real, key=lambda head: -real[head])[:3]
-    assert all({(row["layer"], row["head"]) for row in rows if row["ring"]} == set(best) for rows in maps)
+    assert page.json("about")["outlined"] == [f"{layer}-{head}" for layer, head in best]
+    assert page.json("template")["data"] == {"name": "heads"}
 
 
 def test_all_maps_share_one_scale_of_colours(results: Row, page: Page) -> None:
-    maps = [spec for spec in page.specs if spec["description"].startswith(("Scores of", "Colours"))]
-    scales = [spec["layer"][0]["encoding"]["color"]["scale"] for spec in maps]
+    (key,) = [spec for spec in page.specs if spec["description"].startswith("Colours")]
+    scales = [spec["layer"][0]["encoding"]["color"]["scale"] for spec in (key, page.json("template"))]
     highest = max(row["score"] for row in results["tables"]["heads"])
-    assert scales == [{"type": "quantize", "domain": [0, highest], "range": "ramp"}] * 9
+    assert scales == [{"type": "quantize", "domain": [0, highest], "range": "ramp"}] * 2
+
+
+def test_every_seed_has_a_map_and_scores_are_over_all(results: Row) -> None:
+    """Two seeds of real at 0.81 and 0.61: their mean is 0.71, between the two."""
+    for name in ("heads", "evaluation"):
+        rows = results["tables"][name]
+        for row in [row for row in rows if row["setting"] == "real"]:
+            row["seed"] = 0
+            rows.append({**row, "seed": 1, "score": row["score"] - 0.2})
+    page = Page(render(results))
+    assert [attributes["data-seed"] for _, attributes in page.tags if attributes.get("data-setting") == "real"] == [
+        "0",
+        "1",
+    ]
+    text = page.text.replace("\u00a0", " ")
+    assert "real real questions and documents 0.71 [0.61, 0.81]" in text
+    assert "questions and 2 seeds of training" in text
+
+
+def test_numbers_lead_to_their_cells(results: Row) -> None:
+    row = next(row for row in results["tables"]["evaluation"] if row["setting"] == "real")
+    row |= {"cell": "evaluate/mdqa/real", "key": "0123456789ab"}
+    rendered = render(results)
+    assert rendered.count('<a href="#cell-evaluate-mdqa-real" title="evaluate/mdqa/real">0.81</a>') == 2  # lead, table
+    assert '<tr id="cell-evaluate-mdqa-real"' in rendered
+    assert "evaluate/mdqa/real 0123456789ab evaluate" in Page(rendered).text
+
+
+def test_the_first_words_are_what_was_asked_what_came_out_and_how_sure(results: Row) -> None:
+    pair = {"first": "real", "second": "high-high", "family": "reference", "difference": 0.19, "low": 0.11, "n": 200}
+    pair |= {"high": 0.27, "p_holm": 0.004, "seeds": 1, "detectable": 0.1}
+    results["tables"]["pairs"] = [report_rows.KEYS | pair]
+    text = Page(render(results)).text.replace("\u00a0", " ").split("What the rows say")[0]
+    told = (
+        "Which training data teaches miniature-llama to answer mdqa over 512 tokens, though it was made for 128?",
+        "real data F1 0.81 [0.76, 0.86]",
+        "best synthetic data: high-high F1 0.62 [0.56, 0.68]",
+        "n = 200 questions, one seed of training",
+        "real minus high-high: 0.19 [0.11, 0.27], p = 0.004 after Holm’s correction; a difference of 0.10 would be",
+        "Of 2 patterns looked for: 1 shown, 1 undecided.",
+    )
+    assert [words for words in told if words not in text] == []
 
 
 def test_the_reference_is_not_a_point_of_its_own_scatter(results: Row, page: Page) -> None:
@@ -238,7 +316,7 @@ def test_the_reference_is_not_a_point_of_its_own_scatter(results: Row, page: Pag
 
 
 def test_numbers_of_a_chart_stand_beside_it(page: Page) -> None:
-    assert "real real questions and documents 0.81 [0.76, 0.86] 0.01" in page.text.replace("\u00a0", " ")
+    assert "real real questions and documents 0.81 [0.76, 0.86] 200 0.01" in page.text.replace("\u00a0", " ")
     assert "symbolic shared, k = 3 +0.25 [+0.17, +0.33] 0.41 → 0.66" in page.text.replace("\u00a0", " ")
     assert "1,024 0.01 [0.00, 0.07] 0.06 [0.01, 0.12]" in page.text.replace("\u00a0", " ")
 
@@ -249,7 +327,7 @@ def test_no_number_is_printed_as_python_would(page: Page) -> None:
 
 def test_every_figure_states_n(rendered: str) -> None:
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", rendered, flags=re.S)
-    assert len(captions) == 1 + 1 + 1 + 3 + 2 + 1 + 1 + 1
+    assert len(captions) == 1 + 5 + 1 + 1 + 3 + 2 + 1 + 1 + 1
     assert all("n\u00a0=\u00a0" in caption or "n = " in caption for caption in captions)
 
 
@@ -261,23 +339,18 @@ def test_several_models_are_named(results: Row) -> None:
     assert "miniature-llama, mdqa" in text
 
 
-def test_long_tables_say_what_they_leave_out(results: Row) -> None:
-    results["tables"]["timings"] *= 10
-    assert "The first 400 of 480 rows; results.json has them all." in Page(render(results)).text
-
-
 def test_tracking_is_drawn_where_there_are_rows_and_nowhere_else(results: Row, page: Page) -> None:
     (recall,) = [spec for spec in page.specs if str(spec.get("description", "")).startswith("recall of the heads")]
     # two seeds of real at step 50: (0.4 + 0.6) / 2 = 0.5
     assert "real 0.10 at 0, 0.50 at 50, 1.00 at 100; symbolic 0.10 at 0, 0.20 at 50" in recall["description"]
     assert 'href="#tracking"' in render(results)
     results["tables"]["tracking"] = []
-    assert "tracking" not in render(results).split('id="tables"')[0].split("<main>")[1]
+    assert 'href="#tracking"' not in render(results)
 
 
 def test_unknown_tables_are_shown(results: Row) -> None:
     results["tables"]["extra"] = [{"colour": "ultramarine"}]
-    assert "ultramarine" in Page(render(results)).text
+    assert unpacked(Page(render(results)), "extra") == [{"colour": "ultramarine"}]
 
 
 def test_page_is_small(rendered: str) -> None:
@@ -327,4 +400,6 @@ def test_patterns_are_told_with_their_effects_and_signs_are_named(results: Row) 
     assert "No sign of a study gone wrong." in text
     sign = {"sign": "a control fails", "found": "real changes by 1e-9", "remedy": "trust no patch"}
     results["tables"]["signs"] = [report_rows.KEYS | sign]
-    assert "A sign of a study gone wrong: a control fails: real changes by 1e-9" in Page(render(results)).text
+    text = Page(render(results)).text
+    assert "A sign of a study gone wrong: a control fails." in text
+    assert "a control fails : real changes by 1e-9; trust no patch." in text

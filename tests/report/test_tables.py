@@ -4,7 +4,8 @@ import pytest
 import report_rows
 from report_rows import Row
 
-from haymaker.report.tables import at_main_length, in_order
+from haymaker.report.tables import in_order, measured
+from haymaker.stats import Interval
 
 
 @pytest.fixture
@@ -17,12 +18,23 @@ def test_settings_keep_the_order_of_the_paper() -> None:
 
 
 def test_settings_are_compared_where_most_of_them_are(results: Row) -> None:
-    rows = at_main_length(results["tables"]["evaluation"])
-    assert list(rows) == list(report_rows.F1)
-    assert {row["length"] for row in rows.values()} == {512}
+    found = measured(results["tables"])
+    assert list(found) == list(report_rows.F1)
+    assert {row["length"] for one in found.values() for row in one.runs} == {512}
 
 
 def test_only_the_test_split_is_compared(results: Row) -> None:
     train = [{**row, "split": "train", "score": 1.0} for row in results["tables"]["evaluation"]]
-    rows = at_main_length(train + results["tables"]["evaluation"])
-    assert rows["real"]["score"] == report_rows.F1["real"]
+    found = measured({"evaluation": train + results["tables"]["evaluation"]})
+    assert [row["score"] for row in found["real"].runs] == [report_rows.F1["real"]]
+
+
+def test_several_seeds_are_told_together_as_the_study_did(results: Row) -> None:
+    """Of runs at 0.5 and 0.7: the study's own bounds where it has them, else smallest and largest about 0.6."""
+    one = {**results["tables"]["evaluation"][2], "setting": "real", "seed": 0, "score": 0.5, "n": 100, "cut_off": 10}
+    runs = [one, {**one, "seed": 1, "score": 0.7, "cut_off": 30}]
+    assert measured({"evaluation": runs})["real"].score == Interval(0.6, 0.5, 0.7)
+    pooled = {"setting": "real", "score": 0.6, "score_low": 0.41, "score_high": 0.79}
+    found = measured({"evaluation": runs, "settings": [pooled]})["real"]
+    assert found.score == Interval(0.6, 0.41, 0.79)
+    assert found.cut_off == 0.2  # 40 of 200

@@ -13,6 +13,8 @@ from haymaker.charts.numbers import three_digits, two_decimals
 from haymaker.records import Head
 from haymaker.stats import Interval, Number
 
+FADED = 0.3  # of heads under a threshold
+
 
 class Extremes(NamedTuple):
     """The lowest and the highest score that the colours of a map, or of several side by side, reach."""
@@ -45,15 +47,42 @@ def head_map(
     scored = [Head(*at) for at in np.argwhere(~np.isnan(mean)).tolist()]
     rows = [cell(head, Interval(*(float(grid[head]) for grid in (mean, low, high))), rings) for head in scored]
     reach = extremes or Extremes.of(row["score"] for row in rows)
-    base = alt.Chart().encode(x=axis("head", mean.shape[1]), y=axis("layer", mean.shape[0]))
+    description = f"Scores of {name}: {len(rows)} heads, {highest(mean)}."
+    shape = mean.shape[0], mean.shape[1]
+    layered = layers(shape, reach, legend)
+    chart = Chart(data=data(rows), layer=layered, title=name if legend else alt.Undefined)
+    width, height = size_of(shape)
+    return chart.properties(description=description, width=width, height=height)
+
+
+Shape = tuple[int, int]  # layers, heads of each
+
+
+def layers(shape: Shape, reach: Extremes, legend: bool) -> list[alt.Chart]:
+    """Cells in their colours, and rings about those that are marked."""
+    base = alt.Chart().encode(x=axis("head", shape[1]), y=axis("layer", shape[0]))
     hints = [alt.Tooltip("name:N", title="head"), alt.Tooltip("told:N", title="score")]
     cells = base.mark_rect().encode(color=shade(reach, legend), tooltip=hints)
-    ring = base.transform_filter("datum.ring").mark_rect(style="ring").encode(tooltip=hints)
-    step = max(7, min(18, 240 // mean.shape[0]))
-    description = f"Scores of {name}: {len(rows)} heads, {highest(mean)}."
-    chart = Chart(data=data(rows), layer=[cells, ring], title=name if legend else alt.Undefined)
-    width, height = max(120, step * mean.shape[1]), step * mean.shape[0]
-    return chart.properties(description=description, width=width, height=height)
+    return [cells, base.transform_filter("datum.ring").mark_rect(style="ring").encode(tooltip=hints)]
+
+
+def size_of(shape: Shape) -> tuple[int, int]:
+    """Width and height in pixels."""
+    step = max(9, min(18, 240 // shape[0]))
+    return max(120, step * shape[1]), step * shape[0]
+
+
+def blank_map(shape: Shape, extremes: Extremes) -> Chart:
+    """A map without rows, for many maps on one page: whoever draws it gives the data set `heads`, with rows as of
+    `head_map`. Its parameters: heads at or under `threshold` fade, the one whose name is `chosen` is framed.
+    """
+    cells, ring = layers(shape, extremes, legend=False)
+    seen = alt.condition("datum.score > threshold", alt.value(1), alt.value(FADED))
+    named = alt.Chart().encode(x=axis("head", shape[1]), y=axis("layer", shape[0]))
+    frame = named.transform_filter("datum.name === chosen").mark_rect(style="chosen")
+    parameters = [alt.VariableParameter(name="threshold", value=-1e9), alt.VariableParameter(name="chosen", value="")]
+    chart = Chart(data=alt.NamedData("heads"), layer=[cells.encode(opacity=seen), ring, frame], params=parameters)
+    return chart.properties(description="A map of heads.", height=size_of(shape)[1])
 
 
 def cell(head: Head, score: Interval, rings: set[Head]) -> dict[str, Any]:
@@ -70,11 +99,17 @@ def highest(mean: Float[ndarray, "layer head"]) -> str:
 
 
 def axis(name: str, count: int) -> Any:
-    """A column or row per index, named where there is room."""
+    """A column or row per index; every one is named where there are few, else every second or fourth, and the last."""
     options = {"title": name, "scale": alt.Scale(domain=list(range(count)), paddingInner=0.1)}
-    if name == "head":
-        return alt.X("head:O", axis=alt.Axis(labelAngle=0, labelOverlap="parity"), **options)
-    return alt.Y("layer:O", axis=alt.Axis(labelOverlap="parity"), **options)
+    labels = alt.Axis(labelAngle=0, labelOverlap=False, labelFontSize=10, values=named(count))
+    return alt.X("head:O", axis=labels, **options) if name == "head" else alt.Y("layer:O", axis=labels, **options)
+
+
+def named(count: int) -> list[int]:
+    """0, 4, ..., 28, 31 of 32: the last takes the place of a number too near to it."""
+    step = 1 if count <= 12 else 2 if count <= 18 else 4 if count <= 48 else 8
+    found = [index for index in range(0, count, step) if index == 0 or count - 1 - index > step / 2]
+    return [*found, count - 1] if found[-1] != count - 1 else found
 
 
 def colour_key(reach: Extremes) -> Chart:

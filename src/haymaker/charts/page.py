@@ -21,11 +21,16 @@ STYLE = """
 #vg-tooltip-element td { padding: 0 .3rem 0 0; vertical-align: top; } #vg-tooltip-element .key { color: var(--soft); }
 """
 DRAW = """
-for (const host of document.querySelectorAll(".chart")) {
-  const spec = JSON.parse(host.querySelector("script").textContent);
+globalThis.drawChart = (host, spec) => {
   const options = {mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, config: CONFIG,
     tooltip: {disableDefaultStyle: true}};
-  vegaEmbed(host, spec, options).catch((error) => { host.textContent = "This chart cannot be drawn: " + error; });
+  const tell = (error) => { host.textContent = "This chart cannot be drawn: " + error; };
+  return vegaEmbed(host, spec, options).catch(tell);
+};
+"""
+DRAW_ALL = """
+for (const host of document.querySelectorAll(".chart")) {
+  drawChart(host, JSON.parse(host.querySelector("script").textContent));
 }
 """
 
@@ -37,14 +42,23 @@ def style() -> Markup:
 
 def place(spec: dict[str, Any]) -> Markup:
     """Where a chart is drawn as wide as the page lets it. It tells its description to a screen reader."""
-    wide = {key: value for key, value in spec.items() if key != "$schema"} | {"width": "container"}
     holder = '<div class="chart" role="img" aria-label="{}"><script type="application/json">{}</script></div>'
-    return Markup(holder).format(spec["description"], htmlsafe_json_dumps(wide, separators=(",", ":")))
+    return Markup(holder).format(spec["description"], as_wide(spec))
+
+
+def as_wide(spec: dict[str, Any]) -> Markup:
+    """A spec as JSON for a page, as wide as what holds it."""
+    return compact({key: value for key, value in spec.items() if key != "$schema"} | {"width": "container"})
+
+
+def compact(value: Any) -> Markup:
+    """JSON that may stand in a <script> of a page."""
+    return htmlsafe_json_dumps(value, separators=(",", ":"))
 
 
 @cache
 def script() -> Markup:
-    """Vega, Vega-Lite and Vega-Embed, and the lines that draw every chart above: the contents of a <script>."""
+    """Vega, Vega-Lite and Vega-Embed, and `drawChart(host, spec)`: the contents of a <script>."""
     config = htmlsafe_json_dumps(theme.config(theme.PAGE) | {"background": None})
     return Markup(vl_convert.javascript_bundle(DRAW.replace("CONFIG", config), VEGALITE))
 
@@ -55,5 +69,5 @@ def document(spec: dict[str, Any]) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(spec['description'])}</title>\n"
         f"<style>{style()} body {{ background: var(--paper); margin: 2rem auto; max-width: 48rem; }}</style></head>\n"
-        f"<body>{place(spec)}<script>{script()}</script></body></html>\n"
+        f"<body>{place(spec)}<script>{script()}</script><script>{DRAW_ALL}</script></body></html>\n"
     )

@@ -89,6 +89,8 @@ def config(colours: Mapping[str, str]) -> dict[str, Any]:
             "band": {"opacity": 0.2},
             "dot": {"filled": True, "size": 64, "opacity": 1, "stroke": colours["paper"], "strokeWidth": 1},
             "ring": {"filled": False, "color": colours["real"], "strokeWidth": 2},
+            "chosen": {"filled": False, "color": colours["ink"], "strokeWidth": 2.5},
+            "equal": {"color": colours["soft"], "strokeWidth": 1, "strokeDash": [4, 4]},
             "zero": {"color": colours["soft"]},
             "bar": {"color": colours["untrained"]},
         },

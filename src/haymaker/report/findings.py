@@ -19,10 +19,20 @@ VERDICTS = ("shown", "not shown", "contradicted", "undecided")
 class Finding:
     """A pattern of the paper, its verdict, the numbers in sentences, and the rule applied."""
 
+    letter: str
     pattern: str
     verdict: str
     sentence: str
     rule: str
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A sign that the study went wrong, where it was found, and what to do."""
+
+    name: str
+    found: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,7 @@ class Findings:
 
     group: Group
     patterns: list[Finding]
-    signs: list[str]
+    signs: list[Sign]
 
     def counts(self) -> str:
         """How many of the patterns have which verdict."""
@@ -46,10 +56,18 @@ def find(tables: Tables) -> list[Findings]:
         Findings(
             group,
             [finding(row) for row in of_group(tables["patterns"], group)],
-            [f"{row['sign']}: {row['found']}; {row['remedy']}" for row in of_group(tables["signs"], group)],
+            signs(of_group(tables["signs"], group)),
         )
         for group in groups(tables["patterns"])
     ]
+
+
+def signs(rows: list[Row]) -> list[Sign]:
+    """Every sign once, with all that it was found in."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        found.setdefault((row["sign"], row["remedy"]), []).append(row["found"])
+    return [Sign(name, "; ".join(places), remedy) for (name, remedy), places in found.items()]
 
 
 def of_group(rows: list[Row], group: Group) -> list[Row]:
@@ -59,7 +77,7 @@ def of_group(rows: list[Row], group: Group) -> list[Row]:
 def finding(row: Row) -> Finding:
     parts = [row["why"], row["sentence"], effect_in_words(row), f"the paper: {row['paper']}"]
     sentence = " ".join(f"{part[0].upper()}{part[1:]}." for part in parts if part)
-    return Finding(f"({row['pattern']}) {row['claim']}", row["verdict"], sentence, row["rule"])
+    return Finding(row["pattern"], f"({row['pattern']}) {row['claim']}", row["verdict"], sentence, row["rule"])
 
 
 def effect_in_words(row: Row) -> str:

@@ -1,8 +1,8 @@
 """results.json to report.html: the same rows give the same bytes."""
 
 import json
-from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +12,26 @@ from markupsafe import Markup
 
 from haymaker.charts import page as drawing
 from haymaker.charts.chart import Chart
-from haymaker.charts.numbers import in_words, metric_label
+from haymaker.charts.scatter import blank_pairs
 from haymaker.files import write_text
-from haymaker.report.findings import EVERYTHING, Findings, find
+from haymaker.report.cells import anchor, cell_lines
+from haymaker.report.findings import find
+from haymaker.report.lead import group_name, lead
+from haymaker.report.packed import packed
 from haymaker.report.panels import PANELS
-from haymaker.report.tables import (
-    GROUPED,
-    SYNTHETIC,
-    Group,
-    Row,
-    Tables,
-    at_main_length,
-    check,
-    groups,
-    in_group,
-    read_results,
-)
-from haymaker.report.wording import questions
-from haymaker.stats import Interval
+from haymaker.report.tables import GROUPED, Tables, check, groups, in_group, read_results
 
-MOST_ROWS = 400  # of a table in full; results.json holds the rest, and the page says so
+HERE = Path(__file__).parent
+SCRIPTS = (
+    "data",
+    "charts",
+    "maps",
+    "compare",
+    "examples",
+    "tables",
+    "page",
+)  # in script/, in the order in which they run
+PANEL_OF = {"a": "scores", "b": "heads", "c": "similarity", "d": "similarity", "e": "masking", "f": "patching"}
 
 
 def write_report(results_path: Path | str, out_path: Path | str) -> Path:
@@ -49,8 +49,7 @@ def render(results: Any, source: str = "results") -> str:
     """
     meta, tables = check(results, source)
     grouped = {group: in_group(tables, group) for group in groups(*(tables[name] for name in GROUPED))}
-    several = len(grouped) > 1
-    names = {group: group_name(group) if several else "" for group in grouped}
+    places = {group: place for place, group in enumerate(grouped)}
     findings = {found.group: found for found in find(tables)}
     return (
         environment()
@@ -60,13 +59,24 @@ def render(results: Any, source: str = "results") -> str:
             over=" · ".join(["Haymaker study", *(str(meta[key])[:10] for key in ("created",) if meta.get(key))]),
             meta=flat({key: value for key, value in meta.items() if key not in ("study", "config")}),
             config=as_yaml(meta.get("config") or {}),
-            summaries=[summary(group, rows, findings.get(group), meta) for group, rows in grouped.items()],
-            findings=[(names.get(group, group_name(group)), found) for group, found in findings.items()],
-            parts={part: figures_of(part, grouped, tables, names) for part in PANELS},
+            groups=[group_name(group) for group in grouped],
+            leads=[
+                (lead(group, rows, findings.get(group), meta), findings.get(group)) for group, rows in grouped.items()
+            ],
+            findings=[(places.get(group), group_name(group), found) for group, found in findings.items()],
+            parts={part: figures_of(part, grouped, tables, places) for part in PANELS},
             absent={part: absent(table, results["tables"]) for part, (table, _) in PANELS.items()},
-            tables=[Listing.of(name, rows) for name, rows in tables.items()],
+            cells=cell_lines(tables),
+            sizes={name: len(rows) for name, rows in tables.items()},
+            data=carried(meta, tables, list(grouped)),
         )
     )
+
+
+def carried(meta: dict[str, Any], tables: Tables, grouped: list[Any]) -> Markup:
+    """Everything that the page's script works with, once."""
+    rows = {name: packed(rows) for name, rows in tables.items()}
+    return drawing.compact({"study": str(meta.get("name") or "study"), "groups": grouped, "tables": rows})
 
 
 def as_yaml(value: Any) -> str:
@@ -75,10 +85,37 @@ def as_yaml(value: Any) -> str:
 
 @cache
 def environment() -> Environment:
-    loader = FileSystemLoader(Path(__file__).parent)
+    loader = FileSystemLoader(HERE)
     found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    found.globals |= {"place": place, "style": drawing.style, "script": drawing.script}
+    found.globals |= {"place": place, "style": drawing.style, "script": drawing.script, "anchor": anchor}
+    found.globals |= {
+        "our_script": our_script,
+        "template": template,
+        "pairs_chart": blank_pairs,
+        "docs": docs_address(),
+    }
+    found.globals |= {"panel_of": PANEL_OF, "compact": drawing.compact}
     return found
+
+
+def our_script() -> Markup:
+    """The page's own script: one module, so that nothing of it is global."""
+    return Markup("\n".join((HERE / "script" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS))
+
+
+def docs_address() -> str:
+    """Where the package says its documentation is; empty where it does not."""
+    try:
+        lines = metadata("haymaker").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return ""
+    found = dict(line.split(", ", 1) for line in lines)
+    return found.get("Documentation", "")
+
+
+def template(chart: Chart) -> Markup:
+    """The spec of a chart that the page's script gives rows, as JSON."""
+    return drawing.as_wide(chart.spec(validate=False))
 
 
 def place(chart: Chart) -> Markup:
@@ -86,13 +123,13 @@ def place(chart: Chart) -> Markup:
     return drawing.place(chart.spec(validate=False))
 
 
-def figures_of(part: str, grouped: dict[Any, Tables], tables: Tables, names: dict[Any, str]) -> list[Any]:
-    """(name of the group, its figures) for one panel; timings belong to no group."""
+def figures_of(part: str, grouped: dict[Any, Tables], tables: Tables, places: dict[Any, int]) -> list[Any]:
+    """(place of the group, its name, its figures) for one panel; timings belong to no group."""
     table, draw = PANELS[part]
     if table not in GROUPED:
-        return [("", figures)] if (figures := draw(tables)) else []
-    drawn = [(names[group], draw(rows)) for group, rows in grouped.items()]
-    return [(name, figures) for name, figures in drawn if figures]
+        return [(None, "", figures)] if (figures := draw(tables)) else []
+    drawn = [(places[group], group_name(group), draw(rows)) for group, rows in grouped.items()]
+    return [one for one in drawn if one[2]]
 
 
 def absent(table: str, tables: Tables) -> str:
@@ -113,69 +150,3 @@ def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             pairs.append((f"{prefix}{key}", f"{value:,}" if isinstance(value, int) else str(value)))
     return pairs
-
-
-@dataclass(frozen=True)
-class Listing:
-    """A table's rows as the page prints them."""
-
-    name: str
-    columns: list[str]
-    rows: list[list[str]]
-    total: int
-
-    @classmethod
-    def of(cls, name: str, rows: list[Row]) -> "Listing":
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        return cls(name, columns, [[printed(row.get(key)) for key in columns] for row in rows[:MOST_ROWS]], len(rows))
-
-
-def printed(value: Any) -> str:
-    """A cell of a table: fractions with four digits, nothing for null."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "" if value is None else str(value)
-
-
-# ---- The page's first paragraph: what was done to which model, the main numbers, and how many patterns show. Pure.
-
-
-def group_name(group: Group) -> str:
-    return "All models and tasks" if group == EVERYTHING else f"{group[0]}, {group[1]}"
-
-
-def summary(group: Group, tables: Tables, findings: Findings | None, meta: dict[str, Any]) -> str:
-    """One paragraph for one (model, task)."""
-    rows = at_main_length(tables["evaluation"])
-    return " ".join([opening(group, rows, meta), *numbers(rows), *([findings.counts()] if findings else [])])
-
-
-def opening(group: Group, rows: dict[str, Row], meta: dict[str, Any]) -> str:
-    """What was asked of which model."""
-    model = meta.get("model") or {}
-    parameters, context = model.get("parameters"), model.get("context")
-    traits = [f"{parameters / 1e6:,.1f} million parameters"] if isinstance(parameters, int) else []
-    traits += [f"a context of {context:,} tokens"] if isinstance(context, int) else []
-    name = f"{group[0]} ({', '.join(traits)})" if traits and model.get("name") == group[0] else group[0]
-    if not rows:
-        return f"{name} on {group[1]}: no score was measured, so there is no number to lead with."
-    some = next(iter(rows.values()))
-    asked = questions(list(rows.values())).split(maxsplit=2)[2]
-    return f"{name} answered {asked} of {group[1]} over {some['length']:,} tokens, in {len(rows)} settings."
-
-
-def numbers(rows: dict[str, Row]) -> list[str]:
-    """The scores that carry the story, with their intervals."""
-    scores = {name: found for name, row in rows.items() if (found := Interval.of(row)) is not None}
-    synthetic = [name for name in scores if name in SYNTHETIC]
-    parts = (
-        [f"real data takes it to {metric_label([rows['real']])} {in_words(scores['real'])}"] if "real" in scores else []
-    )
-    if synthetic:
-        best = max(synthetic, key=lambda name: scores[name].mean)
-        parts.append(f"the best synthetic data ({best}) to {in_words(scores[best])}")
-    parts += [f"a larger RoPE base alone to {in_words(scores['extended'])}"] if "extended" in scores else []
-    before = "unextended" if "extended" in scores else "untrained"
-    parts += [f"{before} it has {in_words(scores['base'])}"] if "base" in scores else []
-    text = "; ".join(parts)
-    return [f"{text[0].upper()}{text[1:]}."] if text else []

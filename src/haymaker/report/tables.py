@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable
-from math import isnan
+from dataclasses import dataclass
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
 from haymaker.choices import SETTINGS
 from haymaker.errors import DataError
-from haymaker.stats import known
+from haymaker.stats import Interval, known
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
@@ -26,14 +27,33 @@ COLUMNS = {
     "signs": "sign found remedy",  # the same
     "tracking": "model task setting step metric cosine recall n",
     "timings": "cell stage setting seconds cached",
+    "settings": "model task setting metric score score_low score_high n seeds",
+    "pairs": "model task first second difference low high p_holm n seeds detectable",
+    "maps": "model task setting metric n threshold k",
+    "examples": "model task setting metric example_id question evidence answers prediction score finish",
+    "reads": "model task setting example_id layer head step produced read weight kind",
 }
 # Columns that hold words, and numbers that the page cannot do without; all other columns are numbers or null.
 KEYS = {"model", "setting", "task", "split", "metric", "reference", "donor", "measure", "cell", "stage"}
 WORDS = KEYS | {"heads", "head_list", "cached", "draw", "pattern", "claim", "verdict", "paper", "sentence", "why"}
-WORDS |= {"rule", "sign", "found", "remedy"}
+WORDS |= {
+    "rule",
+    "sign",
+    "found",
+    "remedy",
+    "first",
+    "second",
+    "example_id",
+    "question",
+    "evidence",
+    "answers",
+    "prediction",
+}
+WORDS |= {"finish", "produced", "read", "kind"}
 NEEDED = {"layer", "head", "step", "n", "k", "length", "active", "active_reference"}
 
-OPTIONAL = ("tracking", "signs")  # tables that may have no rows: no part of the page then
+# Tables that may have no rows: what is said from them is not on the page then.
+OPTIONAL = ("tracking", "signs", "settings", "pairs", "maps", "examples", "reads")
 
 GROUPED = tuple(name for name, columns in COLUMNS.items() if "task" in columns.split())
 
@@ -137,10 +157,52 @@ def main_length(evaluation: list[Row]) -> int:
     return max(lengths, key=lambda length: (len({r["setting"] for r in evaluation if r["length"] == length}), length))
 
 
-def at_main_length(evaluation: list[Row]) -> dict[str, Row]:
-    """One row per setting, in order: of the test split, at the length where the settings are compared."""
-    rows = of_test(evaluation)
+@dataclass(frozen=True)
+class Measured:
+    """The score of one setting at one length: its runs (a row a seed), and what they say together."""
+
+    setting: str
+    runs: list[Row]
+    score: Interval | None
+
+    @property
+    def n(self) -> int:
+        """Questions of every run."""
+        return min(row["n"] for row in self.runs)
+
+    @property
+    def cut_off(self) -> float:
+        """Share of answers that ran to the length limit; NaN where that is not known."""
+        asked = sum(row["n"] for row in self.runs)
+        return sum(known(row.get("cut_off")) for row in self.runs) / asked if asked else nan
+
+
+def measured(tables: Tables, length: int | None = None) -> dict[str, Measured]:
+    """What was scored at a length (that where settings are compared), of the test split, by setting in order."""
+    rows = of_test(tables["evaluation"])
     if not rows:
         return {}
-    rows = select(rows, length=main_length(rows))
-    return {setting: select(rows, setting=setting)[0] for setting in in_order(row["setting"] for row in rows)}
+    at = main_length(rows) if length is None else length
+    pooled = {row["setting"]: row for row in tables.get("settings", [])} if at == main_length(rows) else {}
+    rows = select(rows, length=at)
+    runs = {setting: select(rows, setting=setting) for setting in in_order(row["setting"] for row in rows)}
+    return {setting: Measured(setting, own, over_runs(own, pooled.get(setting))) for setting, own in runs.items()}
+
+
+def over_runs(runs: list[Row], pooled: Row | None = None, name: str = "score") -> Interval | None:
+    """Of one run its own bounds; of several what the study says of them together, else smallest and largest."""
+    found = [one for row in runs if (one := Interval.of(row, name)) is not None]
+    if len(runs) == 1 or not found:
+        return found[0] if found else None
+    together = Interval.of(pooled, name) if pooled else None
+    return together or Interval.spread([one.mean for one in found])
+
+
+def seeds_in(rows: Iterable[Row]) -> int:
+    """How many runs of one setting there are."""
+    return len({row.get("seed") for row in rows})
+
+
+def cells_of(rows: Iterable[Row]) -> tuple[str, ...]:
+    """The cells that rows came from, each once; none of rows that do not say."""
+    return tuple(dict.fromkeys(str(row["cell"]) for row in rows if row.get("cell")))

@@ -1,15 +1,26 @@
 """The phrases that findings and captions share. Pure."""
 
-from math import isnan, nan
+from collections.abc import Iterable, Sequence
+from math import isnan
 
 from haymaker.charts.numbers import JOIN, two_decimals
-from haymaker.report.tables import Row
+from haymaker.report.tables import Measured, Row, seeds_in
 from haymaker.stats import known
 
 
-def share_cut_off(row: Row) -> float:
-    """Share of a row's answers that ran to the length limit; NaN where that is not known."""
-    return known(row.get("cut_off")) / row["n"] if row["n"] else nan
+def what_bars_are(found: Iterable[Measured]) -> str:
+    """Of a figure of scores: what its intervals leave open."""
+    several = max((seeds_in(one.runs) for one in found), default=1)
+    return "Bars and brackets: 95 % intervals over questions" + (
+        f" and {several} seeds of training." if several > 1 else "."
+    )
+
+
+def over_what(rows: Sequence[Row]) -> str:
+    """Of a figure of one setting: what its intervals are, where a point may stand for several seeds."""
+    if seeds_in(rows) > 1:
+        return f"A point is the mean of {seeds_in(rows)} seeds of training, a bar their smallest and largest."
+    return "Bars: 95 % intervals over questions."
 
 
 def listed(names: list[str]) -> str:

@@ -110,6 +110,7 @@ def timing(name: str, standing: Standing, cached: bool) -> Row:
         "setting": standing.cell.columns.get("setting"),
         "seconds": manifest_of(standing)["seconds"],
         "cached": cached,
+        "key": key_of(standing)[:12],
     }
 
 

@@ -1,0 +1,155 @@
+"""What masking and patching heads does to the score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+
+from haymaker.charts.chart import Point
+from haymaker.charts.intervals import dots
+from haymaker.charts.lines import masking_chart
+from haymaker.charts.numbers import bounds, in_words, metric_label, two_decimals
+from haymaker.report.figures import Figure, Numbers, Told, plain
+from haymaker.report.tables import Row, Tables, cells_of, in_order, over_runs, seeds_in, select, with_number
+from haymaker.report.wording import listed, over_what, questions
+from haymaker.stats import Interval, Number, known
+
+SETS = {"identity": "its own", "intersection": "shared", "complement": "donor’s other", "random": "random"}
+
+
+def masking(tables: Tables) -> list[Figure]:
+    """The score against the number of masked heads, retrieval against random ones: one figure a setting."""
+    rows = with_number(tables["ablation"], "score")
+    return [masking_of(name, select(rows, setting=name)) for name in in_order(row["setting"] for row in rows)]
+
+
+def masking_of(setting: str, rows: list[Row]) -> Figure:
+    caption = f"{questions(rows)}. {over_what(rows)} {draws_in_words(select(rows, heads='random'))}"
+    sizes = sorted({row["k"] for row in rows if row["heads"] != "none"})
+    plain_rows = select(rows, heads="none")
+    first = [[Told("0"), score_told(plain_rows), Told("")]] if plain_rows else []
+    table = first + [
+        [Told(str(k)), *(score_told(select(rows, heads=kind, k=k)) for kind in ("retrieval", "random"))] for k in sizes
+    ]
+    numbers = Numbers(["Heads masked", "retrieval", "random"], table)
+    return Figure({"": masking_chart(over_seeds(rows), setting)}, caption, setting, numbers)
+
+
+def score_told(rows: list[Row]) -> Told:
+    """The score of one run, or the mean of several with smallest and largest."""
+    found = over_runs(rows)
+    return Told("–") if found is None else Told(in_words(found), cells_of(rows))
+
+
+def over_seeds(rows: list[Row]) -> list[Row]:
+    """One row for every head set and size, where several seeds were trained; random draws stay apart."""
+    if seeds_in(rows) == 1:
+        return rows
+    fixed = [row for row in rows if row["heads"] != "random"]
+    found = []
+    for heads, k in dict.fromkeys((row["heads"], row["k"]) for row in fixed):
+        own = select(fixed, heads=heads, k=k)
+        score = Interval.spread([row["score"] for row in own])
+        found.append(own[0] | {"score": score.mean, "score_low": score.low, "score_high": score.high})
+    return found + select(rows, heads="random")
+
+
+def draws_in_words(random: list[Row]) -> str:
+    """What the band over random draws is."""
+    if not random:
+        return "There are no random draws."
+    counts = sorted({len(select(random, k=row["k"])) for row in random})
+    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"Band: smallest to largest of {number} random draws; dashed line: their mean."
+
+
+# ---- Patching
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one head set, patched from the donor into one recipient, did to the score."""
+
+    setting: str
+    heads: str
+    k: int
+    before: Number
+    change: Interval
+    cells: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{SETS[self.heads]}, k = {self.k}"
+
+    def numbers(self) -> list[Told]:
+        after = f"{two_decimals(self.before)} → {two_decimals(self.before + self.change.mean)}"
+        told = Told(two_decimals(self.change.mean, "+"), self.cells)
+        return [*plain(self.setting, self.name), told, *plain(bounds(self.change, "+"), after)]
+
+
+def patching(tables: Tables) -> list[Figure]:
+    """Change of the score for every recipient and head set."""
+    found = changes(tables["patching"])
+    if not found:
+        return []
+    points = [Point(one.name, one.heads, one.setting, one.change) for one in found]
+    label = metric_label(tables["patching"])
+    chart = dots(points, f"change of {label}", title=f"Change of {label} by patching", words=SETS)
+    numbers = Numbers(["Recipient", "Heads", "Change", "Interval", label], [one.numbers() for one in found])
+    return [Figure({"": chart}, patching_words(tables), numbers=numbers)]
+
+
+def changes(rows: list[Row]) -> list[Change]:
+    """One per recipient, head set and size, in that order."""
+    found = with_number(select(rows, heads=tuple(SETS)), "delta")
+    order = in_order(row["setting"] for row in found), list(SETS)
+    keys = {(row["setting"], row["heads"], row["k"]) for row in found}
+    ranked = sorted(keys, key=lambda key: (order[0].index(key[0]), order[1].index(key[1]), key[2]))
+    return [change(select(found, setting=setting, heads=heads, k=k), rows) for setting, heads, k in ranked]
+
+
+def change(rows: list[Row], every: list[Row]) -> Change:
+    """Rows of one recipient, head set and size as one: of draws and seeds the mean, with smallest and largest."""
+    first = rows[0]
+    found = Interval.spread([row["delta"] for row in rows])
+    before = sum(known(row["score_original"]) for row in rows) / len(rows)
+    if first["heads"] == "identity":
+        found = Interval(found.mean)
+    elif first["heads"] != "random" and len(rows) == 1:
+        found = change_of(first, every) or found
+    return Change(first["setting"], first["heads"], first["k"], before, found, cells_of(rows))
+
+
+def change_of(row: Row, patching: list[Row]) -> Interval | None:
+    """The score with patched heads minus that without.
+
+    The interval is the row's own (delta_low, delta_high, of paired questions) where it has one, else that of two
+    independent runs where the recipient has a row without patched heads, else unknown.
+    """
+    if is_paired(row):
+        return Interval.of(row, "delta")
+    patched, original = Interval.of(row), known(row["score_original"])
+    if patched is None or isnan(original):
+        return None
+    plain = select(patching, setting=row["setting"], donor=row["donor"], heads="none")
+    before = Interval.of(plain[0]) if plain else None
+    return patched.minus(before if before is not None else Interval(original))
+
+
+def is_paired(row: Row) -> bool:
+    return row.get("delta_low") is not None and row.get("delta_high") is not None
+
+
+def patching_words(tables: Tables) -> str:
+    """What was lent by whom, n, and what the bars are."""
+    donors = listed(in_order(row["donor"] for row in tables["patching"]))
+    patched = select(tables["patching"], heads=("intersection", "complement"))
+    paired = "paired" if all(map(is_paired, patched)) else "taking the two runs as independent"
+    return (
+        f"Donor {donors}; {questions(tables['patching'])} each; k heads patched. {bars_of(patched)}, "
+        f"{paired}; for random heads, smallest to largest draw about their mean."
+    )
+
+
+def bars_of(rows: Sequence[Row]) -> str:
+    seeds = seeds_in(rows)
+    return f"Bars: smallest to largest of {seeds} seeds" if seeds > 1 else "Bars: 95 % intervals over questions"

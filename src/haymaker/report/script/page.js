@@ -1,0 +1,40 @@
+// The switches of the whole page: which model and task, which of several figures; and links into what is closed.
+
+function showGroup(at) {
+  shownGroup = at;
+  for (const part of document.querySelectorAll("[data-group]")) part.hidden = Number(part.dataset.group) !== at;
+  prepareCompare();
+  prepareExamples();
+  drawRest();
+}
+
+/** Figures of which one is shown at a time get a switch. */
+function prepareChoices(holder) {
+  const figures = [...holder.children].filter((child) => child.dataset.choice);
+  if (figures.length < 2) return;
+  const select = element("select", {}, ...figures.map((one, at) => element("option", {value: at}, one.dataset.choice)));
+  holder.before(element("div", {class: "controls"}, element("label", {}, "At ", select)));
+  const set = () => {
+    figures.forEach((figure, at) => { figure.hidden = at !== Number(select.value); });
+    drawRest();
+  };
+  select.addEventListener("change", set);
+  set();
+}
+
+/** Open whatever a link leads into. */
+function reveal() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+  if (target?.id.startsWith("cell-")) target.focus({preventScroll: true});
+  target?.scrollIntoView({block: target.id.startsWith("cell-") ? "center" : "start"});
+}
+
+for (const holder of document.querySelectorAll("section .wide, section .panels")) prepareChoices(holder);
+const switcher = document.getElementById("group");
+document.getElementById("switch").hidden = carried.groups.length < 2;
+switcher.addEventListener("change", () => showGroup(Number(switcher.value)));
+addEventListener("hashchange", reveal);
+showGroup(0);
+if (location.hash) reveal();
+document.documentElement.dataset.ready = "";
