@@ -6,25 +6,30 @@ rows through transformers with PEFT and `labels=`. Losses and gradients are comp
 
 import statistics
 from collections.abc import Callable
+from contextlib import nullcontext
+from random import Random
 from typing import Any
 
 import torch
 from gpu_common import Page, Setting
 from torch import Tensor
 
+from haymaker.models.batching import batches_of
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Encoded
 from haymaker.training.answer_rows import answer_loss
 from haymaker.training.backends import chosen_backend
-from haymaker.training.batches import lay_out
+from haymaker.training.batches import MicroBatch, laid_in_line, lay_out
 from haymaker.training.budget import RUNGS, said
 from haymaker.training.checks import verified_method
 from haymaker.training.cost import floor_seconds
 from haymaker.training.memory_plan import MemoryPlan, model_shape, plan_memory
+from haymaker.training.packed_attention import choose_packed, packed_by
 from haymaker.training.run import measured_kernels
 
 ANSWER = 128
 FIGURES = ((32_768, 3), (131_072, 1), (8_192, 5), (65_536, 1), (16_384, 3))  # the most important first
+PACKED = 16_384  # tokens of short rows in a step
 STOCK = ((8_192, 3), (16_384, 2), (32_768, 1))
 GUESSED_SECONDS = {4_096: 5, 32_768: 20, 131_072: 55, 8_192: 6, 65_536: 30, 16_384: 8}
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 5e-3, 1e-1  # relative, of bfloat16 in 32 layers
@@ -146,6 +151,59 @@ def measure_rungs(setting: Setting, model: Any, page: Page, tokens: int, repeats
         page.check(off <= RUNG_TOLERANCE, f"another gradient on rung {rung}")
 
 
+def short_rows(setting: Setting, model: Any, tokens: int) -> list[Encoded]:
+    """Rows of very different lengths, an eighth to a 64th of `tokens` each, that together have about as many."""
+    random, rows, left = Random(0), [], tokens
+    while left >= tokens // 64:
+        length = min(left, random.randint(tokens // 64, tokens // 8))
+        ids = tuple(random.randrange(3, model.config.vocab_size) for _ in range(length))
+        rows.append(Encoded(f"row {len(rows)}", ids, length - max(1, length // 32)))
+        left -= length
+    return rows
+
+
+def measure_packed(setting: Setting, model: Any, page: Page, tokens: int, repeats: int) -> None:
+    """One step of short rows: each alone, those of about equal length side by side, and all of them in line, by either
+    kernel. All have the same loss and gradient."""
+    step, place = Step(setting, model, tokens), torch.device(setting.device)
+    rows = short_rows(setting, model, tokens)
+    lengths, answers = [len(row) for row in rows], sum(len(row.answer_rows) for row in rows)
+    rungs = plan_memory(model, [tokens], tokens, "auto").rungs
+    shape = model_shape(model)
+    width = shape.query // shape.heads
+    kernels = choose_packed(lengths, (shape.heads, shape.key_value // width, width), place, model.dtype)
+    ways: dict[str, list[MicroBatch]] = {
+        "one row at a time": [lay_out([row], place) for row in rows],
+        "of equal length": [lay_out([rows[i] for i in group], place) for group in batches_of(lengths, tokens)],
+    }
+    ways |= {f"in line, {name}": [laid_in_line(rows, place)] for name in kernels or ["rows"]}
+
+    def ours(batches: list[MicroBatch]) -> Tensor:
+        total = torch.zeros((), device=place)
+        for batch in batches:
+            loss = answer_loss(model, batch, "last_layer", rungs) / answers
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    first: tuple[float, Tensor] | None = None
+    for name, batches in ways.items():
+        with packed_by(name.rpartition(" ")[2]) if name.startswith("in line") else nullcontext():
+            loss, gradient = step.gradient(lambda batches=batches: ours(batches))
+            found = setting.fits(lambda batches=batches: step.timed(lambda: ours(batches), repeats))
+        first = first or (loss, gradient)
+        off = float((gradient - first[1]).norm() / first[1].norm())
+        page.check(
+            off <= GRADIENT_TOLERANCE, f"{name}: another gradient, {off:.1e} of its norm from that of single rows"
+        )
+        page.check(abs(loss - first[0]) <= LOSS_TOLERANCE * first[0], f"{name}: another loss")
+        seconds, peak = found or (float("nan"), float("nan"))
+        page.add([
+            f"{sum(lengths):,} in {len(rows)} rows", name, f"{seconds:.3f}", f"{sum(lengths) / seconds:,.0f}", "", "",
+            f"{peak / 2**30:.1f}", "", "", said(rungs),
+        ], kernels=kernels, seconds=seconds, peak=peak, gradient_off=off)  # fmt: skip
+
+
 def compare(step: Step, plan: MemoryPlan, page: Page) -> None:
     """Both must have the same loss and gradient, to bfloat16's roundings."""
     loss, gradient = step.gradient(lambda: step.ours(plan))
@@ -171,6 +229,7 @@ def measure_train(setting: Setting, model: Any) -> None:
             weight.data.copy_(torch.randn(weight.shape, generator=generator) * 0.02)
     figures = [(measure_ours, n, repeats) for n, repeats in FIGURES]
     figures.insert(2, (measure_rungs, 4_096, 1))
+    figures.insert(3, (measure_packed, PACKED, 3))
     figures += [(measure_stock, n, repeats) for n, repeats in STOCK]
     for measure, tokens, repeats in figures:
         (length,) = setting.lengths([tokens])

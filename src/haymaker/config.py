@@ -257,8 +257,13 @@ class TrainConfig(Frozen):
         ranks: Another rank for projections of a name.
         clip_norm: The largest norm of a step's gradient.
         tokens_at_once: Tokens of one forward pass; a step of more is taken in parts.
+        packed_below: On a GPU, rows shorter than this are laid one after another into one forward pass, where attention
+            of variable lengths keeps them apart; longer ones fill a GPU alone. 0: rows of about equal length together,
+            as on a CPU.
         recompute: What layers compute again in the backward pass instead of keeping it: "none", "mlp", "attention",
             "full", "offload"; "auto": the cheapest, layer by layer, that the free memory holds.
+        context_parallel: Processes that share each row, a part of its tokens each, for rows too long for one of them.
+        shard: Whether the processes share the base's weights, each a part of every layer, for a base too large for one.
         seed: Of the adapter's first weights and the order of rows.
         save_every: Steps between saved states, from which a stopped run goes on.
         track: Scores of heads while training, see `TrackConfig`; None: none.
@@ -285,10 +290,22 @@ class TrainConfig(Frozen):
     ranks: dict[str, Annotated[int, Field(ge=1)]] = {}
     clip_norm: float = Field(default=1.0, gt=0)
     tokens_at_once: int = Field(default=2_048, ge=1)  # of one forward pass; a step of more is taken in parts
+    packed_below: int = Field(default=8_192, ge=0, exclude_if=lambda value: value == 8_192)  # tokens
     recompute: Literal["auto"] | Rung = "auto"
+    context_parallel: int = Field(default=1, ge=1, exclude_if=lambda value: value == 1)  # a run's key is without it
+    shard: bool = Field(default=False, exclude_if=lambda value: not value)
     seed: int = 0
     save_every: int = Field(default=50, ge=1)  # steps
     track: TrackConfig | None = None
+
+    @model_validator(mode="after")
+    def check_readable(self) -> "TrainConfig":
+        """Refuse to read heads of a model of which no process has the weights."""
+        if self.shard and self.track is not None:
+            raise ConfigError(
+                "track: heads are read by one process, which with `shard` has a part of the weights alone"
+            )
+        return self
 
 
 Model = TypeVar("Model", bound=Frozen)

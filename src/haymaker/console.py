@@ -1,5 +1,6 @@
 """What people see while something runs, messages and progress bars on stderr, never on stdout; and how they stop it."""
 
+import os
 import signal
 import threading
 import time
@@ -16,6 +17,11 @@ LINE_SECONDS = 2.0  # between two lines of progress in a log
 OnProgress = Callable[[int], Any]  # told how much was finished since it was last called
 
 
+def speaks() -> bool:
+    """Whether this process tells people what all do: alone, or the first that torchrun or accelerate started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def bar(what: str, total: int) -> Iterator[OnProgress]:
     """A progress bar that disappears at the end; the block is given the function that advances it."""
@@ -23,7 +29,8 @@ def bar(what: str, total: int) -> Iterator[OnProgress]:
         yield Lines(what, total).advance
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=said["quiet"] or not err.is_terminal) as progress:
+    hidden = said["quiet"] or not err.is_terminal or not speaks()
+    with Progress(*columns, console=err, transient=True, disable=hidden) as progress:
         task = progress.add_task(what, total=total)
         yield lambda steps: progress.advance(task, steps)
 

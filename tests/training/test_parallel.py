@@ -1,63 +1,167 @@
-"""Two processes on a CPU train the adapter that one trains, and a launcher's environment is all they need."""
+"""Two processes on a CPU train what one trains: rows of a step apart, rows cut in chunks, weights shared."""
 
+import json
 import os
-import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_rows import random_rows
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from two_processes import CASES, CONFIG, RUNS, both, free_port, place_of_two, step
 
 from haymaker.config import TrainConfig
-from haymaker.models.load import load_model
+from haymaker.errors import ConfigError
+from haymaker.models.load import LanguageModel, load_model
+from haymaker.training.batches import chunks_of, lay_out
 from haymaker.training.loop import train
 from haymaker.training.parallel import World
 
-CONFIG = TrainConfig(steps=3, batch=5, rank=2, rate=0.01, save_every=2)
-ROOT = Path(__file__).parents[2]
-WORKER = """
-import sys
-from pathlib import Path
-sys.path.insert(0, "tests")
-from tiny_rows import random_rows
-from haymaker.config import TrainConfig
-from haymaker.models.load import load_model
-from haymaker.training.loop import train
 
-lm = load_model(Path(sys.argv[1]), dtype="float32")
-result = train(lm, random_rows(7), TrainConfig(**CONFIG), Path(sys.argv[2]), on_progress=lambda steps: None)
-assert result.record["processes"] == 2
-"""
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory,
+    new_model: Callable[..., PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+) -> Path:
+    """A saved tiny Llama with its tokenizer."""
+    folder = tmp_path_factory.mktemp("model")
+    new_model().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
-def test_every_row_of_a_step_goes_to_one_process() -> None:
-    shares = [World(rank, 3).share(list(range(8))) for rank in range(3)]
-    assert sorted(sum(shares, [])) == list(range(8))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
 
 
-def test_two_processes_end_where_one_does(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    script = WORKER.replace("**CONFIG", f"**{CONFIG.model_dump(mode='json')}")
-    place = {"PYTHONPATH": str(ROOT / "src"), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    place |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-c", script, str(model_folder), str(tmp_path / "two")]
-    other = subprocess.Popen(command, cwd=ROOT, env=os.environ | place | {"RANK": "1"})
-    with monkeypatch.context() as patched:
-        for name, value in (place | {"RANK": "0"}).items():
-            patched.setenv(name, value)
-        lm = load_model(model_folder, dtype="float32")
-        train(lm, random_rows(7), CONFIG, tmp_path / "two", on_progress=lambda steps: None)
-    assert other.wait(timeout=120) == 0
-    lm = load_model(model_folder, dtype="float32")
-    one = train(lm, random_rows(7), CONFIG, tmp_path / "one", on_progress=lambda steps: None)
-    first, second = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "two"))
-    for name in first:
-        torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-6)
-    lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
-    assert len(lines) == len(one.metrics) == 3  # one process writes
+@pytest.fixture(scope="module")
+def found(folder: Path, place: Path) -> dict[str, Any]:
+    """What two processes find."""
+    return both(folder, place)
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path, place: Path, found: dict[str, Any]) -> Any:
+    """One process's run of the same rows."""
+    lm = load_model(folder, dtype="float32")
+    return train(lm, random_rows(7), CONFIG, place / "one", on_progress=lambda steps: None)
+
+
+# ---- rows apart
+
+
+def test_every_row_of_a_step_goes_to_one_group_of_processes() -> None:
+    for context in (1, 2):
+        shares = [World(rank, 6, context).share(list(range(8))) for rank in range(0, 6, context)]
+        assert sorted(sum(shares, [])) == list(range(8))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert World(2, 6, 2).share(list(range(8))) == World(3, 6, 2).share(list(range(8)))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_two_processes_end_where_one_does(name: str, place: Path, found: dict[str, Any], alone: Any) -> None:
+    assert found[name].record["processes"] == 2
+    for here, there in zip(found[name].metrics, alone.metrics, strict=True):
+        assert here["loss"] == pytest.approx(there["loss"], rel=1e-5)
+        assert here["gradient_norm"] == pytest.approx(there["gradient_norm"], rel=1e-4)
+    first, second = (load_file(place / run / "adapter_model.safetensors") for run in ("one", name))
+    assert first.keys() == second.keys()
+    for matrix in first:
+        torch.testing.assert_close(first[matrix], second[matrix], rtol=1e-3, atol=5e-5)  # Adam, of roundings
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_folder_is_the_one_that_one_process_writes(
+    name: str, place: Path, folder: Path, found: dict[str, Any], alone: Any
+) -> None:
+    assert sorted(os.listdir(place / name)) == sorted(os.listdir(place / "one"))
+    lines = (place / name / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]  # one process writes
+    assert load_model(folder, adapter=place / name, dtype="float32").adapter == place / name  # its logits are proven
+
+
+# ---- rows cut
+
+
+@pytest.mark.parametrize(("kind", "rung"), CASES)
+def test_rows_cut_in_chunks_have_the_loss_and_the_gradient_of_whole_ones(
+    kind: str, rung: str, found: dict[str, Any]
+) -> None:
+    loss, gradient = found[f"{kind} {rung}"]
+    whole_loss, whole = step(kind, rung, World())
+    assert loss == pytest.approx(whole_loss, rel=1e-12)
+    assert whole.norm() > 0
+    assert float((gradient - whole).norm() / whole.norm()) < 1e-6  # transformers' norms are in float32
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_every_token_and_every_answer_row_is_in_one_process_with_about_the_same_work(size: int) -> None:
+    batch = lay_out(random_rows(3, 40, answer=12), torch.device("cpu"))
+    parts = [chunks_of(batch, rank, size) for rank in range(size)]
+    places = [part.layout.places(batch.ids.device) for part in parts]  # type: ignore[attr-defined]
+    whole = torch.cat(places).sort().values
+    assert whole.tolist() == list(range(len(whole)))
+    assert len(whole) - batch.ids.shape[1] < 2 * size  # padding
+    assert len({int(place.sum()) for place in places}) == 1  # of keys seen
+    answers = []
+    for part, place in zip(parts, places, strict=True):
+        for i, row in enumerate(part.rows):
+            kept = part.counted[i]
+            answers += list(
+                zip([i] * int(kept.sum()), place[row][kept].tolist(), part.targets[i][kept].tolist(), strict=True)
+            )
+    expected = [
+        (i, position, int(target))
+        for i in range(3)
+        for position, target, counted in zip(batch.rows[i].tolist(), batch.targets[i], batch.counted[i], strict=True)
+        if counted
+    ]
+    assert sorted(answers) == sorted(expected)
+
+
+# ---- started
+
+
+def test_torchrun_starts_the_command_which_speaks_once(tmp_path: Path) -> None:
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "out"
+    document = {"text": "The key is in the barn.", "gold": True}
+    rows.write_text(json.dumps({"question": "Where is the key?", "answers": ["In the barn."], "documents": [document]}))
+    words = ["--model", "miniature-llama", "--data", str(rows), "--out", str(out), "--json"]
+    words += ["--set", "steps=1", "--set", "context_parallel=2", "--set", "shard=true"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    done = subprocess.run(
+        [*start, "-m", "haymaker", "train", *words], env=os.environ | place_of_two(), capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout)["steps"] == 1
+    assert json.loads((out / "training.json").read_text())["processes"] == 2
+
+
+# ---- refused
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [({"context_parallel": 2}, "but 1 was started"), ({"shard": True}, "one was started")]
+)
+def test_one_process_cannot_share(lm: LanguageModel, tmp_path: Path, values: dict[str, Any], said: str) -> None:
+    before = dict(lm.model.state_dict())
+    with pytest.raises(ConfigError, match=said):
+        train(lm, random_rows(3), CONFIG.changed(**values), tmp_path / "out", on_progress=lambda steps: None)
+    assert dict(lm.model.state_dict()).keys() == before.keys()
+
+
+def test_heads_are_not_tracked_where_no_process_has_the_weights() -> None:
+    with pytest.raises(ConfigError, match="track: heads are read by one process"):
+        TrainConfig(shard=True, track={"every": 1})
+
+
+def test_a_key_that_is_at_its_default_changes_no_key_of_a_study() -> None:
+    assert {"context_parallel", "shard"}.isdisjoint(TrainConfig().model_dump())
+    assert TrainConfig(**TrainConfig(shard=True).model_dump()).shard

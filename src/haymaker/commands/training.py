@@ -10,6 +10,7 @@ from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of
 from haymaker.commands.output import declare_folder, show_values
 from haymaker.config import DtypeName, Extend, Frozen, TrainConfig, load_config, read_yaml, set_dotted
+from haymaker.console import speaks
 from haymaker.errors import ConfigError
 from haymaker.files import read_json
 from haymaker.study.stages import TrainParams, forecast_training, train_adapter
@@ -67,14 +68,20 @@ def train(
     extension = Extend(length=chosen.extend) if isinstance(chosen.extend, int) else chosen.extend
     params = TrainParams(extend=extension, dtype=chosen.dtype, train=chosen.train)
     if dry_run:
-        show_values(forecast_training(params, inputs, device), json)
+        tell(forecast_training(params, inputs, device), json)
         return
     if out is None:
         raise ConfigError("--out: the adapter folder is required; with --dry-run it is not")
     if not any((out / name).exists() for name in TRAINING_FILES):
         declare_folder(out, overwrite, reading=(chosen.model, chosen.data))
     train_adapter(params, inputs, out, overwrite)
-    show_values({"out": str(out), "steps": chosen.train.steps} | summary(read_json(out / RECORD_FILE)), json)
+    tell({"out": str(out), "steps": chosen.train.steps} | summary(read_json(out / RECORD_FILE)), json)
+
+
+def tell(values: dict[str, Any], as_json: bool) -> None:
+    """A result once, however many processes have it."""
+    if speaks():
+        show_values(values, as_json)
 
 
 def find_job(job: str) -> Path:

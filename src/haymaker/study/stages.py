@@ -135,7 +135,8 @@ def train_adapter(params: TrainParams, inputs: Inputs, output: Path, overwrite: 
 
     # A model of its own: training writes into it.
     take_gpu()
-    lm = load_model(str(inputs["model"]), extend=params.extend, dtype=params.dtype)
+    place = "cpu" if params.train.shard else "auto"  # shared weights need not fit on a GPU
+    lm = load_model(str(inputs["model"]), extend=params.extend, dtype=params.dtype, device=place)
     tracked = load_data(inputs["track"]) if "track" in inputs else None
     with bar("training steps", params.train.steps) as advance:
         train(lm, rows, params.train, output, overwrite=overwrite, on_progress=advance, track_on=tracked)

@@ -6,6 +6,7 @@ needed of every row, but attention, output projection, MLP and final norm of the
 
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -18,8 +19,10 @@ from haymaker.models.handshake import base_of
 from haymaker.training.batches import MicroBatch
 from haymaker.training.kernels import norm_of, take_rows
 from haymaker.training.layer import Layer, angles, is_known, windows
+from haymaker.training.layout import PADDED, Layout
 from haymaker.training.loss import loss_dtype, summed_loss
 from haymaker.training.recompute import mlp_again, through
+from haymaker.training.sharding import inside
 from haymaker.training.whole_layers import recomputed_layers
 
 Method = Literal["last_layer", "head", "all_rows"]
@@ -37,12 +40,16 @@ def best_method(model: Any) -> Method:
 
 def answer_loss(model: Any, batch: MicroBatch, method: Method, rungs: Rungs = ()) -> Float[Tensor, ""]:
     """Cross-entropy in nats, summed over the answer tokens, computed in float32."""
-    targets = batch.targets[batch.counted]
     if method == "last_layer":
-        hidden = answer_states(model, batch.ids, batch.rows, rungs)[batch.counted]
-        return summed_loss(hidden, base_of(model).get_output_embeddings(), targets)
+        return inside(base_of(model), partial(known_loss, model), batch, rungs)
+    targets = batch.targets[batch.counted]
     logits = answer_logits(model, batch.ids, batch.rows, method, rungs)[batch.counted]
     return functional.cross_entropy(logits.to(loss_dtype(logits)), targets, reduction="sum")
+
+
+def known_loss(model: Any, batch: MicroBatch, rungs: Rungs) -> Float[Tensor, ""]:
+    hidden = answer_states(model, batch.ids, batch.rows, rungs, batch.layout)[batch.counted]
+    return summed_loss(hidden, base_of(model).get_output_embeddings(), batch.targets[batch.counted])
 
 
 def answer_logits(
@@ -51,7 +58,7 @@ def answer_logits(
     """Logits of chosen rows of right-padded prompts. No mask is passed: causality alone keeps the padding out."""
     if method == "last_layer":
         head: Any = base_of(model).get_output_embeddings()
-        return head(answer_states(model, ids, rows, rungs))
+        return inside(base_of(model), lambda ids, rows: head(answer_states(model, ids, rows, rungs)), ids, rows)
     with recomputed_layers(base_of(model), rungs):
         if method == "all_rows":
             return take_rows(model(input_ids=ids, use_cache=False).logits, rows)
@@ -60,23 +67,34 @@ def answer_logits(
 
 
 def answer_states(
-    model: Any, ids: Int64[Tensor, "batch token"], rows: Int64[Tensor, "batch row"], rungs: Rungs = ()
+    model: Any,
+    ids: Int64[Tensor, "batch token"],
+    rows: Int64[Tensor, "batch row"],
+    rungs: Rungs = (),
+    layout: Layout = PADDED,
 ) -> Float[Tensor, "batch row dim"]:
     """What a known model's head reads, of chosen rows alone."""
     base = base_of(model)
     decoder: Any = base.get_decoder()
     hidden = decoder.embed_tokens(ids)
-    cos, sin = angles(decoder, hidden)
+    cos, sin = angles(decoder, hidden, layout)
     chosen = list(rungs) or ["none"] * len(decoder.layers)
     layers = [
-        Layer(module, cos, sin, window, keeps_probabilities=rung == "none")
+        Layer(module, cos, sin, window, keeps_probabilities=rung == "none", layout=layout)
         for module, window, rung in zip(decoder.layers, windows(base), chosen, strict=True)
     ]
     for layer, rung in zip(layers[:-1], chosen, strict=False):
-        hidden = through(layer, hidden, rung)  # type: ignore[arg-type]
-    hidden = layers[-1].attention_of_rows(hidden, rows)
-    hidden = layers[-1].mlp(hidden) if chosen[-1] == "none" else mlp_again(layers[-1], hidden)
-    return norm_of(decoder.norm)(hidden)
+        hidden = inside(layer.module, partial(through, layer, rung=rung), hidden)
+    last = partial(through_last, layers[-1], rows=rows, again=chosen[-1] != "none")
+    return norm_of(decoder.norm)(inside(layers[-1].module, last, hidden))
+
+
+def through_last(
+    layer: Layer, hidden: Float[Tensor, "batch token dim"], rows: Int64[Tensor, "batch row"], again: bool
+) -> Float[Tensor, "batch row dim"]:
+    """The last layer's output for the rows that feed the loss."""
+    middle = layer.attention_of_rows(hidden, rows)
+    return mlp_again(layer, middle) if again else layer.mlp(middle)
 
 
 @torch.no_grad()

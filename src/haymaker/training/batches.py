@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
+from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.errors import DataError
@@ -13,16 +16,18 @@ from haymaker.models.batching import refuse_long_rows
 from haymaker.randomness import keyed
 from haymaker.records import Encoded, Example, rows_of_kind
 from haymaker.tokens import encode_many
+from haymaker.training.layout import PADDED, Chunked, Layout, Packed
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Right-padded rows of about equal length. The logits at `rows` predict `targets`, where `counted`."""
+    """Rows side by side, right-padded, or laid out otherwise. The logits at `rows` predict `targets` if `counted`."""
 
     ids: Int64[Tensor, "batch token"]
     rows: Int64[Tensor, "batch row"]
     targets: Int64[Tensor, "batch row"]
     counted: Bool[Tensor, "batch row"]
+    layout: Layout = PADDED
 
     @property
     def tokens(self) -> int:
@@ -68,4 +73,47 @@ def lay_out(rows: Sequence[Encoded], device: torch.device) -> MicroBatch:
         places[i, : len(answer)] = torch.tensor(answer)
         targets[i, : len(answer)] = torch.tensor([row.input_ids[position + 1] for position in answer])
         counted[i, : len(answer)] = True
-    return MicroBatch(*(part.to(device) for part in (ids, places, targets, counted)))
+    return MicroBatch(ids.to(device), places.to(device), targets.to(device), counted.to(device))
+
+
+def packs_of(lengths: Sequence[int], tokens_at_once: int, below: int) -> list[list[int]]:
+    """Indices of rows that are laid one after another: those shorter than `below`, the longest first, each into the
+    first pack that has room for it. Longer ones, and one that fills a pack, go alone."""
+    packs: list[list[int]] = []
+    room: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        short = lengths[i] < below
+        place = next((k for k, left in enumerate(room) if short and lengths[i] <= left), len(packs))
+        if place == len(packs):
+            packs.append([])
+            room.append(tokens_at_once if short else 0)
+        packs[place].append(i)
+        room[place] -= lengths[i]
+    return packs
+
+
+def laid_in_line(rows: Sequence[Encoded], device: torch.device) -> MicroBatch:
+    """Tensors of rows one after another, without padding."""
+    ids = [token for row in rows for token in row.input_ids]
+    starts = accumulate((len(row) for row in rows), initial=0)
+    places = [start + place for row, start in zip(rows, starts, strict=False) for place in row.answer_rows]
+    targets = [row.input_ids[place + 1] for row in rows for place in row.answer_rows]
+    line, at, wanted = (torch.tensor([values], device=device) for values in (ids, places, targets))
+    layout = Packed(tuple(map(len, rows)), tuple(len(row.answer_rows) for row in rows))
+    return MicroBatch(line, at, wanted, torch.ones_like(at, dtype=torch.bool), layout)
+
+
+def chunks_of(batch: MicroBatch, rank: int, size: int, group: Any = None) -> MicroBatch:
+    """What process `rank` of `size` holds of rows that they share: two chunks of each, and the answer rows in them."""
+    tokens = batch.ids.shape[1]
+    layout = Chunked(rank, size, tokens + -tokens % (2 * size), group)
+    places = layout.places(batch.ids.device)
+    here = torch.full((layout.tokens,), -1, device=places.device)
+    here[places] = torch.arange(len(places), device=places.device)
+    rows, mine = here[batch.rows], batch.counted & (here[batch.rows] >= 0)
+    width = max(1, int(mine.sum(dim=1).max()))  # one row at least: the layers' messages need all processes
+    first = (~mine).int().argsort(dim=1, stable=True)[:, :width]
+    ids = functional.pad(batch.ids, (0, layout.tokens - tokens))[:, places]
+    return MicroBatch(
+        ids, rows.gather(1, first).clamp(min=0), batch.targets.gather(1, first), mine.gather(1, first), layout
+    )

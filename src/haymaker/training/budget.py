@@ -53,6 +53,16 @@ def shape_of(config: Any, element: int, adapter: int, base_bytes: int | None = N
     return replace(shape, base_bytes=base_bytes or element * (shape.layers * shape.layer_weights + embeddings))
 
 
+def as_one_of(shape: Shape, processes: int, context: int, shard: bool) -> Shape:
+    """The shape as one of several processes has it, `context` of which share their rows: a token of its own goes with
+    the keys of all of them. Of weights that are shared it has its part of the layers, two whole (one runs, one comes),
+    and all that is no layer."""
+    layers = shape.element * shape.layers * shape.layer_weights
+    held = shape.base_bytes - layers + layers // processes + 2 * layers // shape.layers
+    base = min(held, shape.base_bytes) if shard else shape.base_bytes
+    return replace(shape, key_value=context * shape.key_value, base_bytes=base)
+
+
 def size_of(config: Any, *names: str) -> int | None:
     """The first of these sizes that a config has; the largest one where layers have their own. None if it has none."""
     layers = getattr(config, "per_layer_config", None)

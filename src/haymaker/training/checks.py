@@ -1,28 +1,61 @@
 """What a run verifies before it relies on it: its forward pass, and that every part of the adapter learns."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from haymaker.errors import ModelError
+from haymaker.models.handshake import base_of
 from haymaker.models.lora import lora_parameters
 from haymaker.records import Encoded
-from haymaker.training.answer_rows import Method, best_method, relative_difference
-from haymaker.training.batches import lay_out
+from haymaker.training.answer_rows import VERIFIED_TOKENS, Method, answer_states, best_method, relative_difference
+from haymaker.training.batches import MicroBatch, lay_out
+from haymaker.training.layer import FAMILY
+from haymaker.training.parallel import ALONE, World
+from haymaker.training.sharding import inside
 
 METHOD_TOLERANCE = {torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of the norm of all logits
 METHOD_TOLERANCE_FLOAT32 = 1e-4
 
 
-def verified_method(model: Any, row: Encoded, device: torch.device) -> Method:
-    """The cheapest method that agrees with the model's own forward on a row; the run's record names it."""
-    method = best_method(model)
-    if method != "last_layer":
+def verified_method(model: Any, row: Encoded, device: torch.device, world: World = ALONE) -> Method:
+    """The cheapest method that agrees with the model's own forward on a row; the run's record names it.
+
+    Raises ModelError where processes shall share rows, and the method is none that can, or another function then.
+    """
+    method, batch = best_method(model), lay_out([row], device)
+    tolerance = METHOD_TOLERANCE.get(model.dtype, METHOD_TOLERANCE_FLOAT32)
+    if method == "last_layer" and relative_difference(model, batch.ids, batch.rows, method) > tolerance:
+        method = "head"
+    if world.context == 1:
         return method
-    batch = lay_out([row], device)
-    difference = relative_difference(model, batch.ids, batch.rows, method)
-    return method if difference <= METHOD_TOLERANCE.get(model.dtype, METHOD_TOLERANCE_FLOAT32) else "head"
+    kind = base_of(model).config.model_type
+    if method != "last_layer":
+        raise ModelError(
+            "context_parallel: processes share rows of models whose layers Haymaker runs itself "
+            f"({', '.join(FAMILY)}), and this one, {kind}, runs its own; train it with context_parallel 1"
+        )
+    if (off := world.least(-difference_of_parts(model, batch, world))) < -tolerance:
+        raise ModelError(
+            f"context_parallel: hidden states of {kind} differ by {-off:.1e} of their norm from those of one process, "
+            f"where {tolerance:.0e} is allowed; train with context_parallel 1"
+        )
+    return method
+
+
+@torch.no_grad()
+def difference_of_parts(model: Any, batch: MicroBatch, world: World) -> float:
+    """The norm of the difference between this process's part of a row's hidden states and what it finds alone."""
+    tokens = min(VERIFIED_TOKENS, batch.ids.shape[1])
+    rows = torch.arange(tokens, device=batch.ids.device)[None]
+    whole = MicroBatch(batch.ids[:, :tokens], rows, rows, torch.ones_like(rows, dtype=torch.bool))
+    part = world.cut(whole)
+    base, states = base_of(model), partial(answer_states, model)
+    found = inside(base, states, part.ids, part.rows, (), part.layout)[part.counted].float()
+    alone = inside(base, states, whole.ids, rows)[0, part.targets[part.counted]].float()
+    return float((found - alone).norm() / alone.norm())
 
 
 def check_first_gradients(model: Any, masked: bool = False) -> None:

@@ -1,5 +1,6 @@
 """What a run would take, before it is started: steps, tokens, operations, peak memory and hours on some device."""
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from haymaker.models.names import display_name
 from haymaker.models.precision import chosen_dtype
 from haymaker.records import Encoded, Example
 from haymaker.training.batches import encoded_rows, rows_of_step
-from haymaker.training.budget import USABLE, Shape, peak_bytes, planned, said, shape_of
+from haymaker.training.budget import USABLE, Shape, as_one_of, peak_bytes, planned, said, shape_of
 from haymaker.training.cost import Cost, cost_of_row
 from haymaker.training.memory_plan import free_bytes
 
@@ -38,16 +39,20 @@ def forecast(
     shape = adapted_shape(model, config, dtype)
     lengths = [len(row) for row in rows]
     groups = list(batches_of(lengths, config.tokens_at_once))
-    tokens_at_once = max(len(group) * max(lengths[i] for i in group) for group in groups)
+    processes = max(config.context_parallel, int(os.environ.get("WORLD_SIZE", "1")))
+    own = as_one_of(shape, processes, config.context_parallel, config.shard)
+    longest = max(len(group) * max(lengths[i] for i in group) for group in groups)
+    tokens_at_once = -(-longest // config.context_parallel)
     free = chosen.memory * USABLE
     rungs: list[Rung] = (
-        planned(shape, tokens_at_once, free) if config.recompute == "auto" else [config.recompute] * shape.layers
+        planned(own, tokens_at_once, free) if config.recompute == "auto" else [config.recompute] * shape.layers
     )
     taken = [row for step in range(config.steps) for row in rows_of_step(rows, config.batch, config.seed, step)]
     cost = sum((cost_of_row(shape, len(row), len(row.answer_rows), rungs) for row in taken), Cost(0.0, 0.0, 0.0, 0.0))
-    peak = peak_bytes(shape, tokens_at_once, rungs)
+    peak = peak_bytes(own, tokens_at_once, rungs)
     return {
         "device": name,
+        "processes": processes,
         "steps": config.steps,
         "rows": len(taken),
         "tokens": sum(len(row) for row in taken),
@@ -58,7 +63,7 @@ def forecast(
         "peak_bytes": peak,
         "memory_bytes": int(chosen.memory),
         "fits": peak <= free,
-        "hours": cost.seconds(chosen) / 3600,
+        "hours": cost.seconds(chosen) / 3600 / processes,
     }
 
 

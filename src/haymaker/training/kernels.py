@@ -10,11 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention.bias import causal_lower_right
 
 from haymaker.training.backends import causal_on_gpu
 from haymaker.training.small_cpu import blocks_pay, causal_blocks
 
 MAX_MASK_BYTES = 256 * 2**20
+MASKED_QUERIES = 512  # at once, on a CPU, where they are not a row's first
 
 
 def norm_of(module: Any) -> Callable[[Tensor], Tensor]:
@@ -112,20 +114,49 @@ def attend(
 
 def attend_window(query: Tensor, key: Tensor, value: Tensor, scaling: float, window: int) -> Tensor:
     """Attention within a window, a block of queries at a time: each sees its own keys and the window before them."""
-    tokens, size = query.shape[2], max(window, 64)
+    return attend_blocks(query, key, value, scaling, window=window, size=max(window, 64))
+
+
+def attend_blocks(
+    query: Tensor, key: Tensor, value: Tensor, scaling: float, *, size: int, first: int = 0, window: int | None = None
+) -> Tensor:
+    """Causal attention of queries from position `first` on, `size` of them at a time: no mask is of all of them."""
     outputs = []
-    for start in range(0, tokens, size):
-        stop, first = min(start + size, tokens), max(0, start - window + 1)
+    for start in range(first, first + query.shape[2], size):
+        stop = min(start + size, first + query.shape[2])
+        oldest = 0 if window is None else max(0, start - window + 1)
         rows = torch.arange(start, stop, device=query.device)[:, None]
-        keys = torch.arange(first, stop, device=query.device)
-        seen = (keys <= rows) & (keys > rows - window)
+        keys = torch.arange(oldest, stop, device=query.device)
+        seen = keys <= rows if window is None else (keys <= rows) & (keys > rows - window)
         outputs.append(
             functional.scaled_dot_product_attention(
-                query[:, :, start:stop], key[:, :, first:stop], value[:, :, first:stop], attn_mask=seen,
-                scale=scaling, enable_gqa=True,
+                query[:, :, start - first : stop - first], key[:, :, oldest:stop], value[:, :, oldest:stop],
+                attn_mask=seen, scale=scaling, enable_gqa=True,
             )
         )  # fmt: skip
     return torch.cat(outputs, dim=2)
+
+
+def attend_later(
+    query: Float[Tensor, "batch head query dim"],
+    key: Float[Tensor, "batch kv_head token dim"],
+    value: Float[Tensor, "batch kv_head token dim"],
+    first: int,
+    *,
+    scaling: float,
+    window: int | None = None,
+) -> Float[Tensor, "batch head query dim"]:
+    """Causal attention of queries at positions `first`, `first` + 1, ... to keys at 0, 1, ...; later keys are left."""
+    stop = first + query.shape[2]
+    key, value = key[:, :, :stop], value[:, :, :stop]
+    if window is not None and window < stop:
+        return attend_blocks(query, key, value, scaling, size=max(window, 64), first=first, window=window)
+    if first == 0:
+        return attend(query, key, value, scaling, keeps_probabilities=False)
+    if query.device.type == "cuda":  # the fast kernels count from the last key
+        last = causal_lower_right(query.shape[2], stop)
+        return functional.scaled_dot_product_attention(query, key, value, last, scale=scaling, enable_gqa=True)
+    return attend_blocks(query, key, value, scaling, size=MASKED_QUERIES, first=first)
 
 
 def take_rows(

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from haymaker.models.extend import layer_types
-from haymaker.training.kernels import attend, attend_rows, few, gated, norm_of, rotate, take_rows, visible
+from haymaker.training.kernels import gated, norm_of, rotate, take_rows
+from haymaker.training.layout import PADDED, Layout, Sight
 from haymaker.training.projections import project
 
 FAMILY = ("llama", "mistral", "qwen2", "qwen3", "phi3")
@@ -22,13 +23,17 @@ Hidden = Float[Tensor, "batch token dim"]
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, the angles of the batch's positions, and how many tokens it may see back."""
+    """One layer, the angles of the batch's positions, how many tokens it may see back, and how the rows lie."""
 
     module: Any
     cos: Float[Tensor, "batch token rotated"]
     sin: Float[Tensor, "batch token rotated"]
     window: int | None
     keeps_probabilities: bool = True
+    layout: Layout = PADDED
+
+    def sight(self, keeps_probabilities: bool = False) -> Sight:
+        return Sight(self.module.self_attn.scaling, self.window, keeps_probabilities)
 
     @property
     def attention_weights(self) -> list[nn.Parameter]:
@@ -40,28 +45,23 @@ class Layer:
 
     def attention(self, hidden: Hidden) -> Hidden:
         """The layer's first half: what goes on into the MLP."""
-        attention = self.module.self_attn
         query, key, value = self.queries_keys_values(hidden)
         query, key = rotate(query, self.cos, self.sin), rotate(key, self.cos, self.sin)
-        heads = attend(
-            query, key, value, attention.scaling, self.window, keeps_probabilities=self.keeps_probabilities
-        )  # fmt: skip
-        return project([attention.o_proj], joined(heads), onto=hidden)[0]
+        heads = self.layout.attend(query, key, value, self.sight(self.keeps_probabilities))
+        return project([self.module.self_attn.o_proj], joined(heads), onto=hidden)[0]
 
     def attention_of_rows(self, hidden: Hidden, rows: Int64[Tensor, "batch row"]) -> Float[Tensor, "batch row dim"]:
         """The first half for some rows: they query the keys and values of all."""
-        attention, tokens = self.module.self_attn, hidden.shape[1]
-        groups = attention.num_key_value_groups
-        if not few(rows, tokens, groups):
+        attention = self.module.self_attn
+        if not self.layout.few(rows, hidden.shape[1], attention.num_key_value_groups):
             query, key, value = self.queries_keys_values(hidden)
             query, key = rotate(query, self.cos, self.sin), rotate(key, self.cos, self.sin)
-            heads = joined(attend(query, key, value, attention.scaling, self.window, keeps_probabilities=False))
+            heads = joined(self.layout.attend(query, key, value, self.sight()))
             return project([attention.o_proj], take_rows(heads, rows), onto=take_rows(hidden, rows))[0]
         query, key, value = self.queries_keys_values(hidden, rows)
         cos, sin = (angle.expand(len(rows), -1, -1) for angle in (self.cos, self.sin))
         query = rotate(query, take_rows(cos, rows), take_rows(sin, rows))
-        seen = visible(rows, tokens, self.window)
-        heads = attend_rows(query, rotate(key, self.cos, self.sin), value, seen, attention.scaling)
+        heads = self.layout.attend_rows(query, rotate(key, self.cos, self.sin), value, rows, self.sight())
         return project([attention.o_proj], joined(heads), onto=take_rows(hidden, rows))[0]
 
     def queries_keys_values(self, hidden: Hidden, rows: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,8 +116,8 @@ def is_known(model: Any) -> bool:
     )
 
 
-def angles(decoder: Any, hidden: Hidden) -> tuple[Tensor, Tensor]:
-    """cos and sin [1, token, rotated] of the positions 0, 1, ..."""
-    positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
+def angles(decoder: Any, hidden: Hidden, layout: Layout) -> tuple[Tensor, Tensor]:
+    """cos and sin [1, token, rotated] of the tokens' positions. Some kinds of RoPE turn by the length of the row."""
+    positions = torch.arange(layout.longest(hidden.shape[1]), device=hidden.device)[None]
     cos, sin = decoder.rotary_emb(hidden, positions)
-    return cos, sin
+    return layout.of_tokens(cos), layout.of_tokens(sin)

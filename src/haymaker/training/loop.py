@@ -26,6 +26,7 @@ from haymaker.training.backends import chosen_backend
 from haymaker.training.batches import encoded_rows
 from haymaker.training.parallel import World, joined_world
 from haymaker.training.run import Report, Run
+from haymaker.training.sharding import let_go, shard_base, sharding_device
 from haymaker.training.state import METRICS_FILE, STATE_FILE, kept_on_disk, read_lines, read_state_header
 
 RECORD_FILE = "training.json"
@@ -75,6 +76,7 @@ def train(
     Raises:
         LengthError: Rows beyond the context.
         DataError: No rows, rows without an answer, or an `out` that holds another run.
+        ConfigError: Processes that are no multiple of `context_parallel`.
         ModelError: Training would not do what it says: an adapter is on already, a matrix has no finite gradient at
             step 1.
         Interrupted: The user stopped it; what was finished is saved.
@@ -93,7 +95,7 @@ def train(
     encoded = encoded_rows(given, lm.tokenizer, lm.context)
     tracker = new_tracker(lm, given if track_on is None else track_on, config, folder)
     identity = identity_of(lm, encoded, config)
-    with joined_world(lm.device) as world:
+    with joined_world(sharding_device() if config.shard else lm.device, config.context_parallel) as world:
         if world.is_first:
             folder.mkdir(parents=True, exist_ok=True)
             if overwrite:
@@ -123,6 +125,8 @@ def whole_run(
     masks = head_masks(lm.model, targets, target_modules(lm.model, targets))
     model = add_lora(lm.model, config.rank, config.alpha, config.seed, targets=targets)
     try:
+        if config.shard:
+            shard_base(model, world)
         done = steps_done(folder, identity)
         watch = watcher(tracker, model, config.steps, done) if world.is_first else None
         run = Run(folder, model, rows, config, identity, finished=done, world=world, masks=masks, watch=watch)
@@ -166,7 +170,7 @@ def identity_of(lm: LanguageModel, rows: Sequence[Encoded], config: TrainConfig)
     """What must be the same for a run to go on: everything that its numbers depend on."""
     extended = lm.extension and lm.extension.extended
     return {
-        "config": config.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", exclude={"context_parallel", "shard"}),  # another number may go on
         "data": digest([[row.example_id, list(row.input_ids), list(row.answer_rows)] for row in rows]),
         "base": weights_digest(lm.model),
         "extension": extended and [extended.length, extended.theta, extended.window],
@@ -220,17 +224,18 @@ def publish(lm: LanguageModel, run: Run, resumed_from: int, tracker: Any = None)
     """Write the adapter folder, its record last, put the adapter on `lm`, and drop the state."""
     model = run.model.requires_grad_(False).eval()
     lm.model, lm.adapter = model, run.folder
-    record = record_of(run, resumed_from)
+    record, base = record_of(run, resumed_from), describe_base(lm, run.identity["base"])
     if run.world.is_first:
         with kept_on_disk(run.folder, run.saved):
             save_adapter(model, run.folder, base_of_others(lm))
             write_text(run.folder / CARD_FILE, adapter_card(lm))
-            describe_base(lm, run.identity["base"]).save(run.folder)
+            base.save(run.folder)
             if tracker is not None:
                 readings = tracker.finish()
                 record["tracking"] = {"readings": len(readings), "seconds": sum(row["seconds"] for row in readings)}
             write_json(run.folder / RECORD_FILE, record)
         (run.folder / STATE_FILE).unlink(missing_ok=True)
+    let_go(model)
     run.world.wait()
     return TrainResult(run.folder, run.metrics, record)
 

@@ -12,7 +12,9 @@ from haymaker.models.batching import batches_of
 from haymaker.models.handshake import base_of
 from haymaker.models.lora import lora_parameters
 from haymaker.processes import free_memory, memory_share
-from haymaker.training.budget import USABLE, Shape, peak_bytes, planned, said, shape_of
+from haymaker.training.budget import USABLE, Shape, as_one_of, peak_bytes, planned, said, shape_of
+from haymaker.training.parallel import ALONE, World
+from haymaker.training.sharding import is_sharded
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,16 @@ class MemoryPlan:
         }
 
 
-def plan_memory(model: Any, lengths: Sequence[int], tokens_at_once: int, recompute: str) -> MemoryPlan:
-    """A plan for rows of these lengths, taken `tokens_at_once` at a time."""
+def plan_memory(
+    model: Any, lengths: Sequence[int], tokens_at_once: int, recompute: str, *, world: World = ALONE
+) -> MemoryPlan:
+    """A plan for rows of these lengths, taken `tokens_at_once` at a time; the same for all processes."""
     groups = batches_of(lengths, tokens_at_once)
-    tokens = max(len(group) * max(lengths[i] for i in group) for group in groups)
-    shape, free = model_shape(model), free_bytes(model.device) + used_bytes(model)
+    tokens = -(-max(len(group) * max(lengths[i] for i in group) for group in groups) // world.context)
+    shard = is_sharded(base_of(model))
+    shape = as_one_of(model_shape(model), world.size, world.context, shard)
+    held = used_bytes(model) // (world.size if shard else 1)
+    free = int(world.least(free_bytes(model.device) + held))
     rungs = planned(shape, tokens, USABLE * free) if recompute == "auto" else [recompute] * shape.layers
     return MemoryPlan(tuple(rungs), tokens, peak_bytes(shape, tokens, rungs), free)  # type: ignore[arg-type]
 

@@ -8,21 +8,26 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as distributed
 from torch import Tensor, nn
+
+from haymaker.errors import ConfigError
+from haymaker.training.batches import MicroBatch, chunks_of
 
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
 class World:
-    """This process's number, and how many there are."""
+    """This process's number, and how many there are; `context` of them that follow each other share their rows."""
 
     rank: int = 0
     size: int = 1
+    context: int = 1
+    group: Any = None  # of those that share this process's rows
 
     @property
     def is_first(self) -> bool:
@@ -30,8 +35,12 @@ class World:
         return self.rank == 0
 
     def share(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows of a step that this process takes: every `size`-th."""
-        return list(rows[self.rank :: self.size])
+        """The rows of a step that this process takes, alone or with others: of k groups, every k-th."""
+        return list(rows[self.rank // self.context :: self.size // self.context])
+
+    def cut(self, batch: MicroBatch) -> MicroBatch:
+        """This process's part of rows that it shares, all of them where it shares none."""
+        return batch if self.context == 1 else chunks_of(batch, self.rank % self.context, self.context, self.group)
 
     def sum_gradients(self, weights: Sequence[nn.Parameter], loss: Tensor, tokens: int) -> tuple[float, int]:
         """Add all processes' gradients in one message; returns the loss and tokens of all."""
@@ -54,28 +63,58 @@ class World:
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so."""
+        return self.least(-float(flag)) < 0
+
+    def least(self, number: int | float) -> float:
+        """The least of what the processes say."""
         if self.size == 1:
-            return flag
+            return float(number)
         place = torch.device("cuda") if distributed.get_backend() == "nccl" else torch.device("cpu")
-        said = torch.tensor([float(flag)], device=place)
-        distributed.all_reduce(said)
-        return bool(said.item())
+        said = torch.tensor([number], dtype=torch.float64, device=place)
+        distributed.all_reduce(said, distributed.ReduceOp.MIN)
+        return said.item()
+
+
+ALONE = World()
 
 
 @contextmanager
-def joined_world(device: torch.device) -> Iterator[World]:
-    """The processes that a launcher started, or this one alone. A group that is there already is used, and stays."""
+def joined_world(device: torch.device, context: int = 1) -> Iterator[World]:
+    """The processes that a launcher started, or this one alone. A group that is there already is used, and stays.
+
+    Raises ConfigError where they are no multiple of `context`, which share their rows.
+    """
     if distributed.is_available() and distributed.is_initialized():
-        yield World(distributed.get_rank(), distributed.get_world_size())
+        yield world_of(distributed.get_rank(), distributed.get_world_size(), context)
         return
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    check_size(size, context)
+    if size == 1:
         yield World()
         return
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield World(distributed.get_rank(), distributed.get_world_size())
+        yield world_of(distributed.get_rank(), size, context)
     finally:
         distributed.destroy_process_group()
+
+
+def world_of(rank: int, size: int, context: int) -> World:
+    """The processes of a group that is there; those that share rows get one of their own."""
+    check_size(size, context)
+    if context == 1:
+        return World(rank, size)
+    groups = [distributed.new_group(list(range(start, start + context))) for start in range(0, size, context)]
+    return World(rank, size, context, groups[rank // context])
+
+
+def check_size(size: int, context: int) -> None:
+    if size % context:
+        was = "was" if size == 1 else "were"
+        raise ConfigError(
+            f"context_parallel: {context} processes share a row, but {size} {was} started; start a multiple of "
+            f"{context}: torchrun --nproc-per-node {context} -m haymaker train ..."
+        )
 
 
 def take_gpu() -> None:

@@ -98,7 +98,8 @@ class JointProjections(torch.autograd.Function):
         for projection, part in zip(joint.projections, spread(joint, thin), strict=True):
             shape = (*x.shape[:-1], len(projection.weight))
             if joint.wants_values:
-                outputs.append(value_of(projection, flat, part, onto).view(shape))
+                # of a view FSDP2 fears that it is written over
+                outputs.append(torch.ops.aten._unsafe_view(value_of(projection, flat, part, onto), shape))
             else:
                 outputs.append(x.new_zeros(()).expand(shape))
         return tuple(outputs)

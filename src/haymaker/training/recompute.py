@@ -91,10 +91,11 @@ def in_pieces(run: Run, hidden: Float[Tensor, "*rest dim"]) -> Float[Tensor, "*r
     flat = hidden.reshape(-1, hidden.shape[-1])
     if len(flat) <= PIECE:
         return run(hidden, True)
-    output = torch.empty_like(flat)
+    output = torch.empty_like(hidden, memory_format=torch.contiguous_format)
+    pieces = output.view(flat.shape)
     for start in range(0, len(flat), PIECE):
-        output[start : start + PIECE] = run(flat[start : start + PIECE], True)
-    return output.view(hidden.shape)
+        pieces[start : start + PIECE] = run(flat[start : start + PIECE], True)
+    return output
 
 
 def gradients_in_pieces(

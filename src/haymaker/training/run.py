@@ -13,18 +13,22 @@ from haymaker.config import TrainConfig
 from haymaker.console import stop_signal
 from haymaker.errors import Interrupted
 from haymaker.models.batching import batches_of
+from haymaker.models.handshake import base_of
 from haymaker.models.lora import lora_parameters, weights_with_masks
 from haymaker.models.memory import memory_of
 from haymaker.records import Encoded
 from haymaker.training.answer_rows import Method, answer_loss
 from haymaker.training.backends import choose_backend
-from haymaker.training.batches import lay_out, rows_of_step
+from haymaker.training.batches import MicroBatch, laid_in_line, lay_out, packs_of, rows_of_step
 from haymaker.training.checks import check_first_gradients, check_reached, verified_method
 from haymaker.training.memory_plan import MemoryPlan, model_shape, peak_of, plan_memory, reset_peak
 from haymaker.training.optimizer import apply_masks, clip, new_optimizer, rate_share, set_rate
+from haymaker.training.packed_attention import choose_packed
 from haymaker.training.parallel import World
 from haymaker.training.state import METRICS_FILE, append_line, keep_lines, load_state, save_state
 
+PACKING_DEVICES = ("cuda",)  # on a CPU padding costs little, and short rows fill a core
+TURNS_BY_LENGTH = ("dynamic", "longrope")
 Report = Callable[[Mapping[str, Any]], None]
 Masks = Mapping[str, tuple[str, torch.Tensor]]
 
@@ -54,11 +58,17 @@ class Run:
             load_state(self.folder, self.model, self.optimizer)
         path = self.folder / METRICS_FILE
         self.metrics = keep_lines(path, self.finished, writes=self.world.is_first)
-        self.method = verified_method(self.model, self.rows[0], self.device)
+        self.method = verified_method(self.model, self.rows[0], self.device, self.world)
+        lengths = [len(row) for row in self.rows]
+        self.packs = self.method == "last_layer" and self.world.context == 1 and packing_is_exact(self.model)
+        if self.packs:  # a pack is full, unless one row is longer or all rows are shorter
+            lengths = [max(*lengths, min(self.config.tokens_at_once, sum(lengths)))]
         self.plan: MemoryPlan = plan_memory(
-            self.model, [len(row) for row in self.rows], self.config.tokens_at_once, self.config.recompute
+            self.model, lengths, self.config.tokens_at_once, self.config.recompute, world=self.world
         )
         self.kernels = measured_kernels(self.model, self.plan.tokens) if self.method == "last_layer" else {}
+        if self.packs:
+            self.kernels |= measured_packs(self.model, [len(row) for row in self.rows], self.config)
 
     def go(self, report: Report) -> None:
         """Run the steps that are left. Raises Interrupted, with the state saved, when the user stops it."""
@@ -100,19 +110,34 @@ class Run:
     def accumulate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
         """Gradients of the mean loss over all answer tokens of the step, however it is cut into parts."""
         answer_tokens = sum(len(row.answer_rows) for row in rows)
-        own = self.world.share(rows)
         loss, tokens = torch.zeros((), device=self.device), 0
-        for group in batches_of([len(row) for row in own], self.config.tokens_at_once):
-            part_rows = [own[i] for i in group]
+        for own in self.parts(rows):
+            part_rows = own or rows[:1]
             with memory_of([row.example_id for row in part_rows], advice(self.plan)):
-                batch = lay_out(part_rows, self.device)
-                part = answer_loss(self.model, batch, self.method, self.plan.rungs) / answer_tokens
+                batch = self.laid_out(part_rows)
+                part = answer_loss(self.model, batch, self.method, self.plan.rungs) * bool(own) / answer_tokens
                 check_reached(part)
                 part.backward()
             loss += part.detach()
-            tokens += batch.tokens
+            tokens += batch.tokens * bool(own)
         total, tokens = self.world.sum_gradients(self.weights, loss, tokens)
         return {"loss": total, "answer_tokens": answer_tokens, "tokens": tokens}
+
+    def parts(self, rows: Sequence[Encoded]) -> list[list[Encoded]]:
+        """The rows that this process takes at a time. Where weights are gathered all processes take as many turns:
+        those that have fewer rows take part with none."""
+        own = self.world.share(rows)
+        lengths, most = [len(row) for row in own], self.config.tokens_at_once
+        groups = packs_of(lengths, most, self.config.packed_below) if self.packs else batches_of(lengths, most)
+        found = [[own[i] for i in group] for group in groups]
+        turns = -self.world.least(-len(found)) if self.config.shard else len(found)
+        return found + [[]] * (round(turns) - len(found))
+
+    def laid_out(self, rows: Sequence[Encoded]) -> MicroBatch:
+        """Tensors of rows that go together: in line, side by side, or this process's chunks of them."""
+        if self.packs and len(rows) > 1:
+            return laid_in_line(rows, self.device)
+        return self.world.cut(lay_out(rows, self.device))
 
     def update(self) -> dict[str, Any]:
         if self.finished == 0:
@@ -140,6 +165,22 @@ def measured_kernels(model: PeftModel, tokens: int) -> dict[str, float]:
     shape = model_shape(model)
     width = shape.query // shape.heads
     return choose_backend((shape.heads, shape.key_value // width, tokens, width), model.device, model.dtype)
+
+
+def measured_packs(model: PeftModel, lengths: Sequence[int], config: TrainConfig) -> dict[str, float]:
+    """Seconds of one layer's attention of packed rows by kernel, on a GPU; of the pack with the most rows."""
+    shape = model_shape(model)
+    width = shape.query // shape.heads
+    pack = max(packs_of(lengths, config.tokens_at_once, config.packed_below), key=len)
+    sizes = (shape.heads, shape.key_value // width, width)
+    found = choose_packed([lengths[i] for i in pack], sizes, model.device, model.dtype)
+    return {f"packed, {name}": seconds for name, seconds in found.items()}
+
+
+def packing_is_exact(model: PeftModel) -> bool:
+    """Whether rows are packed: on a GPU, and where no token's turn depends on how long its row is."""
+    rotary: Any = getattr(base_of(model).get_decoder(), "rotary_emb", None)
+    return model.device.type in PACKING_DEVICES and getattr(rotary, "rope_type", "default") not in TURNS_BY_LENGTH
 
 
 def advice(plan: MemoryPlan) -> str:

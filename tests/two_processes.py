@@ -1,0 +1,127 @@
+"""What two processes on a CPU do together, the same in both: rows of a step apart, rows cut in chunks, weights shared.
+
+Process 0 is the test's own; the other one runs this file.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.distributed as distributed
+from small_decoders import VOCABULARY, small_decoder
+from tiny_rows import random_rows
+
+from haymaker.config import TrainConfig
+from haymaker.models.load import load_model
+from haymaker.models.lora import add_lora, lora_parameters
+from haymaker.records import Encoded
+from haymaker.training.answer_rows import answer_loss
+from haymaker.training.batches import lay_out
+from haymaker.training.budget import RUNGS
+from haymaker.training.loop import train
+from haymaker.training.parallel import World, world_of
+
+ROOT = Path(__file__).parents[1]
+CONFIG = TrainConfig(steps=3, batch=5, rank=2, rate=0.01, save_every=2)
+RUNS = {
+    "rows apart": CONFIG,
+    "rows cut": CONFIG.changed(context_parallel=2),
+    "weights shared": CONFIG.changed(shard=True, tokens_at_once=80),  # of 3 rows and of 2: another number of parts
+    "both": CONFIG.changed(context_parallel=2, shard=True, recompute="full"),
+}
+KINDS = ("llama", "mistral", "qwen3", "phi3")  # Mistral's window is shorter than a row, and than a chunk
+CASES = [*(("llama", rung) for rung in RUNGS), *((kind, "none") for kind in KINDS[1:])]
+
+
+def rows_with_answers() -> list[Encoded]:
+    """Rows of which answers take a little, a half and nearly all: in chunks of both processes, and of one."""
+    return [row for answer in (3, 10, 19) for row in random_rows(2, 40, answer, seed=answer, vocabulary=VOCABULARY)]
+
+
+def adapted(kind: str) -> Any:
+    """A tiny model in float64, with an adapter that is not at its start."""
+    model = add_lora(small_decoder(kind), rank=2, alpha=4.0, seed=0).to(torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    for weight in lora_parameters(model).values():
+        weight.data = torch.randn(weight.shape, generator=generator).to(torch.float64) * 0.1
+    return model
+
+
+def step(kind: str, rung: str, world: World) -> tuple[float, torch.Tensor]:
+    """Loss and gradient of the world's processes together."""
+    model = adapted(kind)
+    weights = list(lora_parameters(model).values())
+    rows = rows_with_answers()
+    total = torch.zeros((), dtype=torch.float64)
+    for start in range(0, len(rows), 2):
+        batch = world.cut(lay_out(rows[start : start + 2], torch.device("cpu")))
+        loss = answer_loss(model, batch, "last_layer", [rung] * model.config.num_hidden_layers)
+        loss.backward()
+        total += loss.detach()
+    found = torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None] + [total[None]])
+    if world.size > 1:
+        distributed.all_reduce(found)
+    return found[-1].item(), found[:-1]
+
+
+def work(model: Path, out: Path) -> dict[str, Any]:
+    """Everything that is asked of two processes; what they found."""
+    found: dict[str, Any] = {}
+    world = world_of(distributed.get_rank(), 2, 2)
+    for kind, rung in CASES:
+        found[f"{kind} {rung}"] = step(kind, rung, world)
+    for name, config in RUNS.items():
+        lm = load_model(model, dtype="float32")
+        found[name] = train(lm, random_rows(7), config, out / name, on_progress=lambda steps: None)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def place_of_two() -> dict[str, str]:
+    """Variables of processes that tests start."""
+    path = f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}"
+    return {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+@contextmanager
+def joined(rank: int, port: int) -> Iterator[None]:
+    """Inside the block this process is one of two."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank)}
+    with patch.dict(os.environ, place | {"GLOO_SOCKET_IFNAME": "lo"}):
+        distributed.init_process_group("gloo", timeout=timedelta(seconds=100))
+        try:
+            yield
+        finally:
+            distributed.destroy_process_group()
+
+
+def both(model: Path, out: Path) -> dict[str, Any]:
+    """What the two find, as this process has it."""
+    port = free_port()
+    words = [sys.executable, __file__, str(model), str(out), str(port)]
+    other = subprocess.Popen(words, env=os.environ | place_of_two())
+    try:
+        with joined(0, port):
+            found = work(model, out)
+        assert other.wait(timeout=60) == 0
+        return found
+    finally:
+        other.kill()
+
+
+if __name__ == "__main__":
+    with joined(1, int(sys.argv[3])):
+        work(Path(sys.argv[1]), Path(sys.argv[2]))
