@@ -14,6 +14,7 @@ from haymaker.choices import (
     DETECTORS,
     EDITS,
     EXPORTS,
+    FORMATS,
     METRICS,
     PROMPTS,
     READERS,
@@ -41,7 +42,8 @@ def lines_of(table: Registry) -> list[Cells]:
 def generated() -> dict[str, list[Cells]]:
     """The first columns of every table by its name."""
     tables = {
-        table.group.removeprefix("haymaker."): lines_of(table) for table in (CONCEPTS, CONTEXTS, METRICS, EXPORTS)
+        table.group.removeprefix("haymaker."): lines_of(table)
+        for table in (CONCEPTS, CONTEXTS, METRICS, FORMATS, EXPORTS)
     }
     tables |= {"prompts": lines_of(PROMPTS), "detectors": lines_of(DETECTORS), "edits": lines_of(EDITS)}
     tables["tasks"] = [

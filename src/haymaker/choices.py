@@ -142,6 +142,8 @@ PROMPTS = Registry(
 
 # ---- scores of answers, 0 to 1
 
+GOLD_OVER_FOIL = "gold_over_foil"  # judges which of two texts a model finds more probable, and no answer
+
 METRICS = Registry(
     "metric",
     {
@@ -165,7 +167,26 @@ METRICS = Registry(
             "musique_f1": "MuSiQue: shared words with the answer or an alias",
             "citation_f1": "SummHay: cited documents against those that carry it",
             "citation_f1_lenient": "the same, numbers read in any form",
+            GOLD_OVER_FOIL: "the gold is more probable than a wrong answer (base models that do not answer)",
         }.items()
+    },
+)
+
+FORMATS = Registry(  # by the metric's name: the form in which it reads an answer; any text where there is none
+    "format",
+    dict.fromkeys(
+        (
+            *("squad_em", "squad_f1", "squad_v2_em", "squad_v2_f1", "helmet_f1", "longbench_f1"),
+            *("musique_em", "musique_f1"),
+        ),
+        ("haymaker.metrics.formats:phrase", "a few words, no sentence"),
+    )
+    | dict.fromkeys(
+        ("longbench_retrieval", "longbench_count"), ("haymaker.metrics.formats:numbered", "a number in digits")
+    )
+    | {
+        "citation_f1": ("haymaker.metrics.formats:cited", "document numbers in brackets, as [1][3]"),
+        "citation_f1_lenient": ("haymaker.metrics.formats:cited_anyhow", "document numbers in any form"),
     },
 )
 
@@ -241,7 +262,7 @@ MODEL_SHAPES: Mapping[str, Mapping[str, Any]] = {  # as their config.json says, 
     }.items()
 }
 
-REGISTRIES = (TASKS, READERS, EXPORTS, CONCEPTS, CONTEXTS, PROMPTS, METRICS, DETECTORS, EDITS)
+REGISTRIES = (TASKS, READERS, EXPORTS, CONCEPTS, CONTEXTS, PROMPTS, METRICS, FORMATS, DETECTORS, EDITS)
 
 
 def plug_ins(chosen: Mapping[str, Any]) -> dict[str, str]:

@@ -295,12 +295,16 @@ class Prediction:
         text: The answer, up to its end or line break, stripped.
         answers: What counts as right.
         scores: By metric, 0 to 1, the headline first.
-        finish_reason: "stop", or "length" where the answer reached the limit.
+        finish_reason: "stop"; "length" where the answer reached the limit; "choice" where it was chosen of two.
         prompt_tokens: Tokens of the prompt.
         generated_tokens: Tokens that were generated.
         task: The example's.
         before: What stood before the answer and is no part of it: a block of thought, an opening line.
-        unread: Metrics that cannot read this answer, which scores 0 by them.
+        unread: Metrics whose form this answer does not have: what they cannot read at all scores 0 by them.
+        depth: Share of the context before the evidence, 0 to 1; None where there is no evidence.
+        hops: Pieces of evidence.
+        foil: Of a choice, the wrong answer that the gold stood against.
+        margin: Of a choice, nats per token by which the gold is more probable than the foil.
 
     Examples:
         >>> prediction = hm.evaluate(lm, rows, new_tokens=8).predictions[0]
@@ -312,12 +316,16 @@ class Prediction:
     text: str
     answers: tuple[str, ...]
     scores: dict[str, float]
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "choice"]
     prompt_tokens: int
     generated_tokens: int
     task: str = ""
     before: str = ""
     unread: tuple[str, ...] = ()
+    depth: float | None = None
+    hops: int | None = None
+    foil: str = ""
+    margin: float | None = None
 
 
 def canonical_json(value: Any) -> str:

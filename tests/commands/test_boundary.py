@@ -47,6 +47,8 @@ USES = {
     "cache import": "{out} {answers}",
     "train": "--model {model} --data {data} --config {training} --set steps=1 --out {out}",
     "eval": "--model {model} --data {data} --adapter {adapter} --out {out}",
+    "eval --export-requests": "{out} --model {model} --data {data}",
+    "eval --responses": "{responses} --model {model} --data {data} --out {out}",
     "score": "{predictions}",
     "heads": "--model {model} --data {data} --adapter {adapter} --out {out}",
     "compare": "{scores} {scores}",
@@ -92,6 +94,9 @@ def good(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> dict[str, 
     row = {"example_id": "1", "text": "a", "answers": ["a"], "scores": {}, "finish_reason": "stop"}
     write_jsonl(home / "predictions.jsonl", [row | {"prompt_tokens": 1, "generated_tokens": 1}])
     write_jsonl(home / "rows.jsonl", [mdqa_row(0)])
+    body = {"model": MODEL, "choices": [{"text": "a", "finish_reason": "stop"}]}
+    (asked,) = hm.load_dataset(data)
+    write_jsonl(home / "responses.jsonl", [{"custom_id": asked.id, "response": {"body": body}}])
     (home / "results.json").write_text("{}")
     files = {path.stem: path for path in home.iterdir()}
     return files | {"data": data, "model": MODEL, "adapter": home / "adapter"}
@@ -288,4 +293,5 @@ def names_of(group: Any, before: str = "") -> Iterator[str]:
 
 
 def test_the_table_has_every_command() -> None:
-    assert set(names_of(typer.main.get_command(app))) == set(USES) | ASK_THE_NETWORK_OR_NOTHING
+    used = {use.partition(" --")[0] for use in USES}  # some have a second use, told by an option
+    assert set(names_of(typer.main.get_command(app))) == used | ASK_THE_NETWORK_OR_NOTHING

@@ -23,13 +23,18 @@ from haymaker.study import stages
 
 SOURCE = Path(__file__).parents[2] / "src"
 REPEATS = (2, 9, 5, 9, 14)  # rows of four lengths, so four batches: one of two rows
+COLOURS = ("red", "blue", "green", "grey", "pink")
 SCORED = {"one": {(0, 0): 0.9, (0, 1): 0.5}, "two": {(0, 0): 0.8, (1, 2): 0.4}}  # heads of the two adapters
 
 
 def own_row(number: int, repeats: int) -> dict[str, Any]:
     text = "The winner of the prize was told to come home . " * repeats
-    gold = {"text": f"{text} The key of door {number} is red .", "gold": True}
-    return {"question": f"What is the key of door {number}?", "answers": ["red"], "documents": [gold, {"text": text}]}
+    gold = {"text": f"{text} The key of door {number} is {COLOURS[number]} .", "gold": True}
+    return {
+        "question": f"What is the key of door {number}?",
+        "answers": [COLOURS[number]],
+        "documents": [gold, {"text": text}],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +62,7 @@ def home(
 
 COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "eval": ("out", ("eval",)),
+    "eval, gold over foil": ("out", ("eval", "--metric", "gold_over_foil")),
     "heads": ("out.safetensors", ("heads", "--metric", "copy", "--metric", "mass")),
     "heads, own answers": ("out.safetensors", ("heads", "--answer", "own")),
     "ablate": ("out", ("ablate", "--heads", "HOME/one.safetensors", "--k", "2", "--draws", "1")),

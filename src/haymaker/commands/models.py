@@ -1,5 +1,6 @@
 """haymaker eval | score: models and their answers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -7,13 +8,17 @@ import typer
 
 from haymaker.choices import METRICS
 from haymaker.commands import options as flag
+from haymaker.commands import serving
 from haymaker.commands.options import inputs_of, loading, stop_text
-from haymaker.commands.output import fresh_folder, kept_beside, show_values
+from haymaker.commands.output import fresh_folder, kept_beside, show_rows, show_values
 from haymaker.console import note
+from haymaker.evaluation.places import check_by
 from haymaker.files import write_json
-from haymaker.study.stages import EvaluateParams, evaluate_model
+from haymaker.study.cell import Row
+from haymaker.study.stages import EvaluateParams, Inputs, evaluate_model
 
 EVALUATION_FILES = ("predictions.jsonl", "evaluation.json")
+GROUPED = ("by", "group", "n", "metric", "score", "score_low", "score_high", "parsed")
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +30,7 @@ def evaluate(
     *,
     model: flag.Model,
     data: flag.Data,
-    out: flag.OutFolder,
+    out: Annotated[Path | None, typer.Option("--out", help="The folder to write.")] = None,
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
     dtype: flag.Dtype = "auto",
@@ -33,26 +38,61 @@ def evaluate(
     new_tokens: flag.NewTokens = None,
     metrics: flag.Judges = None,
     stop: flag.Stop = "\\n",
+    by: flag.By = None,
     beyond_context: Annotated[
         bool, typer.Option("--beyond-context", help="Also answer rows that the model's context does not hold.")
     ] = False,
+    export_requests: Annotated[
+        Path | None, typer.Option("--export-requests", help="Write OpenAI's batch requests there, and answer nothing.")
+    ] = None,
+    responses: Annotated[
+        Path | None, typer.Option("--responses", help="Judge a server's answers to such requests (its output jsonl).")
+    ] = None,
+    served_as: Annotated[
+        str | None,
+        typer.Option(
+            "--served-as", help="What the server calls the model.  [default: its name, @digest of an adapter]"
+        ),
+    ] = None,
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
 ) -> None:
-    """Let a model answer a dataset by greedy generation, and score the answers by its task: with 95 % intervals."""
+    """Let a model answer a dataset by greedy generation, and score the answers by its task: with 95 % intervals.
+
+    Or let a server do it: --export-requests writes the questions, --responses reads the answers.
+    """
+    check_by(by or ())
+    serving.check_serving(out, export_requests, responses, served_as)
     params = EvaluateParams(
         **loading(extend, dtype), beyond_context=beyond_context, rows=rows, new_tokens=new_tokens,
         metrics=tuple(metrics or ()), stop=stop_text(stop),
     )  # fmt: skip
-    reading = (model, data, adapter)
+    inputs, how = inputs_of(model=model, data=data, adapter=adapter), {"overwrite": overwrite, "json": json}
+    if export_requests is not None or out is None:
+        assert export_requests is not None, "checked above"
+        serving.export_requests(params, inputs, export_requests, served_as, **how)
+        return
+    if responses is not None:
+        inputs = {**inputs, "responses": responses}
+        row = serving.judge_responses(params, inputs, out, served_as, entries=EVALUATION_FILES, **how)
+    else:
+        row = answered(params, inputs, out, overwrite)
+    show_scores({**row, "out": str(out)}, groups_in(out, by), json)
+    if responses is not None:
+        serving.exit_code_of(row)
+
+
+def answered(params: EvaluateParams, inputs: Inputs, out: Path, overwrite: bool) -> Row:
+    """The summary of a model's answers, which the folder then holds."""
+    reading = [str(path) for path in inputs.values()]
     with (
         kept_beside(out, overwrite) as (keep, replace),
         fresh_folder(out, replace, EVALUATION_FILES, reading=reading) as folder,
     ):
-        found = evaluate_model(params, inputs_of(model=model, data=data, adapter=adapter), folder, keep)
+        found = evaluate_model(params, inputs, folder, keep)
         (row,) = found["evaluation"]
         write_json(folder / "evaluation.json", row)
-    show_values({**row, "out": str(out)}, json)
+    return row
 
 
 def score(
@@ -62,15 +102,36 @@ def score(
         list[str] | None,
         typer.Option("--metric", help=f"{', '.join(METRICS)}; may be repeated.  [default: those of the evaluation]"),
     ] = None,
+    by: flag.By = None,
     json: flag.Json = False,
 ) -> None:
     """Score answers again, by other metrics, without a model: means with 95 % intervals."""
     from haymaker.evaluation.predictions import Evaluation, bounds, default_metrics
 
+    check_by(by or ())
     for name in metrics or ():
         METRICS.entry(name)
     found = Evaluation.load(predictions / "predictions.jsonl" if predictions.is_dir() else predictions)
     again = found.judged_by(tuple(dict.fromkeys(metrics or default_metrics(found))))
     for said in again.notes():
         note(said)
-    show_values({**again.row(), **bounds(again.metric, again.interval())}, json)
+    groups = [row for name in by or () for row in again.by(name)]
+    show_scores({**again.row(), **bounds(again.metric, again.interval())}, groups, json)
+
+
+def groups_in(folder: Path, by: Sequence[str] | None) -> list[Row]:
+    """Scores by groups of the answers that a folder holds."""
+    if not by:
+        return []
+    from haymaker.evaluation.predictions import Evaluation
+
+    found = Evaluation.load(folder / "predictions.jsonl")
+    return [row for name in by for row in found.by(name)]
+
+
+def show_scores(row: Row, groups: Sequence[Row], as_json: bool) -> None:
+    """The scores, and a table by groups where it was asked for; in JSON under `breakdown`."""
+    show_values({**row, **({"breakdown": groups} if groups and as_json else {})}, as_json)
+    if groups and not as_json:
+        typer.echo()
+        show_rows(groups, GROUPED)

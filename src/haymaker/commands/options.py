@@ -44,6 +44,10 @@ Judges = Annotated[
         help=f"{', '.join(METRICS)}; may be repeated, the headline first.  [default: the metrics of the task]",
     ),
 ]
+By = Annotated[
+    list[str] | None,
+    typer.Option("--by", help="Also tell scores by depth (of the evidence), length or hops; may be repeated."),
+]
 Stop = Annotated[
     str,
     typer.Option(

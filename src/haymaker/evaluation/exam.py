@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from haymaker.choices import METRICS
+from haymaker.choices import FORMATS, GOLD_OVER_FOIL, METRICS
 from haymaker.errors import ConfigError, DataError
+from haymaker.evaluation.places import depth_of, hops_of
 from haymaker.kept import Kept
 from haymaker.metrics.best_score import golds_for
 from haymaker.models.answer_text import STOP
@@ -21,6 +22,17 @@ from haymaker.tasks import golds_of, metrics_of_rows
 from haymaker.tokens import encode_many
 
 Metrics = str | Sequence[str] | None  # names, the headline first; None: the task's
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """What of a model settles an exam: how it reads, and how much."""
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+    @property
+    def context(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,7 @@ class Exam:
     @classmethod
     def of(
         cls,
-        lm: LanguageModel,
+        lm: "Reader",
         examples: Iterable[Example],
         new_tokens: int | None = None,
         *,
@@ -51,6 +63,10 @@ class Exam:
         if not rows:
             raise DataError("expected at least one example to answer, found none")
         names = judges_of(rows, metrics)
+        if GOLD_OVER_FOIL in names:
+            raise ConfigError(
+                f"metrics: {GOLD_OVER_FOIL} judges no answers; hm.evaluate lets a model choose by it, alone"
+            )
         check_golds(rows, names, stop)
         encoded = encode_many(rows, lm.tokenizer)
         context = None if beyond_context else lm.context
@@ -75,7 +91,8 @@ class Exam:
 
     def judge(self, i: int, answer: Generation) -> Prediction:
         """The scores of an answer to row i."""
-        return judge(self.rows[i], self.encoded[i].prompt_length, answer, self.metrics)
+        found = judge(self.rows[i], self.encoded[i].prompt_length, answer, self.metrics)
+        return replace(found, depth=depth_of(self.encoded[i]), hops=hops_of(self.rows[i]))
 
 
 def judges_of(rows: Sequence[Example], metrics: Metrics = None) -> tuple[str, ...]:
@@ -125,7 +142,7 @@ def judge(example: Example, prompt_tokens: int, answer: Generation, metrics: Met
 
 
 def scores_of(text: str, golds: Sequence[str], metrics: Sequence[str]) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Every metric's score of an answer, and the metrics that cannot read it: by those it has 0.
+    """Every metric's score of an answer, and the metrics whose form it does not have; what cannot be read at all has 0.
 
     Raises DataError where a metric refuses the golds themselves.
     """
@@ -137,4 +154,7 @@ def scores_of(text: str, golds: Sequence[str], metrics: Sequence[str]) -> tuple[
         except DataError:  # the answer's fault, for the golds can be read
             scores[name] = 0.0
             unread.append(name)
+        else:
+            if name in FORMATS and not FORMATS[name](text, read):
+                unread.append(name)
     return scores, tuple(unread)

@@ -4,14 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from haymaker.choices import TASKS
+from haymaker.choices import FORMATS, GOLD_OVER_FOIL, TASKS
 from haymaker.console import OnProgress
 from haymaker.errors import DataError
+from haymaker.evaluation.choosing import choices, chooses
 from haymaker.evaluation.exam import Exam, Metrics, judge, scores_of
+from haymaker.evaluation.places import grouped
 from haymaker.files import read_jsonl, required, texts_of, write_jsonl
 from haymaker.kept import Kept
 from haymaker.markup import table
@@ -22,16 +25,20 @@ from haymaker.models.batching import TOKENS_AT_ONCE
 from haymaker.models.generation import Generation, generate
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example, Prediction
-from haymaker.stats import Interval, bootstrap_mean
+from haymaker.stats import Interval, bootstrap_mean, share_interval
 from haymaker.tasks import UNKNOWN_METRICS, metrics_of
 
 if TYPE_CHECKING:
     import pandas
 
+ABOUT = ("finish_reason", "prompt_tokens", "generated_tokens", "depth", "hops")  # columns of a row beside its scores
 SHOWN = 10  # answers that an evaluation shows of itself
 PREDICTION = {  # kinds of what a line of saved predictions says
     **dict.fromkeys(("example_id", "text", "finish_reason", "task", "before"), str),
     **dict.fromkeys(("prompt_tokens", "generated_tokens"), int),
+    **dict.fromkeys(("depth", "margin"), (float, int, NoneType)),
+    "hops": (int, NoneType),
+    "foil": str,
     "scores": dict,
 }
 __all__ = ["Evaluation", "evaluate", "judge", "read_predictions"]
@@ -56,7 +63,7 @@ class Evaluation:
         """A flat row per answer, a column per metric."""
         return [
             {"example_id": one.example_id, "text": one.text, "answers": list(one.answers), **one.scores}
-            | {name: getattr(one, name) for name in ("finish_reason", "prompt_tokens", "generated_tokens")}
+            | {name: getattr(one, name) for name in ABOUT}
             for one in self.predictions
         ]
 
@@ -139,11 +146,31 @@ class Evaluation:
 
     @property
     def unread(self) -> int:
-        """Answers that the headline cannot read and that score 0 by it."""
+        """Answers that do not have the form which the headline reads: failing on form is not failing to retrieve."""
         return sum(self.metric in prediction.unread for prediction in self.predictions)
 
+    @property
+    def parsed(self) -> Interval:
+        """The share of answers in the form that the headline reads, with 95 % bounds (Wilson)."""
+        return share_interval(len(self.predictions) - self.unread, len(self.predictions))
+
+    def by(self, name: str) -> list[dict[str, Any]]:
+        """A row per group of answers, by "depth" of the evidence, "length" of the prompt or "hops": the headline's mean
+        with 95 % bounds, n, and the share in its form. Raises ConfigError for another name."""
+        return grouped(self.predictions, name, self.metric)
+
     def judged_by(self, metrics: Sequence[str]) -> "Evaluation":
-        """The same answers under these metrics, the headline first, without a model."""
+        """The same answers under these metrics, the headline first, without a model.
+
+        Raises DataError where a choice of two is to be judged as an answer, or an answer as a choice.
+        """
+        choice = [one.finish_reason == "choice" for one in self.predictions]
+        if any(choice) != (GOLD_OVER_FOIL in metrics) or (any(choice) and len(metrics) > 1):
+            made = "chosen of two texts" if any(choice) else "written by a model"
+            raise DataError(
+                f"these answers were {made}: {GOLD_OVER_FOIL} judges choices and nothing else does; "
+                "evaluate again with the metrics that are wanted"
+            )
         again = []
         for one in self.predictions:
             scores, unread = scores_of(one.text, one.answers, metrics)
@@ -161,10 +188,17 @@ class Evaluation:
         others = {name: self.interval(name) for name in self.metrics[1:]}
         return {
             "n": len(self.predictions),
+            **self._margin(),
             **{"metric": self.metric, "score": score.mean, "score_low": score.low, "score_high": score.high},
             **{key: value for name, found in others.items() for key, value in bounds(name, found).items()},
+            **bounds("parsed", self.parsed),
             **{"ceiling": self.ceiling, "cut_off": self.cut_off, "stripped": self.stripped, "unread": self.unread},
         }
+
+    def _margin(self) -> dict[str, float]:
+        """Of choices, nats per token by which golds are more probable than foils."""
+        margins = [one.margin for one in self.predictions if one.margin is not None]
+        return bounds("margin", bootstrap_mean(np.array(margins))) if margins else {}
 
     def notes(self) -> list[str]:
         """In words, what the numbers do not say of answers cut off, taken apart or unread, and of rows short of 1."""
@@ -172,7 +206,7 @@ class Evaluation:
         found = {
             "answers reached the limit of new tokens and were cut off; allow more new tokens": self.cut_off,
             "answers stood behind a block of thought or an opening line, which was taken off": self.stripped,
-            f"answers cannot be read by {metric} and score 0": self.unread,
+            f"answers do not have the form that {metric} reads ({form_of(metric)})": self.unread,
             f"rows cannot reach 1 by {metric}, whatever is answered (best mean {self.ceiling:.3f})": self.limited,
         }
         return [f"{count} of {n} {what}" for what, count in found.items() if count]
@@ -185,6 +219,11 @@ class Evaluation:
     def load(cls, path: str | Path) -> "Evaluation":
         """Read what `save` wrote."""
         return cls(tuple(read_predictions(Path(path))))
+
+
+def form_of(metric: str) -> str:
+    """In words, the form of the answers that a metric reads."""
+    return FORMATS.entry(metric).about if metric in FORMATS else "any text"
 
 
 def bounds(name: str, found: Interval) -> dict[str, float]:
@@ -248,7 +287,8 @@ def evaluate(
             else 64. Answers that reach the limit are kept and counted (`Evaluation.cut_off`).
         metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
         beyond_context: Also answer examples that do not fit the model's context, to see how it fares there.
-        metric: One metric alone, instead of `metrics`.
+        metric: One metric alone, instead of `metrics`. "gold_over_foil" lets the model choose between the target and
+            another row's answer, by log-probability, in place of answering.
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         tokens_at_once: Most prompt tokens of a batch.
         on_progress: Called with the number of examples answered since its last call.
@@ -256,12 +296,12 @@ def evaluate(
             It is left when the call ends well, for the caller to remove.
 
     Returns:
-        An Evaluation with `predictions`, `score`, `metric`, `interval(metric)`, `row()`, `save(path)`.
+        An Evaluation with `predictions`, `score`, `metric`, `interval(metric)`, `by("depth")`, `row()`, `save(path)`.
 
     Raises:
         ConfigError: A metric that there is not, none that all the examples' tasks share, or a budget smaller than the
             longest gold.
-        DataError: No example, or golds that a metric refuses.
+        DataError: No example, golds that a metric refuses, or no foil.
         LengthError: An example whose prompt leaves less than the budget of the model's context.
         OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
 
@@ -269,6 +309,9 @@ def evaluate(
         >>> hm.evaluate(lm, rows, new_tokens=8).row()["metric"]
         'squad_f1'
     """
+    if chooses(metric or metrics):
+        told = choices(lm, examples, beyond_context=beyond_context, on_progress=on_progress, keep=keep)
+        return Evaluation(told)
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "beyond_context": beyond_context}
     exam = Exam.of(lm, examples, new_tokens, **options)
     with exam.answers_in(keep, lm, tokens_at_once=tokens_at_once) as kept:

@@ -4,6 +4,7 @@ from haymaker.interventions.ablation import ablate, ablate_sets, ablation_curve
 from haymaker.interventions.attribution import attribute
 from haymaker.interventions.causal import causal_map, set_effects
 from haymaker.interventions.head_sets import HeadSet, ablation_sets, identity_sets, patching_sets, random_heads
+from haymaker.interventions.parts import patching_parts
 from haymaker.interventions.patching import Patched, patch, patch_many, patch_sets, patching_table
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "patch",
     "patch_many",
     "patch_sets",
+    "patching_parts",
     "patching_sets",
     "patching_table",
     "random_heads",

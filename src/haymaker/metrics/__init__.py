@@ -16,6 +16,7 @@ from haymaker.metrics.citation import (
     citations,
     citations_lenient,
 )
+from haymaker.metrics.forced_choice import gold_over_foil
 from haymaker.metrics.long_bench import (
     LONGBENCH_F1,
     LONGBENCH_FIRST_LINE,
@@ -77,6 +78,7 @@ __all__ = [
     "citation_scores",
     "citations",
     "citations_lenient",
+    "gold_over_foil",
     "helmet_f1",
     "kv_accuracy",
     "longbench",

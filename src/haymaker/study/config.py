@@ -1,11 +1,12 @@
 """What a study file may say. One file drives the miniature and the full-size studies alike."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from haymaker.choices import DETECTORS, METRICS, axes_of
+from haymaker.choices import DETECTORS, GOLD_OVER_FOIL, METRICS, axes_of
 from haymaker.config import (
     DtypeName,
     Extend,
@@ -17,6 +18,7 @@ from haymaker.config import (
     TaskName,
     TrainConfig,
     chosen_by,
+    set_dotted,
 )
 from haymaker.errors import ConfigError
 from haymaker.study.runners.config import RunnerConfig
@@ -24,11 +26,29 @@ from haymaker.study.runners.config import RunnerConfig
 UNTRAINED = ("base", "extended")
 
 
+def parted(name: str) -> tuple[str, dict[str, Any]]:
+    """A setting and the keys of its training recipe that differ: `low-high:competitors=12,depth=0` are two.
+
+    Raises ConfigError for what has not that form.
+    """
+    setting, colon, rest = name.partition(":")
+    changes: dict[str, Any] = {}
+    for pair in re.split(r",(?![^\[]*\])", rest) if colon else ():
+        key, equals, _ = pair.partition("=")
+        if not (key.isidentifier() and equals):
+            raise ConfigError(f"settings: {name!r}: expected SETTING:KEY=VALUE,KEY=VALUE, found {pair!r} in it")
+        set_dotted(changes, pair)
+    return setting, changes
+
+
 def study_setting(name: str) -> None:
     """Raises ConfigError for a name that is neither a setting nor an untrained model."""
-    if name not in UNTRAINED:
+    setting, changes = parted(name)
+    if changes and setting in UNTRAINED:
+        raise ConfigError(f"settings: {name!r}: {setting} is not trained, so no recipe of it can differ")
+    if setting not in UNTRAINED:
         try:
-            axes_of(name)
+            axes_of(setting)
         except ConfigError as error:
             raise ConfigError(f"{error}; untrained are {', '.join(UNTRAINED)}") from None
 
@@ -100,6 +120,15 @@ class PatchingConfig(Frozen):
     identity: bool = Field(default=True, description="also patch the donor into itself, which must change nothing")
 
 
+class PartsConfig(Frozen):
+    """What patching from the donor does, split into queries, keys, values, the head's weights and what is upstream."""
+
+    donor: Setting = "real"
+    k: int = Field(default=10, ge=1, description="most heads of a set; all sets get the same number")
+    draws: int = Field(default=1, ge=1)
+    rows: int | None = Field(default=None, ge=1)
+
+
 class StudyConfig(Frozen):
     """A grid of models trained on different data, and what is measured on each."""
 
@@ -121,6 +150,7 @@ class StudyConfig(Frozen):
     similarity: SimilarityConfig | None = SimilarityConfig()
     ablation: AblationConfig | None = AblationConfig()
     patching: PatchingConfig | None = PatchingConfig()
+    parts: PartsConfig | None = None
     runner: RunnerConfig = RunnerConfig()
 
     @model_validator(mode="after")
@@ -130,9 +160,12 @@ class StudyConfig(Frozen):
         self.extension()
         if "seed" in self.train.model_fields_set:
             raise ConfigError("train.seed: seeds of a study stand in `seeds`, one training run each; remove this key")
-        for part in ("similarity", "ablation", "patching"):
+        for part in ("similarity", "ablation", "patching", "parts"):
             if getattr(self, part) is not None and self.heads is None:
                 raise ConfigError(f"{part}: needs head scores; give `heads`, or set {part}: null")
+        for part in ("ablation", "patching"):
+            if getattr(self, part) is not None and self.evaluation.metric == GOLD_OVER_FOIL:
+                raise ConfigError(f"{part}: needs answers, which {GOLD_OVER_FOIL} does not judge; set {part}: null")
         for task in self.tasks:
             check_settings(self, task)
             check_rows(self, task)
@@ -165,8 +198,10 @@ class StudyConfig(Frozen):
 
     def train_recipe(self, task: TaskName, setting: Setting, seed: int) -> Recipe:
         """What the training rows of a setting are built from."""
-        given = {"task": task, "setting": setting, "length": self.length, "split": "train", "seed": seed}
-        return recipe(f"tasks.{task}.train", self.tasks[task].train, given)
+        name, changes = parted(setting)
+        given = {"task": task, "setting": name, "length": self.length, "split": "train", "seed": seed}
+        where = f"settings: {setting}" if changes else f"tasks.{task}.train"
+        return recipe(where, {**self.tasks[task].train, **changes}, given)
 
     def test_recipe(self, task: TaskName, length: int) -> Recipe:
         """What the real test rows are built from."""
@@ -209,7 +244,7 @@ def recipe(where: str, values: dict[str, Any], given: dict[str, Any]) -> Recipe:
 def check_rows(config: StudyConfig, task: TaskName) -> None:
     """No part uses more test rows than are built."""
     built = config.test_recipe(task, config.length).rows
-    for part in ("evaluation", "heads", "ablation", "patching"):
+    for part in ("evaluation", "heads", "ablation", "patching", "parts"):
         rows = getattr(getattr(config, part), "rows", None)
         if rows is not None and rows > built:
             raise ConfigError(f"{part}.rows: tasks.{task}.test has {built} rows, found {rows}")
@@ -241,6 +276,7 @@ def check_settings(config: StudyConfig, task: TaskName) -> None:
     needed = {
         "similarity.reference": config.similarity and config.similarity.reference,
         "patching.donor": config.patching and config.patching.donor,
+        "parts.donor": config.parts and config.parts.donor,
     }
     for key, setting in needed.items():
         if setting and setting not in settings:

@@ -31,7 +31,10 @@ LOAD_BYTES = 1.5e9  # of weights that are loaded in a second
 CELL_SECONDS = 2.0  # to start a cell, read its rows and write what it made
 ANSWER_TOKENS = 32  # where a study leaves their number to the rows
 PREDICTION_BYTES = 2_000  # of an answer's row
-MODEL_STAGES = ("train", "evaluate", "heads", "ablate", "patch")
+MODEL_STAGES = ("train", "evaluate", "heads", "ablate", "patch", "parts")
+OF_TWO_MODELS = ("patch", "parts")
+TEACHER_FORCED = ("heads", "parts")
+PARTS_READINGS = 5  # of a row: each model, each on the other's inputs, and the recipient once more to answer
 MARGIN = 3.0  # times the predicted seconds, for a time limit
 LEAST_MINUTES = 15.0
 WORKER_BYTES = 2 * 2**30  # of a process beside its model
@@ -166,8 +169,8 @@ class Costs:
             passes = train.steps * train.batch
             return passes * length, self.loading(1) + passes * self.row_seconds(length)
         passes = rows * self.readings(cell)
-        answer = 0 if cell.stage.name == "heads" else getattr(cell.params, "new_tokens", None) or ANSWER_TOKENS
-        models = 2 if cell.stage.name == "patch" else 1
+        answer = 0 if cell.stage.name in TEACHER_FORCED else getattr(cell.params, "new_tokens", None) or ANSWER_TOKENS
+        models = 2 if cell.stage.name in OF_TWO_MODELS else 1
         each = self.reading_seconds(length) + self.answer_seconds(length, answer)
         return passes * (length + answer), self.loading(models) + passes * each
 
@@ -178,7 +181,7 @@ class Costs:
             return 1 + len(params.k) * (1 + params.draws)
         if cell.stage.name == "patch":
             return 2 if params.identity else 3 + params.draws
-        return 1
+        return PARTS_READINGS if cell.stage.name == "parts" else 1
 
     def row_seconds(self, length: int) -> float:
         """A training step's share of one row."""
@@ -218,7 +221,7 @@ class Costs:
             return peak_bytes(shape, length, planned(shape, length, free))
         cache = 2 * shape.layers * shape.key_value * shape.element * length
         passing = shape.element * length * (4 * shape.hidden + 2 * shape.inner)
-        models = 2 if cell.stage.name == "patch" else 1
+        models = 2 if cell.stage.name in OF_TWO_MODELS else 1
         return models * (shape.base_bytes + cache) + passing
 
     def stored(self, cell: Cell, rows: int, length: int) -> int:

@@ -108,7 +108,7 @@ class TaskPlan:
         return [variant for setting in ordered for variant in self.seeded(setting)]
 
     def leader_keys(self) -> list[tuple[Any, str]]:
-        return [(self.config.similarity, "reference"), (self.config.patching, "donor")]
+        return [(self.config.similarity, "reference"), (self.config.patching, "donor"), (self.config.parts, "donor")]
 
     def seeded(self, setting: StudySetting) -> list[Variant]:
         if setting in UNTRAINED:
@@ -140,6 +140,8 @@ class TaskPlan:
             yield self.ablate(variant)
         if patching and variant.trained and (patching.identity or variant.setting != patching.donor):
             yield self.patch(variant, self.variant(patching.donor, seed_of(variant)))
+        if (parts := self.config.parts) and variant.trained and variant.setting != parts.donor:
+            yield self.parts(variant, self.variant(parts.donor, seed_of(variant)))
 
     def name(self, stage: str, rest: str) -> str:
         return f"{stage}/{self.task}/{rest}"
@@ -173,7 +175,7 @@ class TaskPlan:
         }
         outside = {"tokenizer": Outside("tokenizer", self.config.model), **files}
         # Where a file lies does not change rows; its contents do, and count as an input.
-        unplaced = recipe.changed(**dict.fromkeys(files))
+        unplaced = recipe.model_copy(update=dict.fromkeys(files))  # not validated: what is about a file stays
         return Cell(self.name("data", rest), stages.DATA, unplaced, outside=outside)
 
     def train(self, variant: Variant) -> Cell:
@@ -281,13 +283,32 @@ class TaskPlan:
                 threshold=similarity.threshold if similarity else 0.0,
                 identity=variant == donor,
             ),
-            inputs={
-                "data": self.test_data(self.config.length),
-                "heads": self.name("heads", variant.label),
-                "donor_heads": self.name("heads", donor.label),
-                **self.model_inputs(variant, "recipient"),
-                **self.model_inputs(donor, "donor"),
-            },
+            inputs=self.pair_inputs(variant, donor),
+            outside=self.model_outside(),
+            columns=self.columns(variant, donor=donor.setting),
+        )
+
+    def pair_inputs(self, variant: Variant, donor: Variant) -> dict[str, str]:
+        """Test rows, two models and their head scores."""
+        return {
+            "data": self.test_data(self.config.length),
+            "heads": self.name("heads", variant.label),
+            "donor_heads": self.name("heads", donor.label),
+            **self.model_inputs(variant, "recipient"),
+            **self.model_inputs(donor, "donor"),
+        }
+
+    def parts(self, variant: Variant, donor: Variant) -> Cell:
+        part, similarity = self.config.parts, self.config.similarity
+        assert part is not None
+        threshold = similarity.threshold if similarity else 0.0
+        return Cell(
+            self.name("parts", variant.label),
+            stages.PARTS,
+            stages.PartsParams(
+                dtype=self.config.dtype, k=part.k, draws=part.draws, rows=part.rows, threshold=threshold
+            ),
+            inputs=self.pair_inputs(variant, donor),
             outside=self.model_outside(),
             columns=self.columns(variant, donor=donor.setting),
         )

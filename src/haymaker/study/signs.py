@@ -1,7 +1,7 @@
 """Four signs of a study gone wrong, named where they occur: a pattern beside one of them is not to be trusted. Pure.
 
 1. Training taught nothing: the reference does not score above the untrained model.
-2. Answers fail on their form: many are cut off, or cannot be read.
+2. Answers fail on their form: many are cut off, or are not in the form that the metric reads (a few words, citations).
 3. A control fails: a model patched with its own heads changes, or random heads cost as much as retrieval heads.
 4. Maps do not tell heads apart: most heads are active, or none; or half of the examples give another map.
 """
@@ -51,7 +51,7 @@ def untaught(tables: Tables) -> Iterator[tuple[str, str]]:
 
 def malformed(tables: Tables) -> Iterator[tuple[str, str]]:
     for row in tables.get("evaluation", []):
-        for name, said in (("cut_off", "were cut off"), ("unread", "could not be read")):
+        for name, said in (("cut_off", "were cut off"), ("unread", "are not in the form that the metric reads")):
             if row.get("seed", 0) is not None and row.get(name) and row[name] > CUT_OFF * row["n"]:
                 yield (
                     f"{row['setting']} at {row['length']} tokens: {row[name]} of {row['n']} answers {said}",

@@ -301,6 +301,29 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path) -
     return {"patching": [row | computed(recipient) for row in found]}
 
 
+class PartsParams(ModelParams):
+    k: int = 10
+    draws: int = 1
+    rows: int | None = None
+    threshold: float = 0.0
+    seed: int = 0
+
+
+@goes_on
+def patch_parts(params: PartsParams, inputs: Inputs, output: Path, keep: Path) -> Tables:
+    """dataset, two adapters, their head scores -> what patching does, by queries, keys, values, weights, upstream."""
+    rows, recipient = rows_of(inputs, params.rows), model_of(inputs, params, "recipient")
+    lent, own = scores_of(inputs, recipient, "donor_heads"), scores_of(inputs, recipient)
+    donor = model_of(inputs, params, "donor")
+    from haymaker.interventions import patching_parts, patching_sets
+
+    sets = patching_sets(lent, own, params.k, params.threshold, params.draws, seed=params.seed)
+    named = {one.kind + (f" {one.draw}" if one.draw else ""): one.heads for one in sets if one.heads}
+    with bar("examples", len(rows)) as advance:
+        found = patching_parts(donor, recipient, rows, named, on_progress=advance, keep=keep)
+    return {"parts": [row | computed(recipient) for row in found]}
+
+
 class EffectsParams(ModelParams):
     scope: str = "last+decode"
     rows: int | None = None
@@ -348,3 +371,4 @@ HEADS = Stage("heads", HeadsParams, score_heads, version=2, libraries=COMPUTE, r
 COMPARE = Stage("compare", CompareParams, compare_heads, version=3, libraries=("numpy",), rounding=True)
 ABLATE = Stage("ablate", AblateParams, ablate_heads, version=2, libraries=COMPUTE, resumable=True, rounding=True)
 PATCH = Stage("patch", PatchParams, patch_heads, version=2, libraries=COMPUTE, resumable=True, rounding=True)
+PARTS = Stage("parts", PartsParams, patch_parts, libraries=COMPUTE, resumable=True, rounding=True)

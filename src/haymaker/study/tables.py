@@ -12,6 +12,7 @@ from haymaker import __version__
 from haymaker.files import read_json_if_there, read_jsonl, write_json
 from haymaker.stats import spearman
 from haymaker.study.answers import Answers, pair_rows, setting_rows
+from haymaker.study.breakdown import breakdown
 from haymaker.study.cell import Row, Tables, library_version
 from haymaker.study.config import StudyConfig
 from haymaker.study.judges import points_of
@@ -23,8 +24,8 @@ from haymaker.study.store import REMEDY, Manifest, Store, plain, read_tables
 from haymaker.study.survey import Standing
 
 NAMES = (
-    "evaluation", "settings", "pairs", "heads", "maps", "similarity", "ablation", "patching", "correlation", "patterns",
-    "signs", "tracking", "timings",
+    "evaluation", "breakdown", "settings", "pairs", "heads", "maps", "similarity", "ablation", "patching",
+    "correlation", "patterns", "signs", "tracking", "timings",
 )  # fmt: skip
 MEASURES = ("cosine", "recall", "subset", "overlap")
 VERSIONS = ("torch", "transformers", "peft", "numpy")
@@ -42,6 +43,9 @@ def collect(
     join_scores(tables, config.length)
     tables["correlation"] = correlations(tables["similarity"])
     answers = answers_of(config, tables["evaluation"], done, store)
+    tables["breakdown"] = [
+        plain(row) for row in breakdown(tables["evaluation"], lambda row: answers_file(row, done, store))
+    ]
     tables["settings"] = [plain(row) for row in setting_rows(answers, metrics_of(tables["evaluation"]))]
     tables["pairs"] = [
         plain(row) for row in pair_rows(answers, config.similarity.reference if config.similarity else "real")
@@ -65,10 +69,16 @@ def answers_of(config: StudyConfig, rows: list[Row], done: Mapping[str, Standing
     """The headline of every answer at the study's length, by model; of cells that keep their answers."""
     found = {}
     for row in rows:
-        path = store.output(key_of(done[row["cell"]])) / "predictions.jsonl"
-        if row["length"] == config.length and path.is_file():
+        path = answers_file(row, done, store)
+        if row["length"] == config.length and path is not None:
             found[model_of(row)] = {line["example_id"]: line["scores"][row["metric"]] for _, line in read_jsonl(path)}
     return found
+
+
+def answers_file(row: Row, done: Mapping[str, Standing], store: Store) -> Path | None:
+    """Where the cell of an evaluation keeps its answers."""
+    path = store.output(key_of(done[row["cell"]])) / "predictions.jsonl"
+    return path if path.is_file() else None
 
 
 def metrics_of(rows: list[Row]) -> dict[tuple[str, str], str]:

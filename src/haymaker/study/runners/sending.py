@@ -52,7 +52,8 @@ def unpacked(request: str) -> Work:
     """The work of a request."""
     values = json.loads(request)
     stage = stage_at(values["stage"])
-    cell = Cell(values["cell"], stage, stage.params(**values["params"]))
+    files = {name: path for name, path in values["paths"].items() if name in stage.params.model_fields}
+    cell = Cell(values["cell"], stage, stage.params(**{**values["params"], **files}))  # whole again, as rows of a file
     paths = {name: Path(path) for name, path in values["paths"].items()}
     return Work(cell, values["key"], values["action"], paths, Path(values["store"]))
 
