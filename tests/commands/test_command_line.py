@@ -72,7 +72,9 @@ def test_every_shipped_study_loads_and_plans(path: Path) -> None:
     config = load_config(path, StudyConfig)
     plan = plan_study(config)
     stages = {cell.stage.name for cell in plan.cells.values()}
-    assert stages == {"data", "train", "evaluate", "heads", "compare", "ablate", "patch"}
+    parts = {"ablate": config.ablation, "patch": config.patching, "parts": config.parts}
+    assert stages == {"data", "train", "evaluate", "heads", "compare"} | {name for name, part in parts.items() if part}
+    assert path.stem.startswith("open-question") or config.ablation and config.patching
     assert config.name == path.stem
     trained = sum(len(config.trained(task)) * len(config.seeds) for task in config.tasks)
     assert sum(cell.stage.name == "train" for cell in plan.cells.values()) == trained
