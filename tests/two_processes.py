@@ -23,11 +23,12 @@ from haymaker.config import TrainConfig
 from haymaker.models.load import load_model
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Encoded
-from haymaker.training.answer_rows import answer_loss
+from haymaker.training.answer_rows import Method, answer_loss
 from haymaker.training.batches import lay_out
 from haymaker.training.budget import RUNGS
 from haymaker.training.loop import train
 from haymaker.training.parallel import World, world_of
+from haymaker.training.sharding import shard_base
 
 ROOT = Path(__file__).parents[1]
 CONFIG = TrainConfig(steps=3, batch=5, rank=2, rate=0.01, save_every=2)
@@ -55,15 +56,19 @@ def adapted(kind: str) -> Any:
     return model
 
 
-def step(kind: str, rung: str, world: World) -> tuple[float, torch.Tensor]:
+def step(
+    kind: str, rung: str, world: World, method: Method = "last_layer", *, shared: bool = False
+) -> tuple[float, torch.Tensor]:
     """Loss and gradient of the world's processes together."""
     model = adapted(kind)
     weights = list(lora_parameters(model).values())
-    rows = rows_with_answers()
+    if shared:
+        shard_base(model, world)
+    rows = world.share(rows_with_answers())
     total = torch.zeros((), dtype=torch.float64)
     for start in range(0, len(rows), 2):
         batch = world.cut(lay_out(rows[start : start + 2], torch.device("cpu")))
-        loss = answer_loss(model, batch, "last_layer", [rung] * model.config.num_hidden_layers)
+        loss = answer_loss(model, batch, method, [rung] * model.config.num_hidden_layers)
         loss.backward()
         total += loss.detach()
     found = torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None] + [total[None]])
@@ -78,6 +83,7 @@ def work(model: Path, out: Path) -> dict[str, Any]:
     world = world_of(distributed.get_rank(), 2, 2)
     for kind, rung in CASES:
         found[f"{kind} {rung}"] = step(kind, rung, world)
+    found["gpt2 full"] = step("gpt2", "full", world_of(distributed.get_rank(), 2, 1), "head", shared=True)
     for name, config in RUNS.items():
         lm = load_model(model, dtype="float32")
         found[name] = train(lm, random_rows(7), config, out / name, on_progress=lambda steps: None)

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_decoders import VOCABULARY
 from tiny_rows import random_rows
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from two_processes import CASES, CONFIG, RUNS, both, free_port, place_of_two, step
+from two_processes import CASES, CONFIG, RUNS, adapted, both, free_port, place_of_two, step
 
 from haymaker.config import TrainConfig
-from haymaker.errors import ConfigError
+from haymaker.errors import ConfigError, ModelError
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.training.batches import chunks_of, lay_out
+from haymaker.training.checks import verified_method
 from haymaker.training.loop import train
 from haymaker.training.parallel import World
 
@@ -99,6 +101,20 @@ def test_rows_cut_in_chunks_have_the_loss_and_the_gradient_of_whole_ones(
     assert loss == pytest.approx(whole_loss, rel=1e-12)
     assert whole.norm() > 0
     assert float((gradient - whole).norm() / whole.norm()) < 1e-6  # transformers' norms are in float32
+
+
+def test_an_architecture_that_runs_its_own_layers_shares_its_weights_too(found: dict[str, Any]) -> None:
+    loss, gradient = found["gpt2 full"]
+    whole_loss, whole = step("gpt2", "none", World(), "head")
+    assert loss == pytest.approx(whole_loss, rel=1e-12)
+    assert float((gradient - whole).norm() / whole.norm()) < 1e-10
+    assert whole.norm() > 0
+
+
+def test_but_it_does_not_share_rows() -> None:
+    row = random_rows(1, vocabulary=VOCABULARY)[0]
+    with pytest.raises(ModelError, match="context_parallel: .*and this one, gpt2, runs its own"):
+        verified_method(adapted("gpt2"), row, torch.device("cpu"), World(0, 2, 2))
 
 
 @pytest.mark.parametrize("size", [2, 3])

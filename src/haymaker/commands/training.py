@@ -115,6 +115,7 @@ def chosen_job(job: str | None, config: Path | None, overrides: list[str] | None
 def summary(record: dict[str, Any]) -> dict[str, Any]:
     """What a finished run says of itself: its loss, and its memory as it was planned and as it was."""
     memory = record["memory"]
-    said = {"loss": record["final_loss"], "seconds": record["seconds"], "recompute": memory["recompute"]}
+    said = {"loss": record["final_loss"], "seconds": record["seconds"], "processes": record["processes"]}
+    said["recompute"] = memory["recompute"]
     said |= {f"{key}_gib": memory[f"{key}_bytes"] / 2**30 for key in ("predicted_peak", "peak")}
     return said | ({"tracking_seconds": record["tracking"]["seconds"]} if "tracking" in record else {})
