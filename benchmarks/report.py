@@ -26,7 +26,7 @@ LAYERS = HEADS = 32
 UNTRAINED = ("base", "extended")
 TRAINED = ("real", "high-high", "high-low", "low-high", "low-low", "symbolic")
 RUNS = [(name, None) for name in UNTRAINED] + [(name, seed) for name in TRAINED for seed in range(4)]
-FIRST = "'ready' in document.documentElement.dataset && document.querySelector('.lead .chart svg')"
+FIRST = "'ready' in document.documentElement.dataset && !!document.querySelector('.lead .chart svg')"
 SHOWN = "[...document.querySelectorAll('.chart, .canvas, .pairs')].filter((host) => host.offsetParent)"
 ALL = f"{SHOWN}.every((host) => host.querySelector('svg'))"
 

@@ -406,5 +406,12 @@ def test_a_whole_study_of_a_tiny_model(tiny: Path, tmp_path: Path) -> None:
     assert {row["heads"] for row in tables["ablation"]} == {"none", "retrieval", "random"}
     identity = [row for row in tables["patching"] if row["setting"] == "real"]
     assert [row["delta"] for row in identity if row["heads"] == "identity"] == [0.0]
+    asked = tables["examples"]  # both test rows of every setting at the study's length
+    assert [row["setting"] for row in asked] == [name for name in SMALL["settings"] for _ in range(2)]
+    assert all(row["question"] and row["evidence"] and row["answers"] for row in asked)
+    read = {(row["setting"], row["example_id"]) for row in tables["reads"]}
+    assert {(row["setting"], row["example_id"]) for row in asked if row["setting"] != "base"} <= read
+    assert {row["layer"] for row in tables["reads"]} <= {0, 1}
+    assert all(0 < row["weight"] <= 1 and row["step"] < 12 for row in tables["reads"])
     again = json.loads(run("study", "run", study, "--out", out, "--json", "--no-report").stdout)
     assert again["ran"] == {}

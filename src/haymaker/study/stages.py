@@ -202,8 +202,9 @@ def head_scores(
 
 @goes_on
 def score_heads(params: HeadsParams, inputs: Inputs, output: Path, keep: Path) -> Tables:
-    """dataset, model -> head scores of one metric, a row per head, and one of the whole map."""
+    """dataset, model -> head scores of one metric, a row per head, one of the map, and what the best heads read."""
     from haymaker.heads.nulls import map_row
+    from haymaker.study.examples import READING_HEADS, read_rows
 
     (scores,) = head_scores(params, inputs, keep=keep).values()
     scores.save(output / SCORES_FILE)
@@ -214,7 +215,10 @@ def score_heads(params: HeadsParams, inputs: Inputs, output: Path, keep: Path) -
         for layer, line in enumerate(scores.mean)
         for head, score in enumerate(line)
     ]
-    return {"heads": [row | about for row in rows], "maps": [map_row(scores, params.threshold, params.k)]}
+    best = scores.top(READING_HEADS) if scores.counts.any() else []
+    reads = read_rows(model_of(inputs, params), list(rows_of(inputs, params.rows)), best) if best else []
+    maps = [map_row(scores, params.threshold, params.k)]
+    return {"heads": [row | about for row in rows], "maps": maps, "reads": reads}
 
 
 class CompareParams(Frozen):

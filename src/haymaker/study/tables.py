@@ -15,6 +15,7 @@ from haymaker.study.answers import Answers, pair_rows, setting_rows
 from haymaker.study.breakdown import breakdown
 from haymaker.study.cell import Row, Tables, library_version
 from haymaker.study.config import StudyConfig
+from haymaker.study.examples import example_rows
 from haymaker.study.judges import points_of
 from haymaker.study.patterns import find_patterns
 from haymaker.study.plan import Plan
@@ -25,7 +26,7 @@ from haymaker.study.survey import Standing
 
 NAMES = (
     "evaluation", "breakdown", "settings", "pairs", "heads", "maps", "similarity", "ablation", "patching",
-    "correlation", "patterns", "signs", "tracking", "timings",
+    "correlation", "patterns", "signs", "tracking", "examples", "reads", "timings",
 )  # fmt: skip
 MEASURES = ("cosine", "recall", "subset", "overlap")
 VERSIONS = ("torch", "transformers", "peft", "numpy")
@@ -46,6 +47,9 @@ def collect(
     tables["breakdown"] = [
         plain(row) for row in breakdown(tables["evaluation"], lambda row: answers_file(row, done, store))
     ]
+    tables["examples"] = examples_of(
+        [row for row in tables["evaluation"] if row["length"] == config.length], plan, done, store
+    )
     tables["settings"] = [plain(row) for row in setting_rows(answers, metrics_of(tables["evaluation"]))]
     tables["pairs"] = [
         plain(row) for row in pair_rows(answers, config.similarity.reference if config.similarity else "real")
@@ -79,6 +83,16 @@ def answers_file(row: Row, done: Mapping[str, Standing], store: Store) -> Path |
     """Where the cell of an evaluation keeps its answers."""
     path = store.output(key_of(done[row["cell"]])) / "predictions.jsonl"
     return path if path.is_file() else None
+
+
+def examples_of(rows: list[Row], plan: Plan, done: Mapping[str, Standing], store: Store) -> list[Row]:
+    """The first questions as the models of these rows of evaluation answered them."""
+    found = []
+    for row in rows:
+        answers, data = answers_file(row, done, store), done.get(plan.cells[row["cell"]].inputs.get("data", ""))
+        if data is not None and answers is not None:
+            found += example_rows(row, answers, store.output(key_of(data)))
+    return [plain(row) for row in found]
 
 
 def metrics_of(rows: list[Row]) -> dict[tuple[str, str], str]:
