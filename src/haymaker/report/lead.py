@@ -10,7 +10,7 @@ from haymaker.charts.numbers import JOIN, bounds, in_words, metric_label, two_de
 from haymaker.report.findings import EVERYTHING, Findings
 from haymaker.report.score_panels import score_chart
 from haymaker.report.tables import SYNTHETIC, Group, Measured, Row, Tables, cells_of, measured, seeds_in, select
-from haymaker.report.wording import chance, questions
+from haymaker.report.wording import chance, questions, what_bars_are
 from haymaker.stats import Interval, known
 
 
@@ -46,7 +46,7 @@ def lead(group: Group, tables: Tables, found: Findings | None, meta: dict[str, A
     scored = measured(tables)
     runs = [row for one in scored.values() for row in one.runs]
     label = metric_label(runs)
-    caption = f"{label} of every setting, {questions(runs)}, 95 % intervals." if scored else ""
+    caption = f"{label} of every setting, {questions(runs)}. {what_bars_are(scored.values())}" if scored else ""
     return Lead(
         asked(group, runs, meta), label, headlines(scored), sure(tables, scored, found), score_chart(scored), caption
     )
@@ -86,7 +86,10 @@ def sure(tables: Tables, scored: dict[str, Measured], found: Findings | None) ->
     several = max(seeds_in(one.runs) for one in scored.values())
     runs = [row for one in scored.values() for row in one.runs]
     seeds = f"{several} seeds" if several > 1 else "one seed of training, so nothing is said of others"
-    told = [f"{questions(runs)}, {seeds}; in brackets 95{JOIN}% intervals.", *nearest(tables["pairs"])]
+    brackets = (
+        "the smallest and the largest seed" if any(one.spread for one in scored.values()) else f"95{JOIN}% intervals"
+    )
+    told = [f"{questions(runs)}, {seeds}; in brackets {brackets}.", *nearest(tables["pairs"])]
     return told + [f"A sign of a study gone wrong: {sign.name}." for sign in (found.signs if found else [])]
 
 

@@ -164,6 +164,7 @@ class Measured:
     setting: str
     runs: list[Row]
     score: Interval | None
+    spread: bool = False  # whether its bounds are those of its seeds, as no study told an interval over them
 
     @property
     def n(self) -> int:
@@ -186,16 +187,21 @@ def measured(tables: Tables, length: int | None = None) -> dict[str, Measured]:
     pooled = {row["setting"]: row for row in tables.get("settings", [])} if at == main_length(rows) else {}
     rows = select(rows, length=at)
     runs = {setting: select(rows, setting=setting) for setting in in_order(row["setting"] for row in rows)}
-    return {setting: Measured(setting, own, over_runs(own, pooled.get(setting))) for setting, own in runs.items()}
+    return {name: Measured(name, own, *over_seeds(own, pooled.get(name))) for name, own in runs.items()}
 
 
-def over_runs(runs: list[Row], pooled: Row | None = None, name: str = "score") -> Interval | None:
-    """Of one run its own bounds; of several what the study says of them together, else smallest and largest."""
-    found = [one for row in runs if (one := Interval.of(row, name)) is not None]
+def over_seeds(runs: list[Row], pooled: Row | None) -> tuple[Interval | None, bool]:
+    """What a study says of all seeds together, else of one run its own interval and of several their spread."""
+    together = Interval.of(pooled) if pooled and len(runs) > 1 else None
+    return (together, False) if together else (over_runs(runs), len(runs) > 1)
+
+
+def over_runs(runs: list[Row]) -> Interval | None:
+    """Of one run its own bounds; of several smallest and largest."""
+    found = [one for row in runs if (one := Interval.of(row)) is not None]
     if len(runs) == 1 or not found:
         return found[0] if found else None
-    together = Interval.of(pooled, name) if pooled else None
-    return together or Interval.spread([one.mean for one in found])
+    return Interval.spread([one.mean for one in found])
 
 
 def seeds_in(rows: Iterable[Row]) -> int:

@@ -10,10 +10,11 @@ from haymaker.stats import known
 
 def what_bars_are(found: Iterable[Measured]) -> str:
     """Of a figure of scores: what its intervals leave open."""
-    several = max((seeds_in(one.runs) for one in found), default=1)
-    return "Bars and brackets: 95 % intervals over questions" + (
-        f" and {several} seeds of training." if several > 1 else "."
-    )
+    every = list(found)
+    several = max((seeds_in(one.runs) for one in every), default=1)
+    if any(one.spread for one in every):
+        return f"Bars and brackets: 95 % intervals over questions; of {several} seeds, the smallest and the largest."
+    return f"Bars and brackets: 95 % intervals over questions{f' and {several} seeds of training' * (several > 1)}."
 
 
 def over_what(rows: Sequence[Row]) -> str:

@@ -54,9 +54,20 @@ function testedPair(first, second) {
 function scoreOf(setting) {
   const [pooled] = rowsOf("settings", {...group(), setting});
   if (pooled) return pooled;
-  const rows = rowsOf("evaluation", {...group(), setting});
-  const longest = Math.max(...rows.map((row) => row.length));
-  return rows.find((row) => row.length === longest) || {};
+  // Without the study's own row over seeds: of one run all it says, of several their mean.
+  const rows = runsOf(setting);
+  return rows.length > 1 ? {metric: rows[0].metric, n: rows[0].n, score: mean(rows.map((row) => row.score))} : rows[0] || {};
+}
+
+/** The runs of a setting at the length where settings are compared. */
+function runsOf(setting) {
+  return rowsOf("evaluation", {...group(), setting, length: studyLength()});
+}
+
+/** Links to the cells of rows: by name where it is one, else numbered. */
+function links(rows) {
+  const cells = unique(rows.map((row) => row.cell).filter(Boolean));
+  return cells.flatMap((cell, at) => [cellLink(cell, cells.length > 1 ? String(at + 1) : cell), " "]);
 }
 
 function line(name, value, between, ...from) {
@@ -66,10 +77,8 @@ function line(name, value, between, ...from) {
 
 function scoreLines(first, second) {
   const lines = [first, second].map((setting) => {
-    const row = scoreOf(setting), made = rowsOf("evaluation", {...group(), setting}).filter((one) => one.n && one.cell);
-    const cells = unique(made.filter((one) => mainLength(one)).map((one) => one.cell));
-    const links = cells.flatMap((cell) => [cellLink(cell), " "]);
-    return line(`${row.metric || "score"} of ${setting}`, told(row.score), bounds(row.score_low, row.score_high), `n = ${row.n ?? "?"} `, ...links);
+    const row = scoreOf(setting), between = bounds(row.score_low, row.score_high);
+    return line(`${row.metric || "score"} of ${setting}`, told(row.score), between, `n = ${row.n ?? "?"} `, ...links(runsOf(setting)));
   });
   const pair = testedPair(first, second), [a, b] = [scoreOf(first), scoreOf(second)];
   if (pair) {
@@ -78,12 +87,6 @@ function scoreLines(first, second) {
   }
   const difference = isNumber(a.score) && isNumber(b.score) ? a.score - b.score : null;
   return [...lines, line("difference", told(difference), "", "of the two scores; the study did not test this pair")];
-}
-
-/** Whether a row of evaluation is at the longest length of its setting. */
-function mainLength(row) {
-  const same = rowsOf("evaluation", {model: row.model, task: row.task, setting: row.setting});
-  return row.length === Math.max(...same.map((one) => one.length)) || row.length === studyLength();
 }
 
 /** The length at which most settings were scored. */
@@ -104,9 +107,9 @@ function likenessLines(maps, first, second) {
     // The study's threshold may not be the slider's: its interval stands only beside its own number.
     const rows = measure === "cosine" || maps.threshold === maps.about.threshold ? own : [];
     const low = mean(rows.map((row) => row[`${measure}_low`])), high = mean(rows.map((row) => row[`${measure}_high`]));
-    const links = rows.filter((row) => row.cell).flatMap((row) => [cellLink(row.cell), " "]);
+    const from = links(rows);
     const value = rows.length ? mean(rows.map((row) => row[measure])) : found[measure];
-    return line(name, told(value, 3), bounds(low, high, 3), ...(links.length ? links : ["the maps above"]));
+    return line(name, told(value, 3), bounds(low, high, 3), ...(from.length ? from : ["the maps above"]));
   });
   const counts = line(`heads over ${maps.threshold}`, `${found.counts[0]} and ${found.counts[1]}`, "", "the maps above");
   return [counts, ...lines];
