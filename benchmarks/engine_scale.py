@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from haymaker.commands.study_opened import Opened
 from haymaker.study import Plan
-from haymaker.study.costs import machine_of, predictions, requests
+from haymaker.study.costs import predictions, requests
+from haymaker.study.machines import machine_of
 
 
 def hours_on(places: int, plans: list[tuple[Plan, Mapping[str, float], Mapping[str, float]]]) -> float:

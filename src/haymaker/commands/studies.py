@@ -19,7 +19,7 @@ from haymaker.console import note
 from haymaker.errors import ConfigError, OutputError
 from haymaker.files import read_json_if_there
 from haymaker.study import Plan, Summary, execute
-from haymaker.study.costs import Prediction, fitting, machine_of, predictions, requests
+from haymaker.study.costs import Prediction, fitting, predictions, requests
 from haymaker.study.power import separable
 from haymaker.study.runners import open_runner
 from haymaker.study.survey import Standing
@@ -135,11 +135,11 @@ def run_cells(opened: Opened, max_hours: float | None) -> Summary:
     """Have the runner of the config make what is missing."""
     config, standings = opened.config.runner, opened.survey().all()
     elsewhere = config.name in ("slurm", "ray")
-    machine = machine_of(config.device or ("a100" if elsewhere else None), config.threads or 1)
+    machine = opened.machine(config.device or ("a100" if elsewhere else None))
     found = predictions(opened.costs(machine), standings)
     plan = opened.plan
     if max_hours is not None:
-        plan = plan.only(fitting_now(plan, standings, found, max_hours))
+        plan = plan.of_names(fitting_now(plan, standings, found, max_hours))
     runner = open_runner(config, requests(found, plan, machine.gpu), opened.store.root)
     seconds = {name: prediction.seconds for name, prediction in found.items()}
     with watched(opened.store, list(plan.cells), seconds, config.name == "serial") as listener:

@@ -11,7 +11,8 @@ from haymaker.commands.study_plan import Priced
 from haymaker.config import load_config
 from haymaker.errors import ConfigError
 from haymaker.study import Store, StudyConfig, plan_study
-from haymaker.study.costs import Costs, Machine, machine_of
+from haymaker.study.costs import Costs
+from haymaker.study.machines import Machine, computes_in_half, machine_of
 from haymaker.study.refusals import refuse_hopeless
 from haymaker.study.survey import Standing, Survey
 
@@ -52,8 +53,13 @@ class Opened:
         """What the cells take on a machine."""
         return Costs(self.whole, self.config.model, machine, self.config.train.rank)
 
+    def machine(self, device: str | None) -> Machine:
+        """A device by its name, or the one at hand, as it would compute this study's model."""
+        half = computes_in_half(self.config.model, self.config.dtype)
+        return machine_of(device, self.config.runner.threads or 1, half)
+
     def priced(self, device: str | None, price: float | None) -> Priced:
-        machine = machine_of(device, self.config.runner.threads or 1)
+        machine = self.machine(device)
         return Priced(machine, machine.device.dollars if price is None else price, self.config.runner.workers or 1)
 
 

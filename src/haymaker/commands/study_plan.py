@@ -7,7 +7,8 @@ from typing import Any
 import typer
 
 from haymaker.commands.output import show_rows
-from haymaker.study.costs import Machine, Prediction
+from haymaker.study.costs import Prediction
+from haymaker.study.machines import Machine
 from haymaker.study.survey import Standing
 
 COLUMNS = ("stage", "cells", "done", "missing", "failed", "rows", "tokens", "hours", "peak GiB", "storage GiB", "cost")

@@ -4,35 +4,31 @@ Operations and bytes are counted as `training.cost` and `training.budget` count 
 where cells of a stage are finished, what they took corrects the others of it.
 """
 
-import json
-import subprocess
+import platform
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
-from types import SimpleNamespace
 from typing import Any
 
-from haymaker.choices import DEVICES, MODEL_SHAPES, Device
-from haymaker.errors import ConfigError
-from haymaker.processes import cores, free_memory
+from haymaker.processes import free_memory
 from haymaker.study.cell import Cell
+from haymaker.study.machines import Machine, shape_for
 from haymaker.study.plan import Plan
 from haymaker.study.runners.work import Request
 from haymaker.study.survey import Standing
-from haymaker.training.budget import STATE_BYTES, USABLE, Shape, peak_bytes, planned, shape_of
+from haymaker.training.budget import STATE_BYTES, USABLE, peak_bytes, planned
 from haymaker.training.cost import cost_of_row
 
 BUILD_TOKENS = 0.35e6  # that a core builds in a second (benchmarks/results/data_speed.md)
 ROW_BYTES = 2.2  # of a built row, for each token, compressed
-CPU_THREAD = Device(80e9, 40e9, 40e9, 5e9, 0.0)  # one thread, in float32, with all that is not products
-LAYER_SECONDS = {"gpu": 6e-4, "cpu": 1e-4}  # of one token through one layer when nothing but its launch takes time
 LOAD_BYTES = 1.5e9  # of weights that are loaded in a second
 CELL_SECONDS = 2.0  # to start a cell, read its rows and write what it made
 ANSWER_TOKENS = 32  # where a study leaves their number to the rows
 PREDICTION_BYTES = 2_000  # of an answer's row
 MODEL_STAGES = ("train", "evaluate", "heads", "ablate", "patch", "parts")
-OF_TWO_MODELS = ("patch", "parts")
+WITH_DONOR = ("patch", "parts")
+OF_TWO_MODELS = ("parts",)  # a patch has both adapters on one base
 TEACHER_FORCED = ("heads", "parts")
 PARTS_READINGS = 5  # of a row: each model, each on the other's inputs, and the recipient once more to answer
 MARGIN = 3.0  # times the predicted seconds, for a time limit
@@ -52,81 +48,6 @@ class Prediction:
     uses_model: bool
 
 
-@dataclass(frozen=True)
-class Machine:
-    """One device and what it is called."""
-
-    name: str
-    device: Device
-    gpu: bool
-
-    @property
-    def layer_seconds(self) -> float:
-        return LAYER_SECONDS["gpu" if self.gpu else "cpu"]
-
-
-def machine_of(name: str | None, threads: int = 1) -> Machine:
-    """A device of the table by its name, or the one at hand. Raises ConfigError for a name that is none."""
-    if name is None:
-        return gpu_here() or cpu_here(threads)
-    if name == "cpu":
-        return cpu_here(threads)
-    if name not in DEVICES:
-        raise ConfigError(f"--device {name}: expected cpu, {', '.join(DEVICES)}")
-    return Machine(name, DEVICES[name], True)
-
-
-def cpu_here(threads: int) -> Machine:
-    products, attention, backward, bandwidth = (threads * rate for rate in CPU_THREAD[:4])
-    return Machine(
-        "cpu",
-        Device(products, attention, backward, bandwidth, float(free_memory()), f"{threads} of {cores()} cores"),
-        False,
-    )
-
-
-def gpu_here() -> Machine | None:
-    """The first GPU of this machine, as the nearest of the table."""
-    asked = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        told = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    if not told:
-        return None
-    name, _, memory = told[0].rpartition(",")
-    known = next((key for key in DEVICES if key in name.lower()), "a100")
-    return Machine(name.strip(), DEVICES[known]._replace(memory=float(memory) * 2**20, about=f"taken as {known}"), True)
-
-
-# ---- a model's sizes, without the model where its name is known
-
-
-def shape_for(name: str, rank: int, element: int) -> Shape | None:
-    """The sizes of a model by its config.json or by its name; None where neither is known."""
-    config = config_here(name) or MODEL_SHAPES.get(name.rpartition("/")[2].lower().removesuffix("-instruct"))
-    if config is None:
-        return None
-    given = {"tie_word_embeddings": False, "num_key_value_heads": None, "head_dim": None, **config}
-    try:
-        shape = shape_of(SimpleNamespace(**given), element, 0)
-    except AttributeError:
-        return None
-    adapter = rank * shape.layers * (4 * shape.hidden + 2 * shape.query + 2 * shape.key_value)
-    return replace(shape, adapter=adapter)
-
-
-def config_here(name: str) -> Mapping[str, Any] | None:
-    """The config.json of a model that is on this machine."""
-    from haymaker.models.names import model_here
-
-    try:
-        place = model_here(name, lambda path: None)
-        return json.loads(((place if place.is_dir() else place.parent) / "config.json").read_text())
-    except (ConfigError, OSError, ValueError):
-        return None
-
-
 # ---- cells
 
 
@@ -135,7 +56,7 @@ class Costs:
 
     def __init__(self, plan: Plan, model: str, machine: Machine, rank: int = 8) -> None:
         self.plan, self.machine = plan, machine
-        self.shape = shape_for(model, rank, 2 if machine.gpu else 4)
+        self.shape = shape_for(model, rank, machine.element)
 
     def of(self, cell: Cell) -> Prediction:
         """What one cell takes."""
@@ -167,12 +88,11 @@ class Costs:
         if cell.stage.name == "train":
             train = cell.params.train  # type: ignore[attr-defined] - of TrainParams
             passes = train.steps * train.batch
-            return passes * length, self.loading(1) + passes * self.row_seconds(length)
+            return passes * length, self.loading() + passes * self.row_seconds(length)
         passes = rows * self.readings(cell)
         answer = 0 if cell.stage.name in TEACHER_FORCED else getattr(cell.params, "new_tokens", None) or ANSWER_TOKENS
-        models = 2 if cell.stage.name in OF_TWO_MODELS else 1
         each = self.reading_seconds(length) + self.answer_seconds(length, answer)
-        return passes * (length + answer), self.loading(models) + passes * each
+        return passes * (length + answer), self.loading() + passes * each
 
     def readings(self, cell: Cell) -> int:
         """How often a cell reads each of its rows."""
@@ -205,11 +125,11 @@ class Costs:
         if shape is None:
             return 0.0
         cache = 2 * shape.layers * shape.key_value * shape.element * length
-        moved = (shape.base_bytes + cache) / device.bandwidth if self.machine.gpu else 0.0
+        moved = (shape.base_bytes + cache) / device.bandwidth
         return tokens * max(moved, shape.layers * self.machine.layer_seconds)
 
-    def loading(self, models: int) -> float:
-        return models * (self.shape.base_bytes if self.shape else 0) / LOAD_BYTES
+    def loading(self) -> float:
+        return (self.shape.base_bytes if self.shape else 0) / LOAD_BYTES
 
     def peak(self, cell: Cell, length: int) -> int:
         """The most bytes of a device that a cell takes."""
@@ -221,8 +141,9 @@ class Costs:
             return peak_bytes(shape, length, planned(shape, length, free))
         cache = 2 * shape.layers * shape.key_value * shape.element * length
         passing = shape.element * length * (4 * shape.hidden + 2 * shape.inner)
+        rows = 2 if cell.stage.name in WITH_DONOR else 1  # a donor reads beside the recipient
         models = 2 if cell.stage.name in OF_TWO_MODELS else 1
-        return models * (shape.base_bytes + cache) + passing
+        return models * shape.base_bytes + rows * (cache + passing)
 
     def stored(self, cell: Cell, rows: int, length: int) -> int:
         """Bytes that a finished cell leaves."""
@@ -238,18 +159,28 @@ class Costs:
 
 
 def predictions(costs: Costs, standings: Mapping[str, Standing]) -> dict[str, Prediction]:
-    """A prediction for every cell; seconds are corrected by what finished cells of the same stage took."""
+    """A prediction for every cell, its seconds corrected by what finished cells took where it will be made.
+
+    Those of the same stage correct it; where there are none, and it has a model in it, those of all such stages.
+    """
     found = {name: costs.of(standing.cell) for name, standing in standings.items()}
     ratios: dict[str, list[float]] = defaultdict(list)
     for name, standing in standings.items():
-        expected = found[name].seconds
-        if standing.state == "done" and standing.manifest and expected:
-            ratios[standing.cell.stage.name].append(standing.manifest["seconds"] / expected)
+        stage, expected = standing.cell.stage.name, found[name].seconds
+        if standing.state == "done" and standing.manifest and expected and made_there(standing.manifest, costs.machine):
+            ratios[stage].append(standing.manifest["seconds"] / expected)
+    with_model = [ratio for stage in MODEL_STAGES for ratio in ratios.get(stage, ())]
     for name, standing in standings.items():
-        told, seconds = ratios.get(standing.cell.stage.name), found[name].seconds
+        stage, seconds = standing.cell.stage.name, found[name].seconds
+        told = ratios.get(stage) or (with_model if stage in MODEL_STAGES else [])
         if told and seconds is not None:
             found[name] = replace(found[name], seconds=seconds * median(told))
     return found
+
+
+def made_there(manifest: Mapping[str, Any], machine: Machine) -> bool:
+    """Whether a cell was made where the others will be: on this very machine, or elsewhere if it is another one."""
+    return (manifest.get("host") == platform.node()) == machine.here
 
 
 def requests(found: Mapping[str, Prediction], plan: Plan, gpu: bool) -> dict[str, Request]:

@@ -42,6 +42,11 @@ class Plan:
                 kinds = ", ".join(dict.fromkeys(name.split("/")[0] for name in self.cells))
                 raise ConfigError(f"--only {pattern}: no cell of {self.study} is called so; names begin with {kinds}")
             wanted.update(found)
+        return self.of_names(wanted)
+
+    def of_names(self, names: Iterable[str]) -> "Plan":
+        """These cells, and all that they read."""
+        wanted = set(names)
         for cell in reversed(list(self.cells.values())):
             if cell.name in wanted:
                 wanted.update(cell.inputs.values())

@@ -1,0 +1,167 @@
+"""What a study is predicted to take: beside what was measured, for machines that are not here, and as cells finish."""
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig
+
+from haymaker.config import load_config
+from haymaker.errors import ConfigError
+from haymaker.models import precision
+from haymaker.study import Plan, StudyConfig, machines, plan_study
+from haymaker.study.costs import MARGIN, Costs, Prediction, fitting, made_there, predictions, requests
+from haymaker.study.machines import Machine, computes_in_half, cpu_here, machine_of, shape_for
+from haymaker.study.survey import Standing
+
+STUDIES = Path(machines.__file__).parents[1] / "studies"
+MODEL = "smollm2-135m"
+
+
+@pytest.fixture
+def amx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processor that the measurements are of; the model's sizes by its name."""
+    monkeypatch.setattr(machines, "processor_flags", lambda: frozenset({machines.AMX, machines.AVX512}))
+    monkeypatch.setattr(machines, "config_here", lambda name: None)
+
+
+def plan() -> Plan:
+    return plan_study(load_config(STUDIES / "miniature.yaml", StudyConfig, ["seeds=[0]"]))
+
+
+def costs(machine: Machine | None = None, of: Plan | None = None, model: str = MODEL) -> Costs:
+    return Costs(of or plan(), model, machine or cpu_here(1, half=False))
+
+
+# benchmarks/results/smollm2.md: seconds of one thread on a quiet machine; a row learned, an answer of 8 tokens, a map
+MEASURED = [
+    (1024, False, (6.02, 2.90, 2.82)),
+    (1024, True, (2.95, 1.37, 1.13)),
+    (512, False, (2.48, 1.53, 1.51)),
+    (512, True, (1.38, 1.02, 1.00)),
+]
+
+
+@pytest.mark.parametrize(("length", "half", "measured"), MEASURED)
+def test_predictions_stand_beside_what_was_measured(
+    length: int, half: bool, measured: tuple[float, ...], amx: None
+) -> None:
+    found = costs(machine_of("cpu", 1, half))
+    read = found.reading_seconds(length)
+    told = (found.row_seconds(length), read + found.answer_seconds(length, 8), read)
+    nearest = 1.3 if length == 1024 else 2.3  # short rows wait for other things than products
+    assert all(1 / nearest < one / other < nearest for one, other in zip(told, measured, strict=True)), told
+
+
+def test_the_precision_is_the_one_that_models_are_loaded_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = torch.device("cpu")
+    for has in (True, False):
+        monkeypatch.setattr(precision, "has_amx", lambda has=has: has)
+        monkeypatch.setattr(machines, "processor_flags", lambda has=has: frozenset({machines.AMX} if has else ()))
+        for width in (machines.WIDE - 64, machines.WIDE):
+            for own in ("float32", "bfloat16", "float16"):
+                config = LlamaConfig(hidden_size=width, num_attention_heads=8, dtype=own)
+                for asked in ("auto", "float32", "bfloat16"):
+                    monkeypatch.setattr(machines, "config_here", lambda name, config=config: config.to_dict())
+                    half = precision.chosen_dtype(asked, device, config) == torch.bfloat16
+                    assert computes_in_half("any", asked) == half, (has, width, own, asked)
+
+
+def test_a_machine_is_named_or_the_one_at_hand(amx: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "gpu_here", lambda: None)
+    assert (machine_of(None).name, machine_of(None).here) == ("cpu", True)
+    assert (machine_of("h100").here, machine_of("h100").element) == (False, 2)
+    assert machine_of("cpu", threads=2).device.products == 2 * machine_of("cpu").device.products
+    with pytest.raises(ConfigError, match="expected cpu, a100, h100, h200"):
+        machine_of("b200")
+
+
+def test_what_is_not_known_is_said_not_guessed() -> None:
+    found = costs(model="nobody/knows-this")
+    cells = plan().cells
+    assert shape_for("nobody/knows-this", 8, 2) is None
+    assert (found.of(cells["train/mdqa/real"]).seconds, found.of(cells["train/mdqa/real"]).peak_bytes) == (None, None)
+    assert found.of(cells["data/mdqa/real"]).seconds is not None
+
+
+def test_a_cell_s_rows_and_tokens_are_counted(amx: None) -> None:
+    study = plan()
+    config = load_config(STUDIES / "miniature.yaml", StudyConfig, ["seeds=[0]"])
+    train = costs().of(study.cells["train/mdqa/real"])
+    assert train.tokens == config.train.steps * config.train.batch * config.length
+    ablation = config.ablation
+    assert ablation is not None
+    cell = study.cells["ablate/mdqa/real"]
+    rows = cell.params.rows or config.test_recipe("mdqa", config.length).rows  # type: ignore[attr-defined]
+    tokens = config.length + (config.evaluation.new_tokens or 32)
+    # each row is read plain, without the top k, and without `draws` random sets of k, for every k
+    assert costs().of(cell).tokens == rows * (1 + len(ablation.k) * (1 + ablation.draws)) * tokens
+
+
+# ---- what finished cells teach
+
+
+def standings(done: dict[str, float], host: str) -> dict[str, Standing]:
+    """All cells of the plan; those named took so many seconds on a machine."""
+    found = {}
+    for name, cell in plan().cells.items():
+        manifest = {"seconds": done[name], "host": host} if name in done else None
+        found[name] = Standing(cell, "done" if manifest else "missing", manifest=manifest)
+    return found
+
+
+def test_finished_cells_correct_those_left_of_their_stage_and_then_of_others(amx: None) -> None:
+    plain = {name: costs().of(cell).seconds or 0.0 for name, cell in plan().cells.items()}
+    took = {"train/mdqa/real": 3 * plain["train/mdqa/real"], "heads/mdqa/real": 2 * plain["heads/mdqa/real"]}
+    found = predictions(costs(), standings(took, platform.node()))
+    ratios = {name: (found[name].seconds or 0.0) / plain[name] for name in plain}
+    assert ratios["train/mdqa/low-low"] == pytest.approx(3.0)
+    assert ratios["heads/mdqa/low-low"] == pytest.approx(2.0)
+    assert ratios["evaluate/mdqa/low-low"] == pytest.approx(2.5)  # none is finished: the median of both
+    assert ratios["data/mdqa/low-low"] == 1.0  # no model in it
+
+
+def test_only_cells_that_were_made_where_the_others_will_be_correct_them(amx: None) -> None:
+    here, there = cpu_here(1, half=False), machine_of("h100")
+    own, other = {"host": platform.node()}, {"host": "elsewhere"}
+    assert [made_there(own, here), made_there(other, here)] == [True, False]
+    assert [made_there(own, there), made_there(other, there)] == [False, True]
+    plain = costs(there).of(plan().cells["train/mdqa/low-low"]).seconds
+    found = predictions(costs(there), standings({"train/mdqa/real": 9999.0}, platform.node()))
+    assert found["train/mdqa/low-low"].seconds == plain
+
+
+# ---- what follows for runners
+
+
+def told(seconds: float) -> Prediction:
+    return Prediction(1, 1, seconds, 10, 0, uses_model=True)
+
+
+def test_a_rank_is_the_longest_chain_that_begins_with_a_cell(amx: None) -> None:
+    study = plan()
+    found: dict[str, Any] = {name: told(60.0) for name in study.cells}
+    asked = requests(found, study, gpu=True)
+    # data, train, heads, patch: the donor's heads are read by others' patches
+    assert asked["data/mdqa/real"].rank == 4 * 60.0
+    assert asked["patch/mdqa/low-low"].rank == 60.0
+    assert asked["patch/mdqa/low-low"].minutes == 15.0  # at least; else three times what is predicted
+    assert requests(found | {"patch/mdqa/low-low": told(3600.0)}, study, True)[
+        "patch/mdqa/low-low"
+    ].minutes == pytest.approx(60 * MARGIN)
+    assert asked["patch/mdqa/low-low"].gpus == 1.0
+
+
+def test_the_first_cells_that_fit_into_some_hours_have_what_they_read(amx: None) -> None:
+    study = plan()
+    found = {name: told(360.0) for name in study.cells}  # a tenth of an hour each
+    chosen = fitting(study.cells, found, study, hours=0.75)
+    assert len(chosen) == 7
+    assert all(source in chosen for name in chosen for source in study.cells[name].inputs.values())
+    dear = found | {"train/mdqa/real": told(36000.0)}
+    left = fitting(study.cells, dear, study, hours=2.0)
+    assert left
+    assert not set(study.readers("train/mdqa/real")) & set(left)
+    assert fitting(study.cells, found, study, hours=0.0) == []
