@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from haymaker.config import Frozen
-from haymaker.study import Plan
-from haymaker.study.cell import Cell, Stage
+from haymaker.study import Plan, StudyConfig
+from haymaker.study.cell import Cell, Stage, Tables
 
 
 class Toy(Frozen):
@@ -53,7 +53,29 @@ def save_state(params: Toy, inputs: Mapping[str, Path], output: Path) -> None:
     state.write_text(f"went on from {state.read_text()}")
 
 
+def learn(params: Toy, inputs: Mapping[str, Path], output: Path) -> None:
+    """A stage of `value` steps that saves its state after each, and goes on from there."""
+    state = output / "steps.txt"
+    done = state.read_text().split() if state.exists() else []
+    for step in range(len(done), params.value):
+        time.sleep(params.seconds)
+        done.append(str(step))
+        scratch = output / "steps.scratch"
+        scratch.write_text(" ".join(done))
+        scratch.replace(state)
+    (output / "value.txt").write_text(str(sum(map(int, done))))
+
+
+def score(params: Toy, inputs: Mapping[str, Path], output: Path) -> Tables:
+    """A row of scores that follows from what it reads."""
+    work(params, inputs, output)
+    row = {"n": 4, "metric": "squad_f1", "score_low": 0.0, "score_high": 1.0, "cut_off": 0}
+    return {"evaluation": [row | {"score": int((output / "value.txt").read_text()) % 97 / 97}]}
+
+
 WORK = Stage("work", Toy, work)
+LEARN = Stage("learn", Toy, learn, resumable=True)
+SCORE = Stage("evaluate", Toy, score)
 FAIL = Stage("fail", Toy, fail)
 MEMORY = Stage("memory", Toy, use_memory)
 STATE = Stage("state", Toy, save_state, resumable=True)
@@ -68,3 +90,20 @@ def ladder(rungs: int, seconds: float = 0.0, record: str = "") -> Plan:
         cells.append(Cell(f"second/{i}", WORK, Toy(value=100 + i, seconds=seconds, record=record), inputs))
     cells.append(Cell("sum", WORK, Toy(value=1000, record=record), {f"i{i}": f"second/{i}" for i in range(rungs)}))
     return Plan.of("ladder", cells)
+
+
+def toy_study(config: StudyConfig) -> Plan:
+    """A study's shape without a model: rows, a training that saves its state, and two measures of each setting."""
+    cells = []
+    for i, setting in enumerate(config.settings):
+        about = {"model": config.model, "task": "mdqa", "setting": setting, "seed": 0}
+        whole = {**about, "split": "test", "length": config.length}
+        cells.append(Cell(f"data/{setting}", WORK, Toy(value=i, seconds=0.3)))
+        cells.append(
+            Cell(f"train/{setting}", LEARN, Toy(value=4, seconds=0.05), {"data": f"data/{setting}"}, columns=about)
+        )
+        adapter = {"adapter": f"train/{setting}"}
+        cells.append(Cell(f"evaluate/{setting}", SCORE, Toy(value=10 + i, seconds=0.3), adapter, columns=whole))
+        cells.append(Cell(f"heads/{setting}", WORK, Toy(value=20 + i, seconds=0.3), adapter, columns=about))
+    inputs = {setting: f"heads/{setting}" for setting in config.settings}
+    return Plan.of(config.name, [*cells, Cell("sum", WORK, Toy(value=100), inputs)])

@@ -369,6 +369,17 @@ def alone(path: Path, refusal: HaymakerError) -> Iterator[None]:
         drop_lock(lock)
 
 
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Hold the lock file at `path` for a block, after all that hold it before."""
+    lock = FileLock(path)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        drop_lock(lock)
+
+
 def drop_lock(lock: BaseFileLock) -> None:
     """Let go of a lock; its file goes with it."""
     # While it is held: who opened the file before finds that it has no name any more, and asks again.

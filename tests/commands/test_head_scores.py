@@ -120,7 +120,7 @@ def test_shades_are_equal_steps_and_blindness_is_a_question_mark() -> None:
 def detected(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeadScores], list[dict[str, Any]]]:
     """`haymaker heads` with a detector that finds the scores given; the calls are kept."""
     import haymaker.heads.detection as detection
-    from haymaker.study import stages
+    from haymaker.study import held, stages
 
     class Model:
         class base:
@@ -136,7 +136,7 @@ def detected(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeadScores], list[dic
 
         monkeypatch.setattr(detection, "detect_all", detect)
         monkeypatch.setattr(stages, "rows_of", lambda inputs, rows: [None])
-        monkeypatch.setattr(stages, "loaded", lambda *given: Model)
+        monkeypatch.setattr(held, "model_with", lambda *given: Model)
         return calls
 
     return find

@@ -18,7 +18,7 @@ from haymaker.study.cell import Cell, Outside, Stage
 from haymaker.study.runners import Work
 from haymaker.study.runners.config import RunnerConfig
 from haymaker.study.runners.local import LocalPlace, ended, local_pool, visible_devices
-from haymaker.study.runners.pool import Pool, Waiting, has_base
+from haymaker.study.runners.pool import Loaded, Pool, Waiting, suits
 from haymaker.study.runners.sending import (
     last_attempt,
     last_line,
@@ -97,8 +97,8 @@ def test_a_failed_cell_does_not_stop_the_others(stage: Stage, said: str, store: 
 def test_a_cell_that_hangs_is_stopped_at_its_limit_and_not_tried_again(store: Store, tmp_path: Path) -> None:
     record = tmp_path / "record"
     plan = Plan.of("toy", [Cell("hangs", WORK, Toy(seconds=60, record=str(record))), Cell("quick", WORK, Toy(value=1))])
-    summary = execute(plan, store, local_pool(1, minutes=3 / 60))
-    assert "ran longer than its limit of 0.05 minutes" in summary.failed["hangs"]
+    summary = execute(plan, store, local_pool(1, minutes=4 / 60))
+    assert "ran longer than its limit of 0.0666667 minutes" in summary.failed["hangs"]
     assert list(summary.ran) == ["quick"]
     assert len(calls(record)) == 1
 
@@ -133,7 +133,8 @@ def test_a_request_is_json_and_comes_back_whole(store: Store) -> None:
     work = Work(Cell("name", WORK, Toy(value=3, seconds=0.1)), "key", {"stage": "work"}, {"a": Path("b")}, store.root)
     back = unpacked(packed(work))
     assert (back.cell.params, back.cell.stage, back.key, back.paths) == (work.cell.params, WORK, "key", work.paths)
-    assert set(json.loads(packed(work))) == {"cell", "stage", "params", "key", "action", "paths", "store", "folder"}
+    parts = {"cell", "stage", "params", "key", "action", "paths", "store", "piece", "folder"}
+    assert set(json.loads(packed(work))) == parts
 
 
 # ---- logs
@@ -203,10 +204,10 @@ def test_a_place_takes_what_reads_its_base_model_and_of_that_the_longest_chain(s
     ranks = {"other base": 9.0, "short": 1.0, "long": 2.0, "no model": 0.0}
     pool = Pool(lambda number: LocalPlace(number, {}), 1, {name: Request(rank=rank) for name, rank in ranks.items()})
     pool.waiting = [Waiting(work, Future()) for work in works]
-    held = [frozenset({"a", "x"})]
+    held = Loaded.by(works[1])
     taken = [pool.take(held) for _ in works]
     assert [one and one.work.cell.name for one in taken] == ["long", "short", "no model", "other base"]
-    assert has_base(works[0], [])
+    assert suits(Loaded.by(works[0]), Loaded())
 
 
 @pytest.mark.parametrize(

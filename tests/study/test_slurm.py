@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,16 +33,19 @@ def work(tmp_path: Path) -> Work:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit leaves its log open
-@pytest.mark.parametrize("cluster", ["debug", "local"])
+@pytest.mark.parametrize(("cluster", "together"), [("debug", 1), ("local", 2)])
 def test_submitit_s_stand_ins_make_every_cell_once(
-    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: str, together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # a job finds modules by it alone
     record = tmp_path / "record"
-    plan, store = ladder(1, record=str(record)), Store(tmp_path / "store")
-    summary = execute(plan, store, open_runner(RunnerConfig(name="slurm", cluster=cluster), {}, store.root))
-    assert (len(summary.ran), summary.failed) == (3, {})
-    assert sorted(line.split()[0] for line in record.read_text().splitlines()) == ["0", "100", "1000"]
+    plan, store = ladder(together, record=str(record)), Store(tmp_path / "store")
+    config = RunnerConfig(name="slurm", cluster=cluster, cells=together)  # type: ignore[arg-type]
+    summary = execute(plan, store, open_runner(config, {}, store.root))
+    assert (len(summary.ran), summary.failed) == (len(plan.cells), {})
+    calls = [line.split() for line in record.read_text().splitlines()]
+    assert sorted(value for value, _ in calls) == sorted(["0", "100", "1000", "1", "101"][: len(plan.cells)])
+    assert cluster == "debug" or len({process for _, process in calls}) == 3  # two cells, their readers, the sum
 
 
 def test_a_job_asks_for_what_its_cell_needs(tmp_path: Path) -> None:
@@ -86,8 +90,45 @@ def test_what_only_slurm_understands_is_passed_on(tmp_path: Path) -> None:
 )
 def test_what_becomes_of_a_job_without_a_result(state: str, status: str | None, again: bool, tmp_path: Path) -> None:
     job = SimpleNamespace(job_id="7_0", paths=SimpleNamespace(result_pickle=tmp_path / "none"))
-    outcome = runner(tmp_path).outcome(job, {"7_0": state})
+    outcome = runner(tmp_path).outcome(slurm_runner.Sent(work(tmp_path), Future(), job), {"7_0": state})
     assert (outcome and outcome.status, outcome.again if outcome else True) == (status, again)
+
+
+def sent(tmp_path: Path, name: str, base: str) -> slurm_runner.Sent:
+    paths = {"model": Path(base)} if base else {}
+    return slurm_runner.Sent(Work(Cell(name, WORK, Toy()), name, {}, paths, tmp_path), Future())
+
+
+def test_cells_of_one_base_model_share_a_job_up_to_a_number(tmp_path: Path) -> None:
+    bases = {"a": "x", "b": "y", "c": "x", "d": "x", "e": ""}
+    new = [sent(tmp_path, name, base) for name, base in bases.items()]
+
+    def jobs(**values: Any) -> list[list[str]]:
+        return [[one.work.key for one in group] for group in runner(tmp_path, **values).jobs_of(new)]
+
+    assert jobs() == [["a"], ["c"], ["d"], ["b"], ["e"]]
+    assert jobs(cells=2) == [["a", "c"], ["d"], ["b"], ["e"]]
+    two = runner(tmp_path, minutes=100.0, cells=2)
+    assert two.options(*(one.work for one in new[:2]))["timeout_min"] == 210  # 200 minutes in quarters of an hour
+
+
+def test_a_cell_of_a_shared_job_ends_when_it_is_made_and_has_its_own_answer(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    answers = ['{"status": "done", "seconds": 1.0}', '{"status": "failed", "message": "broke"}']
+    job = SimpleNamespace(job_id="7", paths=SimpleNamespace(result_pickle=results), result=lambda: answers)
+    first, second = (slurm_runner.Sent(work(tmp_path), Future(), job, i, shared=True) for i in range(2))
+    ask = runner(tmp_path).outcome
+    assert (ask(first, {}), ask(second, {})) == (None, None)
+    results.touch()
+    assert [(one.status, one.message) for one in (ask(first, {}), ask(second, {})) if one] == [
+        ("done", ""),
+        ("failed", "broke"),
+    ]
+    results.unlink()
+    store = Store(tmp_path)
+    store.publish(store.draft("key", "me", resumable=False), "key", {"seconds": 7.5})
+    made = ask(first, {"7": "RUNNING"})
+    assert (made and made.status, made and made.seconds) == ("done", 7.5)
 
 
 def test_jobs_that_slurm_does_not_take_end_the_run_in_a_sentence(

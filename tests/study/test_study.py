@@ -16,7 +16,7 @@ from haymaker.config import Frozen
 from haymaker.errors import ConfigError, Interrupted
 from haymaker.study import Plan, Store, execute
 from haymaker.study.cell import Cell, Outside, Stage, action_key
-from haymaker.study.lease import lease
+from haymaker.study.lease import create, lease
 from haymaker.study.runners import Work, perform
 from haymaker.study.survey import Survey, find_garbage, remove_garbage, why
 
@@ -292,6 +292,17 @@ def test_a_kill_leaves_no_half_cell_and_the_next_run_finishes(slow: Callable, tm
     assert lines(tmp_path / "log") == ["0", "1", "1", "2", "3"]
     assert whole(tmp_path / "store")
     assert not list((tmp_path / "store" / "tmp").glob("*"))
+
+
+def test_what_a_killed_worker_left_of_a_finished_cell_goes_with_the_next_run(store: Store) -> None:
+    execute(toy_plan(), store)
+    left = store.lease_path(str(Survey(toy_plan(), store).all()["left"].key))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    assert create(left, "token")
+    left.write_text(json.dumps(json.loads(left.read_text()) | {"pid": dead.pid}))
+    execute(toy_plan(), store)
+    assert not left.exists()
 
 
 def test_two_runners_share_a_store_and_make_no_cell_twice(slow: Callable, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import typer
 from haymaker.choices import METRICS
 from haymaker.config import Extend, read_yaml, set_dotted
 from haymaker.errors import ConfigError
-from haymaker.study.stages import Inputs, loaded
+from haymaker.study.stages import Inputs
 
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the config, as in a.b=c.")
@@ -67,7 +67,6 @@ Scope = Annotated[str, typer.Option(help="Positions that are edited: all, prompt
 
 def inputs_of(**paths: str | Path | None) -> Inputs:
     """A stage's inputs from options, without those that were not given."""
-    loaded.cache_clear()  # a path may hold something new since a command of this process read it
     return {name: Path(path) for name, path in paths.items() if path is not None}
 
 

@@ -31,10 +31,13 @@ class Running:
 
 
 def running_cells(store: Store, keys: Mapping[str, str]) -> list[Running]:
-    """Those of these cells that a process works on, by their leases: of whichever runner or machine."""
+    """Those of these cells that a process works on, by their leases: of whichever runner or machine.
+
+    A cell that is made in pieces stands once for each that is under way.
+    """
     found = []
     for name, key in keys.items():
-        if held := owner(store.lease_path(key)):
+        for held in filter(None, map(owner, store.leases(key))):
             worker = f"{str(held.get('host', '')).split(' ')[0]}:{held.get('pid')}"
             said = last_line(log_path(store, key))
             found.append(Running(name, worker, time.time() - float(held.get("since", time.time())), said))
@@ -107,7 +110,7 @@ def board(tally: Tally, running: list[Running], handed_over: int) -> RenderableT
         table.add_row(row.worker, row.cell, spoken(row.seconds), Text(row.said))
     if len(running) > MOST_ROWS:
         table.add_row("", f"and {len(running) - MOST_ROWS} more", "", "")
-    return Group(table, Text(sums(tally, len(running), handed_over), "bold"))
+    return Group(table, Text(sums(tally, len({row.cell for row in running}), handed_over), "bold"))
 
 
 COLUMNS: Mapping[str, dict[str, Any]] = {

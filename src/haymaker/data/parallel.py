@@ -23,7 +23,7 @@ from haymaker.data.builder import Builder, Failure, nothing_built
 from haymaker.data.checks import SUMMED, Summary
 from haymaker.data.dataset import Folder, Shards, check_replaceable, stands
 from haymaker.errors import ConfigError, DataError, HaymakerError, Interrupted
-from haymaker.files import alone, remove, replace_folder, whole_file, write_text
+from haymaker.files import alone, in_turn, remove, replace_folder, whole_file, write_text
 from haymaker.processes import environment, leave_interrupts_to_parent, leave_with, threads_of
 
 MOST_ROWS_PER_PART = 32
@@ -66,6 +66,21 @@ def build_folder(
                 raise
         remove(work)
     return found
+
+
+def build_parts(
+    builder: Builder, folder: Path, number: int, of: int, *, on_progress: Progress = lambda rows: None
+) -> None:
+    """Make every `of`-th part of a dataset, from part `number` on, where `build_folder` will look for them.
+
+    Other processes may make other parts at the same time.
+    """
+    work = folder.with_name(f".{folder.name}.parts")
+    with in_turn(folder.with_name(f".{folder.name}.prepare")):
+        prepare(work, builder.identity)
+    for part in range(number, parts_of(builder.recipe), of):
+        if not part_path(work, part).exists():
+            on_progress(make_part(builder, work, part))
 
 
 def finished(folder: Path, builder: Builder) -> Folder:

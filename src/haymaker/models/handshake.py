@@ -20,9 +20,9 @@ from haymaker.config import Extend
 from haymaker.errors import ExtensionError, ModelError
 from haymaker.files import read_json_if_there, write_json
 from haymaker.models.extend import Positions, positions_of
+from haymaker.models.names import BASE_FILE as BASE_FILE
 from haymaker.vocabulary import tokenizer_digest
 
-BASE_FILE = "base.json"
 ADAPTER_FILE = "adapter_config.json"
 RUN_FILE = "training.json"  # of `haymaker train`: an adapter with it has had a record of its base
 ADAPTERS = ("lora_", "trainable_tokens_")  # of names of parameters that an adapter brings

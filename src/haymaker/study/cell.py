@@ -23,6 +23,19 @@ Run = Callable[[Any, Mapping[str, Path], Path], Tables | None]
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """How the work of a stage divides among processes.
+
+    `count` says for parameters in how many pieces, 1 for what is not worth it. `make` makes piece number i of n beside
+    the output folder (params, input paths, output folder, i, n), in any order and any process; the stage itself then
+    finds the pieces there and makes what is missing. Output and key are those of undivided work.
+    """
+
+    count: Callable[[Any], int]
+    make: Callable[[Any, Mapping[str, Path], Path, int, int], None]
+
+
+@dataclass(frozen=True)
 class Stage:
     """A named function (params, input paths, output folder) -> rows by table of results.json, to which the cell's
     columns are added. Raise `version` when its output changes meaning.
@@ -41,6 +54,7 @@ class Stage:
     volatile: tuple[str, ...] = ()
     resumable: bool = False
     rounding: bool = False
+    pieces: Pieces | None = None  # only of a resumable stage
 
 
 @dataclass(frozen=True)

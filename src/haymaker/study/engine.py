@@ -4,7 +4,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from typing import Protocol, runtime_checkable
@@ -82,6 +83,7 @@ class Execution:
         self.ready: list[str] = []
         self.busy: list[str] = []  # made by another runner
         self.flying: dict[Future[Outcome], str] = {}
+        self.pieces = Counter[str]()  # of cells that are made in pieces: those that are under way
         self.summary = Summary()
         self.verified: set[str] = set()  # keys of outputs whose bytes this run has compared
         self.failures_before = store.failed_at()
@@ -91,9 +93,11 @@ class Execution:
         check_outside(self.survey)
         for told in dated_ahead_of(self.survey):
             note(f"{told}; it holds nothing up", style="yellow")
-        if any(standing.state != "done" for standing in self.survey.standings.values()):
+        finished = all(standing.state == "done" for standing in self.survey.standings.values())
+        if not finished:
             check_writable(self.store.root / "cells")
-            self.store.sweep_drafts()
+        with suppress(OSError) if finished else nullcontext():  # it may lie on a read-only disk
+            self.store.sweep()
         self.sorter.prepare()
         try:
             while self.work_left():
@@ -121,7 +125,7 @@ class Execution:
         elif self.flying:
             ended, _ = wait(self.flying, POLL_SECONDS, FIRST_COMPLETED)
             for future in ended:
-                self.end(self.flying.pop(future), future.result())
+                self.land(self.flying.pop(future), future.result())
             self.watch(not ended)
         else:
             time.sleep(POLL_SECONDS)
@@ -149,7 +153,30 @@ class Execution:
         else:
             if self.listener:
                 self.listener.started(name)
-            self.flying[self.runner.submit(self.work(standing))] = name
+            self.hand_over(name, self.work(standing))
+
+    def hand_over(self, name: str, work: Work) -> None:
+        """Give a cell to the runner: in pieces, where it has some and the runner takes so many at a time."""
+        divides = work.cell.stage.pieces
+        count = divides.count(work.cell.params) if divides else 1
+        if 1 < count <= self.runner.slots - len(self.flying):
+            self.pieces[name] = count
+            for number in range(count):
+                self.flying[self.runner.submit(replace(work, piece=(number, count)))] = name
+        else:
+            self.flying[self.runner.submit(work)] = name
+
+    def land(self, name: str, outcome: Outcome) -> None:
+        """What the runner had is back. After its last piece a cell goes there whole, and makes what a piece has not."""
+        if name not in self.pieces:
+            self.end(name, outcome)
+            return
+        if outcome.status == "stopped":
+            raise Interrupted(outcome.message)
+        self.pieces[name] -= 1
+        if not self.pieces[name]:
+            del self.pieces[name]
+            self.flying[self.runner.submit(self.work(self.survey.standings[name]))] = name
 
     def work(self, standing: Standing) -> Work:
         assert standing.key is not None
@@ -164,7 +191,7 @@ class Execution:
         if outcome.status == "stopped":
             raise Interrupted(outcome.message)
         if outcome.status == "lost":
-            self.store.sweep_drafts()
+            self.store.sweep()
             if outcome.again and self.losses[name] < self.retries:
                 self.losses[name] += 1
                 note(f"{name}: {outcome.message}; try {self.losses[name] + 1} of {self.retries + 1}", style="yellow")

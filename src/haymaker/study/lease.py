@@ -117,7 +117,7 @@ def process_began(pid: int) -> str | None:
 
 def clear_stale(folder: Path) -> None:
     """Remove the leases of dead owners."""
-    if not folder.is_dir():
+    if not any(folder.glob("*.json")):
         return
     with locked(folder):
         for path in folder.glob("*.json"):

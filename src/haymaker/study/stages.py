@@ -4,7 +4,9 @@ A stage's files and rows are a function of its parameters and inputs alone. A mo
 as a path. torch is imported when a stage runs.
 """
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +15,11 @@ from haymaker.config import DtypeName, Extend, Frozen, Recipe, TrainConfig
 from haymaker.console import bar, note
 from haymaker.files import read_json
 from haymaker.kept import partial_of
-from haymaker.study.cell import Row, Stage, Tables
+from haymaker.study.bases import ROLES, Base
+from haymaker.study.cell import Pieces, Row, Stage, Tables
 
 if TYPE_CHECKING:
+    from haymaker.data.builder import Builder
     from haymaker.data.dataset import Dataset
     from haymaker.heads.scores import HeadScores
     from haymaker.models.load import LanguageModel
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 Inputs = Mapping[str, Path]
 COMPUTE = ("torch", "transformers", "peft", "numpy")
 SCORES_FILE = "heads.safetensors"
+PIECE_TOKENS, MOST_PIECES = 2**24, 256  # of a build: 0.35 M tokens a second and core make a piece of 48 s
 
 
 # ---- what stages read
@@ -44,23 +49,32 @@ class ModelParams(Frozen):
     dtype: DtypeName = "auto"
 
 
-def model_of(inputs: Inputs, params: ModelParams, role: str = "adapter") -> "LanguageModel":
-    """The input model with the adapter of that role, if there is one."""
+def model_of(inputs: Inputs, params: ModelParams) -> "LanguageModel":
+    """The input model with its adapter, if there is one: on the base that this process keeps, if that is the one."""
     from haymaker.interventions.origins import tell_other_tokenizer
+    from haymaker.study.held import model_with
 
-    where = str(inputs["model"]), inputs.get(role)
-    lm = loaded(*where, params.extend, params.dtype)  # type: ignore[arg-type] - frozen configs have hashes
+    lm = model_with(base_of(inputs, params), next((inputs[role] for role in ROLES if role in inputs), None))
     if "data" in inputs:
         tell_other_tokenizer(inputs["data"], lm)
     return lm
 
 
-@lru_cache(maxsize=2)  # a donor and a recipient
-def loaded(model: str, adapter: Path | None, extend: Extend | None, dtype: str) -> "LanguageModel":
-    """A model for reading: edits and probes leave it as it was, so that the next cell may use it too."""
+def donor_of(inputs: Inputs, params: ModelParams) -> "LanguageModel":
+    """The input model with the donor's adapter, as a second model beside the first."""
+    from haymaker.interventions.origins import tell_other_tokenizer
     from haymaker.models.load import load_model
 
-    return load_model(model, adapter=adapter, extend=extend, dtype=dtype)
+    lm = load_model(str(inputs["model"]), adapter=inputs.get("donor"), extend=params.extend, dtype=params.dtype)
+    if "data" in inputs:
+        tell_other_tokenizer(inputs["data"], lm)
+    return lm
+
+
+def base_of(inputs: Inputs, params: ModelParams) -> Base:
+    base = Base.of(inputs, params)
+    assert base is not None, "a stage with a model has it among its inputs"
+    return base
 
 
 def computed(lm: "LanguageModel") -> Row:
@@ -89,18 +103,27 @@ def scores_file(path: Path) -> Path:
 def goes_on(run: Callable[..., Tables]) -> Callable[..., Tables]:
     """A stage that keeps rows beside its output while it runs, and goes on behind those of an interrupted call.
 
-    A caller that says where `keep` is removes it.
+    A caller that says where `keep` is removes it. A model that a stage failed with serves no other cell.
     """
 
     @wraps(run)
     def kept(params: Frozen, inputs: Inputs, output: Path, keep: Path | None = None) -> Tables:
-        if keep is not None:
-            return run(params, inputs, output, keep)
-        tables = run(params, inputs, output, partial_of(output))
-        partial_of(output).unlink(missing_ok=True)
+        try:
+            tables = run(params, inputs, output, keep or partial_of(output))
+        except BaseException:
+            forget_models()
+            raise
+        if keep is None:
+            partial_of(output).unlink(missing_ok=True)
         return tables
 
     return kept
+
+
+def forget_models() -> None:
+    """Keep no model, if there was ever one."""
+    if held := sys.modules.get("haymaker.study.held"):
+        held.forget()
 
 
 # ---- data and models
@@ -121,6 +144,31 @@ def build_data(params: Recipe, inputs: Inputs, output: Path, workers: int = 1, o
     return {}
 
 
+def pieces_of_build(params: Recipe) -> int:
+    """In how many pieces a dataset is built: each a minute's work of a core or more."""
+    return max(1, min(MOST_PIECES, params.rows * params.length // PIECE_TOKENS))
+
+
+def build_piece(params: Recipe, inputs: Inputs, output: Path, number: int, of: int) -> None:
+    """recipe, tokenizer -> some of the dataset's parts, in the folder where `build_data` looks for them."""
+    from haymaker.data.parallel import build_parts
+
+    files = {key: str(path) for key, path in inputs.items() if key != "tokenizer"}
+    recipe = params.changed(**files)
+    builder = builder_of(recipe, str(inputs["tokenizer"]))  # type: ignore[arg-type] - frozen configs have hashes
+    with bar(f"rows of piece {number + 1} of {of}", -(-params.rows // of)) as advance:
+        build_parts(builder, output, number, of, on_progress=advance)
+
+
+@lru_cache(maxsize=1)  # pieces of one dataset come one after the other
+def builder_of(recipe: Recipe, tokenizer: str) -> "Builder":
+    """What builds a dataset's rows, its sources read."""
+    from haymaker.data.builder import Builder
+    from haymaker.models.load import load_tokenizer
+
+    return Builder(recipe, load_tokenizer(tokenizer), tokenizer)
+
+
 class TrainParams(ModelParams):
     train: TrainConfig
 
@@ -129,18 +177,26 @@ def train_adapter(params: TrainParams, inputs: Inputs, output: Path, overwrite: 
     """dataset, model -> adapter folder."""
     rows = rows_of(inputs)
     from haymaker.data.own_data import load_data
-    from haymaker.models.load import load_model
     from haymaker.training.loop import train
     from haymaker.training.parallel import take_gpu
 
-    # A model of its own: training writes into it.
     take_gpu()
-    place = "cpu" if params.train.shard else "auto"  # shared weights need not fit on a GPU
-    lm = load_model(str(inputs["model"]), extend=params.extend, dtype=params.dtype, device=place)
     tracked = load_data(inputs["track"]) if "track" in inputs else None
-    with bar("training steps", params.train.steps) as advance:
+    with model_for_training(inputs, params) as lm, bar("training steps", params.train.steps) as advance:
         train(lm, rows, params.train, output, overwrite=overwrite, on_progress=advance, track_on=tracked)
     return {"tracking": read_json(output / "tracking.json")} if params.train.track else {}
+
+
+def model_for_training(inputs: Inputs, params: TrainParams) -> AbstractContextManager["LanguageModel"]:
+    """The base that this process keeps; where processes share its weights, a model of its own that they cut up."""
+    from haymaker.models.load import load_model
+    from haymaker.study.held import model_to_train
+
+    if not params.train.shard:
+        return model_to_train(base_of(inputs, params))
+    forget_models()
+    # shared weights need not fit on a GPU
+    return nullcontext(load_model(str(inputs["model"]), extend=params.extend, dtype=params.dtype, device="cpu"))
 
 
 def forecast_training(params: TrainParams, inputs: Inputs, device: str | None = None) -> Row:
@@ -294,9 +350,9 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path) -
 
     The donor's adapter goes on the recipient's base model, unless two models are asked for.
     """
-    rows, recipient = rows_of(inputs, params.rows), model_of(inputs, params, "recipient")
+    rows, recipient = rows_of(inputs, params.rows), model_of(inputs, params)
     lent, own = scores_of(inputs, recipient, "donor_heads"), scores_of(inputs, recipient)
-    donor = model_of(inputs, params, "donor") if params.two_models else inputs["donor"]
+    donor = donor_of(inputs, params) if params.two_models else inputs["donor"]
     from haymaker.interventions import patching_table
 
     options = params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields})
@@ -353,7 +409,7 @@ def causal_effects(params: CausalParams, inputs: Inputs, keep: Path | None = Non
 
 def effects(measure: Any, params: EffectsParams, inputs: Inputs, **options: Any) -> "HeadScores":
     rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
-    donor = model_of(inputs, params, "donor") if "donor" in inputs else None
+    donor = donor_of(inputs, params) if "donor" in inputs else None
     with bar("examples", len(rows)) as advance:
         return measure(lm, rows, donor, params.scope, on_progress=advance, **options)
 
@@ -368,6 +424,7 @@ DATA = Stage(
     libraries=("tokenizers", "numpy", "pyarrow"),
     volatile=("manifest.json", "README.md"),  # they name files by their paths
     resumable=True,
+    pieces=Pieces(pieces_of_build, build_piece),
 )
 TRAIN = Stage("train", TrainParams, train_adapter, libraries=COMPUTE, resumable=True, rounding=True)
 EVALUATE = Stage("evaluate", EvaluateParams, evaluate_model, libraries=COMPUTE, resumable=True, rounding=True)

@@ -23,7 +23,7 @@ from haymaker.files import (
 )
 from haymaker.records import digest
 from haymaker.study.cell import Outside, Row, Tables
-from haymaker.study.lease import alive
+from haymaker.study.lease import alive, clear_stale
 
 REMEDY = "delete it and run the study again"
 
@@ -145,17 +145,30 @@ class Store:
     def lease_path(self, key: str) -> Path:
         return self.root / "leases" / f"{key}.json"
 
+    def leases(self, key: str) -> list[Path]:
+        """Where it stands who works on a cell, and on pieces of it."""
+        whole = self.lease_path(key)
+        return [whole, *sorted(whole.parent.glob(f"{key}.*.json"))]
+
     def draft(self, key: str, writer: str, resumable: bool) -> Path:
         """The folder in which `writer` makes a cell: empty, or for a resumable stage as the last attempt left it."""
         folder = self.root / "work" / key if resumable else self.root / "tmp" / f"{key}-{writer}"
+        self.check_inside(folder)
         if not resumable:
             remove(folder)
         (folder / "output").mkdir(parents=True, exist_ok=True)
         return folder
 
+    def check_inside(self, folder: Path) -> None:
+        """Refuse to write through a link that a store came with. Raises OutputError for what lies outside of it."""
+        output = folder / "output"
+        if not output.resolve().is_relative_to(self.root.resolve()):
+            raise OutputError(f"{folder}: a link leads out of the store, to {output.resolve()}; remove it")
+
     def publish(self, draft: Path, key: str, manifest: Manifest) -> None:
         """Make a draft the cell `key`: everything is on disk before the one rename."""
         write_json(draft / "manifest.json", manifest)
+        self.check_inside(self.root / "cells" / key)
         if not name_folder(draft, self.root / "cells" / key):
             # A runner that took our lease for stale finished first: by law its output is ours.
             shutil.rmtree(draft)
@@ -189,14 +202,15 @@ class Store:
                 yield path.name.removesuffix(".json").split("-")[0], path
 
     def remove(self, path: Path) -> None:
-        """Delete one entry; a cell disappears whole, under another name first."""
-        if path.is_file():
+        """Delete one entry; a cell disappears whole, under another name first. Of a link the link alone goes."""
+        if path.is_file() or path.is_symlink():
             path.unlink(missing_ok=True)
             return
         remove_whole(path, self.root / "tmp" / f"{path.name}-removed-{os.getpid()}")
 
-    def sweep_drafts(self) -> None:
-        """Remove what killed runners left half-written."""
+    def sweep(self) -> None:
+        """Remove what killed runners left: drafts half-written, and leases, also of cells that they had finished."""
         for path in (self.root / "tmp").glob("*"):
             if not alive(self.lease_path(path.name.split("-")[0])):
                 shutil.rmtree(path, ignore_errors=True)
+        clear_stale(self.root / "leases")

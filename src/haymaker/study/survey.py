@@ -11,7 +11,7 @@ from haymaker.errors import ConfigError
 from haymaker.files import read_json_if_there
 from haymaker.records import digest
 from haymaker.study.cell import Cell, action
-from haymaker.study.lease import alive, clear_stale, dated_ahead, owner
+from haymaker.study.lease import alive, dated_ahead, owner
 from haymaker.study.plan import Plan
 from haymaker.study.store import REMEDY, Digests, Manifest, Store
 
@@ -78,7 +78,7 @@ class Survey:
         lease = self.store.lease_path(key)
         if dated_ahead(lease):
             return Standing(cell, "missing", key, act, note=f"a lease of {owner(lease).get('host')} is dated ahead")
-        if alive(self.store.lease_path(key)):
+        if any(map(alive, self.store.leases(key) if cell.stage.pieces else [lease])):
             return Standing(cell, "running", key, act)
         if failure := self.store.failure(key):
             return Standing(cell, "failed", key, act, failure, failure["message"] + ahead(failure))
@@ -203,7 +203,8 @@ def find_garbage(survey: Survey) -> list[Garbage]:
     """
     store = survey.store
     kept = set(survey.keys().values()) | store.planned_by_others(survey.plan.study)
-    entries = [(key, path) for key, path in store.entries() if key not in kept and not alive(store.lease_path(key))]
+    free = [(key, path) for key, path in store.entries() if key not in kept]
+    entries = [(key, path) for key, path in free if not any(map(alive, store.leases(key)))]
     return [Garbage(path, key, name_of(store, key), size(path)) for key, path in entries]
 
 
@@ -211,8 +212,7 @@ def remove_garbage(survey: Survey, garbage: list[Garbage]) -> None:
     """Delete what `find_garbage` found, and drafts and leases that killed runners left."""
     for entry in garbage:
         survey.store.remove(entry.path)
-    survey.store.sweep_drafts()
-    clear_stale(survey.store.root / "leases")
+    survey.store.sweep()
 
 
 def name_of(store: Store, key: str) -> str:

@@ -20,6 +20,7 @@ OF: dict[str, tuple[RunnerName, ...]] = {  # keys that only some runners know
     "constraint": ("slurm",),
     "options": ("slurm",),
     "setup": ("slurm",),
+    "cells": ("slurm",),
     "cluster": ("slurm",),
     "keep_jobs": ("slurm",),
     "address": ("ray",),
@@ -45,6 +46,7 @@ class RunnerConfig(Frozen):
         constraint: Slurm's features of a node.
         options: Further options of sbatch by their long names.
         setup: Lines of shell before a job, such as `module load cuda`.
+        cells: Most cells of one Slurm job, which makes one after the other and loads their base model once. None: 1.
         cluster: slurm, or submitit's stand-ins: local (processes) and debug (this process).
         keep_jobs: Leave jobs in the queue on Ctrl-C; the same command then waits for them.
         address: Of a Ray cluster, as "auto". None: Ray on this machine.
@@ -64,6 +66,7 @@ class RunnerConfig(Frozen):
     constraint: str | None = None
     options: dict[str, str | int | bool] = {}
     setup: tuple[str, ...] = ()
+    cells: int | None = Field(default=None, ge=1)
     cluster: Literal["slurm", "local", "debug"] = "slurm"
     keep_jobs: bool = False
     address: str | None = None

@@ -105,7 +105,7 @@ _starting = threading.Lock()  # the environment is the whole process's
 
 
 def start(variables: Mapping[str, str]) -> Running:
-    """A new process that answers requests."""
+    """A new process that answers requests. Raises Lost where it ends at once."""
     # Spawned, not forked: neither a GPU nor a tokenizer's threads survive a fork.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -115,6 +115,11 @@ def start(variables: Mapping[str, str]) -> Running:
         process.start()
     theirs.close()
     watched.close()
+    try:
+        ours.recv_bytes()  # it is there: a cell's time limit begins now
+    except (EOFError, OSError):
+        process.join()
+        raise Lost(f"a worker (process {process.pid}) {ended(process.exitcode)} before it had any work") from None
     return Running(process, ours, held)
 
 
@@ -130,6 +135,7 @@ def answer(line: Connection, parent: Connection) -> None:
     leave_with(parent)
     signal.signal(signal.SIGTERM, stop)
     try:
+        line.send_bytes(b"ready")
         while not asked:
             line.send_bytes(perform_packed(line.recv_bytes().decode()).encode())
     except (EOFError, OSError, KeyboardInterrupt):

@@ -7,14 +7,14 @@ becomes free takes of what reads its base model the work that begins the longest
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from haymaker.study.bases import ROLES, Base
 from haymaker.study.runners.sending import address_of, outcome_of, packed
 from haymaker.study.runners.work import Outcome, Request, Work, perform
 
 ENDLESS = 1_000_000
-HELD = 2  # models that a process keeps: a donor and a recipient
 
 
 class Lost(Exception):
@@ -46,12 +46,31 @@ class Place(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What a process has in memory: one base model, and the adapters that it met last."""
+
+    base: Base | None = None
+    adapters: frozenset[str] = frozenset()
+
+    @classmethod
+    def by(cls, work: Work) -> "Loaded":
+        """What a process has once it did the work."""
+        roles = (*ROLES, "donor")
+        adapters = frozenset(str(work.paths[role]) for role in roles if role in work.paths)
+        return cls(Base.of(work.paths, work.cell.params), adapters)
+
+
 @dataclass
 class Waiting:
     """Work and who waits for it."""
 
     work: Work
     future: "Future[Outcome]"
+    needs: Loaded = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.needs = Loaded.by(self.work)
 
 
 class Pool:
@@ -97,14 +116,17 @@ class Pool:
 
     def serve(self, place: Place) -> None:
         """What a place's thread does: one piece of work after the other, until the pool is stopped."""
-        held: list[frozenset[str]] = []
+        held = Loaded()
         while taken := self.take(held):
             try:
                 outcome = self.done_by(place, taken.work)
             except Gone as gone:
                 self.give_up(taken, str(gone))
                 return
-            held = [] if outcome.status == "lost" else [models_of(taken.work), *held][:HELD]
+            if outcome.status in ("lost", "failed"):  # no process keeps a model that a stage failed with
+                held = Loaded()
+            elif outcome.status == "done" and taken.needs.base:
+                held = taken.needs
             taken.future.set_result(outcome)
 
     def give_up(self, taken: Waiting, why: str) -> None:
@@ -119,7 +141,7 @@ class Pool:
         for one in abandoned:
             one.future.set_result(Outcome("lost", message=why, again=False))
 
-    def take(self, held: list[frozenset[str]]) -> Waiting | None:
+    def take(self, held: Loaded) -> Waiting | None:
         """The work that suits a place best; None once the pool is stopped."""
         with self.changed:
             self.idle += 1
@@ -130,11 +152,11 @@ class Pool:
                 return None
             return self.waiting.pop(min(range(len(self.waiting)), key=lambda i: self.order(i, held)))
 
-    def order(self, number: int, held: list[frozenset[str]]) -> tuple[bool, float, bool, int]:
+    def order(self, number: int, held: Loaded) -> tuple[bool, float, bool, int]:
         """What comes first at a place: its own base model, then the longest chain, then its own adapter."""
-        work = self.waiting[number].work
-        request = self.requests.get(work.cell.name, Request())
-        return not has_base(work, held), -request.rank, models_of(work) not in held, number
+        waiting = self.waiting[number]
+        request = self.requests.get(waiting.work.cell.name, Request())
+        return not suits(waiting.needs, held), -request.rank, waiting.needs != held, number
 
     def done_by(self, place: Place, work: Work) -> Outcome:
         try:
@@ -161,12 +183,6 @@ class Pool:
                 place.kill()
 
 
-def models_of(work: Work) -> frozenset[str]:
-    """What a place has loaded once it did the work: a base model and the adapters on it."""
-    return frozenset(str(work.paths[role]) for role in ("model", "adapter", "donor", "recipient") if role in work.paths)
-
-
-def has_base(work: Work, held: list[frozenset[str]]) -> bool:
-    """Whether work needs no other base model than the one that a place has; one that has none yet suits all."""
-    base = str(work.paths.get("model", ""))
-    return not base or not any(held) or any(base in models for models in held)
+def suits(needs: Loaded, held: Loaded) -> bool:
+    """Whether a place need not load another base model in place of the one that it has."""
+    return needs.base is None or held.base is None or needs.base == held.base

@@ -43,6 +43,7 @@ def packed(work: Work) -> str:
             "action": dict(work.action),
             "paths": {name: str(path) for name, path in work.paths.items()},
             "store": str(work.store.absolute()),
+            "piece": work.piece,
             "folder": str(Path.cwd()),
         }
     )
@@ -55,7 +56,8 @@ def unpacked(request: str) -> Work:
     files = {name: path for name, path in values["paths"].items() if name in stage.params.model_fields}
     cell = Cell(values["cell"], stage, stage.params(**{**values["params"], **files}))  # whole again, as rows of a file
     paths = {name: Path(path) for name, path in values["paths"].items()}
-    return Work(cell, values["key"], values["action"], paths, Path(values["store"]))
+    piece = values["piece"] and tuple(values["piece"])
+    return Work(cell, values["key"], values["action"], paths, Path(values["store"]), piece)
 
 
 def address_of(stage: Stage) -> str | None:

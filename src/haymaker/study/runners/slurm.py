@@ -16,10 +16,12 @@ from typing import Any
 
 from haymaker.errors import ConfigError, StudyError
 from haymaker.processes import MEMORY_SHARE, environment, threads_of
+from haymaker.study.bases import Base
 from haymaker.study.runners.config import RunnerConfig
 from haymaker.study.runners.pool import ENDLESS
 from haymaker.study.runners.sending import outcome_of, packed, perform_packed
 from haymaker.study.runners.work import Outcome, Request, Work
+from haymaker.study.store import Store
 
 POLL_SECONDS = 1.0
 QUEUE_POLLS = 10  # looks at result files for each look at the queue
@@ -30,25 +32,28 @@ ALIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "REQUEUED", "SUSPEND
 
 
 class CellJob:
-    """What submitit pickles: no state of its own, and a request of JSON."""
+    """What submitit pickles: no state of its own, and requests of JSON."""
 
-    def __call__(self, request: str) -> str:
-        return perform_packed(request)
+    def __call__(self, *requests: str) -> list[str]:
+        """Answers to the requests, one after the other in this process, which keeps their base model."""
+        return [perform_packed(request) for request in requests]
 
-    def checkpoint(self, request: str) -> Any:
-        """What a job does again that is told to end before its time: the same, from what its stage has saved."""
+    def checkpoint(self, *requests: str) -> Any:
+        """What a job does again that is told to end before its time: the same, from what its stages have saved."""
         from submitit.helpers import DelayedSubmission  # type: ignore[import-not-found]
 
-        return DelayedSubmission(CellJob(), request)
+        return DelayedSubmission(CellJob(), *requests)
 
 
 @dataclass
 class Sent:
-    """A cell whose job is in the queue; `job` is submitit's."""
+    """A cell whose job is in the queue; `job` is submitit's, and `number` which of the job's cells it is."""
 
     work: Work
     future: "Future[Outcome]"
     job: Any = None
+    number: int = 0
+    shared: bool = False  # the job has other cells too
 
 
 class SlurmRunner:
@@ -69,7 +74,8 @@ class SlurmRunner:
         """Have a job do the work; submitit's stand-in `debug` does it here and now."""
         future: Future[Outcome] = Future()
         if self.config.cluster == "debug":
-            future.set_result(outcome_of(self.executor(self.options(work)).submit(CellJob(), packed(work)).result()))
+            answers = self.executor(self.options(work)).submit(CellJob(), packed(work)).result()
+            future.set_result(outcome_of(answers[0]))
             return future
         with self.lock:
             self.new.append(Sent(work, future))
@@ -97,29 +103,48 @@ class SlurmRunner:
         with self.lock:
             new, self.new = sorted(self.new, key=lambda one: -self.request(one.work).rank), []
         self.sent.extend(new)
-        kinds: dict[tuple[tuple[str, Any], ...], list[Sent]] = {}
-        for one in new:
-            kinds.setdefault(tuple(sorted(self.options(one.work).items())), []).append(one)
-        for options, group in kinds.items():
+        kinds: dict[tuple[tuple[str, Any], ...], list[list[Sent]]] = {}
+        for group in self.jobs_of(new):
+            options = self.options(*(one.work for one in group))
+            kinds.setdefault(tuple(sorted(options.items())), []).append(group)
+        for options, groups in kinds.items():
             executor = self.executor(dict(options))
             with environment({**threads_of(self.config.threads or 1), MEMORY_SHARE: "1"}), executor.batch():
-                for one in group:
-                    one.job = executor.submit(CellJob(), packed(one.work))
+                for group in groups:
+                    job = executor.submit(CellJob(), *(packed(one.work) for one in group))
+                    for number, one in enumerate(group):
+                        one.job, one.number, one.shared = job, number, len(group) > 1
+
+    def jobs_of(self, new: list[Sent]) -> list[list[Sent]]:
+        """The cells of each job: of one base model and the same needs but for time, at most `runner.cells` together."""
+        alike: dict[Any, list[Sent]] = {}
+        for one in new:
+            needs = {
+                **self.options(one.work),
+                "timeout_min": None,
+                "base": Base.of(one.work.paths, one.work.cell.params),
+            }
+            alike.setdefault(tuple(needs.items()), []).append(one)
+        most = self.config.cells or 1
+        return [group[i : i + most] for group in alike.values() for i in range(0, len(group), most)]
 
     def ask(self, look_at_queue: bool) -> None:
         """Settle the cells whose jobs have ended."""
         states = self.states() if look_at_queue else {}
         for one in list(self.sent):
-            outcome = self.outcome(one.job, states)
+            outcome = self.outcome(one, states)
             if outcome is not None:
                 self.sent.remove(one)
                 one.future.set_result(outcome)
 
-    def outcome(self, job: Any, states: Mapping[str, str]) -> Outcome | None:
-        """How a job ended; None while it has not."""
+    def outcome(self, one: Sent, states: Mapping[str, str]) -> Outcome | None:
+        """How a cell's job ended; None while it has not. A cell of a job with others may be made before that."""
+        job = one.job
+        if one.shared and (manifest := Store(one.work.store).manifest(one.work.key)):
+            return Outcome("done", manifest["seconds"])
         if job.paths.result_pickle.exists():
             try:
-                return outcome_of(job.result())
+                return outcome_of(job.result()[one.number])
             except Exception as error:
                 return Outcome("lost", message=f"job {job.job_id}: {' '.join(str(error).split())[-300:]}")
         state = states.get(job.job_id)
@@ -140,11 +165,14 @@ class SlurmRunner:
     def request(self, work: Work) -> Request:
         return self.requests.get(work.cell.name, Request())
 
-    def options(self, work: Work) -> dict[str, Any]:
-        """What submitit is asked for: memory in whole GB and minutes in steps, so that few arrays are enough."""
-        request, config = self.request(work), self.config
+    def options(self, *works: Work) -> dict[str, Any]:
+        """What submitit is asked for, for a job of cells with the same needs but for time.
+
+        Memory in whole GB and minutes in steps, so that few arrays are enough.
+        """
+        request, config = self.request(works[0]), self.config
         gpus = request.gpus if config.gpus is None else config.gpus * (request.gpus > 0)
-        minutes = config.minutes or request.minutes or DAY_MINUTES
+        minutes = sum(config.minutes or self.request(work).minutes or DAY_MINUTES for work in works)
         return {
             "name": "haymaker",
             "timeout_min": stepped(minutes),

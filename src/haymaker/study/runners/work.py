@@ -18,23 +18,25 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from haymaker.errors import HaymakerError, Interrupted, StudyError
-from haymaker.files import folder_digest, stamps
+from haymaker.files import folder_digest, read_json, stamps, write_json
 from haymaker.study.cell import Cell
-from haymaker.study.lease import lease, writer
+from haymaker.study.lease import alive, lease, writer
 from haymaker.study.store import Manifest, Store, write_tables
 
+PIECES = "pieces"  # in a draft: what each of them took
 UNFORESEEN_CHARACTERS = 300  # of an unforeseen error's text; the traceback has the rest
 
 
 @dataclass(frozen=True)
 class Work:
-    """A cell whose inputs are all there."""
+    """A cell whose inputs are all there, or a piece of one: its number, and of how many."""
 
     cell: Cell
     key: str
     action: Mapping[str, Any]
     paths: Mapping[str, Path]  # input name -> folder or file
     store: Path
+    piece: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class Stoppable(Protocol):
 def perform(work: Work) -> Outcome:
     """Make one cell, or say why not. A stage's exception is recorded and told; Ctrl-C goes through."""
     store = Store(work.store)
+    if work.piece is not None:
+        return perform_piece(work, store, *work.piece)
     with lease(store.lease_path(work.key)) as held:
         if not held:
             return Outcome("busy")
@@ -93,13 +97,35 @@ def perform(work: Work) -> Outcome:
         return make(work, store)
 
 
-def make(work: Work, store: Store) -> Outcome:
-    started, clock = datetime.now(UTC), time.monotonic()
-    stage = work.cell.stage
-    draft = store.draft(work.key, writer(), stage.resumable)
-    try:
-        write_tables(draft / "output", stage.run(work.cell.params, work.paths, draft / "output") or {})
+def perform_piece(work: Work, store: Store, number: int, of: int) -> Outcome:
+    """Make a piece where the whole cell will be put together. What fails here fails again there, and is told then."""
+    assert work.cell.stage.pieces is not None
+    if alive(store.lease_path(work.key)):
+        return Outcome("busy")
+    with lease(store.lease_path(f"{work.key}.{number}")) as held:
+        if not held or store.manifest(work.key):
+            return Outcome("busy" if not held else "kept")
+        draft, clock = store.draft(work.key, writer(), resumable=True), time.monotonic()
+        work.cell.stage.pieces.make(work.cell.params, work.paths, draft / "output", number, of)
         seconds = round(time.monotonic() - clock, 3)
+        write_json(draft / PIECES / f"{number}.json", seconds)
+        return Outcome("done", seconds)
+
+
+def taken_by_pieces(draft: Path) -> float:
+    """Seconds that the pieces of a cell took, and forget them."""
+    seconds = sum((float(read_json(path)) for path in (draft / PIECES).glob("*.json")), 0.0)
+    shutil.rmtree(draft / PIECES, ignore_errors=True)
+    return seconds
+
+
+def make(work: Work, store: Store) -> Outcome:
+    started, clock, stage = datetime.now(UTC), time.monotonic(), work.cell.stage
+    draft: Path | None = None
+    try:
+        draft = store.draft(work.key, writer(), stage.resumable)
+        write_tables(draft / "output", stage.run(work.cell.params, work.paths, draft / "output") or {})
+        seconds = round(time.monotonic() - clock + taken_by_pieces(draft), 3)
         store.publish(draft, work.key, manifest_of(work, draft / "output", started, seconds))
         return Outcome("done", seconds)
     except Interrupted:  # a stage that saved its state on Ctrl-C: no failure
@@ -109,7 +135,7 @@ def make(work: Work, store: Store) -> Outcome:
         store.record_failure(work.key, failure_of(work, error, started, seconds))
         return Outcome("failed", seconds, sentence(error))
     finally:
-        if not stage.resumable:
+        if draft is not None and not stage.resumable:
             shutil.rmtree(draft, ignore_errors=True)
 
 
