@@ -22,6 +22,7 @@ RUNNERS = {
     "local": {"workers": 2},
     "serial": {},
     "slurm": {"cluster": "local"},
+    "ray": {"workers": 2},
 }
 
 
@@ -73,7 +74,8 @@ def main() -> None:
     if len(sys.argv) > 1:
         one(sys.argv[1], Path(sys.argv[2]))
         return
-    found = [together(*pair) for pair in (("local", "serial"), ("local", "slurm"), ("local", "local"))]
+    pairs = (("local", "serial"), ("local", "slurm"), ("local", "ray"), ("local", "local"))
+    found = [together(*pair) for pair in pairs]
     found.append(full_disk())
     raise SystemExit(0 if all(found) else 1)
 

@@ -187,7 +187,7 @@ def train_adapter(params: TrainParams, inputs: Inputs, output: Path, overwrite: 
     return {"tracking": read_json(output / "tracking.json")} if params.train.track else {}
 
 
-def model_for_training(inputs: Inputs, params: TrainParams) -> AbstractContextManager["LanguageModel"]:
+def model_for_training(inputs: Inputs, params: TrainParams) -> AbstractContextManager[Any]:
     """The base that this process keeps; where processes share its weights, a model of its own that they cut up."""
     from haymaker.models.load import load_model
     from haymaker.study.held import model_to_train
@@ -372,9 +372,9 @@ class PartsParams(ModelParams):
 @goes_on
 def patch_parts(params: PartsParams, inputs: Inputs, output: Path, keep: Path) -> Tables:
     """dataset, two adapters, their head scores -> what patching does, by queries, keys, values, weights, upstream."""
-    rows, recipient = rows_of(inputs, params.rows), model_of(inputs, params, "recipient")
+    rows, recipient = rows_of(inputs, params.rows), model_of(inputs, params)
     lent, own = scores_of(inputs, recipient, "donor_heads"), scores_of(inputs, recipient)
-    donor = model_of(inputs, params, "donor")
+    donor = donor_of(inputs, params)
     from haymaker.interventions import patching_parts, patching_sets
 
     sets = patching_sets(lent, own, params.k, params.threshold, params.draws, seed=params.seed)
