@@ -7,7 +7,7 @@ demo: .venv/demo
 	$(BIN)/haymaker study run miniature
 
 test: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto  # a thread a process: more wait for each other
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal  # a thread a process: more wait for each other
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -1,9 +1,10 @@
 """Shared fixtures: the world's tokenizer, and tiny random models that read it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from tiny_models import tiny_model
@@ -43,6 +44,14 @@ def new_model(tokenizer: PreTrainedTokenizerBase) -> Callable[..., PreTrainedMod
         return LlamaForCausalLM(LlamaConfig(**shape)).eval()
 
     return build
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """No types of arguments are checked before anything runs, as nobody but these tests does that."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

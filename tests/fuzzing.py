@@ -47,7 +47,7 @@ def broken(draw: st.DrawFn, row: Any) -> Any:
 
 def fuzz(*strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[[], None]]:
     """A test of as many examples as are asked for, the same in every run."""
-    examples = int(os.environ.get(EXAMPLES, "40"))
+    examples = int(os.environ.get(EXAMPLES, "25"))
     asked = settings(
         max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
     )

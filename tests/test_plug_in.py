@@ -44,7 +44,8 @@ with hm.edit(lm.model, hm.choices.EDITS["Half"](["0-0"])):
     halved = lm.model(**ids).logits
 answered = hm.evaluate(lm, data, new_tokens=4, metrics=["starts_with"])
 
-app(["study", "run", sys.argv[2], "--set", "tasks.birthplaces.test.rows=4"], standalone_mode=False)
+run = ["study", "run", sys.argv[2], "--runner", "serial", "--set", "tasks.birthplaces.test.rows=4"]
+app(run, standalone_mode=False)
 print(json.dumps({
     "seen": seen, "listed": listed, "texts": [row[0].text for row in (data, chains, twins)],
     "axes": [data[0].concept, data[0].context], "packages": scores.provenance["packages"],

@@ -35,11 +35,8 @@ def test_the_digest_is_the_same_in_another_process(tmp_path: Path) -> None:
         "print(tokenizer_digest(AutoTokenizer.from_pretrained(sys.argv[1])))"
     )
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    found = {tokenizer_digest(AutoTokenizer.from_pretrained(tmp_path))}
-    for seed in ("1", "2"):
-        run = subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path)],
-            env=os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        found.add(run.stdout.strip())
-    assert len(found) == 1
+    run = subprocess.run(  # this one's hash seed is drawn
+        [sys.executable, "-c", script, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "2"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert run.stdout.strip() == tokenizer_digest(AutoTokenizer.from_pretrained(tmp_path))

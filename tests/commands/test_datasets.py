@@ -116,11 +116,11 @@ def test_ctrl_c_gives_one_sentence_and_the_same_command_goes_on(tmp_path: Path) 
     process = context.Process(target=run_alone, args=(words, said))
     process.start()
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300  # on a busy machine; it ends as soon as a part is there
         while not list(tmp_path.glob(".data.parts/part-*.parquet")) and time.monotonic() < deadline:
             time.sleep(0.02)
         os.kill(process.pid or 0, signal.SIGINT)
-        process.join(60)
+        process.join(300)
     finally:
         process.kill()
     assert process.exitcode == 130

@@ -22,7 +22,7 @@ from haymaker.kept import Log
 from haymaker.study import stages
 
 SOURCE = Path(__file__).parents[2] / "src"
-REPEATS = (2, 9, 5, 9, 14)  # rows of four lengths, so four batches: one of two rows
+REPEATS = (1, 4, 2, 4, 6)  # rows of four lengths, so four batches: one of two rows
 COLOURS = ("red", "blue", "green", "grey", "pink")
 SCORED = {"one": {(0, 0): 0.9, (0, 1): 0.5}, "two": {(0, 0): 0.8, (1, 2): 0.4}}  # heads of the two adapters
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,20 @@ from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
 from haymaker.config import Recipe
+from haymaker.data import parallel
 from haymaker.data.dataset import Folder
 from haymaker.data.parallel import build_folder
 from haymaker.errors import DataError, Interrupted
 
-ROWS = 70  # three parts
+ROWS = 20  # three parts
+ROWS_PER_PART = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_parts() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "MOST_ROWS_PER_PART", ROWS_PER_PART)
+        yield
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -52,18 +61,18 @@ def stop_after(count: int) -> Callable[[int], None]:
 
 def test_ctrl_c_keeps_what_is_done(whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     out, seen = tmp_path / "data", []
-    with pytest.raises(Interrupted, match="stopped after 64 of 70 rows; the same command goes on"):
-        build_folder(recipe(), tokenizer, out, on_progress=stop_after(64))
+    with pytest.raises(Interrupted, match="stopped after 16 of 20 rows; the same command goes on"):
+        build_folder(recipe(), tokenizer, out, on_progress=stop_after(16))
     assert not out.exists()
     made = build_folder(recipe(), tokenizer, out, on_progress=seen.append)
-    assert seen == [64, 6]
+    assert seen == [16, 4]
     assert contents(made.path) == contents(whole)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_parts_of_another_recipe_are_not_used(whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
-        build_folder(recipe(seed=1), tokenizer, tmp_path / "data", on_progress=stop_after(64))
+        build_folder(recipe(seed=1), tokenizer, tmp_path / "data", on_progress=stop_after(16))
     assert contents(build_folder(recipe(), tokenizer, tmp_path / "data").path) == contents(whole)
 
 
@@ -98,7 +107,7 @@ def forked(work: Callable[..., Any], *arguments: Any) -> int:
 
 def kill_everywhere(chosen: Recipe, tokenizer: PreTrainedTokenizerBase, home: Path, whole: Path) -> None:
     """Kill a build at its first file operation, another at its third, and so on; finish each, and compare."""
-    expected = contents(whole)
+    expected, parallel.MOST_ROWS_PER_PART = contents(whole), ROWS_PER_PART
     hm.build(chosen.changed(rows=1), tokenizer)  # what is imported late is imported once
     for last in count(1, 2):
         out = home / str(last) / "data"
@@ -124,7 +133,7 @@ def processes() -> multiprocessing.context.ForkServerContext:
 def test_a_build_killed_at_any_file_operation_ends_the_same(
     tokenizer: PreTrainedTokenizerBase, tmp_path: Path, processes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = recipe(rows=33)  # two parts
+    chosen = recipe(rows=ROWS_PER_PART + 1)  # two parts
     whole = build_folder(chosen, tokenizer, tmp_path / "whole" / "data").path
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # a tokenizer's threads do not survive a fork
     process = processes.Process(target=kill_everywhere, args=(chosen, tokenizer, tmp_path, whole))
@@ -132,6 +141,11 @@ def test_a_build_killed_at_any_file_operation_ends_the_same(
     process.join()
     assert process.exitcode == 0
     assert int((tmp_path / "killed").read_text()) > 10
+
+
+def build_in_parts(tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+    parallel.MOST_ROWS_PER_PART = ROWS_PER_PART
+    build_folder(recipe(), tokenizer, out)
 
 
 def test_a_build_killed_at_random_moments_ends_the_same(
@@ -142,7 +156,7 @@ def test_a_build_killed_at_random_moments_ends_the_same(
     seconds = time.perf_counter() - began
     for share in (0.2, 0.5, 0.8):
         shutil.rmtree(tmp_path / "data", ignore_errors=True)
-        process = processes.Process(target=build_folder, args=(recipe(), tokenizer, tmp_path / "data"))
+        process = processes.Process(target=build_in_parts, args=(tokenizer, tmp_path / "data"))
         process.start()
         process.join(share * seconds)
         process.kill()

@@ -14,8 +14,10 @@ from transformers import PreTrainedTokenizerBase
 import haymaker as hm
 from haymaker.config import Recipe
 from haymaker.data.builder import Builder
-from haymaker.data.checks import Summary, answer_type, leaks_of, summary
+from haymaker.data.checks import CHECKED, Summary, answer_type, leaks_of, summary
 from haymaker.data.dataset import Dataset
+from haymaker.drafts import Draft
+from haymaker.errors import DataError
 from haymaker.metrics import normalise
 from haymaker.realism.answers import holds
 
@@ -127,30 +129,77 @@ def test_sums_by_hand() -> None:
     assert Summary().result()["tokens_least"] == 0
 
 
+def counted(**changes: Any) -> dict[str, Any]:
+    checks = {"leaks": [2], "title_leaks": [], "repeats": 0, "cut": [1], "answer_in_gold": True, "evidence": ["a"],
+              "answer_in_question": False, "answer_type": "name"} | changes.pop("in_checks", {})  # fmt: skip
+    return {"question": "Who?", "gold_depths": [0.5], "n_prompt_tokens": 90, "n_target_tokens": 5, "max_tokens": 100,
+            "checks": json.dumps(checks), **changes}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [None], [[1]], {"a": 1}, float("nan")], ids=str)
+@pytest.mark.parametrize("name", [*CHECKED])
+def test_checks_of_another_type_are_named(name: str, value: Any) -> None:
+    if (name, value) in [("repeats", 3), ("answer_room", 3), ("answer_type", "x")]:
+        return
+    summed = Summary()
+    summed.add(counted())
+    with pytest.raises(DataError, match=f"row 1: its checks have no right {name}, found .*; build its dataset again"):
+        summed.add(counted(in_checks={name: value}))
+    assert summed.result() == summary([counted()])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        *(
+            ({"checks": text}, "its checks are not JSON of an object")
+            for text in (None, "", "[]", "null", "[" * 99_999)
+        ),
+        *(({"gold_depths": depths}, "its gold_depths") for depths in (None, [None], [-0.1], [1.1], [float("nan")])),
+        *(({"n_prompt_tokens": count}, "its counts of tokens cannot be") for count in (-1,)),
+        *(({"n_target_tokens": count}, "its counts of tokens cannot be") for count in (None, -1)),
+        *(({"max_tokens": count}, "its counts of tokens cannot be") for count in (None, 0, -1)),
+        ({"question": None}, "its question is missing"),
+    ],
+)
+def test_what_cannot_be_counted_is_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=f"row 0: {said}"):
+        summary([counted(**changes)])
+    assert summary([counted(n_prompt_tokens=None, n_target_tokens=None)])["tokens"] == 0  # rows of one's own
+
+
 # ---- the real rows
 
 
-def leaking_rows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int, int]:
+def drafts_of(source: Path, task: str, tokenizer: PreTrainedTokenizerBase) -> list[Draft]:
+    drafts = Builder(Recipe(task=task, source=str(source), length=16_384, rows=1), tokenizer).drafts
+    return [drafts.draft(number) for number in range(drafts.count or 0)]
+
+
+def leaking_rows(drafts: list[Draft]) -> tuple[int, int, int]:
     """Usable rows of a source, those whose own documents leak, and those that do with titles counted."""
-    drafts, leaking, titled = Builder(recipe, tokenizer).drafts, 0, 0
-    for draft in (drafts.draft(number) for number in range(drafts.count or 0)):
+    leaking, titled = 0, 0
+    for draft in drafts:
         documents = [wordings[0] for wordings in (*draft.gold, *draft.competitors)]
         assert len(documents) == 20
         leaks, with_title = leaks_of(documents, draft.answers)
         leaking += bool(leaks)
         titled += bool(leaks or with_title)
-    return drafts.count or 0, leaking, titled
+    return len(drafts), leaking, titled
 
 
 @needs_real_rows
-def test_leaks_of_the_real_mdqa_rows(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_leaks_and_kinds_of_answers_of_the_real_mdqa_rows(tokenizer: PreTrainedTokenizerBase) -> None:
     """34 of 341 rows hold a gold string in a distractor's text under best_subspan_em, 67 with titles counted.
 
     Upstream's 441 rows have 43 and 89 (a share of 0.098 and 0.202); ours are 341 of them (0.100 and 0.196). All 341
     have an answer in the gold passage, so none is rejected.
     """
-    recipe = Recipe(task="mdqa", source=str(MDQA), length=16_384, rows=1)
-    assert leaking_rows(recipe, tokenizer) == (341, 34, 67)
+    drafts = drafts_of(MDQA, "mdqa", tokenizer)
+    assert leaking_rows(drafts) == (341, 34, 67)
+    kinds = Counter(answer_type(draft.answers[0]) for draft in drafts)
+    assert set(kinds) <= {"name", "date", "number", "phrase", "yes or no"}
+    assert kinds["name"] > kinds["date"] > 0
 
 
 @needs_real_rows
@@ -160,24 +209,14 @@ def test_leaks_of_the_real_musique_rows(tokenizer: PreTrainedTokenizerBase) -> N
     By the answer alone, without aliases, it is 23. Of the 292 rows that the reference counts, 65 do (a share of 0.223);
     by aliases and text ours have 0.205.
     """
-    recipe = Recipe(task="musique", source=str(MUSIQUE), length=16_384, rows=1)
-    assert leaking_rows(recipe, tokenizer) == (200, 41, 48)
+    assert leaking_rows(drafts_of(MUSIQUE, "musique", tokenizer)) == (200, 41, 48)
 
 
 @needs_real_rows
 def test_the_leaks_of_real_rows_are_told_by_the_rows(tokenizer: PreTrainedTokenizerBase) -> None:
-    recipe = Recipe(task="mdqa", source=str(MDQA), length=16_384, rows=40, documents=20)
+    recipe = Recipe(task="mdqa", source=str(MDQA), length=16_384, rows=25, documents=20)
     builder = Builder(recipe, tokenizer)
-    drafts = [builder.drafts.draft(number) for number in range(40)]
+    drafts = [builder.drafts.draft(number) for number in range(25)]
     own = [[wordings[0] for wordings in (*draft.gold, *draft.competitors)] for draft in drafts]
     expected = sum(bool(leaks_of(documents, draft.answers)[0]) for documents, draft in zip(own, drafts, strict=True))
-    assert summary(builder.table(range(40))[0].to_pylist())["rows_with_leaks"] == expected > 0
-
-
-@needs_real_rows
-def test_kinds_of_answers_of_the_real_rows(tokenizer: PreTrainedTokenizerBase) -> None:
-    drafts = Builder(Recipe(task="mdqa", source=str(MDQA), length=16_384, rows=1), tokenizer).drafts
-    kinds = Counter(answer_type(drafts.draft(number).answers[0]) for number in range(drafts.count or 0))
-    assert sum(kinds.values()) == 341
-    assert set(kinds) <= {"name", "date", "number", "phrase", "yes or no"}
-    assert kinds["name"] > kinds["date"] > 0
+    assert summary(builder.table(range(25))[0].to_pylist())["rows_with_leaks"] == expected > 0

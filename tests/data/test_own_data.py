@@ -1,6 +1,8 @@
 """Rows of one's own as a dataset: every layout, where evidence stands, what is counted and what is an error."""
 
+import gzip
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -282,10 +284,17 @@ def test_triples_of_2wikimultihopqa_are_hops(tmp_path: Path, tokenizer: PreTrain
     ("name", "rows", "rejected"),
     [
         ("hotpotqa/hotpot_train_100.json.gz", 100, 0),
-        ("musique/musique_ans_dev_200.jsonl.gz", 200, 0),
-        ("mdqa/nq-open-20_total_documents_gold_at_0.341.jsonl.gz", 304, 37),  # the answer stands twice in the gold one
+        ("musique/musique_ans_dev_200.jsonl.gz", 60, 0),
+        ("mdqa/nq-open-20_total_documents_gold_at_0.341.jsonl.gz", 48, 12),  # the answer stands twice in the gold one
     ],
 )
-def test_real_rows_are_read_by_the_same_door(name: str, rows: int, rejected: int) -> None:
-    found = hm.read_examples(SHARED / name)
+def test_the_first_real_rows_are_read_by_the_same_door(name: str, rows: int, rejected: int, tmp_path: Path) -> None:
+    """Of a file of lines the first 60: in all 200 of MuSiQue none is rejected, in all 341 of MDQA 37 are."""
+    source = SHARED / name
+    if ".jsonl" in source.suffixes:
+        with gzip.open(source, "rt", encoding="utf-8") as file:
+            lines = list(islice(file, 60))
+        source = tmp_path / "rows.jsonl"
+        source.write_text("".join(lines), encoding="utf-8")
+    found = hm.read_examples(source)
     assert (len(found), sum(found.manifest["rejected"].values())) == (rows, rejected)

@@ -1,6 +1,7 @@
 """Laws of building a folder: the same bytes for any workers, sizes of parts, hash seed and order of the source."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,7 +18,14 @@ from haymaker.data.dataset import Folder
 from haymaker.data.parallel import build_folder
 from haymaker.errors import DataError, LengthError
 
-ROWS = 70  # three parts
+ROWS = 20  # three parts
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_parts() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "MOST_ROWS_PER_PART", 8)
+        yield
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -48,18 +56,18 @@ def test_workers_and_hash_seeds_do_not_matter(
 def test_sizes_of_parts_groups_and_shards_do_not_change_rows(
     whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "MOST_ROWS_PER_PART", 7)
+    monkeypatch.setattr(parts, "MOST_ROWS_PER_PART", 3)
     assert contents(build_folder(recipe(), tokenizer, tmp_path / "parts").path) == contents(whole)
-    monkeypatch.setattr(folders, "MOST_ROWS_PER_GROUP", 9)
+    monkeypatch.setattr(folders, "MOST_ROWS_PER_GROUP", 3)
     monkeypatch.setattr(folders, "GROUPS_PER_SHARD", 2)
     made = build_folder(recipe(), tokenizer, tmp_path / "shards")
-    assert [shard["rows"] for shard in made.manifest["shards"]] == [18, 18, 18, 16]
+    assert [shard["rows"] for shard in made.manifest["shards"]] == [6, 6, 6, 2]
     assert list(made.rows) == list(Folder(whole).rows)
 
 
 def test_fewer_rows_are_the_first_rows(whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
-    fewer = build_folder(recipe(rows=40), tokenizer, tmp_path / "data")
-    assert list(fewer.rows) == list(Folder(whole).rows)[:40]
+    fewer = build_folder(recipe(rows=11), tokenizer, tmp_path / "data")
+    assert list(fewer.rows) == list(Folder(whole).rows)[:11]
 
 
 def shuffled(values: list[Any]) -> list[Any]:
@@ -91,7 +99,7 @@ def test_the_order_of_the_source_does_not_matter(
             path.write_text(json.dumps(order))
     else:
         sources = [write_jsonl(tmp_path / f"{i}.jsonl", order) for i, order in enumerate(rows_in_orders(task))]
-    chosen = recipe(task=task, setting="real" if task == "kv" else setting, rows=4, length=2048)
+    chosen = recipe(task=task, setting="real" if task == "kv" else setting, rows=3, length=2048)
     made = [hm.build(chosen.changed(source=str(source)), tokenizer) for source in sources]
     assert list(made[0].rows) == list(made[1].rows)
 
@@ -99,7 +107,7 @@ def test_the_order_of_the_source_does_not_matter(
 def test_progress_counts_every_row_once(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     seen: list[int] = []
     build_folder(recipe(), tokenizer, tmp_path / "data", on_progress=seen.append)
-    assert seen == [0, 32, 32, 6]
+    assert seen == [0, 8, 8, 4]
 
 
 # ---- what is there already
@@ -149,9 +157,9 @@ def test_a_source_that_changed_between_runs_is_told(tokenizer: PreTrainedTokeniz
 
 @pytest.fixture
 def uneven(tmp_path: Path) -> str:
-    """A source of 40 rows; the evidence of ten of them takes more than 512 tokens."""
-    rows = [mdqa_row(n, distractors=2) for n in range(40)]
-    for row in rows[:10]:
+    """A source of 12 rows; the evidence of three of them takes more than 512 tokens."""
+    rows = [mdqa_row(n, distractors=2) for n in range(12)]
+    for row in rows[:3]:
         row["ctxs"][0]["text"] += " And so it went on, year after year, as it had before." * 60
     return write_jsonl(tmp_path / "uneven.jsonl", rows)
 
@@ -160,22 +168,22 @@ def test_a_row_that_does_not_fit_stops_the_build(
     uneven: str, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
     with pytest.raises(LengthError, match="raise the length"):
-        build_folder(recipe(source=uneven, setting="real", rows=40, length=512), tokenizer, tmp_path / "data")
+        build_folder(recipe(source=uneven, setting="real", rows=12, length=512), tokenizer, tmp_path / "data")
     assert [path.name for path in tmp_path.iterdir()] == ["uneven.jsonl"]
 
 
 def test_rows_that_do_not_fit_are_counted_where_asked(
     uneven: str, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
-    chosen = recipe(source=uneven, setting="real", rows=40, length=512, failed_rows="skip")
+    chosen = recipe(source=uneven, setting="real", rows=12, length=512, failed_rows="skip")
     made = build_folder(chosen, tokenizer, tmp_path / "data")
-    assert len(made) == 30
-    assert len(made.manifest["failed"]) == 10
+    assert len(made) == 9
+    assert len(made.manifest["failed"]) == 3
     assert all("raise the length" in failure["reason"] for failure in made.manifest["failed"])
     numbers = {json.loads(row["source"])["row"] for row in made.rows}
-    assert numbers | {failure["row"] for failure in made.manifest["failed"]} == set(range(40))
+    assert numbers | {failure["row"] for failure in made.manifest["failed"]} == set(range(12))
     assert contents(hm.build(chosen, tokenizer).save(tmp_path / "saved")) == contents(made.path)
-    assert "30 of 40 asked for" in (made.path / "README.md").read_text()
-    assert len(build_folder(chosen, tokenizer, made.path)) == 30, "a finished folder, though rows are missing"
+    assert "9 of 12 asked for" in (made.path / "README.md").read_text()
+    assert len(build_folder(chosen, tokenizer, made.path)) == 9, "a finished folder, though rows are missing"
     with pytest.raises(DataError, match="none of the 1 rows could be built"):
         build_folder(chosen.changed(rows=1, length=64), tokenizer, tmp_path / "none")

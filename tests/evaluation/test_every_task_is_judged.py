@@ -139,6 +139,22 @@ def test_a_budget_too_small_is_an_error_before_anything_runs(
         asked(rows["kv"], 200)
 
 
+@pytest.mark.parametrize("budget", [None, 8, 64])
+def test_rows_that_fit_only_without_their_answer_are_told_as_such(
+    budget: int | None, rows: dict[str, Any], wide: LanguageModel
+) -> None:
+    """No budget helps there, so none is asked for."""
+    data = rows["kv"][:1]
+    context = wide.base.config.max_position_embeddings = hm.encode(data[0], wide.tokenizer).prompt_length + 9
+    for asked in (lambda: evaluate(wide, data, budget), lambda: ablate(wide, data, [(0, 1)], budget)):
+        with pytest.raises(LengthError, match=rf"1 of 1 rows fit into the context of {context} tokens only without"):
+            asked()
+    with pytest.raises(
+        LengthError, match=rf"longer than the model's context of {context} tokens \(1 would fit without"
+    ):
+        hm.detect_heads(wide, data)
+
+
 def test_the_budget_is_the_rooms_and_no_function_of_the_gold(rows: dict[str, Any], wide: LanguageModel) -> None:
     """Random answers hardly ever end: all take the whole budget, whatever their golds take."""
     for task, room in (("kv", 64), ("mdqa", 32)):

@@ -1,8 +1,6 @@
 """A prompt of one's own: what its segments say, and one sentence for each way of saying it wrongly."""
 
-import os
-import subprocess
-import sys
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ import haymaker as hm
 from haymaker.errors import DataError
 from haymaker.models.load import LanguageModel
 
-SOURCE = Path(__file__).parents[2] / "src"
 TEXT = "The bridge is of stone. Ada Reyes founded the mill. Ada Reyes left it in 1871."
 NEEDLE = "Ada Reyes founded the mill."
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TEXT}]
@@ -126,35 +123,16 @@ def test_an_example_alone_goes_where_a_dataset_goes(taker: str, lm: LanguageMode
     assert list(mill()) == [mill()]
 
 
-WRONG = """
-import haymaker as hm
-from haymaker.errors import DataError
-lm = hm.load_model("miniature-llama")
-takers = {
-    "detect_heads": hm.detect_heads, "evaluate": hm.evaluate, "causal_map": hm.causal_map, "attribute": hm.attribute,
-    "ablate": lambda lm, rows: hm.ablate(lm, rows, ["0-1"]), "patch": lambda lm, rows: hm.patch(lm, lm, rows, ["0-1"]),
-    "set_effects": lambda lm, rows: hm.set_effects(lm, rows, [["0-1"]]),
-    "train": lambda lm, rows: hm.train(lm, rows, hm.TrainConfig(steps=1), "adapter"),
-}
-givens = {"int 1 as number 0": [1], "int 5": 5, "str 'data'": "data", "NoneType None": None, "str 'd' as": ["d"]}
-for name, take in takers.items():
-    for found, given in givens.items():
-        try:
-            take(lm, given)
-        except DataError as error:
-            assert "expected Examples" in str(error) and f"found {found}" in str(error), (name, error)
-        else:
-            raise AssertionError(name)
-print("refused", len(takers) * len(givens))
-"""
+GIVEN = {"int 1 as number 0": [1], "int 5": 5, "str 'data'": "data", "NoneType None": None, "str 'd' as": ["d"]}
 
 
-def test_what_is_no_example_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    """In a process of its own: here in the tests types of arguments are checked before anything runs."""
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-c", WRONG]
-    told = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    assert told.stdout == "refused 40\n", told.stderr
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("taker", [*TAKERS, "set_effects"])
+def test_what_is_no_example_is_refused_in_one_sentence(taker: str, lm: LanguageModel, tmp_path: Path) -> None:
+    takers = TAKERS | {"set_effects": lambda lm, rows, out: hm.set_effects(lm, rows, [["0-1"]])}
+    for found, given in GIVEN.items():
+        with pytest.raises(DataError, match=rf"expected Examples.*found {re.escape(found)}"):
+            takers[taker](lm, given, tmp_path)
 
 
 def test_tokens_of_the_needle_spell_it(tokenizer: PreTrainedTokenizerBase) -> None:

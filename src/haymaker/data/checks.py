@@ -4,11 +4,12 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from haymaker.data.fit.page import Page
 from haymaker.drafts import Document, Draft
+from haymaker.errors import DataError
 from haymaker.metrics import row_metric
 from haymaker.realism.answers import holds, letters_of, may_hold, normalised_gold
 from haymaker.records import digest
@@ -89,8 +90,39 @@ FOUND: dict[str, Callable[[dict[str, Any]], bool]] = {  # what is counted, and t
     "rows_with_a_best_score_below_1": lambda checks: bool(checks.get("best")),
     "rows_without_answer_in_gold": lambda checks: not checks["answer_in_gold"],
 }
+CHECKED = {"leaks": list, "title_leaks": list, "repeats": int, "cut": list, "answer_in_gold": bool,
+           "answer_in_question": bool, "answer_type": str, "evidence": list, "answer_room": int}  # fmt: skip
 SUMMED = ("question", "gold_depths", "n_prompt_tokens", "n_target_tokens", "max_tokens", "checks")
 """Columns that a summary reads."""
+
+
+def wrong_in_sums(row: dict[str, Any]) -> Iterator[str]:
+    """In words, what keeps a row from being counted: rows of files may have been edited."""
+    yield from wrong_in_checks(row)
+    depths, prompt = row["gold_depths"], row["n_prompt_tokens"]
+    if depths is None or not all(isinstance(depth, int | float) and 0 <= depth <= 1 for depth in depths):
+        yield f"its gold_depths are not parts of the prompt: {depths}"
+    counts = {name: row[name] for name in ("n_prompt_tokens", "n_target_tokens", "max_tokens")}
+    if prompt is not None and (None in counts.values() or min(counts.values()) < 0 or not row["max_tokens"]):
+        yield f"its counts of tokens cannot be: {counts}"
+    if not isinstance(row["question"], str):
+        yield "its question is missing"
+
+
+def wrong_in_checks(row: dict[str, Any]) -> Iterator[str]:
+    """In words, what its checks lack or have of another type."""
+    try:
+        checks = json.loads(row["checks"])
+    except (TypeError, ValueError, RecursionError):
+        checks = None
+    if not isinstance(checks, dict):
+        yield "its checks are not JSON of an object"
+        return
+    found = {"answer_room": 0, **checks}
+    for name, kind in CHECKED.items():
+        value, parts = found.get(name), str if name == "evidence" else int
+        if type(value) is not kind or (kind is list and not all(type(part) is parts for part in value)):
+            yield f"its checks have no right {name}, found {value!r:.50}"
 
 
 class Summary:
@@ -108,7 +140,9 @@ class Summary:
         self.fill, self.fill_least = 0.0, 1.0
 
     def add(self, row: dict[str, Any]) -> None:
-        """Count a row; of its columns only those of SUMMED are read."""
+        """Count a row; of its columns only those of SUMMED are read. Raises DataError for one that they do not hold."""
+        for wrong in wrong_in_sums(row):
+            raise DataError(f"row {self.rows}: {wrong}; build its dataset again")
         self.rows += 1
         checks = json.loads(row["checks"])
         self.found.update(name for name, is_found in FOUND.items() if is_found(checks))

@@ -8,7 +8,7 @@ from typing import Any
 
 from scipy.stats import chisquare
 
-from haymaker.data.checks import SUMMED, Summary
+from haymaker.data.checks import SUMMED, Summary, wrong_in_checks
 from haymaker.data.dataset import Dataset, Folder, write_manifest
 from haymaker.data.schema import Row
 from haymaker.errors import DataError
@@ -28,7 +28,7 @@ def stats(dataset: Dataset | Folder) -> dict[str, Any]:
     summed, documents = Summary(), 0
     for row in dataset.select((*SUMMED, "spans")):
         summed.add(row)
-        documents += sum(span["kind"] == "document" for span in row["spans"])
+        documents += sum(span is not None and span["kind"] == "document" for span in row["spans"] or ())
     if not summed.rows:
         raise DataError("the dataset has no rows")
     spread = summed.positions
@@ -49,13 +49,20 @@ def overlap(one: Dataset | Folder, other: Dataset | Folder) -> dict[str, int]:
     for row in other.select(CONTENTS):
         known["question"].add(row["question"])
         known["pair_id"].add(row["pair_id"])
-        known["evidence"].update(json.loads(row["checks"])["evidence"])
+        known["evidence"].update(evidence_of(row))
     shared = Counter(rows_sharing_question=0, rows_sharing_pair=0, rows_sharing_evidence=0)
     for row in one.select(CONTENTS):
         shared["rows_sharing_question"] += row["question"] in known["question"]
         shared["rows_sharing_pair"] += row["pair_id"] in known["pair_id"]
-        shared["rows_sharing_evidence"] += not known["evidence"].isdisjoint(json.loads(row["checks"])["evidence"])
+        shared["rows_sharing_evidence"] += not known["evidence"].isdisjoint(evidence_of(row))
     return dict(shared)
+
+
+def evidence_of(row: dict[str, Any]) -> list[str]:
+    """Digests of the row's gold documents. Raises DataError where its checks have none."""
+    for wrong in wrong_in_checks(row):
+        raise DataError(f"row {row['id']}: {wrong}; build its dataset again")
+    return json.loads(row["checks"])["evidence"]
 
 
 def record_overlap(folder: str | Path, other: str | Path) -> dict[str, int]:

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from haymaker.config import Recipe
 from haymaker.data.builder import Builder
-from haymaker.data.checks import Summary
+from haymaker.data.checks import Summary, wrong_in_sums
 from haymaker.data.dataset import Dataset, Folder
 from haymaker.data.fit import least_tokens
 from haymaker.data.schema import Row, example_of, table_of, token_spans_of, wrong_in
@@ -51,6 +51,11 @@ def validate(
     `source` is where the source lies now, if it has moved. Raises ConfigError for a tokenizer other than the build's,
     DataError where the source cannot be read. At most 20 problems are told.
     """
+    if dataset.manifest["tokenizer_sha256"] is None:
+        raise ConfigError(
+            "these rows are your own and were not built to a length for a tokenizer, so there is nothing to hold them "
+            "against; `haymaker stats` counts them, and `haymaker build --task qa --source` builds rows of them"
+        )
     if tokenizer_digest(tokenizer) != dataset.manifest["tokenizer_sha256"]:
         raise ConfigError("this is not the tokenizer that the dataset was built for; give that one")
     recipe = dataset.recipe if source is None else dataset.recipe.changed(source=source)
@@ -60,10 +65,12 @@ def validate(
         found.problems.append("the source is not the file that the manifest records: its sha256 differs")
         builder = None
     for row in dataset.rows:
-        problems = chain(missed_length(row, recipe), problems_of(row, tokenizer, recipe.chat_template, builder, seen))
-        found.tell(f"{row['id']}: {problem}" for problem in problems)
+        wrong = list(wrong_in_sums(row))
+        others = chain(missed_length(row, recipe), problems_of(row, tokenizer, recipe.chat_template, builder, seen))
+        found.tell(f"{row['id']}: {problem}" for problem in wrong or others)
         found.rows += 1
-        summed.add(row)
+        if not wrong:
+            summed.add(row)
         on_progress(1)
     if found.passed:  # what rows say wrongly they also add up to
         found.tell(changed_sums(dataset.manifest, summed))

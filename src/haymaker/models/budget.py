@@ -28,6 +28,7 @@ def budget_of(
         raise ConfigError(f"new_tokens: expected at least 1, found {wanted}")
     if context is not None:
         refuse_long_prompts(rows, context)
+        refuse_rows_that_fit_without_their_answer(rows, tokenizer, context)
     least = min((context - row.prompt_length for row in rows), default=NEW_TOKENS) if context else NEW_TOKENS
     budget = wanted or recorded or min(NEW_TOKENS, least)
     refuse_long_golds(rows, tokenizer, budget)
@@ -44,6 +45,22 @@ def budget_of(
 def room_of(examples: Any) -> int | None:
     """Tokens that rows were built to leave free for an answer; None of rows that were not built."""
     return getattr(examples, "manifest", {}).get("answer_room") or None
+
+
+def refuse_rows_that_fit_without_their_answer(
+    rows: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase, context: int
+) -> None:
+    """Raises LengthError where no budget lets the model write a row's target behind its prompt."""
+    short = {
+        row.example_id: row.prompt_length + needed
+        for row in rows
+        if len(row) > context and (needed := text_tokens(row.answer_ids, tokenizer)) > context - row.prompt_length
+    }
+    if short:
+        raise LengthError(
+            f"{len(short)} of {len(rows)} rows fit into the context of {context} tokens only without their answer: "
+            f"{named(short)}; build shorter rows, or extend the model further"
+        )
 
 
 def refuse_long_golds(rows: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase, budget: int) -> None:

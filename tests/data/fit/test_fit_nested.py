@@ -62,7 +62,7 @@ def is_subsequence(short: list[str], long: list[str]) -> bool:
 def test_a_longer_row_holds_the_shorter_one_in_its_order(
     task: str, setting: str, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    for draft, (short, middle, long) in pages(tokenizer, range(3), task=task, setting=setting):
+    for draft, (short, middle, long) in pages(tokenizer, range(2), task=task, setting=setting):
         assert is_subsequence(texts(short), texts(middle))
         assert is_subsequence(texts(middle), texts(long))
         assert len(short.documents) < len(middle.documents) < len(long.documents)
@@ -112,7 +112,7 @@ def test_gold_keeps_its_planned_depth_at_every_length(tokenizer: PreTrainedToken
 
 def test_competitors_stay_spread_among_the_passages_of_a_longer_row(tokenizer: PreTrainedTokenizerBase) -> None:
     places = []
-    for _, drawn in pages(tokenizer, range(25), task="mdqa", setting="high-high"):
+    for _, drawn in pages(tokenizer, range(10), task="mdqa", setting="high-high"):
         documents = drawn[-1].documents
         places += [i / len(documents) for i, document in enumerate(documents) if document.role == "competitor"]
     assert min(places) < 0.15
