@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import fails
 from real_rows import mdqa_row, write_jsonl
 from tiny_tokenizers import STRIPPING, TEMPLATE, tiny_tokenizer
 from transformers import PreTrainedTokenizerBase
@@ -43,6 +44,29 @@ def problems(dataset: Dataset | Folder, tokenizer: PreTrainedTokenizerBase, **op
 
 
 # ---- validate
+
+
+def test_rows_of_ones_own_are_not_held_against_a_tokenizer_that_never_built_them(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    source = tmp_path / "mine.jsonl"
+    source.write_text('{"question": "Who?", "answers": ["Ada"], "documents": [{"text": "Ada did.", "gold": true}]}')
+    folder = hm.read_examples(source).save(tmp_path / "own")
+    with pytest.raises(ConfigError, match="your own and were not built to a length"):
+        validate(Folder(folder), tokenizer)
+    for more in ((), ("--tokenizer", "miniature-llama")):
+        fails(2, "your own and were not built to a length", "validate", folder, *more)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"checks": "[]"}, {"gold_depths": [2.0]}, {"max_tokens": 0}, {"n_target_tokens": None}]
+)
+def test_what_cannot_be_counted_is_a_problem_of_its_row(
+    changes: dict[str, Any], built: Dataset, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    found = validate(altered(built, 2, **changes), tokenizer, rebuild=False)
+    assert [problem.partition(":")[0] for problem in found.problems] == [built[2].id]
+    assert found.rows == 4
 
 
 @pytest.mark.parametrize(("task", "setting"), [("mdqa", "real"), ("musique", "high-high"), ("summhay", "symbolic")])

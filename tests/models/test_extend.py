@@ -136,7 +136,7 @@ KINDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("number", "kind"), enumerate(KINDS))
+@pytest.mark.parametrize(("number", "kind"), list(enumerate(KINDS)))
 def test_nothing_moves_inside_the_window_and_the_config_is_the_model(number: int, kind: str) -> None:
     """By a theta, which opens windows under the same base, and one other method; the benchmark crosses all."""
     for method in ("theta", ("ntk", "linear", "yarn")[number % 3]):

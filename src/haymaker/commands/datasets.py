@@ -137,10 +137,12 @@ def validate(
 ) -> None:
     """Re-derive every row of a dataset and compare. Exit code 1 where something differs."""
     from haymaker.data.dataset import Folder
+    from haymaker.data.validation import refuse_rows_that_were_not_built
     from haymaker.data.validation import validate as validate_rows
     from haymaker.models.load import load_tokenizer
 
     stored = Folder(folder)
+    refuse_rows_that_were_not_built(stored)
     name = tokenizer or stored.manifest["tokenizer_name"]
     if name is None:
         raise ConfigError(f"{folder} does not name its tokenizer; give --tokenizer")

@@ -51,11 +51,7 @@ def validate(
     `source` is where the source lies now, if it has moved. Raises ConfigError for a tokenizer other than the build's,
     DataError where the source cannot be read. At most 20 problems are told.
     """
-    if dataset.manifest["tokenizer_sha256"] is None:
-        raise ConfigError(
-            "these rows are your own and were not built to a length for a tokenizer, so there is nothing to hold them "
-            "against; `haymaker stats` counts them, and `haymaker build --task qa --source` builds rows of them"
-        )
+    refuse_rows_that_were_not_built(dataset)
     if tokenizer_digest(tokenizer) != dataset.manifest["tokenizer_sha256"]:
         raise ConfigError("this is not the tokenizer that the dataset was built for; give that one")
     recipe = dataset.recipe if source is None else dataset.recipe.changed(source=source)
@@ -75,6 +71,15 @@ def validate(
     if found.passed:  # what rows say wrongly they also add up to
         found.tell(changed_sums(dataset.manifest, summed))
     return found
+
+
+def refuse_rows_that_were_not_built(dataset: Dataset | Folder) -> None:
+    """Raises ConfigError for rows of one's own, which no recipe and no tokenizer made what they are."""
+    if dataset.manifest["tokenizer_sha256"] is None:
+        raise ConfigError(
+            "these rows are your own and were not built to a length for a tokenizer, so there is nothing to hold them "
+            "against; `haymaker stats` counts them, and `haymaker build --task qa --source` builds rows of them"
+        )
 
 
 def changed_sums(manifest: dict[str, Any], summed: Summary) -> Iterator[str]:
