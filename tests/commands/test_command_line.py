@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
+from command_line import run
 
-from haymaker.cli import app
 from haymaker.commands import study_opened
 from haymaker.commands.output import fresh_file, fresh_folder
 from haymaker.config import Frozen, load_config
@@ -25,10 +24,6 @@ from haymaker.study.cell import Cell, Stage, Tables
 ROOT = Path(__file__).parents[2]
 PACKAGED = ROOT / "src" / "haymaker" / "studies" / "miniature.yaml"
 STUDIES = sorted([*(ROOT / "studies").glob("*.yaml"), *PACKAGED.parent.glob("*.yaml")])
-
-
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def fails(code: int, message: str, *arguments: str | Path) -> None:

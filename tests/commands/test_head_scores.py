@@ -7,18 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from command_line import run
 
-from haymaker.cli import app
 from haymaker.errors import ConfigError
 from haymaker.heads.compare import comparable, comparison, shade, side_by_side
 from haymaker.heads.formats import HeadList, KVScores, write_scores
 from haymaker.heads.scores import HeadScores
 from haymaker.records import Head
-
-
-def run(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def scores(values: object) -> HeadScores:

@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from command_line import run as call
 from misbehaving_server import Server, always, first, serving
 from real_rows import mdqa_row, musique_row, topic, write_jsonl
-from typer.testing import CliRunner, Result
 
-from haymaker.cli import app
 from haymaker.models.names import MINIATURES
 from haymaker.realism.written import read_written
 from haymaker.writing import limits
@@ -48,10 +47,6 @@ def words(server: Server | None, source: str, out: Path, task: str = "mdqa", **v
     config = out.with_suffix(".yaml")
     config.write_text(json.dumps({"model": "m", "base_url": server.url if server else None, **values}))
     return ["write", "--task", task, "--source", source, "--config", str(config), "--out", str(out)]
-
-
-def call(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @contextmanager

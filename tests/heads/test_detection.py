@@ -241,7 +241,8 @@ def test_several_metrics_read_one_pass(lm: LanguageModel, rows: list[Example]) -
     assert len(passes) == of_one_metric <= len(rows)
     hook.remove()
     for name, scores in found.items():
-        assert np.array_equal(scores.values, detect_heads(lm, rows, metric=name, batch=4).values)
+        alone = detect_heads(lm, rows, metric=name, batch=4).values
+        np.testing.assert_allclose(scores.values, alone, rtol=0, atol=1e-6)  # other rows may be read beside these
         assert scores.metric == name
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import run as run_command
 from tiny_models import BUILDERS, logits, tiny_model, tokens
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from typer.testing import CliRunner
 
 from haymaker.attention.canary import check_architecture
 from haymaker.attention.edits import Patch, Zero, edit
 from haymaker.attention.recording import record
-from haymaker.cli import app
 from haymaker.config import Recipe
 from haymaker.data.builder import build
 from haymaker.errors import LengthError, ModelError, OutOfMemory
@@ -189,13 +188,13 @@ def test_the_command_writes_the_map_that_the_library_gives(tmp_path: Path) -> No
     dataset = build(Recipe(task="mdqa", setting="low-low", length=96, rows=2, seed=1), tokenizer)
     dataset.save(tmp_path / "data")
     arguments = ["causal-map", "--model", "miniature-llama", "--data", str(tmp_path / "data")]
-    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "map.safetensors"), "--top", "3", "--json"])
+    result = run_command(*arguments, "--out", str(tmp_path / "map.safetensors"), "--top", "3", "--json")
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
     expected = causal_map(load_model("miniature-llama"), dataset)
     np.testing.assert_allclose(HeadScores.load(tmp_path / "map.safetensors").values, expected.values, atol=1e-5)
     assert list(told["top"]) == [str(head) for head in expected.top(3)]
-    again = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "map.safetensors")])
+    again = run_command(*arguments, "--out", str(tmp_path / "map.safetensors"))
     assert again.exit_code == 2
     assert "exists" in again.stderr
 
@@ -203,10 +202,8 @@ def test_the_command_writes_the_map_that_the_library_gives(tmp_path: Path) -> No
 def test_the_command_refuses_an_unknown_scope_in_one_sentence(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(MINIATURES / "llama")
     build(Recipe(task="mdqa", setting="low-low", length=96, rows=1), tokenizer).save(tmp_path / "data")
-    result = CliRunner().invoke(
-        app, ["causal-map", "--model", "miniature-llama", "--data", str(tmp_path / "data"),
-              "--out", str(tmp_path / "map.safetensors"), "--scope", "middle"],
-    )  # fmt: skip
+    places = ("--data", tmp_path / "data", "--out", tmp_path / "map.safetensors")
+    result = run_command("causal-map", "--model", "miniature-llama", *places, "--scope", "middle")
     assert result.exit_code in (1, 2)
     assert "middle" in result.stderr
     assert not (tmp_path / "map.safetensors").exists()

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command_line import run as run_command
 from peft import LoraConfig, PeftModel, get_peft_model
 from tiny_rows import random_rows
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from typer.testing import CliRunner
 
 from haymaker.attention.edits import Patch, Zero, edit
 from haymaker.attention.recording import record
-from haymaker.cli import app
 from haymaker.config import Extend, Recipe, TrainConfig
 from haymaker.data.builder import build
 from haymaker.errors import ExtensionError, ModelError
@@ -421,7 +420,7 @@ def test_the_commands_write_what_the_library_says(tmp_path: Path, model_folder: 
             on_progress=quiet,
         )
         arguments = ["--adapter", str(tmp_path / name), "--out", str(tmp_path / f"{name}.safetensors")]
-        result = CliRunner().invoke(app, ["attribute", "--model", model, "--data", data, *arguments])
+        result = run_command("attribute", "--model", model, "--data", data, *arguments)
         assert result.exit_code == 0, result.output
     one, two = (load_model(model, adapter=tmp_path / name) for name in ("one", "two"))
     maps = [HeadScores.load(tmp_path / f"{name}.safetensors") for name in ("one", "two")]
@@ -429,7 +428,7 @@ def test_the_commands_write_what_the_library_says(tmp_path: Path, model_folder: 
 
     arguments = ["--model", model, "--data", data, "--heads", str(tmp_path / "two.safetensors"), "--new-tokens", "3"]
     more = ["--adapter", str(tmp_path / "two"), "--k", "2", "--draws", "1", "--scope", "decode", "--json"]
-    result = CliRunner().invoke(app, ["ablate", *arguments, *more, "--out", str(tmp_path / "ablated")])
+    result = run_command("ablate", *arguments, *more, "--out", str(tmp_path / "ablated"))
     assert result.exit_code == 0, result.output
     about = computed(two)  # the commands say on which device, in which precision
     expected = [row | about for row in ablation_curve(two, dataset, maps[1], [2], 1, new_tokens=3, scope="decode")]
@@ -437,7 +436,7 @@ def test_the_commands_write_what_the_library_says(tmp_path: Path, model_folder: 
 
     pair = ["--donor", str(tmp_path / "one"), "--recipient", str(tmp_path / "two"), "--both"]
     more = ["--donor-heads", str(tmp_path / "one.safetensors"), "--k", "2", "--draws", "1", *pair]
-    result = CliRunner().invoke(app, ["patch", *arguments, *more, "--out", str(tmp_path / "patched")])
+    result = run_command("patch", *arguments, *more, "--out", str(tmp_path / "patched"))
     assert result.exit_code == 0, result.output
     options: dict[str, Any] = {"k": 2, "draws": 1, "new_tokens": 3}
     into = patching_table(one, two, dataset, *maps, **options)

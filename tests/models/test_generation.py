@@ -116,7 +116,8 @@ def test_a_decoder_of_which_some_go_on_gives_them_the_same(new_model) -> None:
         expected = all_of_them.step(torch.tensor(tokens))
         going = [0, 1, 2] if tokens[0] == 5 else [0, 2]
         found = some.go_on(going, torch.tensor(tokens)[going])
-        assert torch.equal(found, expected[going])
+        # Two rows go through another matrix product than three, whose sums a processor may take in another order.
+        torch.testing.assert_close(found, expected[going], atol=1e-5, rtol=1e-5)
 
 
 def test_answers_are_the_same_from_a_batch_and_from_branches_of_a_prompt(lm: LanguageModel) -> None:

@@ -5,9 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
-
-from haymaker.cli import app
+from command_line import run as call
+from typer.testing import Result
 
 PEOPLE = ["Ada", "Bob", "Cleo", "Dan", "Eve", "Finn"]
 
@@ -39,10 +38,6 @@ def source(tmp_path: Path) -> Path:
     with gzip.open(path, "wt") as file:
         file.writelines(json.dumps(official_row(number)) + "\n" for number in range(6))
     return path
-
-
-def call(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def build(source: Path, out: Path, rows: int) -> Result:
