@@ -2,8 +2,8 @@
 
     python benchmarks/data_fuzz.py [--examples 10000] [--kinds readers,metrics,predictions,scores,folders]
 
-Ends with an error at the first example that gives a traceback, or something that is kept and wrong. Types of arguments
-are not checked here, so that metrics are also given what is no text. Prints a line for each test.
+Ends with an error at the first example that gives a traceback, or something that is kept and wrong. Prints a line for
+each test.
 """
 
 import argparse

@@ -19,9 +19,6 @@ from haymaker.data.schema import SCHEMA
 from haymaker.data.validation import validate
 from haymaker.errors import ConfigError, DataError
 
-# Of a sequence that is an argument an item is drawn to check its type, which fails where that is a broken row.
-pytestmark = pytest.mark.usefixtures("unchecked")
-
 
 def recipe(**changes: Any) -> Recipe:
     return Recipe(**({"task": "mdqa", "setting": "real", "length": 256, "rows": 4} | changes))

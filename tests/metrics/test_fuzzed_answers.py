@@ -1,9 +1,7 @@
 """Row metrics on any answer and any golds: a fraction, or our own error; and the ceiling is never below a score."""
 
-import os
-
 import pytest
-from fuzzing import EXAMPLES, LETTERS, VALUES, fuzz
+from fuzzing import LETTERS, VALUES, fuzz
 from hypothesis import strategies as st
 
 from haymaker.choices import METRICS
@@ -24,9 +22,8 @@ PIECES = (
     "\n",
 )
 TEXTS = st.text(LETTERS, max_size=20) | st.lists(st.sampled_from(PIECES), max_size=4).map(" ".join)
-ANY = EXAMPLES in os.environ  # under pytest the signatures are checked, and nothing but text gets in
-ANSWERS = TEXTS | VALUES if ANY else TEXTS
-GOLDS = st.lists(ANSWERS, max_size=3) | (VALUES if ANY else st.lists(TEXTS, max_size=1))
+ANSWERS = TEXTS | VALUES
+GOLDS = st.lists(ANSWERS, max_size=3) | VALUES
 
 
 @pytest.mark.parametrize("name", list(METRICS))

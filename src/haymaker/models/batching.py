@@ -32,10 +32,10 @@ def refuse_long_rows(rows: Sequence[Encoded], context: int) -> None:
     """Raises LengthError, which names them, for rows (prompt and answer) longer than the model's context."""
     if long := {row.example_id: len(row) for row in rows if len(row) > context}:
         prompts = sum(row.prompt_length <= context for row in rows if row.example_id in long)
-        fit = f" ({prompts} would fit without their answer)" if prompts else ""
+        fit = f" ({prompts} of them would fit without their answer)" if prompts else ""
         raise LengthError(
-            f"{len(long)} of {len(rows)} rows are longer than the model's context of {context} tokens{fit}: "
-            f"{named(long)}; rows are never cut: build shorter ones or extend the model further"
+            f"{len(long)} of {len(rows)} rows are longer than the model's context of {context} tokens: {named(long)}; "
+            f"rows are never cut: build shorter ones or extend the model further{fit}"
         )
 
 
