@@ -251,6 +251,8 @@ class LiveBytes(TorchDispatchMode):
 def test_rows_at_work_stay_within_the_budget(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, ids = tiny_model(name, "eager" if kind == "additive" else None), tokens(2, 320)
     if kind == "half":
+        if torch.cpu._is_amx_tile_supported() and torch.backends.cpu.get_cpu_capability() != "AVX512":
+            pytest.skip("torch's attention packs bfloat16 for AMX although ATEN_CPU_CAPABILITY is below it, and raises")
         model.to(torch.bfloat16)
     padding = torch.ones_like(ids)
     padding[0, : 100 if kind == "padded" else 0] = 0
