@@ -101,6 +101,8 @@ def set_scores(found: frozenset[int] | set[int], wanted: frozenset[int]) -> Cita
 
 
 def number_set(values: Iterable[int | str], what: str) -> frozenset[int]:
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise DataError(f"expected a list of whole numbers, each of a {what}, found {values!r:.80}")
     return frozenset(whole_number(value, what) for value in values)
 
 
