@@ -42,7 +42,7 @@ def test_functions_take_at_most_five_arguments_by_position_and_progress_has_one_
 
 def test_shapes_are_checked_wherever_there_are_any(pytestconfig: pytest.Config) -> None:
     """pyproject.toml lists for jaxtyping's hook what names shapes: it takes twice the time of what it checks."""
-    checked = tuple(f"{name}." for name in pytestconfig.getoption("jaxtyping_packages").split(","))
+    checked = tuple(f"{name}." for name in str(pytestconfig.getoption("jaxtyping_packages")).split(","))
     shaped = [path for path in FILES if re.search(r"^from jaxtyping", path.read_text(), re.MULTILINE)]
     modules = [".".join(path.relative_to(SOURCE.parent).with_suffix("").parts) for path in shaped]
     assert [module for module in modules if not f"{module}.".startswith(checked)] == []

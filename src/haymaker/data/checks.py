@@ -118,7 +118,7 @@ def wrong_in_checks(row: dict[str, Any]) -> Iterator[str]:
     if not isinstance(checks, dict):
         yield "its checks are not JSON of an object"
         return
-    found = {"answer_room": 0, **checks}
+    found: dict[str, Any] = {"answer_room": 0, **checks}
     for name, kind in CHECKED.items():
         value, parts = found.get(name), str if name == "evidence" else int
         if type(value) is not kind or (kind is list and not all(type(part) is parts for part in value)):
