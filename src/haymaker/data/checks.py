@@ -120,7 +120,8 @@ def wrong_in_checks(row: dict[str, Any]) -> Iterator[str]:
         return
     found: dict[str, Any] = {"answer_room": 0, **checks}
     for name, kind in CHECKED.items():
-        value, parts = found.get(name), str if name == "evidence" else int
+        value: Any = found.get(name)
+        parts = str if name == "evidence" else int
         if type(value) is not kind or (kind is list and not all(type(part) is parts for part in value)):
             yield f"its checks have no right {name}, found {value!r:.50}"
 
