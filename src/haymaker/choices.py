@@ -31,6 +31,8 @@ READERS = Registry(  # the first whose keys a row has reads it
         "hotpotqa": ("haymaker.tasks.own_benchmarks:HOTPOTQA", "HotpotQA and 2WikiMultihopQA"),
         "mdqa": ("haymaker.tasks.own_benchmarks:MDQA", "lost-in-the-middle and HELMET's RAG"),
         "musique": ("haymaker.tasks.own_benchmarks:MUSIQUE", "MuSiQue"),
+        "squad": ("haymaker.tasks.own_benchmarks:SQUAD", "SQuAD's rows on the hub"),
+        "squad-file": ("haymaker.tasks.own_benchmarks:SQUAD_FILE", "SQuAD's own files, an article a row"),
         "mrcr": ("haymaker.tasks.own_long_context:MRCR", "OpenAI-MRCR: say a turn of a long conversation again"),
         "ruler": ("haymaker.tasks.own_long_context:RULER", "RULER's jsonl, of any of its tasks"),
         "longbench": ("haymaker.tasks.own_long_context:LONGBENCH", "LongBench's question answering"),

@@ -6,14 +6,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 err = Console(stderr=True)
 said = {"quiet": False}  # whether notes and bars are left out; errors never are
 LINE_SECONDS = 2.0  # between two lines of progress in a log
+UNWATCHED_SECONDS = 30.0  # the same where stderr is no terminal, and nobody asked for lines
 OnProgress = Callable[[int], Any]  # told how much was finished since it was last called
 
 
@@ -23,16 +34,34 @@ def speaks() -> bool:
 
 
 @contextmanager
-def bar(what: str, total: int) -> Iterator[OnProgress]:
-    """A progress bar that disappears at the end; the block is given the function that advances it."""
-    if _in_lines:
-        yield Lines(what, total).advance
+def bar(what: str, total: int, about: str = "") -> Iterator[OnProgress]:
+    """Progress with steps a second and the time left; the block is given the function that advances it.
+
+    A bar that disappears at the end in a terminal; elsewhere a line now and then, none of what is done in seconds.
+    `about` (device, precision, threads) is said once.
+    """
+    if _in_lines or not err.is_terminal:
+        yield Lines(what, total, about, LINE_SECONDS if _in_lines else UNWATCHED_SECONDS).advance
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    hidden = said["quiet"] or not err.is_terminal or not speaks()
+    hidden = said["quiet"] or not speaks()
+    if about and not hidden:
+        note(about)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=hidden) as progress:
         task = progress.add_task(what, total=total)
         yield lambda steps: progress.advance(task, steps)
+
+
+class Speed(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(rate_of(task.speed) if task.speed else "")
+
+
+def rate_of(speed: float) -> str:
+    """Steps a second, or of slow ones the seconds of a step."""
+    return f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each"
 
 
 _in_lines = False
@@ -45,17 +74,29 @@ def progress_in_lines(wanted: bool) -> None:
 
 
 class Lines:
-    """Progress as a line now and then."""
+    """Progress as a line now and then, the first one after as long."""
 
-    def __init__(self, what: str, total: int) -> None:
-        self.what, self.total, self.done, self.told = what, total, 0, 0.0
+    def __init__(self, what: str, total: int, about: str = "", seconds: float = LINE_SECONDS) -> None:
+        self.what, self.total, self.about, self.seconds = what, total, about, seconds
+        self.done, self.lines, self.began = 0, 0, time.monotonic()
+        self.told = self.began if seconds > LINE_SECONDS else 0.0
 
     def advance(self, steps: int) -> None:
         self.done += steps
         now = time.monotonic()
-        if now - self.told >= LINE_SECONDS or self.done >= self.total:
-            self.told = now
-            note(f"{self.what}: {self.done} of {self.total}")
+        ended = self.done >= self.total and (self.lines or self.seconds <= LINE_SECONDS)
+        if speaks() and (now - self.told >= self.seconds or ended):
+            self.told, self.lines = now, self.lines + 1
+            note(f"{self.what}: {self.done} of {self.total}{self.pace(now)}")
+
+    def pace(self, now: float) -> str:
+        """Speed and time left; what it computes with, the first time."""
+        about = f" ({self.about})" if self.about and self.lines == 1 else ""
+        if not self.done or now - self.began < 1:
+            return about
+        each = (now - self.began) / self.done
+        left = timedelta(seconds=round(each * (self.total - self.done)))
+        return f", {rate_of(1 / each)}, {left} left{about}"
 
 
 def note(message: str, style: str = "", always: bool = False) -> None:

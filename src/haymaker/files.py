@@ -207,8 +207,10 @@ MOST_AT_ONCE = 2**28  # characters of a line, or of a file that is read whole
 MOST_CHARACTERS = 2**33  # of a file that is read line by line
 
 
-def read_text(path: str | Path, most: int = MOST_CHARACTERS) -> Iterator[str]:
-    """Lines of a text file, gzip or plain, whatever its name.
+def read_text(path: str | Path, most: int = MOST_CHARACTERS, newline: str | None = None) -> Iterator[str]:
+    """Lines of a text file in UTF-8, gzip or plain, whatever its name; a byte order mark is none of its characters.
+
+    Ends of lines become a line feed, unless `newline` is "" (as open has it).
 
     Raises DataError for a missing or truncated file, one of more than `most` characters, or a line of too many.
     """
@@ -216,7 +218,8 @@ def read_text(path: str | Path, most: int = MOST_CHARACTERS) -> Iterator[str]:
     try:
         with open(path, "rb") as raw:
             zipped = raw.read(2) == GZIP_MAGIC
-        with gzip.open(path, "rt", encoding="utf-8") if zipped else open(path, encoding="utf-8") as file:
+        how: Any = {"mode": "rt", "encoding": "utf-8-sig", "newline": newline}
+        with gzip.open(path, **how) if zipped else open(path, **how) as file:
             while line := file.readline(MOST_AT_ONCE + 1):
                 lines, found = lines + 1, found + len(line)
                 if len(line) > MOST_AT_ONCE or found > most:
@@ -225,8 +228,10 @@ def read_text(path: str | Path, most: int = MOST_CHARACTERS) -> Iterator[str]:
                 yield line
     except EOFError:
         raise DataError(f"{path}: the gzip stream breaks off after line {lines}; fetch the file again") from None
-    except (gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except gzip.BadGzipFile as error:
         raise DataError(f"{path}: cannot be decoded after line {lines} ({error}); fetch the file again") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: cannot be decoded after line {lines} ({error}); save the file as UTF-8") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); give the path of a file") from None
 

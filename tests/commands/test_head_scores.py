@@ -132,6 +132,7 @@ def detected(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeadScores], list[dic
         monkeypatch.setattr(detection, "detect_all", detect)
         monkeypatch.setattr(stages, "rows_of", lambda inputs, rows: [None])
         monkeypatch.setattr(held, "model_with", lambda *given: Model)
+        monkeypatch.setattr(stages, "computing", lambda lm: "")
         return calls
 
     return find

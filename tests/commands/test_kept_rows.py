@@ -95,7 +95,7 @@ def progress(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], None]
         done = 0
 
         @contextmanager
-        def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+        def bar(what: str, total: int, about: str = "") -> Iterator[Callable[[int], None]]:
             def advance(rows: int) -> None:
                 nonlocal done
                 done += rows
@@ -245,7 +245,7 @@ from haymaker.cli import app
 from haymaker.study import stages
 
 @contextmanager
-def bar(what, total):
+def bar(what, total, about=""):
     done = 0
     def advance(rows):
         global left

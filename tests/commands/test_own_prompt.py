@@ -48,6 +48,7 @@ def test_a_json_prompt_is_a_chat(model_folder: Path, tmp_path: Path) -> None:
         (("--prompt", "prompt.txt", "--needle", "dam", "--answer", "x"), "'dam' stands nowhere"),
         (("--data", "d", "--plot", "map.gif"), "--plot map.gif: expected a name that ends in .html"),
         (("--data", "d", "--plot", "other/map.png"), "expected a name in the folder of"),
+        (("--data", "mine.csv", "--map", "question"), "--map question: expected NAME=COLUMN"),
         (("--prompt", "nowhere.txt", "--needle", "x", "--answer", "x"), "nowhere.txt: cannot be read"),
     ],
 )
@@ -84,3 +85,51 @@ def test_heads_are_named_one_by_one(tmp_path: Path, model_folder: Path) -> None:
     frame = hm.load_results(tmp_path / "out")["ablation"]
     assert list(frame.head_list[frame.heads == "retrieval"]) == ["2-1", "2-1 0-3"]
     assert "not of a model" in run(*words, "9-1", "--out", tmp_path / "other").stderr
+
+
+COMMANDS = {
+    "ablate": ("ablate", "--heads", "2-1", "--draws", 1, "--new-tokens", 12),
+    "causal-map": ("causal-map",),
+    "attribute": ("attribute",),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_prompt_goes_where_data_goes(name: str, prompt: Path, model_folder: Path, tmp_path: Path) -> None:
+    words = (*COMMANDS[name], "--model", model_folder)
+    asked = ("--question", "Who founded the mill?", *NEEDLE)
+    assert run(*words, "--prompt", prompt, *asked, "--out", tmp_path / "first").exit_code == 0
+    # the same as the prompt's row in a file
+    turns = [{"role": "user", "content": f"{TEXT}\n\nQuestion: Who founded the mill?\nAnswer:"}]
+    row = {"messages": [*turns, {"role": "assistant", "content": "Ada Reyes"}], "evidence": [NEEDLE[1]]}
+    (tmp_path / "mine.jsonl").write_text(json.dumps({"chat": row["messages"], "evidence": row["evidence"]}))
+    mine = ("--data", tmp_path / "mine.jsonl", "--map", "messages=chat")
+    assert run(*words, *mine, "--out", tmp_path / "second").exit_code == 0
+    if name == "ablate":
+        first, second = (hm.load_results(tmp_path / out)["ablation"] for out in ("first", "second"))
+        assert first.score.tolist() == second.score.tolist()
+    else:
+        first, second = (hm.HeadScores.load(tmp_path / out) for out in ("first", "second"))
+        assert (first.mean == second.mean).all()
+    given = run(*words, "--data", tmp_path / "mine.jsonl", "--answer", "x", "--out", tmp_path / "third")
+    assert "--answer goes with --prompt" in given.stderr
+    assert "give --data" in run(*words, "--out", tmp_path / "third").stderr
+
+
+def test_columns_of_other_names_are_told_to_every_command(tmp_path: Path, model_folder: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text(f"Asked;Reply;Passage\nWho founded the mill?;Ada Reyes;{TEXT}\n")
+    told = [word for pair in ("question=Asked", "answer=Reply", "context=Passage") for word in ("--map", pair)]
+    assert "--map question=prompt" in run("stats", rows).stderr
+    assert '"tokens": null' in run("stats", rows, *told, "--json").stdout
+    counted = json.loads(run("stats", rows, *told, "--tokenizer", model_folder, "--json").stdout)
+    assert counted["tokens"] > 10
+    assert json.loads(run("show", rows, *told, "--json").stdout)["answers"] == ["Ada Reyes"]
+    assert run("export", rows, *told, "--format", "openai", "--out", tmp_path / "out.csv").exit_code == 0
+    assert hm.read_examples(tmp_path / "out.csv")[0].target == "Ada Reyes"
+    scored = ("heads", "--model", model_folder, "--data", rows, *told, "--out", tmp_path / "h.safetensors")
+    assert run(*scored).exit_code == 0
+    trained = ("train", "--model", model_folder, "--data", rows, *told, "--set", "steps=1", "--out", tmp_path / "a")
+    assert run(*trained).exit_code == 0
+    saved = hm.read_examples(tmp_path / "out.csv").save(tmp_path / "data")
+    assert "is a dataset, built with both; leave --map out" in run("stats", saved, *told).stderr

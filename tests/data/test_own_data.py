@@ -5,6 +5,7 @@ import json
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from real_rows import SHARED, needs_real_rows, write_jsonl
@@ -14,6 +15,7 @@ import haymaker as hm
 from haymaker.data.dataset import Folder
 from haymaker.data.own_data import load_data, open_data
 from haymaker.errors import ConfigError, DataError
+from haymaker.tasks.own_layouts import NO_VALUE
 from haymaker.tasks.own_rows import NO_GOLD, NO_QUESTION, NOWHERE, TWICE
 
 MILL = "Ada Reyes founded the mill in 1871."
@@ -87,6 +89,20 @@ LAYOUTS: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
          "supporting_facts": {"title": ["The mill", "The mill"], "sent_id": [0, 1]}},
         [f"{MILL} It burned."], ["Ada Reyes"],
     ),
+    "evidence of the row": (
+        {**ASKED, "documents": [document(BRIDGE), document(f"{BRIDGE} {MILL}")], "evidence": [MILL]}, [MILL],
+        ["Ada Reyes"],
+    ),
+    "evidence, told twice": ({**ASKED, "context": WHOLE, "evidence": [MILL, [24, 59]]}, [MILL], ["Ada Reyes"]),
+    "squad": (
+        {**ASKED, "context": f"{MILL} By Ada Reyes.", "answers": {"text": ["Ada Reyes"], "answer_start": [0]}}, [MILL],
+        ["Ada Reyes"],
+    ),
+    "squad, its file": (
+        {"title": "Mill", "paragraphs": [{"context": WHOLE, "qas": [
+            {"id": "1", "question": "Who?", "answers": [{"text": "Ada Reyes", "answer_start": 24}]}]}]},
+        [MILL], ["Ada Reyes"],
+    ),
     "mdqa": ({**ASKED, "ctxs": [document(BRIDGE, isgold=False), document(MILL, isgold=True)]}, [MILL], ["Ada Reyes"]),
 }  # fmt: skip
 
@@ -132,6 +148,14 @@ def test_prompts_show_documents_in_their_order(tmp_path: Path) -> None:
         ({"messages": [ANSWER]}, "there is no turn before the answer"),
         ({"messages": [*CHAT, {"role": "assistant", "content": " "}]}, "the answer is empty"),
         ({**HOTPOT, "supporting_facts": [["The mill", 3]]}, "a supporting fact names a sentence that there is not"),
+        ({**ASKED, "answers": None, "context": MILL}, NO_QUESTION),
+        ({**ASKED, "answers": [], "documents": [document(MILL, gold=True)]}, NO_QUESTION),
+        ({**ASKED, "context": None}, NO_VALUE),
+        ({"instruction": None, "output": "Ada"}, NO_VALUE),
+        (
+            {**ASKED, "context": MILL, "answers": {"text": [], "answer_start": []}},
+            "the question is marked unanswerable",
+        ),
         ({**HOTPOT, "supporting_facts": [["The dam", 0]]}, "a supporting fact names a document that there is not"),
     ],
 )
@@ -164,6 +188,25 @@ def test_rows_of_no_use_are_counted_by_their_reason(row: dict[str, Any], reason:
         ({"messages": [{"role": "user"}, ANSWER]}, "expected a text, found NoneType"),
         ({"messages": [*CHAT, ANSWER], "evidence": [[5, 15]]}, "runs over the end of a message"),
         ({"instruction": "Who?", "output": 3}, "'output' should be str, found int"),
+        (
+            {**ASKED, "documents": [document(MILL), document(MILL)], "evidence": [MILL]},
+            "evidence: 'Ada Reyes founded .* stands in 2 documents",
+        ),
+        (
+            {**ASKED, "documents": [document(MILL)], "evidence": [[0, 3]]},
+            "evidence: expected texts of documents, found .0",
+        ),
+        (
+            {**ASKED, "context": MILL, "answers": {"text": ["Ada Reyes"], "answer_start": [4]}},
+            "answer_start: expected 'Ada Reyes' at 4, found 'Reyes fou'",
+        ),
+        (
+            {**ASKED, "context": MILL, "answers": {"text": ["Ada"], "answer_start": [None]}},
+            "answer_start: expected a text",
+        ),
+        ({**ASKED, "context": [MILL]}, "nearest is [a-z]*, and a value here is of another type"),
+        ({"Question": "Who?", "Answer": "Ada", "Context": MILL}, "with --map question=Question --map context=Context"),
+        ({"question": "Who?", "answer": "Ada", "passage": MILL}, "nearest is .*--map [a-z]*=COLUMN"),
         ({**HOTPOT, "context": [["The mill"]]}, r"context\[0\]: expected \[title, sentences\]"),
     ],
 )
@@ -193,6 +236,19 @@ def test_several_questions_of_a_row_are_rows(tmp_path: Path) -> None:
     found = read(tmp_path, {"documents": [MILL, BRIDGE], "questions": questions})
     assert [said(example, "evidence") for example in found] == [[MILL], [BRIDGE]]
     assert found.manifest["rejected"] == {NOWHERE: 1}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("told", ["NFC", "NFD"])
+def test_accents_may_be_part_of_letters_or_on_their_own(form: Any, told: Any, tmp_path: Path) -> None:
+    text, answer, needle = "Um 1871. André baute sie in Zürich.", "André", "André baute"
+    row = {"question": "Wer?", "answers": [normalize(told, answer)], "context": normalize(form, text)}
+    (found,) = read(tmp_path, row)
+    assert said(found, "answer") == [normalize(form, answer)] == [found.target]
+    (found,) = read(tmp_path, {**row, "evidence": [normalize(told, needle)]})
+    assert said(found, "evidence") == [normalize(form, needle)]
+    mine = hm.example(normalize(form, text), normalize(told, needle), "Wer?", normalize(told, answer))
+    assert (said(mine, "evidence"), mine.target) == ([normalize(form, needle)], normalize(form, answer))
 
 
 def test_a_row_twice_is_one(tmp_path: Path) -> None:

@@ -54,6 +54,13 @@ def test_without_heads_it_takes_those_that_copy(lm, example: hm.Example) -> None
     assert list(hm.show_example(lm, example).heads) == best
 
 
+def test_heads_may_be_names_or_scores(lm, example: hm.Example) -> None:
+    assert hm.show_example(lm, example, "2-1, 0-3").heads == (hm.Head(2, 1), hm.Head(0, 3))
+    assert hm.show_example(lm, example, "2-1").heads == (hm.Head(2, 1),)
+    scores = hm.detect_heads(lm, example, metric="mass")
+    assert list(hm.show_example(lm, example, scores).heads) == scores.ranked()[:5]
+
+
 def test_heads_that_are_none_and_long_rows_are_refused(lm, example: hm.Example) -> None:
     with pytest.raises(ConfigError, match="tiny has 3 layers of 4 heads, and no 3-0, 0-9"):
         hm.show_example(lm, example, ["0-1", "3-0", "0-9"])

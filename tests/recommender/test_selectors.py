@@ -60,3 +60,11 @@ def test_the_pool_is_scaled_as_published() -> None:
     first, second = long_attention([[(0.4, 0.1), (0.0, 0.0)], [(0.2, 0.05)]])
     assert (first.tolist(), second.tolist()) == ([0.5, 0.0], [0.25])
     assert long_attention([[(0.2, 0.1)]])[0].tolist() == [0.25]  # alike everywhere: 0.5 - 0.5 x 0.5
+
+
+@pytest.mark.parametrize("length", [3, 15, 16, 17])
+def test_rows_as_short_as_a_few_tokens_are_read(length: int, lm: LanguageModel) -> None:
+    row = item([5 + i % 40 for i in range(length)])
+    assert ladm(lm, row) >= 0
+    assert length >= 16 or ladm(lm, row) == 0
+    assert np.isfinite(long_attention([[long_range(lm, row)]])[0]).all()

@@ -49,6 +49,9 @@ def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "bm25s", None)
     with pytest.raises(ConfigError, match="pip install bm25s"):
         Nearness(["a"])
+    recipe = hm.Recipe(task="qa", length=256, rows=1, source="nowhere.jsonl", distractors="nearest")
+    with pytest.raises(ConfigError, match="pip install bm25s"):  # before a file is read
+        hm.choices.TASKS["qa"].drafts(recipe)
 
 
 @pytest.mark.parametrize(

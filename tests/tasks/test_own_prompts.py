@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerBase
 
@@ -38,6 +39,8 @@ def said(example: hm.Example, kind: str) -> list[str]:
         ([hm.Span(0, 23)], ["The bridge is of stone."]),
         (None, []),
         (TEXT, [TEXT]),
+        (np.array([24, 51]), [NEEDLE]),
+        ([NEEDLE, (24, 51)], [NEEDLE]),  # told twice
     ],
 )
 def test_needles_by_text_or_by_characters(needle: Any, evidence: list[str]) -> None:
@@ -67,6 +70,29 @@ def test_the_question_stands_behind_the_text_once(text: Any, question: str, expe
     assert said(example, "evidence") == [NEEDLE]
 
 
+@pytest.mark.parametrize(
+    ("needle", "evidence"),
+    [("🎉", "🎉"), ("首都です。", "首都です。"), ((2, 8), "Zürich"), ("東京は日本", "東京は日本")],
+)
+def test_needles_of_several_bytes_stand_at_either_end(needle: Any, evidence: str, lm: LanguageModel) -> None:
+    example = hm.example("🎉 Zürich liegt am See. 東京は日本の首都です。", needle, "首都は?", "東京")
+    assert said(example, "evidence") == [evidence]
+    encoded = hm.encode(example, lm.tokenizer)
+    assert evidence in lm.tokenizer.decode(encoded.input_ids[encoded.spans["evidence"][0].slice])
+
+
+def test_a_chat_may_be_as_rows_of_files_have_it() -> None:
+    chat = [
+        {"role": "developer", "content": "The code is 17."},
+        {"role": "human", "content": [{"type": "text", "text": "What "}, {"type": "text", "text": "is it?"}]},
+    ]
+    example = hm.example((message for message in chat), "The code is 17", "What is it?", "17")
+    assert [(message.role, message.text) for message in example.messages] == [
+        ("system", "The code is 17."), ("user", "What is it?"),
+    ]  # fmt: skip
+    assert said(example, "answer") == ["17"]
+
+
 def test_messages_keep_their_roles_and_spans_their_message() -> None:
     example = mill(text=CHAT)
     assert [message.role for message in example.messages] == ["system", "user"]
@@ -88,8 +114,14 @@ def test_messages_keep_their_roles_and_spans_their_message() -> None:
         ({"text": CHAT, "needle": (5, 15)}, "runs over the end of a message"),
         ({"text": " "}, "expected a prompt, found none"),
         ({"text": []}, "expected a prompt, found none"),
-        ({"text": [{"role": "tool", "content": "x"}]}, "message 0: expected a role"),
-        ({"text": [{"role": "user"}]}, "message 0: expected a role"),
+        ({"text": [{"role": "tool", "content": "x"}]}, "message 0: expected a turn of user"),
+        ({"text": [{"role": "user"}]}, "message 0: expected a text, found NoneType"),
+        ({"text": [{"from": "human", "value": "x"}]}, "message 0: no 'role' here; found from, value"),
+        ({"text": f"{TEXT} \ud800"}, "half of a letter"),
+        ({"answer": []}, "answer: expected the answer"),
+        ({"needle": (False, True)}, "needle: expected a text, or a start and a stop"),
+        ({"needle": (-3, 5)}, "expected characters within"),
+        ({"needle": (9, 5)}, "expected characters within"),
         ({"answer": ""}, "answer: expected the answer"),
         ({"answer": [" "]}, "answer: expected the answer"),
     ],
@@ -133,6 +165,29 @@ def test_what_is_no_example_is_refused_in_one_sentence(taker: str, lm: LanguageM
     for found, given in GIVEN.items():
         with pytest.raises(DataError, match=rf"expected Examples.*found {re.escape(found)}"):
             takers[taker](lm, given, tmp_path)
+
+
+PLACE = "needle: expected a text, or a start and a stop in characters"
+WRONG_KINDS: list[tuple[dict[str, Any], str]] = [
+    ({"text": 3}, "text: expected a text, or a list of messages of role and content, found int 3"),
+    ({"text": None}, "messages of role and content, found none"),
+    ({"text": CHAT[0]}, "messages of role and content, found dict"),
+    ({"text": ["a", "b"]}, "message 0: expected an object of role and content, found 'a'"),
+    ({"question": None}, "question: expected a text, found none"),
+    ({"question": 3}, "question: expected a text, found int 3"),
+    ({"answer": None}, "answer: expected a text, found none"),
+    ({"answer": 1871}, "answer: expected a text, found int 1871"),
+    ({"answer": ["Ada", 1871]}, "answer: expected a text, found int 1871"),
+    *(({"needle": one}, PLACE) for one in (5, {"start": 0, "stop": 5}, b"Ada", (0.0, 5.0), (False, True), [5])),
+]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("changes", "message"), WRONG_KINDS)
+def test_wrong_kinds_of_arguments_are_told_in_one_sentence(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)) as found:
+        mill(**changes)
+    assert "\n" not in str(found.value)
 
 
 def test_tokens_of_the_needle_spell_it(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ def zipped(path: Path) -> None:
     path.write_bytes(gzip.compress(json.dumps(ROWS).encode()))
 
 
-def table(path: Path) -> None:
+def table(path: Path, delimiter: str = ",") -> None:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ROWS[0], delimiter="\t" if path.suffix == ".tsv" else ",")
+        writer = csv.DictWriter(file, ROWS[0], delimiter="\t" if path.suffix == ".tsv" else delimiter)
         writer.writeheader()
         for row in ROWS:
             writer.writerow({key: value if isinstance(value, str) else json.dumps(value) for key, value in row.items()})
@@ -58,6 +59,17 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "a.json.gz": zipped,
     "a.csv": table,
     "a.tsv": table,
+    "A.CSV": table,
+    "semicolons.csv": lambda path: table(path, ";"),
+    "tabs.csv": lambda path: table(path, "\t"),
+    "a.csv.gz": lambda path: (table(path), path.write_bytes(gzip.compress(path.read_bytes()))),
+    "A.JSONL.GZ": lambda path: (jsonl(path), path.write_bytes(gzip.compress(path.read_bytes()))),
+    "one line.json": lambda path: path.write_text(json.dumps({"version": "1", "data": ROWS})),
+    "mark.jsonl": lambda path: (jsonl(path), path.write_bytes(BOM_UTF8 + path.read_bytes())),
+    "mark.json": lambda path: path.write_bytes(BOM_UTF8 + json.dumps(ROWS).encode()),
+    "mark.csv": lambda path: (table(path), path.write_bytes(BOM_UTF8 + path.read_bytes())),
+    "mark.json.gz": lambda path: path.write_bytes(gzip.compress(BOM_UTF8 + json.dumps(ROWS).encode())),
+    "crlf.jsonl": lambda path: (jsonl(path), path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))),
     "a.parquet": lambda path: pq.write_table(pa.Table.from_pylist(ROWS), path),
     "a.arrow": stream,
     "b.arrow": lambda path: stream(path, ipc.new_file),
@@ -114,3 +126,28 @@ def test_a_broken_file_is_told_by_its_place(name: str, content: str, message: st
 def test_a_folder_without_rows_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected files of rows .*found none"):
         list(rows_in(tmp_path))
+
+
+def test_cells_of_a_table_are_read_as_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(
+        b'"",a,b,c,d\r\n1,"two\r\nlines, ""so""",NA,,true\r\n2,[sic] x,"[1, 2]",NaN,false\r\n'
+    )
+    found = [row for _, row in rows_in(tmp_path / "a.csv")]
+    assert found == [
+        {"": "1", "a": 'two\r\nlines, "so"', "b": None, "c": None, "d": "true"},
+        {"": "2", "a": "[sic] x", "b": [1, 2], "c": "NaN", "d": "false"},
+    ]
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF-1.7"])
+def test_spreadsheets_and_documents_are_told(start: bytes, tmp_path: Path) -> None:
+    (tmp_path / "mine.xlsx").write_bytes(start + bytes(40))
+    with pytest.raises(DataError, match="mine.xlsx: not a file of rows; save it as .jsonl"):
+        list(rows_in(tmp_path / "mine.xlsx"))
+
+
+def test_another_encoding_is_told(tmp_path: Path) -> None:
+    for encoding in ("latin-1", "utf-16"):
+        (tmp_path / "a.csv").write_text("question\nWho, é?", encoding=encoding)
+        with pytest.raises(DataError, match="cannot be decoded .* save the file as UTF-8"):
+            list(rows_in(tmp_path / "a.csv"))

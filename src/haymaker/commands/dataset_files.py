@@ -8,7 +8,7 @@ import typer
 
 from haymaker.commands.datasets import report_problems
 from haymaker.commands.options import DataFolder, Json, Overwrite
-from haymaker.commands.output import declare_folder, show_json, show_values
+from haymaker.commands.output import declare_folder, show_json, show_made, show_values
 from haymaker.console import note
 
 app = typer.Typer(
@@ -68,24 +68,24 @@ def overlap(
 
 
 @app.command()
-def pool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False) -> None:
+def pool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False, json: Json = False) -> None:
     """Write a dataset with every text once, in documents.parquet, and rows that refer to them."""
     from haymaker.data.layouts import pool as pool_folder
 
     declare_folder(out, overwrite, reading=(folder,))
-    report_sizes(folder, pool_folder(folder, out, overwrite).path)
+    report_sizes(folder, pool_folder(folder, out, overwrite).path, json)
 
 
 @app.command()
-def unpool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False) -> None:
+def unpool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False, json: Json = False) -> None:
     """Write a pooled dataset with the text of every row in its place."""
     from haymaker.data.layouts import unpool as unpool_folder
 
     declare_folder(out, overwrite, reading=(folder,))
-    report_sizes(folder, unpool_folder(folder, out, overwrite).path)
+    report_sizes(folder, unpool_folder(folder, out, overwrite).path, json)
 
 
-def report_sizes(before: Path, after: Path) -> None:
+def report_sizes(before: Path, after: Path, as_json: bool) -> None:
     sizes = [sum(path.stat().st_size for path in folder.iterdir()) for folder in (before, after)]
     note(f"{sizes[0]:,} bytes are now {sizes[1]:,}")
-    typer.echo(after)
+    show_made(after, as_json, bytes_before=sizes[0], bytes_after=sizes[1])

@@ -1,13 +1,14 @@
 """haymaker show: one row with its spans, in a terminal or on a page."""
 
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from haymaker.commands.options import DataFolder, Json, Overwrite
+from haymaker.commands.options import Columns, DataRows, Json, Overwrite
 from haymaker.commands.output import fresh_file, show_json
+from haymaker.commands.own_prompt import rows_under
 from haymaker.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,18 +31,18 @@ def register(app: typer.Typer) -> None:
 
 def show(
     *,
-    folder: DataFolder,
+    folder: DataRows,
     row: Annotated[int, typer.Option(help="Which row, from 0.")] = 0,
     id: Annotated[str | None, typer.Option(help="The row of this id, or of the one id that starts so.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page instead.")] = None,
+    columns: Columns = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Print one row with its spans in colour: evidence, answer, question."""
-    from haymaker.data.own_data import open_data
     from haymaker.data.schema import example_of
 
-    stored = open_data(folder)
+    stored = rows_under(folder, columns)
     chosen = row_numbered(stored, row, folder) if id is None else row_named(stored, id, folder)
     if html is not None:
         write_page(chosen, html, overwrite)
@@ -86,7 +87,12 @@ def print_example(example: "Example") -> None:
     for kind, colour in COLOURS.items():
         for span in example.spans.get(kind, []):
             text.stylize(colour, span.start, span.stop)
+    ends = list(accumulate(len(message.text) for message in example.messages))
+    turns = text.divide(ends[:-1])
     out.print(f"{example.id}  ({example.task}, {example.concept} concept, {example.context} context)", style="bold")
     out.print(Text.assemble(*((f"{kind}  ", colour) for kind, colour in COLOURS.items() if kind in example.spans)))
-    out.print(text)
+    for message, said in zip(example.messages, turns, strict=True):
+        if len(turns) > 1:
+            out.print(Text(f"[{message.role}]", "dim"))
+        out.print(said)
     out.print(Text("answers: " + " | ".join(example.answers), style="bold green"))

@@ -7,8 +7,19 @@ import typer
 
 from haymaker.choices import SETTINGS, TASKS
 from haymaker.commands.boundary import FAILED_ROWS
-from haymaker.commands.options import Columns, DataFolder, Json, Overwrite, Set, columns_of, inputs_of, values_of
+from haymaker.commands.options import (
+    Columns,
+    DataFolder,
+    DataRows,
+    Json,
+    Overwrite,
+    Set,
+    columns_of,
+    inputs_of,
+    values_of,
+)
 from haymaker.commands.output import declare_folder, show_json, show_values
+from haymaker.commands.own_prompt import rows_under
 from haymaker.config import Recipe
 from haymaker.console import bar, note
 from haymaker.errors import ConfigError
@@ -164,9 +175,13 @@ def report_problems(problems: list[str], as_json: bool, passed: str, **counts: i
 
 def stats(
     *,
-    folder: DataFolder,
+    folder: DataRows,
     against: Annotated[
         Path | None, typer.Option(metavar="OTHER", help="A dataset (of training, say) to look for the same rows in.")
+    ] = None,
+    columns: Columns = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Counts the tokens of a file of your own rows: a model's name or folder.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -175,8 +190,11 @@ def stats(
     from haymaker.data.compare import stats as stats_of
     from haymaker.data.own_data import open_data
 
-    stored = open_data(folder)
+    stored = rows_under(folder, columns, tokenizer)
     found = stats_of(stored) | {"rejected": stored.manifest["rejected"]}
+    if not found["tokens"]:  # rows of a file, as no tokenizer read them
+        found |= {key: None for key in found if key.startswith(("tokens", "fill"))}
+        note(f"{folder}: tokens are not counted; give --tokenizer")
     if against is not None:
         found |= overlap(stored, open_data(against))
     show_values(found, json)

@@ -12,7 +12,8 @@ from haymaker.models.names import find_model
 from haymaker.models.packaged import PACKAGED, cache_folder
 
 LIBRARIES = ("haymaker", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
-EXTRAS = {"gguf": "gguf", "writer": "openai", "slurm": "submitit", "ray": "ray"}  # extra -> what it must import
+# extra -> what it must import
+EXTRAS = {"gguf": "gguf", "nearest": "bm25s", "writer": "openai", "slurm": "submitit", "ray": "ray"}
 Row = dict[str, Any]
 
 

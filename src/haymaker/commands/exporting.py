@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from haymaker.choices import EXPORTS
-from haymaker.commands.options import Json, Overwrite
+from haymaker.commands.options import Columns, DataRows, Json, Overwrite
 from haymaker.commands.output import fresh_file, show_json
+from haymaker.commands.own_prompt import rows_under
 from haymaker.console import note
 
 Bare = Annotated[bool, typer.Option("--bare", help="The form's own keys alone: no id, question, answers, evidence.")]
@@ -19,21 +20,21 @@ def register(app: typer.Typer) -> None:
 
 def export(
     *,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder, or a file of your own rows.")],
+    data: DataRows,
     form: Annotated[str, typer.Option("--format", help=f"{', '.join(EXPORTS)}.")],
-    out: Annotated[Path, typer.Option("--out", help="The file to write: .jsonl, .json or .parquet.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write: .jsonl, .json, .csv or .parquet.")],
+    columns: Columns = None,
     bare: Bare = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Write a dataset's rows as other tools train from them: a prompt, and the answer as what is learned."""
     from haymaker.data.exports import check_ending, exported, write_rows
-    from haymaker.data.own_data import open_data
 
     check_ending(out)
     EXPORTS.entry(form)
     with fresh_file(out, overwrite=overwrite, reading=(data,)) as file:
-        rows = open_data(data)
+        rows = rows_under(data, columns)
         write_rows(exported(rows, form, bare), file)
     if json:
         show_json({"out": str(out), "rows": len(rows), "format": form})

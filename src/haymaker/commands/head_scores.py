@@ -44,6 +44,7 @@ def heads(
     prompt: own_prompt.Prompt = None,
     needle: own_prompt.Needle = None,
     question: own_prompt.Question = "",
+    columns: flag.Columns = None,
     out: flag.OutFile,
     metrics: Annotated[
         list[str] | None,
@@ -80,10 +81,11 @@ def heads(
     )  # fmt: skip
     reading = (model, data, prompt, adapter)
     with (
+        own_prompt.data_renamed(data, columns) as given,
         kept_beside(out, overwrite) as (keep, replace),
         fresh_file(*files.written, overwrite=replace, reading=reading) as file,
     ):
-        inputs = inputs_of(model=model, data=data, adapter=adapter)
+        inputs = inputs_of(model=model, data=given, adapter=adapter)
         found = stages.head_scores(params, inputs, mine, keep)
         files.write(found, stages.model_of(inputs, params), file.parent)
     show_heads({str(files.scores[name]): scores for name, scores in found.items()}, top, json)
@@ -143,7 +145,12 @@ def compare(
 def attribute(
     *,
     model: flag.Model,
-    data: flag.Data,
+    data: own_prompt.MaybeData = None,
+    prompt: own_prompt.Prompt = None,
+    needle: own_prompt.Needle = None,
+    question: own_prompt.Question = "",
+    answer: own_prompt.Answer = None,
+    columns: flag.Columns = None,
     out: flag.OutFile,
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
@@ -157,12 +164,15 @@ def attribute(
 ) -> None:
     """Estimate every head's effect on the gold answer's log-probability from one forward and one backward pass."""
     params = stages.EffectsParams(**loading(extend, dtype), scope=scope, rows=rows)
-    reading, inputs = (model, data, adapter, donor), inputs_of(model=model, data=data, adapter=adapter, donor=donor)
+    reading = (model, data, prompt, adapter, donor)
     with (
+        own_prompt.data_given(data, columns, prompt, needle=needle, question=question, answer=answer) as given,
         kept_beside(out, overwrite) as (keep, replace),
         fresh_file(*files_of_scores(out), overwrite=replace, reading=reading) as file,
     ):
-        scores = stages.attribution_effects(params, inputs, keep)
+        scores = stages.attribution_effects(
+            params, inputs_of(model=model, data=given, adapter=adapter, donor=donor), keep
+        )
         scores.save(file)
     show_effects(scores, out, top, json)
 
@@ -170,7 +180,12 @@ def attribute(
 def causal_map(
     *,
     model: flag.Model,
-    data: flag.Data,
+    data: own_prompt.MaybeData = None,
+    prompt: own_prompt.Prompt = None,
+    needle: own_prompt.Needle = None,
+    question: own_prompt.Question = "",
+    answer: own_prompt.Answer = None,
+    columns: flag.Columns = None,
     out: flag.OutFile,
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
@@ -185,12 +200,13 @@ def causal_map(
 ) -> None:
     """Measure what the gold answer's log-probability loses without each single head (or gains by a donor's)."""
     params = stages.CausalParams(**loading(extend, dtype), scope=scope, rows=rows, tokens_at_once=tokens_at_once)
-    reading, inputs = (model, data, adapter, donor), inputs_of(model=model, data=data, adapter=adapter, donor=donor)
+    reading = (model, data, prompt, adapter, donor)
     with (
+        own_prompt.data_given(data, columns, prompt, needle=needle, question=question, answer=answer) as given,
         kept_beside(out, overwrite) as (keep, replace),
         fresh_file(*files_of_scores(out), overwrite=replace, reading=reading) as file,
     ):
-        scores = stages.causal_effects(params, inputs, keep)
+        scores = stages.causal_effects(params, inputs_of(model=model, data=given, adapter=adapter, donor=donor), keep)
         scores.save(file)
     show_effects(scores, out, top, json)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from haymaker.commands import options as flag
+from haymaker.commands import own_prompt
 from haymaker.commands.options import inputs_of, loading, stop_text
 from haymaker.commands.output import fresh_folder, kept_beside, show_json, show_rows
 from haymaker.errors import ConfigError
@@ -28,7 +29,12 @@ def register(app: typer.Typer) -> None:
 def ablate(
     *,
     model: flag.Model,
-    data: flag.Data,
+    data: own_prompt.MaybeData = None,
+    prompt: own_prompt.Prompt = None,
+    needle: own_prompt.Needle = None,
+    question: own_prompt.Question = "",
+    answer: own_prompt.Answer = None,
+    columns: flag.Columns = None,
     heads: flag.HeadFile,
     out: flag.OutFolder,
     k: Annotated[list[int] | None, typer.Option("--k", min=1, help="Heads to mask; may be repeated.")] = None,
@@ -50,13 +56,14 @@ def ablate(
         **loading(extend, dtype), k=tuple(k or SIZES), draws=draws, scope=scope, rows=rows, new_tokens=new_tokens,
         metrics=tuple(metrics or ()), stop=stop_text(stop), seed=seed,
     )  # fmt: skip
-    reading, inputs = (model, data, heads, adapter), inputs_of(model=model, data=data, heads=heads, adapter=adapter)
+    reading = (model, data, prompt, heads, adapter)
     with (
+        own_prompt.data_given(data, columns, prompt, needle=needle, question=question, answer=answer) as given,
         kept_beside(out, overwrite) as (keep, replace),
         fresh_folder(out, replace, ("tables",), reading=reading) as folder,
     ):
-        tables = ablate_heads(params, inputs, folder, keep)
-        write_tables(folder, tables)
+        tables = ablate_heads(params, inputs_of(model=model, data=given, heads=heads, adapter=adapter), folder, keep)
+        keep_tables(folder, tables)
     tell(tables, json)
 
 
@@ -64,6 +71,7 @@ def patch(
     *,
     model: flag.Model,
     data: flag.Data,
+    columns: flag.Columns = None,
     heads: flag.HeadFile,
     out: flag.OutFolder,
     donor: Annotated[Path, typer.Option("--donor", help="The adapter whose head outputs are lent.")],
@@ -87,27 +95,42 @@ def patch(
     json: flag.Json = False,
 ) -> None:
     """Write a donor's heads into a recipient while it answers: those both use, the donor's own, random ones."""
-    for name, path in (("--donor", donor), ("--recipient", recipient)):
-        if not path.is_dir():
-            raise ConfigError(f"{name} {path}: no such folder; give an adapter's")
+    check_adapters(donor, recipient)
     params = PatchParams(
         **loading(None, dtype), k=k, threshold=threshold, draws=draws, scope=scope, rows=rows, new_tokens=new_tokens,
         metrics=tuple(metrics or ()), stop=stop_text(stop), two_models=two_models,
         identity=donor.resolve() == recipient.resolve(), seed=seed,
     )  # fmt: skip
-    forth = inputs_of(model=model, data=data, donor=donor, donor_heads=donor_heads, recipient=recipient, heads=heads)
+    forth = inputs_of(model=model, donor=donor, donor_heads=donor_heads, recipient=recipient, heads=heads)
     back = {**forth, "donor": recipient, "donor_heads": heads, "recipient": donor, "heads": donor_heads}
     with (
+        own_prompt.data_given(data, columns) as given,
         kept_beside(out, overwrite) as (keep, replace),
         kept_beside(out, overwrite, "back") as (keep_back, replace_back),
-        fresh_folder(out, replace or replace_back, ("tables",), reading=forth.values()) as folder,
+        fresh_folder(out, replace or replace_back, ("tables",), reading=(*forth.values(), data)) as folder,
     ):
         tables: Tables = {"patching": []}
         for inputs, kept in [(forth, keep), (back, keep_back)][: 1 + both]:
             names = {role: inputs[role].name for role in ("donor", "recipient")}
-            tables["patching"] += [names | row for row in patch_heads(params, inputs, folder, kept)["patching"]]
-        write_tables(folder, tables)
+            tables["patching"] += [
+                names | row for row in patch_heads(params, {**inputs, "data": given}, folder, kept)["patching"]
+            ]
+        keep_tables(folder, tables)
     tell(tables, json)
+
+
+def check_adapters(donor: Path, recipient: Path) -> None:
+    for name, path in (("--donor", donor), ("--recipient", recipient)):
+        if not path.is_dir():
+            raise ConfigError(f"{name} {path}: no such folder; give an adapter's")
+
+
+def keep_tables(folder: Path, tables: Tables) -> None:
+    """The rows as JSON, which `load_results` reads, and beside it as csv and parquet."""
+    from haymaker.study.results import write_table_files
+
+    write_tables(folder, tables)
+    write_table_files(tables, folder / "tables")
 
 
 def tell(tables: Tables, json: bool) -> None:

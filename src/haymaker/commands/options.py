@@ -25,6 +25,7 @@ ExtendTo = Annotated[
 ]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto (what the machine does well), float32, bfloat16, float16.")]
 DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder.")]
+DataRows = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder, or a file of your own rows.")]
 Data = Annotated[Path, typer.Option("--data", help="A dataset folder, or a file of your own rows.")]
 Columns = Annotated[
     list[str] | None,

@@ -61,6 +61,14 @@ def show_values(values: Mapping[str, Any], as_json: bool) -> None:
     show(lines)
 
 
+def show_made(path: Path, as_json: bool, **about: Any) -> None:
+    """What was made: its path, or as JSON also what there is to say about it."""
+    if as_json:
+        show_json({"out": str(path), **about})
+    else:
+        typer.echo(path)
+
+
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Rows as a table with these columns; numbers stand on the right."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")

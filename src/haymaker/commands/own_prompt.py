@@ -1,15 +1,20 @@
-"""A prompt of one's own on the command line: a file, its needle, what is asked and the answer."""
+"""What a command reads on the command line: a dataset, a file of rows whose columns have other names, or one prompt."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from haymaker.commands.options import columns_of
 from haymaker.errors import ConfigError
 from haymaker.files import read_text
 
 if TYPE_CHECKING:
+    from haymaker.data.dataset import Dataset, Folder
     from haymaker.records import Example
 
 MaybeData = Annotated[Path | None, typer.Option("--data", help="A dataset folder, or a file of your own rows.")]
@@ -21,19 +26,29 @@ Needle = Annotated[
     typer.Option("--needle", help="What the answer rests on: stands in the prompt exactly once; may be repeated."),
 ]
 Question = Annotated[str, typer.Option("--question", help="Asked behind the prompt, if it does not end with it.")]
+Answer = Annotated[str | None, typer.Option("--answer", help="The answer that the --prompt should be given.")]
 
 
 def example_of(
-    data: Path | None, prompt: Path | None, needle: list[str] | None, question: str, answer: str | None
+    data: Path | None,
+    prompt: Path | None,
+    needle: list[str] | None,
+    question: str,
+    answer: str | None,
+    *,
+    needed: bool = True,
 ) -> "Example | None":
-    """The prompt's example; None where a dataset is given. Raises ConfigError for both, neither, or half a prompt."""
+    """The prompt's example; None where a dataset is given. Raises ConfigError for both, neither, or half a prompt.
+
+    `needed` says whether a prompt is nothing without its needle.
+    """
     if (data is None) == (prompt is None):
         raise ConfigError("give --data (a dataset, or a file of rows) or --prompt (a file, with --needle and --answer)")
     if prompt is None:
         if needle or question:
             raise ConfigError("--needle and --question go with --prompt; rows of --data say theirs themselves")
         return None
-    if not needle or not answer:
+    if not answer or (needed and not needle):
         raise ConfigError("--prompt: give its --needle, and the --answer that rests on it")
     from haymaker.tasks.own_prompts import example
 
@@ -43,13 +58,69 @@ def example_of(
 def prompt_in(path: Path) -> Any:
     """The text of a file; of a .json its chat messages."""
     text = "".join(read_text(path))
-    if path.suffix != ".json":
+    if path.suffix.lower() != ".json":
         return text
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"--prompt {path}: expected a JSON list of messages ({error}); give a text as .txt") from None
     messages = found.get("messages") if isinstance(found, dict) else found
     if not isinstance(messages, list):
         raise ConfigError(f"--prompt {path}: expected a JSON list of messages of role and content")
     return messages
+
+
+# ---- as a folder that stages read
+
+
+@contextmanager
+def data_given(
+    data: Path | None,
+    columns: list[str] | None = None,
+    prompt: Path | None = None,
+    *,
+    needle: list[str] | None = None,
+    question: str = "",
+    answer: str | None = None,
+) -> Iterator[Path]:
+    """The data's path as it is; a folder made for a prompt, or for columns of other names, else.
+
+    Raises ConfigError for both data and a prompt, or neither.
+    """
+    if prompt is None and answer:
+        raise ConfigError("--answer goes with --prompt; rows of --data say theirs themselves")
+    mine = example_of(data, prompt, needle, question, answer, needed=False)
+    if mine is None:
+        with data_renamed(data, columns) as renamed:
+            assert renamed is not None
+            yield renamed
+        return
+    from haymaker.data.own_data import dataset_of
+
+    with TemporaryDirectory(prefix="haymaker-") as place:
+        made = dataset_of([mine], None, {"source": "the prompt given"}, {"inputs": {}, "rejected": {}})
+        yield made.save(Path(place) / "rows")
+
+
+@contextmanager
+def data_renamed(data: Path | None, columns: list[str] | None) -> Iterator[Path | None]:
+    """The data's path; where `columns` have other names, a folder of the rows read so, while the block lasts."""
+    if data is None or not columns:
+        yield data
+        return
+    with TemporaryDirectory(prefix="haymaker-") as place:
+        yield rows_under(data, columns).save(Path(place) / "rows")
+
+
+def rows_under(data: Path, columns: list[str] | None, tokenizer: str | None = None) -> "Dataset | Folder":
+    """The rows of a dataset, or of a file: with columns of other names, its tokens counted by a tokenizer."""
+    from haymaker.data.own_data import is_dataset, open_data, read_examples
+
+    if not columns and tokenizer is None:
+        return open_data(data)
+    if is_dataset(data) and data.is_dir():
+        option = "--map" if columns else "--tokenizer"
+        raise ConfigError(f"{option}: {data} is a dataset, built with both; leave {option} out")
+    from haymaker.models.load import load_tokenizer
+
+    return read_examples(data, None if tokenizer is None else load_tokenizer(tokenizer), columns_of(columns))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from haymaker.choices import DETECTORS
 from haymaker.commands import options as flag
 from haymaker.commands.output import declare, show_json, show_rows
 from haymaker.config import Extend, Recipe, TrainConfig, load_config
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
     from haymaker.data.dataset import Dataset
 
 SHOWN = ("rank", "candidate", "measure", "bounds", "first", "loss", "score", "ladm", "longattn")
+ENDINGS = (".json", ".csv", ".parquet")
 COSTS = ("writer_tokens", "build_seconds", "training_hours")
+
+
+Candidates = Annotated[
+    list[str],
+    typer.Option("--candidate", metavar="[NAME=]PATH", help="A dataset folder, a file of rows, or a recipe (.yaml)."),
+]
+Real = Annotated[str, typer.Option("--real", help="A small real set: a dataset folder, rows, or a recipe (.yaml).")]
+Answers = Annotated[bool, typer.Option("--answers/--no-answers", help="Also score answers to the real rows.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,33 +37,29 @@ def register(app: typer.Typer) -> None:
 def recommend(
     *,
     model: flag.Model,
-    candidate: Annotated[
-        list[str],
-        typer.Option(
-            "--candidate", metavar="[NAME=]PATH", help="A dataset folder, a file of rows, or a recipe (.yaml)."
-        ),
-    ],
-    real: Annotated[str, typer.Option("--real", help="A small real set: a dataset folder, rows, or a recipe (.yaml).")],
+    candidate: Candidates,
+    real: Real,
     by: Annotated[str, typer.Option("--by", help="cosine, shift, recall, loss, score, ladm or longattn.")] = "loss",
     config: Annotated[Path | None, typer.Option("--config", help="A TrainConfig of the probe training.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of a candidate that are trained on.")] = 64,
     real_rows: Annotated[int, typer.Option(min=8, help="Real rows, half of them to compare with.")] = 48,
+    metric: Annotated[str, typer.Option("--metric", help=f"{', '.join(DETECTORS)}.")] = "copy",
     threshold: flag.Threshold = 0.1,
-    answers: Annotated[
-        bool, typer.Option("--answers/--no-answers", help="Also score answers to the real rows.")
-    ] = True,
+    answers: Answers = True,
     full_rows: Annotated[int, typer.Option(min=1, help="Rows of the training to be paid for.")] = 1_000,
     full_steps: Annotated[int, typer.Option(min=1, help="Its steps.")] = 250,
     full_length: Annotated[int | None, typer.Option(min=16, help="Tokens of its rows.  [default: as they are]")] = None,
     extend: flag.ExtendTo = None,
     dtype: flag.Dtype = "auto",
-    out: Annotated[Path | None, typer.Option("--out", help="A file for the rows as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A file for the rows: .json, .csv or .parquet.")] = None,
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
 ) -> None:
     """Rank training data by a short training with each and the transfer of heads to real rows, with what each costs."""
     paths = named_paths(candidate)
+    DETECTORS.entry(metric)
     if out is not None:
+        check_ending(out)
         declare(out, overwrite=overwrite, reading=(model, real, config, *paths.values()))
     training = load_config(config, TrainConfig) if config else None
     sources, given = {name: source_of(path) for name, path in paths.items()}, source_of(real)
@@ -61,20 +67,46 @@ def recommend(
     from haymaker.recommender.ranking import recommend as rank
 
     lm = load_model(model, extend=Extend(length=extend) if extend else None, dtype=dtype)
-    options: dict[str, Any] = {"rows": rows, "real_rows": real_rows, "threshold": threshold, "answers": answers}
+    options: dict[str, Any] = {
+        "metric": metric,
+        "rows": rows,
+        "real_rows": real_rows,
+        "threshold": threshold,
+        "answers": answers,
+    }
     options |= {"full_rows": full_rows, "full_steps": full_steps, "full_length": full_length}
     options["config"] = training
     with bar("probes", len(sources) + 2) as advance:
         found = rank(lm, sources, given, by, on_progress=advance, **options)
     told = [plain(row) for row in found]
     if out is not None:
-        write_json(out, told)
+        write_ranking(out, told)
     if json:
         show_json(told)
         return
-    show_rows([readable(row, by) for row in found], SHOWN)
-    typer.echo(f"\nTo train on {full_rows} rows for {full_steps} steps:")
-    show_rows([readable(row, by) for row in found if row["rank"]], ("candidate", *COSTS))
+    show_ranking([readable(row, by) for row in found], f"To train on {full_rows} rows for {full_steps} steps:")
+
+
+def show_ranking(rows: list[dict[str, Any]], whole: str) -> None:
+    """The rows, and what the whole training costs with each candidate."""
+    show_rows(rows, SHOWN)
+    typer.echo(f"\n{whole}")
+    show_rows([row for row in rows if row["rank"]], ("candidate", *COSTS))
+
+
+def check_ending(out: Path) -> None:
+    if out.suffix not in ENDINGS:
+        raise ConfigError(f"--out {out}: expected a name that ends in {', '.join(ENDINGS)}")
+
+
+def write_ranking(out: Path, rows: list[dict[str, Any]]) -> None:
+    """The rows in the form that the file's name asks for."""
+    if out.suffix == ".json":
+        write_json(out, rows)
+        return
+    from haymaker.study.results import write_table
+
+    write_table(rows, out)
 
 
 def named_paths(candidates: list[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import typer
 from haymaker.commands import study_cells
 from haymaker.commands.boundary import FAILED_ROWS
 from haymaker.commands.options import Json, Overwrite, Set
-from haymaker.commands.output import declare, declare_folder, show_json
+from haymaker.commands.output import declare, declare_folder, show_json, show_made
 from haymaker.commands.study_opened import Only, Opened, Out, StoreFolder, Study, counts
 from haymaker.commands.study_plan import Priced, cell_rows, show_cells, show_page
 from haymaker.commands.study_table import watched
@@ -150,6 +150,7 @@ def report(
     results: Annotated[Path, typer.Argument(help="results.json of a study, or the study's folder.")],
     out: Annotated[Path | None, typer.Option("--out", help="The page.  [default: report.html beside it]")] = None,
     overwrite: Overwrite = False,
+    json: Json = False,
 ) -> None:
     """Draw report.html from results.json."""
     from haymaker.report import write_report
@@ -158,7 +159,7 @@ def report(
     page = out if out is not None else source.with_name("report.html")
     # The page beside the results is made of them, and made anew.
     declare(page, overwrite=overwrite or (out is None and is_page(page)), reading=(source,))
-    typer.echo(write_report(source, page))
+    show_made(write_report(source, page), json)
 
 
 def discard(opened: Opened) -> None:

@@ -9,6 +9,7 @@ from haymaker.choices import DEVICES
 from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of
 from haymaker.commands.output import declare_folder, show_values
+from haymaker.commands.own_prompt import data_renamed
 from haymaker.config import DtypeName, Extend, Frozen, TrainConfig, load_config, read_yaml, set_dotted
 from haymaker.console import speaks
 from haymaker.errors import ConfigError
@@ -47,6 +48,7 @@ def train(
     ] = None,
     model: Annotated[str | None, typer.Option(help="A packaged name, a folder or a Hugging Face id.")] = None,
     data: Annotated[Path | None, typer.Option(help="A dataset folder, or a file of your own rows.")] = None,
+    columns: flag.Columns = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="The adapter folder; an interrupted run in it goes on.")
     ] = None,
@@ -64,17 +66,18 @@ def train(
 ) -> None:
     """Train a LoRA adapter on the answers of a dataset."""
     chosen = chosen_job(job, config, overrides, model=model, data=data, extend=extend, dtype=dtype, track_on=track_on)
-    inputs = inputs_of(model=chosen.model, data=chosen.data, track=chosen.track_on)
     extension = Extend(length=chosen.extend) if isinstance(chosen.extend, int) else chosen.extend
     params = TrainParams(extend=extension, dtype=chosen.dtype, train=chosen.train)
-    if dry_run:
-        tell(forecast_training(params, inputs, device), json)
-        return
-    if out is None:
+    if out is None and not dry_run:
         raise ConfigError("--out: the adapter folder is required; with --dry-run it is not")
-    if not any((out / name).exists() for name in TRAINING_FILES):
-        declare_folder(out, overwrite, reading=(chosen.model, chosen.data))
-    train_adapter(params, inputs, out, overwrite)
+    with data_renamed(Path(chosen.data or ""), columns) as given:
+        inputs = inputs_of(model=chosen.model, data=given, track=chosen.track_on)
+        if dry_run or out is None:
+            tell(forecast_training(params, inputs, device), json)
+            return
+        if not any((out / name).exists() for name in TRAINING_FILES):
+            declare_folder(out, overwrite, reading=(chosen.model, chosen.data))
+        train_adapter(params, inputs, out, overwrite)
     tell({"out": str(out), "steps": chosen.train.steps} | summary(read_json(out / RECORD_FILE)), json)
 
 

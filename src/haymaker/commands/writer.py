@@ -10,7 +10,7 @@ import typer
 
 from haymaker.commands.boundary import FAILED_ROWS
 from haymaker.commands.options import Json, Overwrite, Set, values_of
-from haymaker.commands.output import declare, fresh_file, show_json, show_values
+from haymaker.commands.output import declare, fresh_file, show_json, show_made, show_values
 from haymaker.config import Recipe, SplitName
 from haymaker.console import bar, note
 from haymaker.errors import ConfigError, DataError
@@ -242,19 +242,22 @@ def export(
     path: CacheFile,
     out: Annotated[Path, typer.Option("--out", help="The jsonl file to write.")],
     overwrite: Overwrite = False,
+    json: Json = False,
 ) -> None:
     """Write every answer as a line of JSON, in an order that the answers alone decide."""
     from haymaker.writing.cache import Cache
 
     with Cache(path, "read-only") as cache, fresh_file(out, overwrite=overwrite, reading=(path,)) as work:
-        note(f"{cache.export(work)} answers")
-    typer.echo(out)
+        answers = cache.export(work)
+        note(f"{answers} answers")
+    show_made(out, json, answers=answers)
 
 
 @cache_app.command("import")
 def take_in(
     path: Annotated[Path, typer.Argument(metavar="CACHE", help="A cache of answers; made where there is none.")],
     source: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `haymaker cache export` wrote.")],
+    json: Json = False,
 ) -> None:
     """Add exported answers to a cache; answers that are there already stay."""
     from haymaker.writing.cache import Cache, read_exported
@@ -263,4 +266,4 @@ def take_in(
     with Cache(path) as cache:
         added, known = cache.add(entries)
     note(f"{added} answers added, {known} were there")
-    typer.echo(path)
+    show_made(path, json, added=added, known=known)

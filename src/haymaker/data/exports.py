@@ -4,6 +4,8 @@ Beside the form's own keys a row keeps what `hm.read_examples` needs to have the
 answers, what is asked, and evidence in characters of all turns one after the other.
 """
 
+import csv
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
@@ -17,11 +19,12 @@ from haymaker.choices import EXPORTS
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import whole_file, write_jsonl
 from haymaker.records import Example
+from haymaker.tasks.row_files import cell
 
 Row = dict[str, Any]
 Form = Callable[[Iterable[Example]], Iterator[Row]]
 SHAREGPT_ROLES = {"system": "system", "user": "human", "assistant": "gpt"}
-ENDINGS = (".jsonl", ".json", ".parquet")
+ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
 
 
 def exported(examples: Iterable[Example], form: str, bare: bool = False) -> Iterator[Row]:
@@ -40,11 +43,11 @@ def kept(example: Example) -> dict[str, Any]:
     evidence = [[span.start, span.stop] for span in example.spans.get("evidence", [])]
     asked = example.question if example.question != example.messages[-1].text else ""
     told = {"id": name, "question": asked, "answers": list(example.answers), "evidence": evidence}
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in told.items() if value or key == "evidence"}
 
 
 def write_rows(rows: Iterator[dict[str, Any]], path: Path) -> None:
-    """Rows as jsonl, a json list, or parquet, by the file's ending; the file appears whole or not at all."""
+    """Rows as jsonl, a json list, csv, or parquet, by the file's ending; the file appears whole or not at all."""
     check_ending(path)
     if path.suffix == ".jsonl":
         write_jsonl(path, rows)
@@ -52,8 +55,27 @@ def write_rows(rows: Iterator[dict[str, Any]], path: Path) -> None:
     with whole_file(path) as scratch:
         if path.suffix == ".json":
             scratch.write_text(json.dumps(list(rows), ensure_ascii=False, indent=1), encoding="utf-8")
+        elif path.suffix == ".csv":
+            scratch.write_text(csv_text(list(rows)), encoding="utf-8", newline="")
         else:
             pq.write_table(table_of(list(rows)), scratch, compression="zstd")
+
+
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    """Rows as csv with the columns of all of them; a list or an object in a cell is JSON."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: cell_of(value) for name, value in row.items()} for row in rows)
+    return file.getvalue()
+
+
+def cell_of(value: Any) -> Any:
+    """Raises DataError for a text that would be read as something else: a list in JSON, or NA."""
+    if isinstance(value, str) and value and cell(value) != value:
+        raise DataError(f"{value[:60]!r} is no text in a csv, where it is read as {cell(value)!r:.60}; write .jsonl")
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
 def table_of(rows: list[dict[str, Any]]) -> pa.Table:
@@ -117,8 +139,16 @@ def prompt_completion(examples: Iterable[Example]) -> Iterator[Row]:
 
 
 def ruler(examples: Iterable[Example]) -> Iterator[Row]:
-    """input and outputs, as RULER's own files have them; length in tokens, where they were counted."""
+    """input and outputs, as RULER's own files have them; length in tokens, where they were counted.
+
+    Raises DataError for several turns, which the form cannot say.
+    """
     for number, example in enumerate(examples):
+        roles = [message.role for message in example.messages]
+        if roles != ["user"]:
+            raise DataError(
+                f"{example.id}: ruler holds one turn of the user, found {', '.join(roles)}; export as openai"
+            )
         counted = [example.source.get(key) for key in ("n_prompt_tokens", "n_target_tokens")]
         length = None if None in counted else sum(counted)  # type: ignore[arg-type]
         outputs = list(example.answers)

@@ -1,7 +1,7 @@
 """A dataset of one's own rows as they stand: their own prompts and lengths, nothing filled up or drawn."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
@@ -19,6 +19,7 @@ from haymaker.drafts import Document, Style
 from haymaker.errors import DataError
 from haymaker.realism.answers import holds
 from haymaker.records import Example, Label, Message, canonical_json, digest
+from haymaker.tasks.given_rows import GivenRows
 from haymaker.tasks.own_layouts import read_row
 from haymaker.tasks.own_rows import OwnDocument, Question, Talk, settled
 from haymaker.tasks.own_spans import cut, evidence_labels, pieces
@@ -33,7 +34,7 @@ FEWEST_TOKENS = 16  # of a recipe's length
 
 
 def read_examples(
-    source: str | Path,
+    source: str | Path | Iterable[Any] | Any,
     tokenizer: PreTrainedTokenizerBase | None = None,
     columns: Mapping[str, str] | None = None,
     reader: str | None = None,
@@ -44,7 +45,8 @@ def read_examples(
 
     Args:
         source: A file (jsonl, json, csv, parquet, arrow, plain or gzip), a folder that `datasets` saved, or a dataset
-            of the hub, `org/name`. A row is {question, answers, documents: [{title?, text, gold?}]}, or {question,
+            of the hub, `org/name`; or rows in hand, as a list or generator of dictionaries, a frame of pandas, a table
+            of Arrow. A row is {question, answers, documents: [{title?, text, gold?}]}, or {question,
             answers, context, evidence: [[start, stop], ...]}, or {messages, evidence} with the answer as last turn, or
             any other layout of `hm.choices.READERS`.
         tokenizer: Counts the rows' tokens, if it is given.
@@ -74,7 +76,7 @@ def read_examples(
         found = read_row(renamed(row, renaming, place), place, reader)
         return [settled_row(one) for one in found] if isinstance(found, list) else settled_row(found)
 
-    opened = open_rows(str(source), split)
+    opened = open_rows(str(source), split) if isinstance(source, str | Path) else GivenRows.of(source)
     found, rejected = sift(opened, parse)
     examples = {}
     for row in found:
@@ -82,10 +84,11 @@ def read_examples(
         rejected[REPEATED] += made.id in examples
         examples.setdefault(made.id, made)
     rejected = +rejected
+    name = next(iter(opened.inputs)) if isinstance(opened, GivenRows) else str(source)
     if not examples:
-        raise DataError(f"{source}: none of its rows is of use ({reasons(rejected)})")
+        raise DataError(f"{name}: none of its rows is of use ({reasons(rejected)})")
     about = {"inputs": opened.inputs, "rejected": dict(sorted(rejected.items()))}
-    recipe = {"source": str(source), "split": split, "columns": renaming or None}
+    recipe = {"source": name, "split": split, "columns": renaming or None}
     return dataset_of(list(examples.values()), tokenizer, recipe, about)
 
 

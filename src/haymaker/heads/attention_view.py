@@ -14,6 +14,7 @@ from haymaker.errors import ConfigError
 from haymaker.files import write_text
 from haymaker.heads.detection import detect_heads
 from haymaker.heads.passes import answer_tokens
+from haymaker.heads.scores import HeadScores
 from haymaker.markup import CELL, shortened
 from haymaker.models.batching import refuse_long_rows
 from haymaker.models.load import LanguageModel
@@ -137,14 +138,15 @@ def read_cell(reading: Reading | None) -> str:
 
 
 def show_example(
-    lm: LanguageModel, example: Example, heads: Iterable[HeadLike] | None = None, topk: int = 16
+    lm: LanguageModel, example: Example, heads: Iterable[HeadLike] | HeadScores | None = None, topk: int = 16
 ) -> AttentionView:
     """Which tokens some heads read while each token of the gold answer was produced, teacher-forced.
 
     Args:
         lm: The model.
         example: The example.
-        heads: Heads as `Head`, pairs (layer, head) or "16-19"; None: the five that copy most of the answer.
+        heads: Heads as `Head`, pairs (layer, head) or "16-19"; "18-6,17-3"; scores, whose five best are taken; None:
+            the five that copy most of the answer.
         topk: How many of the most read tokens to keep, of each head and answer token.
 
     Returns:
@@ -190,10 +192,14 @@ def show_example(
     return AttentionView(example, chosen, tuple(readings), prompt.text, tuple((a, b) for a, b in places))
 
 
-def heads_of(lm: LanguageModel, example: Example, heads: Iterable[HeadLike] | None) -> tuple[Head, ...]:
+def heads_of(lm: LanguageModel, example: Example, heads: Iterable[HeadLike] | HeadScores | None) -> tuple[Head, ...]:
     """The chosen heads, each once."""
     if heads is None:
-        return tuple(detect_heads(lm, [example], "copy_anywhere").ranked()[:SHOWN_HEADS])
+        heads = detect_heads(lm, [example], "copy_anywhere")
+    if isinstance(heads, HeadScores):
+        heads = heads.ranked()[:SHOWN_HEADS]
+    if isinstance(heads, str):
+        heads = [name.strip() for name in heads.split(",")]
     chosen = tuple(dict.fromkeys(as_heads(heads)))
     if not chosen:
         raise ConfigError("heads: expected at least one head, found none; give heads, or None for those that copy")

@@ -4,17 +4,19 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from haymaker.choices import axes_of
 from haymaker.config import Recipe
 from haymaker.data.builder import build
-from haymaker.data.own_data import load_data
+from haymaker.data.own_data import load_data, read_examples
 from haymaker.errors import ConfigError
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded, Example
+from haymaker.tasks.given_rows import is_table
 from haymaker.tokens import encode_many
 
-Source = str | Path | Recipe | Iterable[Example]
+Source = str | Path | Recipe | Iterable[Any]  # Examples, or rows of one's own
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,16 @@ def examples_of(source: Source, lm: LanguageModel, rows: int) -> tuple[list[Exam
         began = time.perf_counter()
         made = list(build(source.changed(rows=min(rows, source.rows)), lm.tokenizer))
         return made, (time.perf_counter() - began) / len(made)
-    given = load_data(source) if isinstance(source, str | Path) else list(source)
+    given = load_data(source) if isinstance(source, str | Path) else rows_given(source)
     return list(given[:rows]), 0.0
+
+
+def rows_given(source: Any) -> list[Example]:
+    """Examples as they are; other rows, and frames of them, as `read_examples` reads them."""
+    if is_table(source):  # a frame is iterated by its columns
+        return list(read_examples(source))
+    rows = list(source)
+    return rows if all(isinstance(row, Example) for row in rows) else list(read_examples(rows))
 
 
 def opened(name: str, source: Source, lm: LanguageModel, rows: int) -> Candidate:

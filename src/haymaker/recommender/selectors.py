@@ -44,8 +44,11 @@ def ladm(lm: LanguageModel, item: Encoded) -> float:
 
     Simplified: 16 spans instead of spans of 128 tokens, and the probed model itself instead of a TinyLlama continued to
     32K. The paper's text was not at hand: how the three scores are put together follows the published script's options
-    (gaps of four spans; the standard deviation and the weights by length, each of which it can leave out).
+    (gaps of four spans; the standard deviation and the weights by length, each of which it can leave out). A row of
+    fewer tokens than spans has nothing distant to depend on: 0.
     """
+    if len(item) < BLOCKS:
+        return 0.0
     edges = np.linspace(0, len(item), BLOCKS + 1).astype(int)
     spans = {str(i): Span(int(edges[i]), int(edges[i + 1])) for i in range(BLOCKS)}
     rows = queries(len(item))

@@ -1,5 +1,6 @@
 """Results as pandas frames, and every table of a study as csv and parquet beside its results.json."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from haymaker.errors import DataError
-from haymaker.files import read_json_if_there, read_jsonl, whole_files
+from haymaker.files import read_json_if_there, read_jsonl, whole_file, whole_files
 from haymaker.study.cell import Tables
 from haymaker.study.store import REMEDY, read_tables
 
@@ -104,6 +105,13 @@ def write_table_files(tables: Tables, folder: Path) -> None:
                 pyarrow.csv.write_csv(made, scratch / f"{name}.csv")
 
 
+def write_table(rows: list[dict[str, Any]], path: Path) -> None:
+    """Rows as one file, csv or parquet by its ending, whole or not at all."""
+    with whole_file(path) as scratch:
+        made = table_of(rows)
+        pyarrow.csv.write_csv(made, scratch) if path.suffix == ".csv" else pq.write_table(made, scratch)
+
+
 def table_of(rows: list[dict[str, Any]]) -> pa.Table:
     """Rows as a flat table with the columns of all of them; a column of several types, or of lists, is text."""
     names = dict.fromkeys(name for row in rows for name in row)
@@ -114,4 +122,9 @@ def column_of(values: list[Any]) -> pa.Array:
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {int, float}:
         return pa.array(values, pa.float64() if float in kinds or not kinds else pa.int64())
-    return pa.array(values if kinds == {bool} else [None if value is None else str(value) for value in values])
+    return pa.array(values if kinds == {bool} else [None if value is None else text_of(value) for value in values])
+
+
+def text_of(value: Any) -> str:
+    """What stands in a cell: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -85,6 +85,13 @@ def computed(lm: "LanguageModel") -> Row:
     return found | ({"adapter_base": "unverified"} if lm.unverified else {})
 
 
+def computing(lm: "LanguageModel") -> str:
+    """The same for people."""
+    row = computed(lm)
+    threads = f", {row['threads']} threads" if row["threads"] else ""
+    return f"{lm.name}: {row['dtype']} on {row['device']}{threads}"
+
+
 def scores_of(inputs: Inputs, lm: "LanguageModel", name: str = "heads") -> "HeadScores":
     """Head scores of a model: from a file of any format, from a cell's folder, or of heads that are named."""
     from haymaker.heads.own_choice import chosen_heads
@@ -182,7 +189,7 @@ def train_adapter(params: TrainParams, inputs: Inputs, output: Path, overwrite: 
 
     take_gpu()
     tracked = load_data(inputs["track"]) if "track" in inputs else None
-    with model_for_training(inputs, params) as lm, bar("training steps", params.train.steps) as advance:
+    with model_for_training(inputs, params) as lm, bar("training steps", params.train.steps, computing(lm)) as advance:
         train(lm, rows, params.train, output, overwrite=overwrite, on_progress=advance, track_on=tracked)
     return {"tracking": read_json(output / "tracking.json")} if params.train.track else {}
 
@@ -222,7 +229,7 @@ def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path, keep: P
     from haymaker.evaluation.predictions import evaluate
 
     options = params.model_dump(include={"new_tokens", "metrics", "beyond_context", "stop"})
-    with bar("answers", len(rows)) as advance:
+    with bar("answers", len(rows), computing(lm)) as advance:
         found = evaluate(lm, rows, on_progress=advance, keep=keep, **options)
     found.save(output / "predictions.jsonl")
     for said in found.notes():
@@ -252,7 +259,7 @@ def head_scores(
     from haymaker.heads.detection import detect_all
 
     options = params.model_dump(include={"answer", "new_tokens", "stop"})
-    with bar("rows scored", len(rows)) as advance:
+    with bar("rows scored", len(rows), computing(lm)) as advance:
         return detect_all(lm, rows, params.metrics, on_progress=advance, keep=keep, **options)
 
 
@@ -325,7 +332,7 @@ def ablate_heads(params: AblateParams, inputs: Inputs, output: Path, keep: Path)
     scores = scores_of(inputs, lm)
     sizes = sizes_of(scores, params.k)
     options = params.model_dump(include={"draws", "seed", "new_tokens", "metrics", "stop", "scope"})
-    with bar("answers", (1 + len(sizes) * (1 + params.draws)) * len(rows)) as advance:
+    with bar("answers", (1 + len(sizes) * (1 + params.draws)) * len(rows), computing(lm)) as advance:
         found = ablation_curve(lm, rows, scores, sizes, on_progress=advance, keep=keep, **options)
     return {"ablation": [row | computed(lm) for row in found]}
 
@@ -356,7 +363,7 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path) -
     from haymaker.interventions import patching_table
 
     options = params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields})
-    with bar("answers", (2 if params.identity else 3 + params.draws) * len(rows)) as advance:
+    with bar("answers", (2 if params.identity else 3 + params.draws) * len(rows), computing(recipient)) as advance:
         found = patching_table(donor, recipient, rows, lent, own, on_progress=advance, keep=keep, **options)
     return {"patching": [row | computed(recipient) for row in found]}
 
@@ -410,7 +417,7 @@ def causal_effects(params: CausalParams, inputs: Inputs, keep: Path | None = Non
 def effects(measure: Any, params: EffectsParams, inputs: Inputs, **options: Any) -> "HeadScores":
     rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
     donor = donor_of(inputs, params) if "donor" in inputs else None
-    with bar("examples", len(rows)) as advance:
+    with bar("examples", len(rows), computing(lm)) as advance:
         return measure(lm, rows, donor, params.scope, on_progress=advance, **options)
 
 

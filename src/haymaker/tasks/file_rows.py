@@ -17,6 +17,7 @@ from haymaker.realism.context import Documents
 from haymaker.realism.placeholders import relation_of
 from haymaker.realism.written import Asked, Written, with_texts
 from haymaker.records import Label
+from haymaker.tasks.nearest import library
 from haymaker.tasks.pool import Passage, Pool, document_of, read_pool
 from haymaker.tasks.sources import in_split, open_rows, sift
 
@@ -98,6 +99,8 @@ def read_file_rows(recipe: Recipe, dataset: str, parse: Parse, limited_to: Seque
     The pool holds no other split's evidence.
     """
     assert recipe.source is not None
+    if recipe.distractors == "nearest":
+        library()  # what is missing is told before files are read
     opened = open_rows(recipe.source, recipe.split)
     usable, rejected = sift(opened, parse if recipe.task == "qa" else hinting(recipe.task, parse))
     distinct = {row.key: row for row in sorted(usable, key=contents_of)}  # of equal keys not the one that stands first

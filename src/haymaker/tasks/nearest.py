@@ -8,18 +8,23 @@ import numpy as np
 from haymaker.errors import ConfigError
 
 
+def library() -> Any:
+    """bm25s. Raises ConfigError where it is not installed."""
+    try:
+        import bm25s
+    except ImportError:
+        raise ConfigError(
+            "distractors: nearest ones are found by bm25s, which is not installed; pip install bm25s"
+        ) from None
+    return bm25s
+
+
 class Nearness:
     """An index of texts. Raises ConfigError where the library for it is missing."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        try:
-            import bm25s
-        except ImportError:
-            raise ConfigError(
-                "distractors: nearest ones are found by bm25s, which is not installed; pip install bm25s"
-            ) from None
-        self.library: Any = bm25s
-        self.index = bm25s.BM25()  # Robertson's, k1 1.5, b 0.75 (Lucene's form)
+        self.library = library()
+        self.index = self.library.BM25()  # Robertson's, k1 1.5, b 0.75 (Lucene's form)
         self.index.index(self.words(texts), show_progress=False)
 
     def words(self, texts: Sequence[str]) -> list[list[str]]:

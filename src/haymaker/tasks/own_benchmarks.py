@@ -7,8 +7,8 @@ from typing import Any
 from haymaker.errors import DataError
 from haymaker.files import required, texts_of
 from haymaker.tasks.own_layouts import Reader, Row, answers_of, name_of
-from haymaker.tasks.own_rows import Found, OwnDocument, Question
-from haymaker.tasks.own_spans import Range
+from haymaker.tasks.own_rows import Found, OwnDocument, Question, sentence_around
+from haymaker.tasks.own_spans import Range, place_of
 
 UNANSWERABLE = "the question is marked unanswerable"
 NO_SUCH_SENTENCE = "a supporting fact names a sentence that there is not"
@@ -95,6 +95,41 @@ def hops_of(row: Row, own: Sequence[OwnDocument]) -> tuple[tuple[str, str, int],
     return tuple(found)
 
 
+# ---- SQuAD
+
+
+def squad(row: Row, place: str) -> Found:
+    """context, question, answers of text and answer_start, as on the hub; evidence is the first one's sentence."""
+    text, told = required(row, "context", str, place), required(row, "answers", Mapping, place)
+    answers, starts = texts_of(told, "text", place), required(told, "answer_start", list, place)
+    if not answers:
+        return UNANSWERABLE
+    where = f"{place}, answer_start"
+    first = starts[0] if starts else None
+    start, stop = place_of((first, first + len(answers[0]) if isinstance(first, int) else None), text, where)
+    if text[start:stop] != answers[0]:
+        raise DataError(f"{where}: expected {answers[0]!r:.60} at {start}, found {text[start:stop]!r:.60}")
+    document = OwnDocument(text, "", True, (sentence_around(text, (start, stop)),))
+    question = required(row, "question", str, place).strip()
+    return Question(question, tuple(dict.fromkeys(answers)), (document,), name_of(row), whole=True)
+
+
+def squad_file(row: Row, place: str) -> list[Found]:
+    """An article of SQuAD's own files: paragraphs of context and qas, each of question, id, answers."""
+    found: list[Found] = []
+    for i, paragraph in enumerate(required(row, "paragraphs", list, place)):
+        at = f"{place}, paragraphs[{i}]"
+        text = required(paragraph, "context", str, at)
+        for n, asked in enumerate(required(paragraph, "qas", list, at)):
+            where = f"{at}, qas[{n}]"
+            golds = required(asked, "answers", list, where)
+            columns = {
+                key: [required(one, key, (str, int), where) for one in golds] for key in ("text", "answer_start")
+            }
+            found.append(squad({**asked, "context": text, "answers": columns}, where))
+    return found
+
+
 # ---- the official layouts of tasks that Haymaker has
 
 
@@ -135,5 +170,7 @@ def musique_paragraph(item: Any, place: str) -> OwnDocument:
 
 
 HOTPOTQA = Reader(("question", "context", "supporting_facts"), hotpotqa)
+SQUAD = Reader(("question", "context", "answers"), squad, lambda row: isinstance(row["answers"], Mapping))
+SQUAD_FILE = Reader(("title", "paragraphs"), squad_file, lambda row: "question" not in row)
 MDQA = Reader(("question", "ctxs"), mdqa)
 MUSIQUE = Reader(("question", "paragraphs"), musique)

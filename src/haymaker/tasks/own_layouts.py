@@ -5,7 +5,7 @@ not what its layout says raises DataError, which names file and line.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from haymaker.choices import READERS
@@ -13,7 +13,7 @@ from haymaker.errors import DataError
 from haymaker.files import required, texts_of
 from haymaker.records import Role
 from haymaker.tasks.own_rows import Found, OwnDocument, Question, Talk
-from haymaker.tasks.own_spans import Range, Turn, place_of, ranges_in
+from haymaker.tasks.own_spans import Range, Turn, is_range, place_of, ranges_in, spelled_as
 
 Row = Mapping[str, Any]
 ROLES: dict[str, Role] = {
@@ -24,6 +24,7 @@ ROLES: dict[str, Role] = {
 NO_ANSWER_TURN = "the last turn is not the assistant's"
 NO_TURN = "there is no turn before the answer"
 EMPTY_ANSWER = "the answer is empty"
+NO_VALUE = "a column that its layout needs is empty"
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,41 @@ class Reader:
     def __contains__(self, row: Row) -> bool:
         return all(row.get(key) is not None for key in self.keys) and self.fits(row)
 
+    def half(self, row: Row) -> bool:
+        """Whether all of its keys are columns of the row, and some of them are empty in it."""
+        return all(key in row for key in self.keys) and any(row[key] is None for key in self.keys)
+
 
 def read_row(row: Row, place: str, name: str | None = None) -> Found | Sequence[Found]:
     """A row by the layout of that name, or by the first whose keys it has. DataError where there is none."""
-    if name is not None:
-        return READERS[name].read(row, place)
-    for reader in map(READERS.__getitem__, READERS):
+    readers = {one: READERS[one] for one in ([name] if name else READERS)}
+    for reader in readers.values():
         if row in reader:
             return reader.read(row, place)
-    layouts = "; ".join(f"{' and '.join(READERS[name].keys)} ({name})" for name in READERS)
+    if any(reader.half(row) for reader in readers.values()):
+        return NO_VALUE
+    if name is not None:
+        return readers[name].read(row, place)  # it says what is missing
+    layouts = "; ".join(f"{' and '.join(reader.keys)} ({one})" for one, reader in readers.items())
     raise DataError(
         f"{place}: no layout has the keys {', '.join(sorted(map(str, row))) or 'of an empty row'}; expected {layouts}; "
-        "say which column is which with --map question=prompt, say"
+        f"{advice(row, readers)}"
     )
+
+
+def advice(row: Row, readers: Mapping[str, Reader]) -> str:
+    """How the row's columns may be told: by the nearest layout, names of another case taken for its own."""
+    own = {str(key).strip().lower(): str(key) for key in row}
+    lacking = {one: [key for key in reader.keys if key not in own] for one, reader in readers.items()}
+    nearest = min(lacking, key=lambda one: len(lacking[one]) / len(readers[one].keys))
+    keys = readers[nearest].keys
+    if len(lacking[nearest]) == len(keys):
+        return "say which column is which with --map question=prompt, say"
+    called = {key: own.get(key, "COLUMN") for key in keys}
+    told = " ".join(f"--map {key}={column}" for key, column in called.items() if key != column)
+    if not told:
+        return f"nearest is {nearest}, and a value here is of another type than its are"
+    return f"nearest is {nearest}: say which column is which with {told}"
 
 
 # ---- a question over documents
@@ -59,6 +82,7 @@ def documents(row: Row, place: str) -> Found | Sequence[Found]:
     """question, answers, documents of title?, text, gold? and perhaps evidence; or `questions` of question, answers."""
     items = required(row, "documents", list, place)
     own = [own_document(item, f"{place}, documents[{i}]") for i, item in enumerate(items)]
+    own = with_evidence(own, row.get("evidence"), f"{place}, evidence")
     asked = row.get("questions")
     if asked is None:
         return question_of(row, own, place)
@@ -70,6 +94,21 @@ def documents(row: Row, place: str) -> Found | Sequence[Found]:
         gold = one.get("gold") if isinstance(one, Mapping) else None
         mine = own if gold is None else [chosen(document, n in gold) for n, document in enumerate(own)]
         found.append(question_of(one, mine, where, name and f"{name}-{i}"))
+    return found
+
+
+def with_evidence(own: list[OwnDocument], told: Any, place: str) -> list[OwnDocument]:
+    """The documents with evidence of the whole row in its place: texts, each of which one document has once."""
+    found = list(own)
+    for text in [told] if isinstance(told, str) else told or []:
+        if not isinstance(text, str):
+            raise DataError(f"{place}: expected texts of documents, found {text!r:.60}; give ranges in their document")
+        holding = [i for i, one in enumerate(own) if spelled_as(text, one.text) in one.text]
+        if len(holding) != 1:
+            raise DataError(f"{place}: {text[:60]!r} stands in {len(holding)} documents; give it in the one it is from")
+        one = found[holding[0]]
+        ranges = ranges_in([*one.evidence, place_of(text, one.text, place)], place)
+        found[holding[0]] = replace(one, gold=True, evidence=tuple(ranges))
     return found
 
 
@@ -114,13 +153,11 @@ def evidence_of(row: Row, text: str, place: str) -> tuple[Range, ...]:
     return tuple(ranges_in([place_of(one, text, f"{place}, evidence") for one in places], f"{place}, evidence"))
 
 
-def is_range(value: list[Any]) -> bool:
-    return len(value) == 2 and all(type(edge) is int for edge in value)
-
-
 def answers_of(row: Row, place: str) -> tuple[str, ...]:
-    """The texts of `answers`, or the one of `answer`."""
+    """The texts of `answers`, or the one of `answer`; none where it is there and empty."""
     key = "answers" if row.get("answers") is not None else "answer"
+    if row.get(key) is None and ("answers" in row or "answer" in row):
+        return ()
     if isinstance(row.get(key), str):
         return (row[key].strip(),)
     return tuple(answer.strip() for answer in texts_of(row, key, place) if answer.strip())
@@ -174,7 +211,7 @@ def turns_in(items: Sequence[Any], keys: tuple[str, str], place: str) -> list[Tu
     """Turns from objects of these two keys."""
     found = []
     for i, item in enumerate(items):
-        where = f"{place}, turn {i}"
+        where = f"{place}, turn {i}" if len(items) > 1 else place
         role, text = required(item, keys[0], str, where), item.get(keys[1])
         if role not in ROLES:
             raise DataError(f"{where}: expected a turn of {', '.join(ROLES)}, found {role!r}")

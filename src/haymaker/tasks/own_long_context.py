@@ -12,19 +12,20 @@ from typing import Any
 from haymaker.errors import DataError
 from haymaker.files import required, texts_of
 from haymaker.realism.answers import occurrences
-from haymaker.tasks.own_layouts import Reader, Row, name_of, turns_in
+from haymaker.tasks.own_layouts import Reader, Row, evidence_of, name_of, turns_in
 from haymaker.tasks.own_rows import Found, OwnDocument, Question, Talk, sentence_around
 from haymaker.tasks.own_spans import Range, Turn, ranges_in
 
 EMPTY = "the answer is empty"
 
 
-def answered(said: str, answers: Sequence[str], row: Row, question: str = "") -> Found:
-    """A prompt of one turn with its answers, each with the sentence that alone says it as evidence."""
+def answered(said: str, answers: Sequence[str], row: Row, place: str, question: str = "") -> Found:
+    """A prompt of one turn with its answers; evidence is what the row says, else the sentence that alone says each."""
     kept = tuple(answer.strip() for answer in answers if answer.strip())
     if not kept:
         return EMPTY
-    return Talk((Turn("user", said),), kept, sentences_of(said, kept), question, name_of(row))
+    evidence = evidence_of(row, said, place) if "evidence" in row else sentences_of(said, kept)
+    return Talk((Turn("user", said),), kept, evidence, question, name_of(row))
 
 
 def sentences_of(text: str, answers: Sequence[str]) -> tuple[Range, ...]:
@@ -42,20 +43,22 @@ def sentences_of(text: str, answers: Sequence[str]) -> tuple[Range, ...]:
 def ruler(row: Row, place: str) -> Found:
     """input, outputs, and perhaps the answer_prefix that stands behind the input."""
     prefix = row.get("answer_prefix") or ""
-    return answered(required(row, "input", str, place) + str(prefix), texts_of(row, "outputs", place), row)
+    asked = row.get("question")
+    said, question = required(row, "input", str, place) + str(prefix), asked if isinstance(asked, str) else ""
+    return answered(said, texts_of(row, "outputs", place), row, place, question)
 
 
 def longbench(row: Row, place: str) -> Found:
     """LongBench's question answering: input (the question), context, answers."""
     question, context = (required(row, key, str, place) for key in ("input", "context"))
     asked = f"{context}\n\nQuestion: {question}\nAnswer:"
-    return answered(asked, texts_of(row, "answers", place), row, question)
+    return answered(asked, texts_of(row, "answers", place), row, place, question)
 
 
 def babilong(row: Row, place: str) -> Found:
     """input (the text), question, target."""
     text, question, target = (required(row, key, str, place) for key in ("input", "question", "target"))
-    return answered(f"{text}\n\nQuestion: {question}\nAnswer:", [target], row, question)
+    return answered(f"{text}\n\nQuestion: {question}\nAnswer:", [target], row, place, question)
 
 
 def mrcr(row: Row, place: str) -> Found:

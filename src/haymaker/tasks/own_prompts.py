@@ -1,12 +1,15 @@
 """An example of one's own prompt: where its needle stands is said once, and from then on carried by the segments."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, get_args
+from typing import Any
 
 from haymaker.errors import DataError
-from haymaker.records import Example, Label, Message, Role, Segment, Span, digest
-from haymaker.tasks.own_spans import Range, Turn, cut, place_of, ranges_in
+from haymaker.files import refuse_half_letters
+from haymaker.records import Example, Label, Message, Segment, Span, digest
+from haymaker.tasks.own_layouts import turns_in
+from haymaker.tasks.own_spans import Range, Turn, cut, is_range, place_of, ranges_in, spelled_as
 
 TASK = "qa"
 CLOSING_CHARACTERS = 40  # that may follow a question which the text ends with: "\nAnswer:"
@@ -14,10 +17,10 @@ Place = str | Span | Sequence[int]
 
 
 def example(
-    text: str | Sequence[Message | Mapping[str, str]],
-    needle: Place | Sequence[Place] | None = None,
+    text: str | Iterable[Message | Mapping[str, Any]],
+    needle: Place | Iterable[Any] | None = None,
     question: str = "",
-    answer: str | Sequence[str] = "",
+    answer: str | Iterable[str] = "",
     *,
     name: str | None = None,
 ) -> Example:
@@ -45,23 +48,25 @@ def example(
         >>> mill.text[mill.spans["answer"][0].slice], hm.detect_heads(lm, mill, metric="mass").values.shape
         ('Ada Reyes', (1, 4, 8))
     """
-    turns = turns_of(text)
-    answers = tuple(one.strip() for one in ([answer] if isinstance(answer, str) else answer) if one.strip())
-    if not "".join(turn.text for turn in turns).strip():
+    turns, asked_for = turns_of(text), text_of("question", question)
+    whole = "".join(turn.text for turn in turns)
+    answers = answers_of(answer, whole)
+    if not whole.strip():
         raise DataError("text: expected a prompt, found none; give its text, or its messages of role and content")
     if not answers:
         raise DataError("answer: expected the answer that the prompt shall be given, found none")
-    whole = "".join(turn.text for turn in turns)
+    said = [whole, asked_for, *answers]
+    refuse_half_letters(said, json.dumps(said), "text, question or answer")
     ranges = needles(needle, whole)
     messages = [*cut(turns, ranges, answers)]
-    asked = with_question(messages, question.strip(), chat=not isinstance(text, str))
+    asked = with_question(messages, asked_for, chat=not isinstance(text, str))
     contents = [[message.role, message.text] for message in asked]
     made = f"{TASK}-{digest([contents, ranges, answers])[:20]}"
     return Example(
         id=name or made,
         task=TASK,
         messages=tuple(asked),
-        question=question.strip(),
+        question=asked_for,
         answers=answers,
         pair_id=f"{TASK}-pair-{digest([contents, answers])[:20]}",
         concept="real",
@@ -70,30 +75,49 @@ def example(
     )
 
 
-def turns_of(text: str | Sequence[Message | Mapping[str, str]]) -> list[Turn]:
-    """The prompt's messages; a text alone is one of the user."""
+def turns_of(text: Any) -> list[Turn]:
+    """The prompt's messages, as rows of a file may have them too; a text alone is one of the user."""
     if isinstance(text, str):
         return [Turn("user", text)]
-    return [turn_of(message, f"message {i}") for i, message in enumerate(text)]
+    if isinstance(text, Mapping | bytes) or not isinstance(text, Iterable):
+        raise DataError(f"text: expected a text, or a list of messages of role and content, found {kind_of(text)}")
+    turns = [
+        [Turn(message.role, message.text)] if isinstance(message, Message) else turn_of(message, f"message {i}")
+        for i, message in enumerate(text)
+    ]
+    return [one for turn in turns for one in turn]
 
 
-def turn_of(message: Message | Mapping[str, str] | Any, place: str) -> Turn:
-    if isinstance(message, Message):
-        return Turn(message.role, message.text)
-    said: Mapping[str, Any] = message if isinstance(message, Mapping) else {}
-    role: Any = said.get("role")
-    content = said.get("content")
-    if role not in get_args(Role) or not isinstance(content, str):
-        raise DataError(f"{place}: expected a role ({', '.join(get_args(Role))}) and a content, found {message!r:.80}")
-    return Turn(role, content)
+def turn_of(message: Any, place: str) -> list[Turn]:
+    if not isinstance(message, Mapping):
+        raise DataError(f"{place}: expected an object of role and content, found {message!r:.80}")
+    return turns_in([message], ("role", "content"), place)
 
 
-def needles(needle: Place | Sequence[Place] | None, text: str) -> list[Range]:
+def text_of(name: str, value: Any) -> str:
+    """A text without the blanks around it. Raises DataError for anything else."""
+    if not isinstance(value, str):
+        raise DataError(f"{name}: expected a text, found {kind_of(value)}")
+    return value.strip()
+
+
+def answers_of(answer: Any, text: str) -> tuple[str, ...]:
+    """The answers as the text spells them, empty ones left out."""
+    given = [answer] if isinstance(answer, str) or not isinstance(answer, Iterable) else answer
+    return tuple(dict.fromkeys(spelled_as(one, text) for one in (text_of("answer", said) for said in given) if one))
+
+
+def kind_of(value: Any) -> str:
+    return "none" if value is None else f"{type(value).__name__} {value!r:.60}"
+
+
+def needles(needle: Any, text: str) -> list[Range]:
     """Character ranges of the needles, in order; DataError where one has no place of its own."""
-    if needle is None:
+    given = needle.tolist() if hasattr(needle, "tolist") else needle
+    if given is None:
         return []
-    alone = isinstance(needle, str | Span) or (len(needle) == 2 and all(isinstance(one, int) for one in needle))
-    places: Sequence[Any] = [needle] if alone else needle  # type: ignore[assignment]
+    alone = isinstance(given, str | Span) or is_range(given) or not isinstance(given, list | tuple)
+    places: Sequence[Any] = [given] if alone else given
     found = [place_of((one.start, one.stop) if isinstance(one, Span) else one, text, "needle") for one in places]
     return ranges_in(found, "needle")
 

@@ -13,7 +13,7 @@ from haymaker.miniature.world import FILLER
 from haymaker.realism.answers import occurrences
 from haymaker.records import digest
 from haymaker.tasks.file_rows import FileRow
-from haymaker.tasks.own_spans import Range, Turn, answers_within, evidence_labels, pieces
+from haymaker.tasks.own_spans import Range, Turn, answers_within, evidence_labels, pieces, spelled_as
 from haymaker.tasks.pool import Passage
 from haymaker.tasks.summhay_rows import SENTENCE
 
@@ -71,7 +71,7 @@ Found = Question | Talk | str  # a row, or why it is of no use
 
 def settled(row: Question) -> Question | str:
     """The row with its evidence in place and the answer first that stands there, or why it is of no use."""
-    answers = tuple(answer for answer in row.answers if answer.strip())
+    answers = as_spelled(tuple(answer for answer in row.answers if answer.strip()), row.documents)
     if not row.question or not answers:
         return NO_QUESTION
     told = any(document.evidence for document in row.documents)
@@ -81,6 +81,14 @@ def settled(row: Question) -> Question | str:
     if not row.gold:
         return NO_GOLD
     return found_once(row, answers)
+
+
+def as_spelled(answers: tuple[str, ...], documents: Sequence[OwnDocument]) -> tuple[str, ...]:
+    """The answers, before each the spelling in which documents have it where that is another one (of its accents)."""
+    if all(answer.isascii() for answer in answers):
+        return answers
+    text = "\n".join(document.text for document in documents)
+    return tuple(dict.fromkeys(said for answer in answers for said in (spelled_as(answer, text), answer)))
 
 
 def standing_first(documents: Sequence[OwnDocument], answers: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from numbers import Integral
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 from haymaker.errors import DataError
 from haymaker.realism.answers import answer_ranges
@@ -24,16 +26,31 @@ def place_of(told: Any, text: str, place: str) -> Range:
     """The characters that a place names: a text that stands exactly once, or [start, stop) in it."""
     if isinstance(told, str):
         return standing_once(told, text, place)
-    if not (isinstance(told, Sequence) and len(told) == 2 and all(type(edge) is int for edge in told)):
+    if not is_range(told):
         raise DataError(f"{place}: expected a text, or a start and a stop in characters, found {told!r:.80}")
-    start, stop = told
+    start, stop = map(int, told)
     if not 0 <= start < stop <= len(text):
         raise DataError(f"{place}: expected characters within a text of {len(text)}, found [{start}, {stop})")
     return start, stop
 
 
+def is_range(told: Any) -> bool:
+    """Whether a start and a stop are told."""
+    return (
+        isinstance(told, Sequence)
+        and len(told) == 2
+        and all(isinstance(edge, Integral) and not isinstance(edge, bool) for edge in told)
+    )
+
+
+def spelled_as(said: str, text: str) -> str:
+    """A text as another one spells it: as it is, else with its accents as letters' parts, or on their own."""
+    return next((one for one in (said, normalize("NFC", said), normalize("NFD", said)) if one in text), said)
+
+
 def standing_once(needle: str, text: str, place: str) -> Range:
     """Where a text stands in another. Raises DataError unless that is exactly once, its overlaps counted."""
+    needle = spelled_as(needle, text)
     at = text.find(needle) if needle.strip() else -1
     excerpt = needle if len(needle) <= EXCERPT_CHARACTERS else f"{needle[:EXCERPT_CHARACTERS]}…"
     if at < 0:
@@ -48,8 +65,8 @@ def standing_once(needle: str, text: str, place: str) -> Range:
 
 
 def ranges_in(found: Sequence[Range], place: str) -> list[Range]:
-    """The ranges in order. Raises DataError where two overlap."""
-    ordered = sorted(found)
+    """The ranges in order, each once. Raises DataError where two overlap."""
+    ordered = sorted(set(found))
     for (start, stop), (following, end) in zip(ordered, ordered[1:], strict=False):
         if following < stop:
             raise DataError(f"{place}: characters [{start}, {stop}) and [{following}, {end}) overlap; give them apart")

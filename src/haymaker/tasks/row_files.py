@@ -20,6 +20,8 @@ from haymaker.files import read_json, read_jsonl, read_text
 Rows = Iterator[tuple[str, dict[str, Any]]]
 SPLIT_WORDS = {"train": ("train",), "dev": ("validation", "valid", "dev"), "test": ("test",)}
 ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow")
+OTHER_FILES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF")  # spreadsheets, documents and archives
+MISSING = ("", "NA")  # of a cell: pandas and R write them where there is nothing
 
 
 def rows_in(path: str | Path, split: str = "train") -> Rows:
@@ -32,15 +34,32 @@ def rows_in(path: str | Path, split: str = "train") -> Rows:
         for file in files_of(path, split):
             yield from rows_in(file, split)
         return
-    match path.with_suffix("") if path.suffix == ".gz" else path:
-        case Path(suffix=".parquet"):
+    match ending_of(path):
+        case ".parquet":
             yield from table_rows(path, pq_batches(path))
-        case Path(suffix=".arrow"):
+        case ".arrow":
             yield from table_rows(path, arrow_batches(path))
-        case Path(suffix=".csv" | ".tsv" as ending):
-            yield from csv_rows(path, "," if ending == ".csv" else "\t")
-        case _:
+        case ".csv" | ".tsv":
+            yield from csv_rows(path)
+        case ending:
+            refuse_other_files(path, ending)
             yield from json_rows(path)
+
+
+def ending_of(path: Path) -> str:
+    """A file's ending in small letters, without .gz."""
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz")).suffix
+
+
+def refuse_other_files(path: Path, ending: str) -> None:
+    """DataError for what is no text at all: a spreadsheet, a document, an archive."""
+    if ending in ENDINGS or not path.is_file():
+        return
+    with path.open("rb") as raw:
+        start = raw.read(4)
+    if start.startswith(OTHER_FILES):
+        raise DataError(f"{path}: not a file of rows; save it as {', '.join(ENDINGS)}")
 
 
 def files_of(folder: Path, split: str) -> list[Path]:
@@ -65,7 +84,7 @@ def has_word(path: Path, words: tuple[str, ...]) -> bool:
 
 
 def endings(path: Path) -> bool:
-    return path.is_file() and path.name.removesuffix(".gz").endswith(ENDINGS)
+    return path.is_file() and ending_of(path) in ENDINGS
 
 
 def folder_of_split(folder: Path, split: str) -> Path:
@@ -81,34 +100,51 @@ def json_rows(path: Path) -> Rows:
     start = next((line for line in read_text(path) if line.strip()), "").lstrip()
     whole = read_json(path) if start.startswith("[") or start.strip() == "{" else None
     if whole is None:
-        yield from read_jsonl(path)
+        for place, row in read_jsonl(path):
+            yield from item_rows(path, row["data"]) if isinstance(row.get("data"), list) else [(place, row)]
         return
-    items = whole.get("data", [whole]) if isinstance(whole, dict) else whole
+    yield from item_rows(path, whole.get("data", [whole]) if isinstance(whole, dict) else whole)
+
+
+def item_rows(path: Path, items: Any) -> Rows:
+    if not isinstance(items, list):
+        raise DataError(f"{path}: expected a list of objects, found {type(items).__name__}")
     for number, row in enumerate(items):
         if not isinstance(row, dict):
             raise DataError(f"{path}, item {number}: expected an object, found {type(row).__name__}")
         yield f"{path}, item {number}", row
 
 
-def csv_rows(path: Path, delimiter: str) -> Rows:
-    """A row a line under a heading; a cell that spells a JSON list or object is one, an empty one is not there."""
+def csv_rows(path: Path) -> Rows:
+    """A row a line under a heading; a cell that spells a JSON list or object is one, an empty one and NA are None."""
     csv.field_size_limit(2**31 - 1)
+    lines = read_text(path, newline="")  # what stands in quotes is read as it is
     try:
-        for number, row in enumerate(csv.DictReader(read_text(path), delimiter=delimiter, strict=True), 1):
+        for number, row in enumerate(csv.DictReader(lines, delimiter=delimiter_of(path), strict=True), 1):
             if None in row or None in row.values():
                 raise DataError(f"{path}, row {number}: expected as many cells as the heading has columns")
-            yield f"{path}, row {number}", {key: cell(text) for key, text in row.items() if text != ""}
+            yield f"{path}, row {number}", {key: cell(text) for key, text in row.items()}
     except csv.Error as error:
         raise DataError(f"{path}: not a table of cells ({error}); write it again") from None
 
 
+def delimiter_of(path: Path) -> str:
+    """What parts the names of the heading: tabs in a .tsv, else commas, or the semicolons of other countries."""
+    heading = next(read_text(path), "")
+    if ending_of(path) == ".tsv":
+        return "\t"
+    return next((mark for mark in (",", ";", "\t") if mark in heading), ",")
+
+
 def cell(text: str) -> Any:
+    if text in MISSING:
+        return None
     if text[:1] in ("[", "{"):
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
-    return {"true": True, "false": False}.get(text.lower(), text)
+    return text
 
 
 def pq_batches(path: Path) -> Iterator[pa.RecordBatch]:

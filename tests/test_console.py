@@ -1,0 +1,42 @@
+"""Progress where nobody watches: a line now and then, with speed, time left and what computes."""
+
+import pytest
+
+from haymaker import console
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    told: list[str] = []
+    monkeypatch.setattr(console, "note", lambda message, **_: told.append(message))
+    return told
+
+
+def test_what_takes_long_is_told_with_speed_and_time_left(clock: list[float], lines: list[str]) -> None:
+    with console.bar("rows", 100, "tiny: float32 on cpu, 2 threads") as advance:
+        for _ in range(100):
+            clock[0] += 1.5  # seconds a row: a line after 20 rows, 40, ...
+            advance(1)
+    assert lines[0] == "rows: 20 of 100, 1.5 s each, 0:02:00 left (tiny: float32 on cpu, 2 threads)"  # 80 * 1.5 = 120 s
+    assert lines[1] == "rows: 40 of 100, 1.5 s each, 0:01:30 left"
+    assert lines[-1] == "rows: 100 of 100, 1.5 s each, 0:00:00 left"
+    assert len(lines) == 5
+
+
+def test_what_takes_seconds_is_not_told(clock: list[float], lines: list[str]) -> None:
+    with console.bar("rows", 10) as advance:
+        for _ in range(10):
+            clock[0] += 1.5
+            advance(1)
+    assert lines == []
+
+
+def test_speed_is_of_steps_or_of_a_step() -> None:
+    assert (console.rate_of(12.34), console.rate_of(1.0), console.rate_of(0.25)) == ("12.3/s", "1.0/s", "4.0 s each")
