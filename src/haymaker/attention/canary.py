@@ -297,7 +297,8 @@ def _column_difference(decoder: PreTrainedModel, ours: _Canary) -> dict[str, flo
             f"{type(decoder).__name__}, layer {layer}: expected an o_proj input of {shape.heads} heads of "
             f"{shape.head_dim}, found width {full.shape[-1]}: heads are not apart there"
         )
-    if type(projection) is not nn.Linear or projection.weight.is_meta:  # offloaded
+    # offloaded, or quantised: torchao's layers are plain and their weights are not
+    if type(projection) is not nn.Linear or type(projection.weight) is not nn.Parameter or projection.weight.is_meta:
         return {}
     weight, edited = projection.weight.clone(), full.clone()
     weight[:, -shape.head_dim :] = 0

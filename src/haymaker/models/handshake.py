@@ -21,6 +21,7 @@ from haymaker.errors import ExtensionError, ModelError
 from haymaker.files import read_json_if_there, write_json
 from haymaker.models.extend import Positions, positions_of
 from haymaker.models.names import BASE_FILE as BASE_FILE
+from haymaker.models.quantised import own_tensors
 from haymaker.vocabulary import tokenizer_digest
 
 ADAPTER_FILE = "adapter_config.json"
@@ -96,12 +97,12 @@ def library_versions() -> dict[str, str]:
 def weights_digest(model: nn.Module) -> str:
     """Fingerprint of a model's own weights: up to 1,024 evenly spaced values of every tensor, adapters left out.
 
-    The same in float32 and in the checkpoint's precision. The probe's logits answer for the values in between.
+    The same in float32 and in the checkpoint's precision. Of quantised weights the scales count too. The probe's logits
+    answer for the values in between.
     """
     whole = hashlib.sha256()
-    for name, weight in sorted(
-        (base_name(name), weight) for name, weight in model.named_parameters() if not is_adapters(name)
-    ):
+    found = {base_name(name): weight for name, weight in own_tensors(model) if not is_adapters(name)}
+    for name, weight in sorted(found.items()):
         flat = weight.detach().flatten()
         sample = flat[:: max(1, flat.numel() // SAMPLES_PER_TENSOR)].float().cpu()
         whole.update(f"{name}{list(weight.shape)}".encode() + sample.numpy().tobytes())

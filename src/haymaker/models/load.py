@@ -58,6 +58,7 @@ from haymaker.models.names import (
 )
 from haymaker.models.other_adapters import check_complete, check_other_adapter
 from haymaker.models.precision import choose_threads, chosen_dtype
+from haymaker.models.quantised import check_method
 
 PROBE_FILE = "probe.json"
 DECODER_ENDINGS = ("ForCausalLM", "LMHeadModel")
@@ -249,6 +250,8 @@ def read_tokenizer(source: Source) -> PreTrainedTokenizerBase:
 
 def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: torch.device) -> PreTrainedModel:
     """The model with all of its weights: transformers would fill in missing ones at random."""
+    if source.gguf is None:
+        check_method(source.name, config)
     with explained(source.name, "weights"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.place, config=config, dtype=chosen_dtype(dtype, device, config), use_safetensors=True,

@@ -49,13 +49,18 @@ class Joint:
 
 def is_plain(module: Any) -> bool:
     """Whether a module is a linear layer, with at most one LoRA adapter on it and nothing else in its forward."""
-    if type(module) is nn.Linear:
+    if has_plain_weight(module):
         return True
-    if not isinstance(module, Linear) or type(module.get_base_layer()) is not nn.Linear or module.merged:
+    if not isinstance(module, Linear) or not has_plain_weight(module.get_base_layer()) or module.merged:
         return False
     dropout = any(not isinstance(part, nn.Identity) for part in module.lora_dropout.values())
     other = getattr(module, "lora_variant", None) or any(getattr(module, "lora_bias", {}).values())
     return not dropout and not other and len(module.active_adapters) == 1 and not module.disable_adapters
+
+
+def has_plain_weight(module: Any) -> bool:
+    """Whether a module is torch's linear layer over a matrix of numbers: torchao puts quantised ones into it."""
+    return type(module) is nn.Linear and type(module.weight) in (nn.Parameter, torch.Tensor)
 
 
 def projection_of(module: Any) -> Projection:

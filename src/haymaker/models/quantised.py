@@ -1,0 +1,79 @@
+"""Checkpoints whose weights are quantised: what reading them needs, and the tensors that their weights are made of."""
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from torch import Tensor, nn
+from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
+
+from haymaker.errors import ModelError
+
+PACKAGES: Mapping[str, Mapping[str, str]] = {  # by method, what transformers reads it with: module, and name to install
+    "bitsandbytes": {"bitsandbytes": "bitsandbytes"},
+    "torchao": {"torchao": "torchao"},
+    "gptq": {"optimum": "optimum", "gptqmodel": "gptqmodel"},
+    "awq": {"gptqmodel": "gptqmodel"},
+    "compressed-tensors": {"compressed_tensors": "compressed-tensors"},
+    "hqq": {"hqq": "hqq"},
+    "quanto": {"optimum": "optimum-quanto"},
+    "aqlm": {"aqlm": "aqlm[gpu,cpu]"},
+    "vptq": {"vptq": "vptq"},
+    "eetq": {"kernels": "kernels"},
+    "auto-round": {"auto_round": "auto-round"},
+}
+ORIGINAL = "or take the checkpoint that it was made from"
+
+
+def method_of(config: Any) -> str | None:
+    """By what a model's weights are quantised, as its config says; None where they are not."""
+    found = getattr(config, "quantization_config", None)
+    if found is None:
+        return None
+    values = found if isinstance(found, Mapping) else vars(found)
+    method = values.get("quant_method")
+    if method is None and (values.get("load_in_4bit") or values.get("load_in_8bit")):
+        return "bitsandbytes"
+    return str(getattr(method, "value", method))
+
+
+def check_method(name: str, config: Any) -> None:
+    """Raise ModelError for weights quantised by a method that is not known, or that needs what is not installed."""
+    method = method_of(config)
+    if method is None:
+        return
+    known = {full.partition("_4bit")[0].partition("_8bit")[0] for full in AUTO_QUANTIZER_MAPPING}
+    if method not in known:
+        raise ModelError(
+            f"{name}: its weights are quantised by {method!r}, which transformers does not know (it knows "
+            f"{', '.join(sorted(known))}); load it with the library that made it, {ORIGINAL}"
+        )
+    missing = [package for module, package in PACKAGES.get(method, {}).items() if find_spec(module) is None]
+    if missing:
+        raise ModelError(
+            f"{name}: its weights are quantised by {method}, which transformers reads with {' and '.join(missing)}: "
+            f"pip install {' '.join(missing)}, {ORIGINAL}"
+        )
+
+
+def own_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Name and values of all tensors that a model's weights are made of.
+
+    Of quantised ones also what stands beside the codes (scales, zero points), which may be buffers, or the parts of a
+    tensor that is none in itself.
+    """
+    if getattr(model, "hf_quantizer", None) is None:
+        yield from model.named_parameters()
+        return
+    for name, weight in model.state_dict().items():
+        if isinstance(weight, Tensor):
+            yield from parts_of(name, weight)
+
+
+def parts_of(name: str, weight: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """The plain tensors inside one of torchao's, and inside those; a plain one is itself."""
+    if not hasattr(weight, "__tensor_flatten__"):
+        yield name, weight
+        return
+    for part in weight.__tensor_flatten__()[0]:
+        yield from parts_of(f"{name}.{part}", getattr(weight, part))
