@@ -210,6 +210,31 @@ DETECTORS = Registry(
     needs=("score", "needle", "ending"),
 )
 TRACKER = Entry("haymaker.heads.tracking:HeadTracker", "reads heads while a model is trained")
+
+
+class Tracker(NamedTuple):
+    """Where metrics of training go to: the modules one of which it needs, and the extra that brings them."""
+
+    modules: tuple[str, ...]
+    extra: str
+    about: str
+
+
+TRACKERS: Mapping[str, Tracker] = {
+    "tensorboard": Tracker(("tensorboard", "tensorboardX"), "track", "event files in the adapter's folder"),
+    "trackio": Tracker(("trackio",), "trackio", "a dashboard on this machine, or a Space"),
+    "wandb": Tracker(("wandb",), "wandb", "Weights & Biases"),
+    "mlflow": Tracker(("mlflow",), "mlflow", "MLflow, a server's or a folder's"),
+}
+
+
+def tracker_of(name: str) -> Tracker:
+    """Raises ConfigError for a name that is none."""
+    if name not in TRACKERS:
+        raise ConfigError(f"expected one of {', '.join(TRACKERS)}, found {name!r}")
+    return TRACKERS[name]
+
+
 EDITS = Registry(
     "edit",
     {

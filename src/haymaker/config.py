@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from haymaker.choices import DETECTORS, TASKS, Axes, axes_of
+from haymaker.choices import DETECTORS, TASKS, Axes, axes_of, tracker_of
 from haymaker.errors import ConfigError
 from haymaker.records import Head
 
@@ -267,6 +267,7 @@ class TrainConfig(Frozen):
         seed: Of the adapter's first weights and the order of rows.
         save_every: Steps between saved states, from which a stopped run goes on.
         track: Scores of heads while training, see `TrackConfig`; None: none.
+        tracker: Where metrics go beside metrics.jsonl: tensorboard, trackio, wandb or mlflow; None: nowhere.
 
     Raises:
         ConfigError: An unknown key, or a value out of range.
@@ -297,6 +298,8 @@ class TrainConfig(Frozen):
     seed: int = 0
     save_every: int = Field(default=50, ge=1)  # steps
     track: TrackConfig | None = None
+    # decides no number: where there is none, nothing tells that there could be one
+    tracker: Annotated[str, chosen_by(tracker_of)] | None = Field(default=None, exclude_if=lambda name: name is None)
 
     @model_validator(mode="after")
     def check_readable(self) -> "TrainConfig":

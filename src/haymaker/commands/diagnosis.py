@@ -12,8 +12,10 @@ from haymaker.models.names import find_model
 from haymaker.models.packaged import PACKAGED, cache_folder
 
 LIBRARIES = ("haymaker", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
-# extra -> what it must import
-EXTRAS = {"gguf": "gguf", "nearest": "bm25s", "writer": "openai", "slurm": "submitit", "ray": "ray"}
+EXTRAS = {  # extra -> what it must import
+    "gguf": "gguf", "nearest": "bm25s", "writer": "openai", "slurm": "submitit", "ray": "ray", "track": "tensorboardX",
+    "trackio": "trackio", "wandb": "wandb", "mlflow": "mlflow",
+}  # fmt: skip
 Row = dict[str, Any]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from haymaker.choices import DEVICES
+from haymaker.choices import DEVICES, TRACKERS
 from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of
 from haymaker.commands.output import declare_folder, show_values
@@ -15,6 +15,7 @@ from haymaker.console import speaks
 from haymaker.errors import ConfigError
 from haymaker.files import read_json
 from haymaker.study.stages import TrainParams, forecast_training, train_adapter
+from haymaker.training.trackers import check_tracker
 
 RECORD_FILE = "training.json"
 TRAINING_FILES = (RECORD_FILE, "state.safetensors", "metrics.jsonl")  # what a run that can go on has left
@@ -57,6 +58,9 @@ def train(
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file with keys of a TrainConfig.")] = None,
     overrides: flag.Set = None,
     track_on: Annotated[Path | None, typer.Option(help="Rows on which heads are tracked, see `track`.")] = None,
+    tracker: Annotated[
+        str | None, typer.Option(help=f"Also send metrics to {', '.join(TRACKERS)}; metrics.jsonl has them always.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
     device: Annotated[
         str | None, typer.Option(help=f"With --dry-run: {', '.join(DEVICES)}.  [default: the one at hand]")
@@ -65,11 +69,15 @@ def train(
     json: flag.Json = False,
 ) -> None:
     """Train a LoRA adapter on the answers of a dataset."""
-    chosen = chosen_job(job, config, overrides, model=model, data=data, extend=extend, dtype=dtype, track_on=track_on)
+    chosen = chosen_job(
+        job, config, [*(overrides or []), *([f"tracker={tracker}"] if tracker else [])], model=model, data=data,
+        extend=extend, dtype=dtype, track_on=track_on,
+    )  # fmt: skip
     extension = Extend(length=chosen.extend) if isinstance(chosen.extend, int) else chosen.extend
     params = TrainParams(extend=extension, dtype=chosen.dtype, train=chosen.train)
     if out is None and not dry_run:
         raise ConfigError("--out: the adapter folder is required; with --dry-run it is not")
+    check_tracker(chosen.train.tracker)
     with data_renamed(Path(chosen.data or ""), columns) as given:
         inputs = inputs_of(model=chosen.model, data=given, track=chosen.track_on)
         if dry_run or out is None:

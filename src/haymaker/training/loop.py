@@ -28,9 +28,10 @@ from haymaker.training.parallel import World, joined_world
 from haymaker.training.run import Report, Run
 from haymaker.training.sharding import let_go, shard_base, sharding_device
 from haymaker.training.state import METRICS_FILE, STATE_FILE, kept_on_disk, read_lines, read_state_header
+from haymaker.training.trackers import TRACKER_FILE
 
 RECORD_FILE = "training.json"
-TRACKING_FILES = ("tracking.jsonl", "tracking.json")
+TRACKING_FILES = ("tracking.jsonl", "tracking.json", TRACKER_FILE)
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,8 @@ def identity_of(lm: LanguageModel, rows: Sequence[Encoded], config: TrainConfig)
     """What must be the same for a run to go on: everything that its numbers depend on."""
     extended = lm.extension and lm.extension.extended
     return {
-        "config": config.model_dump(mode="json", exclude={"context_parallel", "shard"}),  # another number may go on
+        # another number of processes, or another tracker, may go on
+        "config": config.model_dump(mode="json", exclude={"context_parallel", "shard", "tracker"}),
         "data": digest([[row.example_id, list(row.input_ids), list(row.answer_rows)] for row in rows]),
         "base": weights_digest(lm.model),
         "extension": extended and [extended.length, extended.theta, extended.window],

@@ -26,6 +26,7 @@ from haymaker.training.optimizer import apply_masks, clip, new_optimizer, rate_s
 from haymaker.training.packed_attention import choose_packed
 from haymaker.training.parallel import World
 from haymaker.training.state import METRICS_FILE, append_line, keep_lines, load_state, save_state
+from haymaker.training.trackers import check_tracker, sending
 
 PACKING_DEVICES = ("cuda",)  # on a CPU padding costs little, and short rows fill a core
 TURNS_BY_LENGTH = ("dynamic", "longrope")
@@ -50,6 +51,7 @@ class Run:
     metrics: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        check_tracker(self.config.tracker)
         self.saved, self.whole = self.finished, True
         self.weights = list(lora_parameters(self.model).values())
         self.device = self.weights[0].device
@@ -74,10 +76,11 @@ class Run:
         """Run the steps that are left. Raises Interrupted, with the state saved, when the user stops it."""
         if self.watch is not None and not self.finished:
             self.watch(0)
-        with stop_signal("this step") as stopped:
+        tracker = sending(self.config, self.folder, self.finished, wanted=self.world.is_first)
+        with stop_signal("this step") as stopped, tracker as send:
             try:
                 while self.finished < self.config.steps and not self.world.any(stopped.is_set()):
-                    self.take_step(report)
+                    self.take_step(lambda line: (send(line), report(line)))
             except KeyboardInterrupt:
                 stopped.set()
         if self.finished < self.config.steps:
