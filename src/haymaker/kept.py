@@ -2,7 +2,9 @@
 
 The file stands beside the output, `.NAME.partial`, and goes when that is published. Its first line says of which inputs
 the rows are, as digests; then there is a JSON line for each row. Rows that are computed together (a batch) are computed
-again together where one of them is missing, so what comes out is that of a run that was never stopped, bit for bit.
+again together where one of them is missing, so what comes out is that of a run that was never stopped, bit for bit. For
+that the header keeps how many tokens a batch holds, which the free memory chose; and a batch that ran out of memory is
+computed in halves, once, which its lines say.
 """
 
 import json
@@ -18,11 +20,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from haymaker.console import note, stop_signal
-from haymaker.errors import DataError, Interrupted
+from haymaker.errors import DataError, Interrupted, OutOfMemory
 from haymaker.files import alone, naming, write_text
 from haymaker.records import digest
 
-FORMAT = 1
+FORMAT = 2
 Key = tuple[int, ...]  # of a row: its number; the place of a set of heads before it, where there are several
 Found = TypeVar("Found")
 
@@ -42,46 +44,84 @@ class Log(Generic[Found]):
     path: Path
     file: FileIO
     codec: Codec[Found]
-    found: dict[Key, Any]
+    lines: dict[Key, Any]
     stopped: Event
 
-    def add(self, found: Mapping[Key, Found]) -> None:
+    def add(self, found: Mapping[Key, Found], halved: bool) -> None:
         """Keep rows: a kill behind this loses none of them. Raises OutputError where there is no room."""
-        values = {key: self.codec.write(value) for key, value in found.items()}
-        lines = [json.dumps({"row": key, "found": value}, ensure_ascii=False) + "\n" for key, value in values.items()]
+        told = {"halved": True} if halved else {}
+        new = {key: {"row": key, "found": self.codec.write(value), **told} for key, value in found.items()}
+        lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in new.values()]
         with naming(self.path, self.path):
             left = memoryview("".join(lines).encode(errors="backslashreplace"))
             while left:  # a disk that fills up takes a part
                 left = left[self.file.write(left) :]
-        self.found |= values
+        self.lines |= new
 
 
 @dataclass(frozen=True)
 class Kept(Generic[Found]):
-    """What is done of a piece of work, and where it is kept: nowhere without a log."""
+    """What is done of a piece of work, and where it is kept: nowhere without a log.
+
+    room: Tokens (or packed rows) of a batch, by an earlier call where there was one. halved: Rows whose batch ran out
+    of memory and was computed in halves, and all those after them.
+    """
 
     log: Log[Found] | None = None
     place: Key = field(default=())
+    room: int = 0
+    halved: set[Key] = field(default_factory=set)
 
     def under(self, place: int) -> "Kept[Found]":
         """The rows of one of several parts of the work."""
         return replace(self, place=(*self.place, place))
 
-    def batch(self, keys: Sequence[Key], compute: Callable[[], Sequence[Found]]) -> list[Found]:
+    def was_halved(self, *key: int) -> bool:
+        """Whether a row was computed in half of its batch, since memory ran out."""
+        return (*self.place, *key) in self.halved
+
+    def batch(
+        self, keys: Sequence[Key], compute: Callable[[int], Sequence[Found]], divisible: bool = True
+    ) -> list[Found]:
         """What was found of rows that are computed together: by an earlier call of all of them, else now.
 
-        Raises Interrupted before it computes where the user has asked for a stop.
+        compute: finds it in so many parts, 1 or 2; in 2 where memory ran out, then or at an earlier batch. divisible:
+        Whether that takes less memory. Raises Interrupted before it computes where the user has asked for a stop,
+        OutOfMemory where the halves do not fit either.
         """
-        if self.log is None:
-            return list(compute())
         whole = [(*self.place, *key) for key in keys]
-        if all(key in self.log.found for key in whole):
-            return [self.log.codec.read(self.log.found[key]) for key in whole]
-        if self.log.stopped.is_set():
+        if self.log is not None and all(key in self.log.lines for key in whole):
+            lines = [self.log.lines[key] for key in whole]
+            self.halved.update(key for key, line in zip(whole, lines, strict=True) if line.get("halved"))
+            return [self.log.codec.read(line["found"]) for line in lines]
+        if self.log is not None and self.log.stopped.is_set():
             raise KeyboardInterrupt
-        found = list(compute())
-        self.log.add(dict(zip(whole, found, strict=True)))
+        found = self._halved(whole, compute) if divisible and self.halved else self._tried(whole, compute, divisible)
+        if self.log is not None:
+            self.log.add(dict(zip(whole, found, strict=True)), whole[0] in self.halved)
         return found
+
+    def row(self, key: Key, compute: Callable[[], Sequence[Found]]) -> list[Found]:
+        """`batch` of a row that is computed by itself and has no half."""
+        return self.batch([key], lambda _: compute(), divisible=False)
+
+    def _tried(self, whole: Sequence[Key], compute: Callable[[int], Sequence[Found]], divisible: bool) -> list[Found]:
+        try:
+            return list(compute(1))
+        except OutOfMemory as error:
+            if not divisible:
+                raise
+            said = str(error)
+        # behind the block, whose error holds on to every tensor of the frames that it passed
+        note(f"{said.partition(';')[0]}; this batch and those after it are computed in halves", style="yellow")
+        return self._halved(whole, compute)
+
+    def _halved(self, whole: Sequence[Key], compute: Callable[[int], Sequence[Found]]) -> list[Found]:
+        self.halved.update(whole)
+        try:
+            return list(compute(2))
+        except OutOfMemory as error:
+            raise OutOfMemory(f"{error}; half of a batch did not fit either") from error
 
 
 def partial_of(output: Path, part: str = "") -> Path:
@@ -90,24 +130,26 @@ def partial_of(output: Path, part: str = "") -> Path:
 
 
 @contextmanager
-def keeping(path: Path, inputs: Mapping[str, Any], total: int, what: str, codec: Codec[Found]) -> Iterator[Kept[Found]]:
+def keeping(
+    path: Path, inputs: Mapping[str, Any], total: int, what: str, codec: Codec[Found], *, room: int = 0
+) -> Iterator[Kept[Found]]:
     """Rows of a piece of work that are kept at `path` as they are done, `total` in all, called `what`.
 
-    inputs: all that decides what is found, by name. Rows of other inputs are replaced, with a sentence. Ctrl-C stops
-    behind the rows in hand. Raises Interrupted then, with what is done in the file; DataError where another process
-    holds it.
+    inputs: all that decides what is found, by name. Rows of other inputs are replaced, with a sentence. room: tokens of
+    a batch, where no earlier call has settled them. Ctrl-C stops behind the rows in hand. Raises Interrupted then, with
+    what is done in the file; DataError where another process holds it.
     """
-    header = {"format": FORMAT, "inputs": {name: digest(value) for name, value in inputs.items()}}
+    header = {"format": FORMAT, "inputs": {name: digest(value) for name, value in inputs.items()}, "room": room}
     held = DataError(f"{path}: another process is adding rows to it; wait for it, or give another output")
     with alone(path.with_name(f"{path.name}.lock"), held), stop_signal(f"the {what} in hand") as stopped:
-        found = earlier(path, header)
+        found, room = earlier(path, header)
         if found:
             note(f"{path}: {len(found)} of {total} {what} were done before; going on behind them")
         with naming(path, path):
             file = path.open("ab", buffering=0)  # what is added is with the system, nothing waits
         log: Log[Found] = Log(path, file, codec, found, stopped)
         try:
-            yield Kept(log)
+            yield Kept(log, room=room)
         except KeyboardInterrupt:
             raise Interrupted(stopped_with(len(found), total, what, path)) from None
         finally:
@@ -125,17 +167,22 @@ def stopped_with(done: int, total: int, what: str, path: Path) -> str:
     )
 
 
-def earlier(path: Path, header: Mapping[str, Any]) -> dict[Key, Any]:
-    """The rows that stand at `path`; afterwards it holds a header and these alone, ready for more."""
+def earlier(path: Path, header: Mapping[str, Any]) -> tuple[dict[Key, Any], int]:
+    """The rows that stand at `path`, and the room of their batches; afterwards it holds a header and these alone, ready
+    for more."""
     if path.is_file():
         first, found, end = read(path)
-        if first == header:
+        if (
+            isinstance(first, dict)
+            and isinstance(first.get("room"), int)
+            and first | {"room": header["room"]} == header
+        ):
             os.truncate(path, end)
-            return found
+            return found, first["room"]
         if found:
             note(f"{path}: holds rows that were made with {others(first, header)}; they are replaced", style="yellow")
     write_text(path, json.dumps(header) + "\n")
-    return {}
+    return {}, header["room"]
 
 
 def read(path: Path) -> tuple[Any, dict[Key, Any], int]:
@@ -149,7 +196,7 @@ def read(path: Path) -> tuple[Any, dict[Key, Any], int]:
                 if first is None:
                     first = value
                 else:
-                    found[tuple(value["row"])] = value["found"]
+                    found[tuple(value["row"])] = {"found": value["found"], "halved": value.get("halved", False)}
             except (AssertionError, ValueError, LookupError, TypeError):
                 break
             end += len(line)

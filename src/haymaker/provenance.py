@@ -71,21 +71,29 @@ def kept_rows(
     codec: Codec[Found],
     *,
     copies: int = 1,
+    room: int = 0,
     **options: Any,
 ) -> AbstractContextManager[Kept[Found]]:
     """What a model makes of rows, `copies` times each, kept in the file `keep` as it is done; nowhere without one.
 
-    `options` are all that decides it beside model and rows. Raises ConfigError inside a block that edits the model.
+    `room` is what a batch holds, `options` all that decides rows beside model and rows. Raises ConfigError inside a
+    block that edits the model.
     """
     if keep is None:
-        return nullcontext(Kept())
+        return nullcontext(Kept(room=room))
     if open_tools(decoder_of(lm.model)):
         raise ConfigError(
             f"keep: {lm.name} is inside a probe or edit block, of which {keep} would not know; keep rows outside one"
         )
     inputs = kept_inputs(lm, encoded) | options
     total, what = copies * len(encoded), "rows" if copies == 1 else "answers"
-    return keeping(Path(keep), inputs, total, what, codec)
+    return keeping(Path(keep), inputs, total, what, codec, room=room)
+
+
+def halved_of(ids: Sequence[str], kept: Kept[Any]) -> dict[str, Any]:
+    """For a record: the rows that were computed in halves of their batch, since memory ran out; nothing without any."""
+    halved = [name for i, name in enumerate(ids) if kept.was_halved(i)]
+    return {"halved": halved} if halved else {}
 
 
 def kept_inputs(lm: LanguageModel, encoded: Sequence[Encoded]) -> dict[str, Any]:

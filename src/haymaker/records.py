@@ -305,6 +305,7 @@ class Prediction:
         hops: Pieces of evidence.
         foil: Of a choice, the wrong answer that the gold stood against.
         margin: Of a choice, nats per token by which the gold is more probable than the foil.
+        halved: Whether the batch of this answer was computed in halves, since memory ran out there or before.
 
     Examples:
         >>> prediction = hm.evaluate(lm, rows, new_tokens=8).predictions[0]
@@ -326,6 +327,7 @@ class Prediction:
     hops: int | None = None
     foil: str = ""
     margin: float | None = None
+    halved: bool = False
 
 
 def canonical_json(value: Any) -> str:

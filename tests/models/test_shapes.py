@@ -6,7 +6,8 @@ import pytest
 from any_architecture import tiny_config
 from transformers import MptConfig
 
-from haymaker.training.budget import Shape, as_one_of, kept_bytes, shape_of, size_of
+from haymaker.models.shapes import Shape, shape_of, size_of
+from haymaker.training.budget import as_one_of, kept_bytes
 
 
 def test_a_size_of_each_layer_counts_as_the_largest() -> None:

@@ -8,8 +8,9 @@ from tiny_rows import random_rows
 from haymaker.choices import DEVICES
 from haymaker.config import Rung, TrainConfig
 from haymaker.errors import ConfigError
+from haymaker.models.shapes import Shape
 from haymaker.records import Encoded
-from haymaker.training.budget import RUNGS, Shape, kept_bytes, peak_bytes, planned, said
+from haymaker.training.budget import RUNGS, kept_bytes, peak_bytes, planned, said
 from haymaker.training.cost import cost_of_row, floor_seconds
 from haymaker.training.dry_run import forecast
 

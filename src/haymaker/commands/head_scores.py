@@ -66,6 +66,7 @@ def heads(
     dtype: flag.Dtype = "auto",
     rows: flag.Rows = None,
     top: Annotated[int, typer.Option(min=1, help="How many heads to print, and to list in a YAML file.")] = 10,
+    batch: flag.Batch = None,
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
 ) -> None:
@@ -86,7 +87,7 @@ def heads(
         fresh_file(*files.written, overwrite=replace, reading=reading) as file,
     ):
         inputs = inputs_of(model=model, data=given, adapter=adapter)
-        found = stages.head_scores(params, inputs, mine, keep)
+        found = stages.head_scores(params, inputs, mine, keep, batch)
         files.write(found, stages.model_of(inputs, params), file.parent)
     show_heads({str(files.scores[name]): scores for name, scores in found.items()}, top, json)
 
@@ -192,7 +193,13 @@ def causal_map(
     dtype: flag.Dtype = "auto",
     donor: Donor = None,
     scope: flag.Scope = "last+decode",
-    tokens_at_once: Annotated[int, typer.Option("--tokens-at-once", min=1, help="Rows of one forward.")] = 1024,
+    tokens_at_once: Annotated[
+        int | None,
+        typer.Option("--tokens-at-once", min=1, help="Rows of one forward.  [default: at most 1024, as memory holds]"),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=1, help="Most heads of one forward.  [default: as --tokens-at-once]")
+    ] = None,
     rows: flag.Rows = None,
     top: Top = 10,
     overwrite: flag.Overwrite = False,
@@ -206,7 +213,8 @@ def causal_map(
         kept_beside(out, overwrite) as (keep, replace),
         fresh_file(*files_of_scores(out), overwrite=replace, reading=reading) as file,
     ):
-        scores = stages.causal_effects(params, inputs_of(model=model, data=given, adapter=adapter, donor=donor), keep)
+        inputs = inputs_of(model=model, data=given, adapter=adapter, donor=donor)
+        scores = stages.causal_effects(params, inputs, keep, batch)
         scores.save(file)
     show_effects(scores, out, top, json)
 

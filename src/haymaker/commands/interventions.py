@@ -48,6 +48,7 @@ def ablate(
     metrics: flag.Judges = None,
     stop: flag.Stop = "\\n",
     seed: flag.Seed = 0,
+    batch: flag.Batch = None,
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
 ) -> None:
@@ -62,7 +63,8 @@ def ablate(
         kept_beside(out, overwrite) as (keep, replace),
         fresh_folder(out, replace, ("tables",), reading=reading) as folder,
     ):
-        tables = ablate_heads(params, inputs_of(model=model, data=given, heads=heads, adapter=adapter), folder, keep)
+        inputs = inputs_of(model=model, data=given, heads=heads, adapter=adapter)
+        tables = ablate_heads(params, inputs, folder, keep, batch=batch)
         keep_tables(folder, tables)
     tell(tables, json)
 
@@ -91,6 +93,7 @@ def patch(
     metrics: flag.Judges = None,
     stop: flag.Stop = "\\n",
     seed: flag.Seed = 0,
+    batch: flag.Batch = None,
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
 ) -> None:
@@ -112,9 +115,8 @@ def patch(
         tables: Tables = {"patching": []}
         for inputs, kept in [(forth, keep), (back, keep_back)][: 1 + both]:
             names = {role: inputs[role].name for role in ("donor", "recipient")}
-            tables["patching"] += [
-                names | row for row in patch_heads(params, {**inputs, "data": given}, folder, kept)["patching"]
-            ]
+            found = patch_heads(params, {**inputs, "data": given}, folder, kept, batch=batch)
+            tables["patching"] += [names | row for row in found["patching"]]
         keep_tables(folder, tables)
     tell(tables, json)
 

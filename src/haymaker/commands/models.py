@@ -54,6 +54,7 @@ def evaluate(
             "--served-as", help="What the server calls the model.  [default: its name, @digest of an adapter]"
         ),
     ] = None,
+    batch: flag.Batch = None,
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
 ) -> None:
@@ -76,20 +77,20 @@ def evaluate(
         inputs = {**inputs, "responses": responses}
         row = serving.judge_responses(params, inputs, out, served_as, entries=EVALUATION_FILES, **how)
     else:
-        row = answered(params, inputs, out, overwrite)
+        row = answered(params, inputs, out, overwrite, batch)
     show_scores({**row, "out": str(out)}, groups_in(out, by), json)
     if responses is not None:
         serving.exit_code_of(row)
 
 
-def answered(params: EvaluateParams, inputs: Inputs, out: Path, overwrite: bool) -> Row:
+def answered(params: EvaluateParams, inputs: Inputs, out: Path, overwrite: bool, batch: int | None) -> Row:
     """The summary of a model's answers, which the folder then holds."""
     reading = [str(path) for path in inputs.values()]
     with (
         kept_beside(out, overwrite) as (keep, replace),
         fresh_folder(out, replace, EVALUATION_FILES, reading=reading) as folder,
     ):
-        found = evaluate_model(params, inputs, folder, keep)
+        found = evaluate_model(params, inputs, folder, keep, batch=batch)
         (row,) = found["evaluation"]
         write_json(folder / "evaluation.json", row)
     return row

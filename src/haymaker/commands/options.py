@@ -32,6 +32,10 @@ Columns = Annotated[
     typer.Option("--map", metavar="NAME=COLUMN", help="What a column of your rows is called: question=prompt."),
 ]
 Rows = Annotated[int | None, typer.Option("--rows", min=1, help="Use the first rows only.")]
+Batch = Annotated[
+    int | None,
+    typer.Option("--batch", min=1, help="Most rows at once.  [default: as many as the free memory holds]"),
+]
 NewTokens = Annotated[
     int | None,
     typer.Option(

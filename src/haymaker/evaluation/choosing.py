@@ -56,7 +56,7 @@ def choices(
     found: list[Pair] = []
     with kept_rows(keep, lm, golds, Codec(list, tuple), metric=GOLD_OVER_FOIL, foils=foils) as kept:
         for i, pair in enumerate(zip(golds, others, strict=True)):
-            found += kept.batch([(i,)], partial(compared, lm, pair))
+            found += kept.row((i,), partial(compared, lm, pair))
             if on_progress is not None:
                 on_progress(1)
     told = zip(rows, golds, foils, found, strict=True)

@@ -21,9 +21,9 @@ from haymaker.markup import table
 from haymaker.metrics import ceiling
 from haymaker.metrics.best_score import golds_for
 from haymaker.models.answer_text import STOP
-from haymaker.models.batching import TOKENS_AT_ONCE
 from haymaker.models.generation import Generation, generate
 from haymaker.models.load import LanguageModel
+from haymaker.models.memory import tokens_that_fit
 from haymaker.records import Example, Prediction
 from haymaker.stats import Interval, bootstrap_mean, share_interval
 from haymaker.tasks import UNKNOWN_METRICS, metrics_of
@@ -31,7 +31,14 @@ from haymaker.tasks import UNKNOWN_METRICS, metrics_of
 if TYPE_CHECKING:
     import pandas
 
-ABOUT = ("finish_reason", "prompt_tokens", "generated_tokens", "depth", "hops")  # columns of a row beside its scores
+ABOUT = (
+    "finish_reason",
+    "prompt_tokens",
+    "generated_tokens",
+    "depth",
+    "hops",
+    "halved",
+)  # columns of a row beside its scores
 SHOWN = 10  # answers that an evaluation shows of itself
 PREDICTION = {  # kinds of what a line of saved predictions says
     **dict.fromkeys(("example_id", "text", "finish_reason", "task", "before"), str),
@@ -40,6 +47,7 @@ PREDICTION = {  # kinds of what a line of saved predictions says
     "hops": (int, NoneType),
     "foil": str,
     "scores": dict,
+    "halved": bool,
 }
 __all__ = ["Evaluation", "evaluate", "judge", "read_predictions"]
 
@@ -145,6 +153,11 @@ class Evaluation:
         return sum(bool(prediction.before) for prediction in self.predictions)
 
     @property
+    def halved(self) -> int:
+        """Answers of batches that ran out of memory and were computed in halves."""
+        return sum(prediction.halved for prediction in self.predictions)
+
+    @property
     def unread(self) -> int:
         """Answers that do not have the form which the headline reads: failing on form is not failing to retrieve."""
         return sum(self.metric in prediction.unread for prediction in self.predictions)
@@ -193,6 +206,7 @@ class Evaluation:
             **{key: value for name, found in others.items() for key, value in bounds(name, found).items()},
             **bounds("parsed", self.parsed),
             **{"ceiling": self.ceiling, "cut_off": self.cut_off, "stripped": self.stripped, "unread": self.unread},
+            "halved": self.halved,
         }
 
     def _margin(self) -> dict[str, float]:
@@ -207,6 +221,7 @@ class Evaluation:
             "answers reached the limit of new tokens and were cut off; allow more new tokens": self.cut_off,
             "answers stood behind a block of thought or an opening line, which was taken off": self.stripped,
             f"answers do not have the form that {metric} reads ({form_of(metric)})": self.unread,
+            "answers are of batches that ran out of memory and were computed in halves": self.halved,
             f"rows cannot reach 1 by {metric}, whatever is answered (best mean {self.ceiling:.3f})": self.limited,
         }
         return [f"{count} of {n} {what}" for what, count in found.items() if count]
@@ -274,7 +289,8 @@ def evaluate(
     *,
     metric: str | None = None,
     stop: str | None = STOP,
-    tokens_at_once: int = TOKENS_AT_ONCE,
+    tokens_at_once: int | None = None,
+    batch: int | None = None,
     on_progress: OnProgress | None = None,
     keep: str | Path | None = None,
 ) -> Evaluation:
@@ -290,7 +306,9 @@ def evaluate(
         metric: One metric alone, instead of `metrics`. "gold_over_foil" lets the model choose between the target and
             another row's answer, by log-probability, in place of answering.
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
-        tokens_at_once: Most prompt tokens of a batch.
+        tokens_at_once: Most prompt tokens of a batch; None: as many as the free memory holds. Answers do not depend on
+            it. Where memory runs out all the same, batches are halved, once; their answers say so (`halved`).
+        batch: Most examples of a batch; None: no bound but the tokens.
         on_progress: Called with the number of examples answered since its last call.
         keep: A file in which rows are kept as they are done: after a stop the same call goes on, and gives the same.
             It is left when the call ends well, for the caller to remove.
@@ -303,7 +321,7 @@ def evaluate(
             longest gold.
         DataError: No example, golds that a metric refuses, or no foil.
         LengthError: An example whose prompt leaves less than the budget of the model's context.
-        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+        OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Examples:
         >>> hm.evaluate(lm, rows, new_tokens=8).row()["metric"]
@@ -314,21 +332,34 @@ def evaluate(
         return Evaluation(told)
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "beyond_context": beyond_context}
     exam = Exam.of(lm, examples, new_tokens, **options)
-    with exam.answers_in(keep, lm, tokens_at_once=tokens_at_once) as kept:
-        return examine(lm, exam, tokens_at_once=tokens_at_once, on_progress=on_progress, kept=kept)
+    sizes = {"tokens_at_once": tokens_at_once, "batch": batch}
+    with exam.answers_in(keep, lm, room=room_for(lm, exam), **sizes) as kept:
+        return examine(lm, exam, **sizes, on_progress=on_progress, kept=kept)
+
+
+def room_for(lm: LanguageModel, exam: Exam, copies: int = 1) -> int:
+    """Prompt tokens of a batch that the free memory holds, with the models of `copies` beside each other."""
+    return tokens_that_fit(lm.model, exam.lengths, exam.new_tokens, copies=copies)
 
 
 def examine(
     lm: LanguageModel,
     exam: Exam,
     *,
-    tokens_at_once: int = TOKENS_AT_ONCE,
+    tokens_at_once: int | None = None,
+    batch: int | None = None,
     on_progress: OnProgress | None = None,
     kept: Kept[Generation] | None = None,
 ) -> Evaluation:
     """A model's answers to an exam, judged."""
+    kept = kept or Kept()
     written = generate(
-        lm, exam.encoded, exam.new_tokens, exam.stop, tokens_at_once, beyond_context=exam.beyond_context,
+        lm, exam.encoded, exam.new_tokens, exam.stop, tokens_at_once, batch=batch, beyond_context=exam.beyond_context,
         on_progress=on_progress, kept=kept,
     )  # fmt: skip
-    return Evaluation(tuple(exam.judge(i, answer) for i, answer in enumerate(written)))
+    return Evaluation(tuple(judged(exam, i, answer, kept.was_halved(i)) for i, answer in enumerate(written)))
+
+
+def judged(exam: Exam, i: int, answer: Generation, halved: bool) -> Prediction:
+    """The scores of an answer to row i, and whether memory ran out over its batch."""
+    return replace(exam.judge(i, answer), halved=halved)

@@ -18,11 +18,11 @@ from haymaker.heads.passes import read_gold, read_own
 from haymaker.heads.scores import HeadScores
 from haymaker.kept import Codec, read_array, written_array
 from haymaker.models.answer_text import STOP
-from haymaker.models.batching import batches_of, refuse_long_rows
+from haymaker.models.batching import batches_of, parted, refuse_long_rows
 from haymaker.models.budget import budget_of, room_of
 from haymaker.models.load import LanguageModel
-from haymaker.models.memory import memory_of
-from haymaker.provenance import kept_rows, provenance_of
+from haymaker.models.memory import memory_of, tokens_that_fit
+from haymaker.provenance import halved_of, kept_rows, provenance_of
 from haymaker.records import Encoded, Example, examples_of
 from haymaker.tokens import encode_many
 
@@ -39,7 +39,7 @@ def detect_heads(
     examples: Iterable[Example],
     metric: str = "copy",
     needle: Sequence[str] | None = None,
-    batch: int = 8,
+    batch: int | None = None,
     *,
     on_progress: OnProgress | None = None,
     answer: str | None = None,
@@ -55,7 +55,9 @@ def detect_heads(
         metric: A detector's name, as `list(hm.choices.DETECTORS)` gives them: copy, mass, write, ...
         needle: Kinds of spans to look for, in order; the first that an example has is its needle. None: the metric's
             own, for most the answer inside the evidence.
-        batch: Most examples at once; fewer where they are long, and mass_calibrated takes them one by one.
+        batch: Most examples at once, as far as the free memory holds them; None: no other bound. mass_calibrated takes
+            them one by one. Where memory runs out all the same, batches are halved, once, and `provenance["halved"]`
+            names their examples.
         on_progress: Called with the number of examples finished since its last call.
         answer: "gold" reads the target answer, teacher-forced in one forward; "own" reads the model's greedy answer
             while it is generated. None: gold, but own for copy_wu2024.
@@ -73,7 +75,7 @@ def detect_heads(
         DataError: No example, or one without a needle.
         LengthError: An example longer than the model's context.
         ProbeError: A model that cannot be read, or that `write` cannot read.
-        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+        OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Source:
         copy: Wu et al. 2024 (arXiv 2404.15574), eq. 1, as in Zhao et al. 2025 (arXiv 2410.22316); write: Gema et al.
@@ -93,7 +95,7 @@ def detect_all(
     examples: Iterable[Example],
     metrics: Sequence[str],
     needle: Sequence[str] | None = None,
-    batch: int = 8,
+    batch: int | None = None,
     *,
     on_progress: OnProgress | None = None,
     answer: str | None = None,
@@ -108,7 +110,7 @@ def detect_all(
         examples: A Dataset, or any Examples with spans.
         metrics: Names of detectors, see `detect_heads`.
         needle: Kinds of spans to look for, in order; None: each metric's own.
-        batch: Most examples at once.
+        batch: As in `detect_heads`.
         on_progress: Called with the number of examples finished since its last call.
         answer: "gold" or "own"; None: gold, but own where one of the metrics is defined on those alone.
         new_tokens: Most tokens of the model's own answer; None: the room that the rows were built with, else 64.
@@ -124,7 +126,7 @@ def detect_all(
         DataError: No example, or one without a needle.
         LengthError: An example longer than the model's context.
         ProbeError: A model that cannot be read, or that `write` cannot read.
-        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+        OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Examples:
         >>> sorted(hm.detect_all(lm, rows, ("copy", "mass", "write")))
@@ -147,16 +149,18 @@ def detect_all(
     subjects = [Subject.of(example, item, wants) for example, item in zip(rows, encoded, strict=True)]
     options = read_by(mode, wants) | {"needle": needle and list(needle), "batch": batch}
     found: dict[int, Maps] = {}
-    with kept_rows(keep, lm, encoded, MAPS, **judged_by(detectors, rows), **options) as kept:
-        for chosen in batches_to_read(subjects, wants, mode, batch):
+    room, judges = room_to_read(lm, subjects, wants, mode), judged_by(detectors, rows)
+    with kept_rows(keep, lm, encoded, MAPS, room=room, **judges, **options) as kept:
+        for chosen in batches_to_read(subjects, wants, mode, batch, kept.room):
             compute = partial(
                 scored, lm, [subjects[i] for i in chosen], wants, mode, needle=needle, detectors=detectors
             )
-            found |= zip(chosen, kept.batch([(i,) for i in chosen], compute), strict=True)
+            done = kept.batch([(i,) for i in chosen], compute, divisible=len(chosen) > 1)
+            found |= zip(chosen, done, strict=True)
             if on_progress:
                 on_progress(len(chosen))
-    origin = provenance(lm, encoded, mode, wants)
     ids = tuple(item.example_id for item in encoded)
+    origin = provenance(lm, encoded, mode, wants) | halved_of(ids, kept)
     return {
         name: HeadScores(
             np.stack([found[i][name] for i in range(len(ids))]),
@@ -187,11 +191,25 @@ def answer_of(detectors: dict[str, Detector], answer: str | None) -> Answer:
     return "gold"
 
 
-def batches_to_read(subjects: Sequence[Subject], wants: Wants, mode: Answer, batch: int) -> Iterator[list[int]]:
-    """Indices of subjects of about equal length, longest first."""
+def lengths_read(subjects: Sequence[Subject], mode: Answer) -> list[int]:
+    """Tokens of each subject that its pass begins with."""
     encoded = [subject.encoded for subject in subjects]
-    lengths = [len(item) if mode == "gold" else item.prompt_length for item in encoded]
-    return batches_of(lengths, most=1 if wants.null else batch)  # a cache is cut back for one at a time
+    return [len(item) if mode == "gold" else item.prompt_length for item in encoded]
+
+
+def room_to_read(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants, mode: Answer) -> int:
+    """Tokens of a batch that the free memory holds, rows of attention that are read included."""
+    answers = max(len(subject.encoded.answer_ids) for subject in subjects)
+    written, read = (0, answers) if mode == "gold" else (wants.new_tokens, 1)
+    return tokens_that_fit(lm.model, lengths_read(subjects, mode), written, probed=read)
+
+
+def batches_to_read(
+    subjects: Sequence[Subject], wants: Wants, mode: Answer, batch: int | None, room: int
+) -> Iterator[list[int]]:
+    """Indices of subjects of about equal length, longest first, `room` tokens at once."""
+    most = 1 if wants.null else batch  # a cache is cut back for one at a time
+    return batches_of(lengths_read(subjects, mode), room, most, masked=mode == "own")
 
 
 def scored(
@@ -199,14 +217,17 @@ def scored(
     subjects: Sequence[Subject],
     wants: Wants,
     mode: Answer,
+    parts: int = 1,
     *,
     needle: Sequence[str] | None,
     detectors: dict[str, Detector],
 ) -> list[Maps]:
-    """The scores [layer, head] of a batch by metric, from one pass."""
+    """The scores [layer, head] of a batch by metric, from one pass of each of so many parts."""
     reader = read_gold if mode == "gold" else read_own
-    with memory_of([subject.encoded.example_id for subject in subjects], "lower batch, or build shorter rows"):
-        readings = reader(lm, subjects, wants)
+    readings = []
+    for some in parted(subjects, parts):
+        with memory_of([subject.encoded.example_id for subject in some], "lower batch, or build shorter rows"):
+            readings += reader(lm, some, wants)
     return [
         {name: score(reading, detector, needle, lm) for name, detector in detectors.items()} for reading in readings
     ]

@@ -14,9 +14,9 @@ from haymaker.attention.edits import Zero, edit
 from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress
 from haymaker.evaluation.exam import Exam, Metrics
-from haymaker.evaluation.predictions import Evaluation, examine
+from haymaker.evaluation.predictions import Evaluation, examine, room_for
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions.branch_answers import AnswerBranches, answers_of, judged_sets
+from haymaker.interventions.branch_answers import AnswerBranches, answers_of, judged_sets, packed_room
 from haymaker.interventions.branches import Branch, Trunk, can_branch
 from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import ablation_sets
@@ -24,7 +24,6 @@ from haymaker.interventions.origins import refuse_other_shape
 from haymaker.interventions.pairs import check_ready
 from haymaker.kept import Kept
 from haymaker.models.answer_text import STOP
-from haymaker.models.batching import TOKENS_AT_ONCE
 from haymaker.models.generation import Generation
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded, Example, Head
@@ -53,7 +52,8 @@ def ablate(
     metric: str | None = None,
     stop: str | None = STOP,
     scope: str = "all",
-    tokens_at_once: int = TOKENS_AT_ONCE,
+    tokens_at_once: int | None = None,
+    batch: int | None = None,
     on_progress: OnProgress | None = None,
     keep: str | Path | None = None,
 ) -> Evaluation:
@@ -72,7 +72,8 @@ def ablate(
             It is left when the call ends well, for the caller to remove.
         scope: "all" positions, "prompt", "last" (the prompt's last token), "decode" (what comes after it), or several
             joined by +.
-        tokens_at_once: Most prompt tokens of a batch.
+        tokens_at_once: Most prompt tokens of a batch; None: as many as the free memory holds, see `evaluate`.
+        batch: Most examples of a batch; None: no bound but the tokens.
 
     Returns:
         An Evaluation, as `evaluate` gives it.
@@ -82,7 +83,7 @@ def ablate(
         LengthError: An example whose prompt leaves less than the budget of the model's context.
         ModelError: A model in train mode.
         ProbeError: A head that the model lacks, or an unknown scope.
-        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+        OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Source:
         Masking of retrieval heads: Wu et al. 2024 (arXiv 2404.15574); Zhao et al. 2025 (arXiv 2410.22316).
@@ -94,9 +95,10 @@ def ablate(
     check_ready(lm)
     exam = Exam.of(lm, examples, new_tokens, metrics=metric or metrics, stop=stop)
     chosen = as_heads(heads)
-    options = {"sets": [list(map(str, chosen))], "scope": scope, "tokens_at_once": tokens_at_once}
-    with exam.answers_in(keep, lm, **options) as kept:
-        return ablated(lm, exam, chosen, scope, tokens_at_once, on_progress=on_progress, kept=kept)
+    sizes = {"tokens_at_once": tokens_at_once, "batch": batch}
+    options = {"sets": [list(map(str, chosen))], "scope": scope, **sizes}
+    with exam.answers_in(keep, lm, room=room_for(lm, exam), **options) as kept:
+        return ablated(lm, exam, chosen, scope, **sizes, on_progress=on_progress, kept=kept)
 
 
 def ablate_sets(
@@ -110,6 +112,7 @@ def ablate_sets(
     stop: str | None = STOP,
     scope: str = "all",
     tokens_at_once: int | None = None,
+    batch: int | None = None,
     on_progress: OnProgress | None = None,
     keep: str | Path | None = None,
 ) -> list[Evaluation]:
@@ -127,8 +130,9 @@ def ablate_sets(
         metric: One metric alone, instead of `metrics`.
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         scope: As in `ablate`.
-        tokens_at_once: Most prompt tokens of a batch (16,384 by default), or rows of a forward that answers many sets
-            at once (1,024).
+        tokens_at_once: Most prompt tokens of a batch, or rows of a forward that answers many sets at once; None: as
+            many as the free memory holds, of such rows at most 1,024.
+        batch: Most examples of a batch, or sets that are answered at once; None: no bound but the tokens.
         on_progress: Called with the number of answers given since its last call, one per example and set.
         keep: As in `ablate`.
 
@@ -141,7 +145,7 @@ def ablate_sets(
         LengthError: An example whose prompt leaves less than the budget of the model's context.
         ModelError: A model in train mode.
         ProbeError: A head that the model lacks, or an unknown scope.
-        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+        OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Examples:
         >>> sets = [[], [(3, 4)], ["2-1", "3-4"]]
@@ -151,15 +155,15 @@ def ablate_sets(
     check_ready(lm)
     exam = Exam.of(lm, examples, new_tokens, metrics=metric or metrics, stop=stop)
     chosen = [as_heads(heads) for heads in sets]
-    options = {"sets": [list(map(str, heads)) for heads in chosen], "scope": scope, "tokens_at_once": tokens_at_once}
-    with exam.answers_in(keep, lm, len(chosen), **options) as kept:
-        if can_branch(lm.model, scope):
-            return branched(lm, exam, chosen, scope, tokens_at_once, on_progress=on_progress, kept=kept)
-        at_once = tokens_at_once or TOKENS_AT_ONCE
-        return [
-            ablated(lm, exam, heads, scope, at_once, on_progress=on_progress, kept=kept.under(place))
-            for place, heads in enumerate(chosen)
-        ]
+    sizes: dict[str, Any] = {"tokens_at_once": tokens_at_once, "batch": batch}
+    options = {"sets": [list(map(str, heads)) for heads in chosen], "scope": scope, **sizes}
+    shared = can_branch(lm.model, scope)
+    room = packed_room(lm, exam) if shared else room_for(lm, exam)
+    with exam.answers_in(keep, lm, len(chosen), room=room, **options) as kept:
+        sizes |= {"on_progress": on_progress}
+        if shared:
+            return branched(lm, exam, chosen, scope, **sizes, kept=kept)
+        return [ablated(lm, exam, heads, scope, **sizes, kept=kept.under(place)) for place, heads in enumerate(chosen)]
 
 
 def branched(
@@ -167,8 +171,9 @@ def branched(
     exam: Exam,
     chosen: Sequence[tuple[Head, ...]],
     scope: str,
-    rows_at_once: int | None,
     *,
+    tokens_at_once: int | None,
+    batch: int | None,
     on_progress: OnProgress | None,
     kept: Kept[Generation],
 ) -> list[Evaluation]:
@@ -178,7 +183,9 @@ def branched(
         trunk = Trunk(lm.model, item.prompt_ids, rows_at_once)
         return lambda some, end: answers_of(trunk, item, [removal(heads) for heads in chosen[some]], end, scope)
 
-    return judged_sets(lm, exam, len(chosen), prepare, rows_at_once=rows_at_once, on_progress=on_progress, kept=kept)
+    return judged_sets(
+        lm, exam, len(chosen), prepare, rows_at_once=tokens_at_once, batch=batch, on_progress=on_progress, kept=kept
+    )
 
 
 def ablation_curve(
@@ -194,6 +201,7 @@ def ablation_curve(
     metric: str | None = None,
     stop: str | None = STOP,
     scope: str = "all",
+    batch: int | None = None,
     on_progress: OnProgress | None = None,
     keep: str | Path | None = None,
 ) -> AblationCurve:
@@ -211,6 +219,7 @@ def ablation_curve(
         metric: As in `ablate`.
         stop: As in `ablate`.
         scope: As in `ablate`.
+        batch: As in `ablate_sets`.
         on_progress: Called with the number of examples answered since its last call, once per set.
         keep: As in `ablate`.
 
@@ -223,7 +232,7 @@ def ablation_curve(
         LengthError: An example whose prompt leaves no room for an answer.
         ModelError: A model in train mode.
         ProbeError: An unknown scope.
-        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+        OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Examples:
         >>> curve = hm.ablation_curve(lm, rows, hm.detect_heads(lm, rows), sizes=(1,), draws=1, new_tokens=8)
@@ -234,6 +243,7 @@ def ablation_curve(
     sets = list(ablation_sets(scores, sizes, draws, seed))
     heads = [chosen.heads for chosen in sets]
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "keep": keep}
+    options |= {"batch": batch}
     found = ablate_sets(lm, examples, heads, new_tokens, on_progress=on_progress, **options)
     return AblationCurve(
         chosen.columns() | changed.row() | changed.change_from(found[0]) | beside | {"scope": scope}
@@ -248,14 +258,11 @@ def ablated(
     exam: Exam,
     heads: Iterable[HeadLike],
     scope: str,
-    tokens_at_once: int,
-    *,
-    on_progress: OnProgress | None,
-    kept: Kept[Generation],
+    **how: Any,
 ) -> Evaluation:
-    """An exam without some heads."""
+    """An exam without some heads, taken as `examine` is told."""
     with edit(lm.model, *removal(heads), scope=scope):
-        return examine(lm, exam, tokens_at_once=tokens_at_once, on_progress=on_progress, kept=kept)
+        return examine(lm, exam, **how)
 
 
 def removal(heads: Iterable[HeadLike]) -> Branch:

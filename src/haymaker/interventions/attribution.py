@@ -75,8 +75,11 @@ def attribute(
     """
     if unknown := [part for part in scope.split("+") if part not in SCOPES]:
         raise ConfigError(f"scope: expected {', '.join(SCOPES)}, joined by +, found {unknown}")
-    about = {"metric": "attribution", "scope": scope, "advice": ADVICE}
-    one = partial(effects, lm, donor=donor, scope=scope)
+    about = {"metric": "attribution", "scope": scope, "advice": ADVICE, "divisible": False}
+
+    def one(item: Encoded, room: int, parts: int) -> Float[np.ndarray, "layer head"]:
+        return effects(lm, item, donor, scope)  # one example is one forward and one backward pass
+
     keeping = partial(kept_effects, keep)
     return effects_of_examples(lm, donor, examples, one, **about, on_progress=on_progress, keeping=keeping)
 

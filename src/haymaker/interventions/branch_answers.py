@@ -12,16 +12,21 @@ from haymaker.attention.targets import as_heads
 from haymaker.console import OnProgress
 from haymaker.errors import ConfigError
 from haymaker.evaluation.exam import Exam
-from haymaker.evaluation.predictions import Evaluation
-from haymaker.interventions.branches import ROWS_AT_ONCE, Branch, Trunk
+from haymaker.evaluation.predictions import Evaluation, judged
+from haymaker.interventions.branches import Branch, Trunk
 from haymaker.kept import Kept
 from haymaker.models.generation import AnswerEnd, Generation, answers
 from haymaker.models.load import LanguageModel
-from haymaker.models.memory import memory_of
+from haymaker.models.memory import memory_of, packed_rows_that_fit
 from haymaker.records import Encoded, Head
 
 AnswerBranches = Callable[[slice, AnswerEnd], list[Generation]]  # (which branches, where they end) -> their answers
-ADVICE = "lower tokens_at_once, build shorter rows, or use more memory"
+ADVICE = "lower tokens_at_once or batch, build shorter rows, or use more memory"
+
+
+def packed_room(lm: LanguageModel, exam: Exam, copies: int = 1) -> int:
+    """Rows of a forward that answers many branches at once, in the memory that is free; one answer at least."""
+    return max(packed_rows_that_fit(lm.model, max(exam.lengths), copies), exam.new_tokens)
 
 
 def judged_sets(
@@ -31,6 +36,7 @@ def judged_sets(
     prepare: Callable[[Encoded, int], AnswerBranches],
     *,
     rows_at_once: int | None,
+    batch: int | None,
     on_progress: OnProgress | None,
     kept: Kept[Generation],
 ) -> list[Evaluation]:
@@ -38,22 +44,23 @@ def judged_sets(
 
     prepare(row, rows at once) reads the row's prompt and returns what answers from there.
     """
-    room = rows_at_once or max(ROWS_AT_ONCE, exam.new_tokens)
+    room = rows_at_once or kept.room
     if exam.new_tokens > room:
         raise ConfigError(f"tokens_at_once: {room} rows cannot hold an answer of {exam.new_tokens} tokens")
-    each = room // exam.new_tokens
+    at_once = min(room // exam.new_tokens, count, batch or count)
 
-    def answers_to(i: int) -> list[Generation]:
-        item, end = exam.encoded[i], exam.end(lm, i)
+    def answers_to(i: int, parts: int) -> list[Generation]:
+        item, end, each = exam.encoded[i], exam.end(lm, i), -(-at_once // parts)
         with memory_of([item.example_id], ADVICE):
-            answer = prepare(item, room)
+            answer = prepare(item, each * exam.new_tokens)
             return [one for start in range(0, count, each) for one in answer(slice(start, start + each), end)]
 
     found: list[list[Any]] = [[] for _ in range(count)]
     for i in range(len(exam.encoded)):
-        done = kept.batch([(place, i) for place in range(count)], partial(answers_to, i))
-        for place, generation in zip(found, done, strict=True):
-            place.append(exam.judge(i, generation))
+        keys = [(place, i) for place in range(count)]
+        done = kept.batch(keys, partial(answers_to, i), divisible=at_once > 1)
+        for place, generation in enumerate(done):
+            found[place].append(judged(exam, i, generation, kept.was_halved(place, i)))
         if on_progress:
             on_progress(count)
     return [Evaluation(tuple(predictions)) for predictions in found]

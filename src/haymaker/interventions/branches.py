@@ -21,11 +21,10 @@ from haymaker.attention.edits import Edit, Editing, Scope, Zero, edit
 from haymaker.attention.hook import OVERRIDE, Call, Sees, Step, apart, attach, backend_of, decoder_of
 from haymaker.attention.targets import Target, Where
 from haymaker.errors import ConfigError, ProbeError
-from haymaker.models.memory import ran_out
+from haymaker.models.memory import PACKED_ROWS, ran_out
 
 TREE_BACKENDS = ("sdpa", "eager")  # they take a mask of any form
 SCOPE_PARTS = {"last", "decode"}  # rows whose edits leave the keys of the prompt before them as they are
-ROWS_AT_ONCE = 1024  # packed rows of a forward
 SAMPLE = 9  # tokens of the prompt and answer on which branches are checked, once for each model
 Branch = Sequence[Edit]
 
@@ -111,7 +110,7 @@ class Trunk:
     forward. Raises ProbeError for models with layers that keep no keys (linear attention).
     """
 
-    def __init__(self, model: Any, prompt: Sequence[int], rows_at_once: int = ROWS_AT_ONCE) -> None:
+    def __init__(self, model: Any, prompt: Sequence[int], rows_at_once: int = PACKED_ROWS) -> None:
         self.model, self.decoder = model, decoder_of(model)
         self.architecture = check_architecture(model)
         self.layers = layers = int(self.decoder.config.num_hidden_layers)

@@ -24,14 +24,15 @@ from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import ADVICE
-from haymaker.interventions.branches import ROWS_AT_ONCE, Branch, Trunk, can_branch
+from haymaker.interventions.branches import Branch, Trunk, can_branch
 from haymaker.interventions.pairs import check_pair, check_ready
 from haymaker.interventions.relayed import Relay
 from haymaker.kept import Codec, Kept, read_array, written_array
 from haymaker.models.batching import refuse_long_rows
 from haymaker.models.load import LanguageModel
-from haymaker.models.memory import memory_of
-from haymaker.provenance import donor_of, kept_rows
+from haymaker.models.memory import memory_of, packed_rows_that_fit
+from haymaker.models.precision import computed_by
+from haymaker.provenance import donor_of, halved_of, kept_rows
 from haymaker.records import Encoded, Example, Head, examples_of
 from haymaker.tokens import encode_many
 
@@ -43,8 +44,9 @@ def causal_map(
     examples: Iterable[Example],
     donor: LanguageModel | None = None,
     scope: str = DEFAULT_SCOPE,
-    tokens_at_once: int = ROWS_AT_ONCE,
+    tokens_at_once: int | None = None,
     *,
+    batch: int | None = None,
     on_progress: OnProgress | None = None,
     keep: str | Path | None = None,
 ) -> HeadScores:
@@ -60,7 +62,8 @@ def causal_map(
             after it; "last+decode" and both alone share one prefill among all heads. "prompt", "all" and their sums run
             every head by itself, reusing the layers below it; so does every scope where a layer has no keys to share
             (linear attention).
-        tokens_at_once: Most rows of a forward.
+        tokens_at_once: Most rows of a forward; None: as many as the free memory holds, at most 1,024.
+        batch: Most heads of a forward; None: no bound but its rows.
         on_progress: Called with the number of examples finished since its last call.
         keep: A file in which rows are kept as they are done: after a stop the same call goes on, and gives the same.
             It is left when the call ends well, for the caller to remove.
@@ -72,7 +75,7 @@ def causal_map(
         LengthError: An example longer than the model's context.
         ModelError: A donor of another shape or vocabulary, or a model in train mode.
         ProbeError: An unknown scope, or an architecture that cannot be read.
-        OutOfMemory: An example that does not fit the machine; none is ever skipped.
+        OutOfMemory: An example that does not fit the machine, in halves of its batch either; none is ever skipped.
 
     Examples:
         >>> hm.causal_map(lm, rows).values.shape
@@ -80,9 +83,15 @@ def causal_map(
     """
     branched = all(can_branch(each.model, scope) for each in (lm, donor) if each is not None)
     effects = branched_effects if branched else relayed_effects
-    one = partial(effects, lm, donor=donor, scope=scope, tokens_at_once=tokens_at_once)
-    about = {"metric": "causal", "scope": scope, "advice": ADVICE}
-    keeping = partial(kept_effects, keep, tokens_at_once=tokens_at_once)
+
+    def one(item: Encoded, room: int, parts: int) -> Float[np.ndarray, "layer head"]:
+        alone = len(item.answer_ids) if branched else len(item)  # rows that one head takes
+        most = tokens_at_once or max(room, alone)
+        at_once = min(most, (batch or most) * alone)
+        return effects(lm, item, donor, scope, at_once if parts == 1 else max(alone, at_once // parts))
+
+    about = {"metric": "causal", "scope": scope, "advice": ADVICE, "divisible": True}
+    keeping = partial(kept_effects, keep, tokens_at_once=tokens_at_once, batch=batch)
     return effects_of_examples(lm, donor, examples, one, **about, on_progress=on_progress, keeping=keeping)
 
 
@@ -103,34 +112,38 @@ def effects_of_examples(
     lm: LanguageModel,
     donor: LanguageModel | None,
     examples: Iterable[Example],
-    effects: Callable[[Encoded], Float[np.ndarray, "layer head"]],
+    effects: Callable[[Encoded, int, int], Float[np.ndarray, "layer head"]],
     *,
     metric: str,
     scope: str,
     advice: str,
+    divisible: bool,
     on_progress: OnProgress | None,
     keeping: Callable[..., AbstractContextManager[Kept[np.ndarray]]],
 ) -> HeadScores:
-    """What `effects` finds of every head in each example, and where it came from."""
+    """What `effects` finds of every head in each example, with so many packed rows at once, in so many parts; and where
+    it came from. divisible: whether it may be halved where memory runs out."""
     check_ready(*([lm] if donor is None else [lm, donor]))
     if donor is not None:
         check_pair(donor, lm)
     encoded = encode_many(examples_of(examples), lm.tokenizer)
     refuse_long_rows(encoded, lm.context)
 
-    def effects_in(item: Encoded) -> list[np.ndarray]:
+    def effects_in(item: Encoded, parts: int) -> list[np.ndarray]:
         with memory_of([item.example_id], advice):
-            return [effects(item)]
+            return [effects(item, kept.room, parts)]
 
     found = []
-    with keeping(lm, donor, encoded, metric=metric, scope=scope) as kept:
+    room = packed_rows_that_fit(lm.model, max(map(len, encoded), default=1), 1 if donor is None else 2)
+    with keeping(lm, donor, encoded, metric=metric, scope=scope, room=room) as kept:
         for i, item in enumerate(encoded):
-            found += kept.batch([(i,)], partial(effects_in, item))
+            found += kept.batch([(i,)], partial(effects_in, item), divisible)
             if on_progress:
                 on_progress(1)
-    about = {"model": lm.name, "answer": "gold", "scope": scope, "unit": "nats"}
-    provenance = about if donor is None else about | {"donor": donor.name}
     ids = tuple(item.example_id for item in encoded)
+    about: dict[str, Any] = {"model": lm.name, "answer": "gold", "scope": scope, "unit": "nats"}
+    about |= computed_by(lm.model) | halved_of(ids, kept)
+    provenance = about if donor is None else about | {"donor": donor.name}
     return HeadScores(np.stack(found), ids, f"{metric}_{'zero' if donor is None else 'patch'}", provenance)
 
 
@@ -139,7 +152,7 @@ def set_effects(
     examples: Iterable[Example],
     sets: Sequence[Iterable[HeadLike]],
     scope: str = DEFAULT_SCOPE,
-    tokens_at_once: int = ROWS_AT_ONCE,
+    tokens_at_once: int | None = None,
 ) -> Float[np.ndarray, "example set"]:
     """What the gold answer's log-probability (nats) loses without each set of heads.
 
@@ -148,7 +161,7 @@ def set_effects(
         examples: A Dataset, or any Examples.
         sets: Sets of heads.
         scope: As in `causal_map`.
-        tokens_at_once: Most rows of a forward.
+        tokens_at_once: As in `causal_map`.
 
     Returns:
         Losses [example, set] in nats, summed over the answer's tokens.
@@ -167,19 +180,30 @@ def set_effects(
     encoded = encode_many(examples_of(examples), lm.tokenizer)
     refuse_long_rows(encoded, lm.context)
     branches: list[Branch] = [[], *([Zero(heads)] for heads in map(as_heads, sets))]
-    rows = []
-    for item in encoded:
+    longest, answer = (max(map(len, some), default=1) for some in (encoded, [item.answer_ids for item in encoded]))
+    room = tokens_at_once or max(answer, packed_rows_that_fit(lm.model, longest))
+    kept: Kept[np.ndarray] = Kept()
+
+    def losses(item: Encoded, parts: int) -> list[np.ndarray]:
         with memory_of([item.example_id], ADVICE):
-            if can_branch(lm.model, scope):
-                trunk = Trunk(lm.model, item.prompt_ids, tokens_at_once)
-                total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1)
-            else:
-                total = Relay(lm.model, item, tokens_at_once).log_probabilities(branches, scope)
-        rows.append((total[0] - total[1:]).cpu().numpy())
-    return np.stack(rows)
+            return [set_losses(lm, item, branches, scope, room if parts == 1 else max(answer, room // parts))]
+
+    return np.stack([kept.batch([(i,)], partial(losses, item))[0] for i, item in enumerate(encoded)])
 
 
 # ---- one example
+
+
+def set_losses(
+    lm: LanguageModel, item: Encoded, branches: Sequence[Branch], scope: str, rows_at_once: int
+) -> Float[np.ndarray, " set"]:
+    """What the answer's log-probability loses in every branch but the first."""
+    if can_branch(lm.model, scope):
+        trunk = Trunk(lm.model, item.prompt_ids, rows_at_once)
+        total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1)
+    else:
+        total = Relay(lm.model, item, rows_at_once).log_probabilities(branches, scope)
+    return (total[0] - total[1:]).cpu().numpy()
 
 
 def branched_effects(

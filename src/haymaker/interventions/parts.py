@@ -35,7 +35,7 @@ from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress
 from haymaker.errors import ProbeError
 from haymaker.interventions.branch_answers import ADVICE
-from haymaker.interventions.branches import ROWS_AT_ONCE, Branch, Trunk
+from haymaker.interventions.branches import PACKED_ROWS, Branch, Trunk
 from haymaker.interventions.pairs import check_pair, check_ready
 from haymaker.kept import Codec
 from haymaker.models.batching import refuse_long_rows
@@ -95,7 +95,7 @@ def patching_parts(
     lent = None if keep is None else donor_of(donor)
     with kept_rows(keep, recipient, encoded, Codec(list, list), donor=lent, sets=named, parts=PARTS) as kept:
         for i, item in enumerate(encoded):
-            effects += kept.batch([(i,)], partial(effects_in, donor, recipient, item, list(chosen.values())))
+            effects += kept.row((i,), partial(effects_in, donor, recipient, item, list(chosen.values())))
             if on_progress is not None:
                 on_progress(1)
     return rows_of(chosen, np.array(effects).reshape(len(encoded), len(chosen), len(PARTS)))
@@ -126,7 +126,7 @@ def effects_in(
     """Of one example the effect of every set and part."""
     with memory_of([item.example_id], ADVICE):
         sources = sources_of(donor, recipient, item)
-        trunk = Trunk(recipient.model, item.prompt_ids, max(ROWS_AT_ONCE, len(item.answer_ids)))
+        trunk = Trunk(recipient.model, item.prompt_ids, max(PACKED_ROWS, len(item.answer_ids)))
         branches: list[Branch] = [[]]
         for heads in sets:
             branches += [[Patch(heads, outputs_of(sources[part], heads, item))] if heads else [] for part in PARTS]

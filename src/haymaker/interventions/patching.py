@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress
 from haymaker.errors import ModelError
 from haymaker.evaluation.exam import Exam, Metrics
-from haymaker.evaluation.predictions import Evaluation, examine
+from haymaker.evaluation.predictions import Evaluation, examine, judged, room_for
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.adapters import Shared, one_model
-from haymaker.interventions.branch_answers import AnswerBranches, judged_sets, patched_answers
+from haymaker.interventions.branch_answers import AnswerBranches, judged_sets, packed_room, patched_answers
 from haymaker.interventions.branches import Trunk, can_branch
 from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import identity_sets, patching_sets
@@ -22,7 +22,7 @@ from haymaker.interventions.lockstep import OneBatch, TwoModels
 from haymaker.interventions.pairs import check_pair, check_ready, obstacle
 from haymaker.kept import Kept
 from haymaker.models.answer_text import STOP
-from haymaker.models.batching import TOKENS_AT_ONCE, batches_of
+from haymaker.models.batching import batches_of, parted
 from haymaker.models.generation import MEMORY_ADVICE, Generation, decode_group
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
@@ -60,7 +60,8 @@ def patch(
     stop: str | None = STOP,
     scope: str = "all",
     mode: str | None = None,
-    tokens_at_once: int = TOKENS_AT_ONCE,
+    tokens_at_once: int | None = None,
+    batch: int | None = None,
     on_progress: OnProgress | None = None,
     keep: str | Path | None = None,
 ) -> Patched:
@@ -86,7 +87,8 @@ def patch(
             models" runs them in turns. By default the first where it gives the same (LoRA adapters, or none, on equal
             base models), else the second; the result's `mode` says which. In half precision the two differ by PEFT's
             rounding of the adapters' parts.
-        tokens_at_once: Most prompt tokens of a batch.
+        tokens_at_once: Most prompt tokens of a batch; None: as many as the free memory holds, see `evaluate`.
+        batch: Most examples of a batch; None: no bound but the tokens.
 
     Returns:
         An Evaluation, and in `mode` how the two ran.
@@ -97,7 +99,7 @@ def patch(
         ModelError: Models of two shapes or vocabularies, in train mode, or that cannot be one batch where that is asked
             for.
         ProbeError: A head that they lack, or an unknown scope.
-        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+        OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Source:
         Cross-model activation patching: Prakash et al. 2024 (arXiv 2402.14811), as in Zhao et al. 2025 (arXiv
@@ -108,7 +110,7 @@ def patch(
         'one batch'
     """
     exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
-    run = Run(donor, recipient, exam, scope, tokens_at_once, on_progress)
+    run = Run(donor, recipient, exam, scope, Sizes(tokens_at_once, batch), on_progress=on_progress)
     return run.kept_sets({"patched": as_heads(heads)}, mode, keep)["patched"]
 
 
@@ -124,7 +126,8 @@ def patch_many(
     stop: str | None = STOP,
     scope: str = "all",
     mode: str | None = None,
-    tokens_at_once: int = TOKENS_AT_ONCE,
+    tokens_at_once: int | None = None,
+    batch: int | None = None,
     on_progress: OnProgress | None = None,
     keep: str | Path | None = None,
 ) -> dict[str, Patched]:
@@ -147,7 +150,8 @@ def patch_many(
         keep: As in `patch`.
         scope: As in `patch`.
         mode: As in `patch`.
-        tokens_at_once: Most prompt tokens of a batch.
+        tokens_at_once: Most prompt tokens of a batch; None: as many as the free memory holds, see `evaluate`.
+        batch: Most examples of a batch; None: no bound but the tokens.
 
     Returns:
         An Evaluation with its `mode` for each set, by name.
@@ -158,14 +162,14 @@ def patch_many(
         ModelError: Models of two shapes or vocabularies, in train mode, or that cannot be one batch where that is asked
             for.
         ProbeError: A head that they lack, or an unknown scope.
-        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+        OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Examples:
         >>> sorted(hm.patch_many(lm, lm, rows, {"none": [], "one": [(3, 4)]}, new_tokens=8))
         ['none', 'one']
     """
     exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
-    run = Run(donor, recipient, exam, scope, tokens_at_once, on_progress)
+    run = Run(donor, recipient, exam, scope, Sizes(tokens_at_once, batch), on_progress=on_progress)
     return run.kept_sets({name: as_heads(heads) for name, heads in sets.items()}, mode, keep)
 
 
@@ -181,6 +185,7 @@ def patch_sets(
     stop: str | None = STOP,
     scope: str = "all",
     tokens_at_once: int | None = None,
+    batch: int | None = None,
     on_progress: OnProgress | None = None,
     keep: str | Path | None = None,
 ) -> Sequence[Evaluation]:
@@ -201,6 +206,7 @@ def patch_sets(
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         scope: As in `patch`.
         tokens_at_once: As in `ablate_sets`.
+        batch: As in `ablate_sets`.
         on_progress: Called with the number of answers given since its last call, one per example and set.
         keep: As in `patch`.
 
@@ -213,7 +219,7 @@ def patch_sets(
         LengthError: An example whose prompt leaves less than the budget of the model's context.
         ModelError: Models of two shapes or vocabularies, or in train mode.
         ProbeError: A head that the models lack, or an unknown scope.
-        OutOfMemory: A batch that does not fit the machine; no example is ever skipped.
+        OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Examples:
         >>> found = hm.patch_sets(lm, lm, rows, [[], [(3, 4)]], new_tokens=8, scope="last+decode")
@@ -225,7 +231,7 @@ def patch_sets(
     exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
     chosen = [as_heads(heads) for heads in sets]
     if not (can_branch(donor.model, scope) and can_branch(recipient.model, scope)):
-        run = Run(donor, recipient, exam, scope, tokens_at_once or TOKENS_AT_ONCE, on_progress)
+        run = Run(donor, recipient, exam, scope, Sizes(tokens_at_once, batch), on_progress=on_progress)
         return list(run.kept_sets({str(place): heads for place, heads in enumerate(chosen)}, None, keep).values())
 
     def prepare(item: Encoded, rows_at_once: int) -> AnswerBranches:
@@ -234,11 +240,13 @@ def patch_sets(
 
     lent = None if keep is None else donor_of(donor)
     names = [list(map(str, heads)) for heads in chosen]
-    options = {"donor": lent, "sets": names, "scope": scope, "tokens_at_once": tokens_at_once}
-    with exam.answers_in(keep, recipient, len(chosen), **options) as kept:
+    options = {"donor": lent, "sets": names, "scope": scope, "tokens_at_once": tokens_at_once, "batch": batch}
+    room = packed_room(recipient, exam, copies=2)
+    with exam.answers_in(keep, recipient, len(chosen), room=room, **options) as kept:
         return judged_sets(
-            recipient, exam, len(chosen), prepare, rows_at_once=tokens_at_once, on_progress=on_progress, kept=kept
-        )
+            recipient, exam, len(chosen), prepare, rows_at_once=tokens_at_once, batch=batch, on_progress=on_progress,
+            kept=kept,
+        )  # fmt: skip
 
 
 def chosen_mode(donor: Donor, recipient: LanguageModel, wanted: str | None) -> Mode:
@@ -260,6 +268,13 @@ def chosen_mode(donor: Donor, recipient: LanguageModel, wanted: str | None) -> M
     return "two models" if reason else "one batch"
 
 
+class Sizes(NamedTuple):
+    """Bounds of a batch: its prompt tokens (None: as the free memory holds) and its examples."""
+
+    tokens_at_once: int | None
+    batch: int | None
+
+
 @dataclass(frozen=True)
 class Run:
     """An exam that a recipient takes with a donor's heads."""
@@ -268,8 +283,8 @@ class Run:
     recipient: LanguageModel
     exam: Exam
     scope: str
-    tokens_at_once: int
-    on_progress: OnProgress | None
+    sizes: Sizes
+    on_progress: OnProgress | None = field(kw_only=True)
 
     def kept_sets(
         self, chosen: Mapping[str, tuple[Head, ...]], wanted: str | None, keep: str | Path | None
@@ -278,8 +293,9 @@ class Run:
         mode = chosen_mode(self.donor, self.recipient, wanted)
         lent = None if keep is None else donor_of(self.donor)
         sets = [list(map(str, heads)) for heads in chosen.values()]
-        options = {"donor": lent, "sets": sets, "scope": self.scope, "tokens_at_once": self.tokens_at_once}
-        with self.exam.answers_in(keep, self.recipient, len(chosen), mode=mode, **options) as kept:
+        options = {"donor": lent, "sets": sets, "scope": self.scope, **self.sizes._asdict()}
+        room = room_for(self.recipient, self.exam, copies=2 if mode == "two models" else 1)
+        with self.exam.answers_in(keep, self.recipient, len(chosen), mode=mode, room=room, **options) as kept:
             return self.sets(chosen, mode, kept)
 
     def sets(self, chosen: Mapping[str, tuple[Head, ...]], mode: Mode, kept: Kept[Generation]) -> dict[str, Patched]:
@@ -287,12 +303,13 @@ class Run:
         if mode == "two models":
             turns = enumerate(chosen.items())
             return {name: self.in_turns(heads, kept.under(place)) for place, (name, heads) in turns}
-        at_once = max(1, self.tokens_at_once // (2 * max(self.exam.lengths)))
+        room = self.sizes.tokens_at_once or kept.room
+        at_once = max(1, room // (2 * max(self.exam.lengths)))
         listed, answers = list(chosen.values()), []
         donor = Path(self.donor) if isinstance(self.donor, str) else self.donor
         with one_model(donor, self.recipient) as shared:
             for start in range(0, len(listed), at_once):
-                answers += Together(self, shared, listed[start : start + at_once], start).answer(kept)
+                answers += Together(self, shared, listed[start : start + at_once], start).answer(kept, room)
         return {name: Patched(predictions, "one batch") for name, predictions in zip(chosen, answers, strict=True)}
 
     def in_turns(self, heads: tuple[Head, ...], kept: Kept[Generation]) -> Patched:
@@ -301,7 +318,7 @@ class Run:
         lm = self.recipient
         if heads:
             lm = replace(lm, model=TwoModels(self.donor.model, lm.model, heads, self.scope))
-        found = examine(lm, self.exam, tokens_at_once=self.tokens_at_once, on_progress=self.on_progress, kept=kept)
+        found = examine(lm, self.exam, **self.sizes._asdict(), on_progress=self.on_progress, kept=kept)
         return Patched.of(found)
 
 
@@ -315,28 +332,35 @@ class Together:
     sets: Sequence[tuple[Head, ...]]
     first: int
 
-    def answer(self, kept: Kept[Generation]) -> list[tuple[Any, ...]]:
-        """Predictions of every set, in the rows' order."""
+    def answer(self, kept: Kept[Generation], room: int) -> list[tuple[Any, ...]]:
+        """Predictions of every set, in the rows' order, with `room` tokens in a batch."""
         exam, copies = self.run.exam, len(self.sets) + sum(bool(heads) for heads in self.sets)
         found: dict[tuple[int, int], Any] = {}
-        for group in batches_of(exam.lengths, self.run.tokens_at_once // copies):
-            places = [(place, i) for place in range(len(self.sets)) for i in group]
-            keys = [(self.first + place, i) for place, i in places]
-            done = kept.batch(keys, partial(self._decode, group))
-            for (place, i), written in zip(places, done, strict=True):
-                found[place, i] = exam.judge(i, written)
+        for group in batches_of(exam.lengths, room // copies, self.run.sizes.batch, masked=True):
+            keys = [(self.first + place, i) for place in range(len(self.sets)) for i in group]
+            done = kept.batch(keys, partial(self._decode, group), divisible=len(self.sets) > 1 or len(group) > 1)
+            for (place, i), written in zip(keys, done, strict=True):
+                found[place, i] = judged(exam, i, written, kept.was_halved(place, i))
             if self.run.on_progress:
                 self.run.on_progress(len(group) * len(self.sets))
-        return [tuple(found[place, i] for i in range(len(exam.rows))) for place in range(len(self.sets))]
+        places = range(self.first, self.first + len(self.sets))
+        return [tuple(found[place, i] for i in range(len(exam.rows))) for place in places]
 
-    def _decode(self, group: Sequence[int]) -> list[Generation]:
-        """Greedy answers to a group of prompts, set by set."""
+    def _decode(self, group: Sequence[int], parts: int) -> list[Generation]:
+        """Greedy answers to a group of prompts, set by set; a batch in parts is parted by sets, one of one set by
+        prompts."""
+        if len(self.sets) > 1:
+            return [one for sets in parted(self.sets, parts) for one in self._together(group, sets)]
+        return [one for some in parted(group, parts) for one in self._together(some, self.sets)]
+
+    def _together(self, group: Sequence[int], sets: Sequence[tuple[Head, ...]]) -> list[Generation]:
+        """Greedy answers to a group of prompts under some sets, as one batch."""
         exam = self.run.exam
         memory = memory_of([exam.rows[i].id for i in group], f"use fewer head sets at once, or {MEMORY_ADVICE}")
-        with memory, closing(OneBatch(self.shared, self.sets, len(group), self.run.scope)) as model:
+        with memory, closing(OneBatch(self.shared, sets, len(group), self.run.scope)) as model:
             lm = replace(self.run.recipient, model=model)
             ends, rows = [exam.end(lm, i) for i in group], [exam.encoded[i] for i in group]
-            return decode_group(lm, rows * len(self.sets), ends * len(self.sets))
+            return decode_group(lm, rows * len(sets), ends * len(sets))
 
 
 # ---- tables
@@ -360,6 +384,7 @@ def patching_table(
     stop: str | None = STOP,
     scope: str = "all",
     mode: str | None = None,
+    batch: int | None = None,
     on_progress: OnProgress | None = None,
     keep: str | Path | None = None,
 ) -> list[dict[str, Any]]:
@@ -371,7 +396,7 @@ def patching_table(
         sets = list(patching_sets(donor_scores, recipient_scores, k, threshold, draws, seed=seed))
     heads = {str(place): chosen.heads for place, chosen in enumerate(sets)}
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "mode": mode}
-    options |= {"on_progress": on_progress, "keep": keep}
+    options |= {"batch": batch, "on_progress": on_progress, "keep": keep}
     found = patch_many(donor, recipient, examples, heads, new_tokens, **options)
     beside = beside_random(sets, [patched.values() for patched in found.values()])
     return [

@@ -1,31 +1,43 @@
 """Which rows go through a model together, and whether they fit into its context."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from haymaker.errors import LengthError
 from haymaker.records import Encoded
 
-TOKENS_AT_ONCE = 16_384  # of a batch, padding included
+TOKENS_AT_ONCE = 16_384  # of a batch on a CPU, padding included
 MAX_PADDED_SHARE = 1 / 16  # a row joins longer ones only if at most this share of it is padding
+LONG = 2_048  # tokens from which padding costs more than it saves: its mask shuts out the fast kernels of attention
+Row = TypeVar("Row")
 
 
 def batches_of(
-    lengths: Sequence[int], tokens_at_once: int = TOKENS_AT_ONCE, most: int | None = None
+    lengths: Sequence[int], tokens_at_once: int = TOKENS_AT_ONCE, most: int | None = None, masked: bool = False
 ) -> Iterator[list[int]]:
     """Indices of rows that go together: of about equal length, longest first, each row once.
 
     A batch has at most `most` rows, and more than `tokens_at_once` tokens, padding included, only in a single row.
+    masked: padding needs a mask (prompts that are padded on the left), so rows of more than 2,048 tokens go together
+    with rows of their own length alone.
     """
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         longest = lengths[batch[0]] if batch else 0
         full = (len(batch) + 1) * longest > tokens_at_once or len(batch) == most
-        if batch and (full or lengths[i] < (1 - MAX_PADDED_SHARE) * longest):
+        share = 0 if masked and longest > LONG else MAX_PADDED_SHARE
+        if batch and (full or lengths[i] < (1 - share) * longest):
             yield batch
             batch = []
         batch.append(i)
     if batch:
         yield batch
+
+
+def parted(rows: Sequence[Row], parts: int) -> list[Sequence[Row]]:
+    """Rows in at most so many parts of about equal size, in their order."""
+    size = max(1, -(-len(rows) // parts))
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def refuse_long_rows(rows: Sequence[Encoded], context: int) -> None:

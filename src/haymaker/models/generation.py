@@ -14,13 +14,13 @@ from haymaker.console import OnProgress
 from haymaker.errors import ModelError
 from haymaker.kept import Codec, Kept
 from haymaker.models.answer_text import STOP, TAGS, AnswerText, opens_thought, read_answer
-from haymaker.models.batching import TOKENS_AT_ONCE, batches_of, refuse_long_prompts
+from haymaker.models.batching import batches_of, parted, refuse_long_prompts
 from haymaker.models.load import LanguageModel
-from haymaker.models.memory import memory_of
+from haymaker.models.memory import memory_of, tokens_that_fit
 from haymaker.records import Encoded
 from haymaker.tokens import closing_tokens
 
-MEMORY_ADVICE = "lower tokens_at_once, build shorter rows, or use a machine with more memory"
+MEMORY_ADVICE = "lower tokens_at_once or batch, build shorter rows, or use a machine with more memory"
 NEWEST = 16  # tokens among whose text a stop, or the mark of a thought, shows up
 Reason = Literal["stop", "length"]
 Name = TypeVar("Name", bound=str)
@@ -209,8 +209,9 @@ def generate(
     rows: Sequence[Encoded],
     max_new_tokens: int = 32,
     stop: str | None = STOP,
-    tokens_at_once: int = TOKENS_AT_ONCE,
+    tokens_at_once: int | None = None,
     *,
+    batch: int | None = None,
     beyond_context: bool = False,
     on_progress: OnProgress | None = None,
     kept: Kept[Generation] | None = None,
@@ -218,26 +219,35 @@ def generate(
     """The greedy answer to each row's prompt, in the rows' order.
 
     A row ends with "stop" at the end-of-text token or at `stop` after text, with "length" after `max_new_tokens` or at
-    the end of the context. `tokens_at_once` bounds the prompt tokens of a batch. `on_progress` is told how many
-    rows were finished since it was last called. Answers go into `kept`, and come from it. Raises LengthError for
-    prompts that do not fit the context, unless `beyond_context` asks what happens there.
+    the end of the context. `tokens_at_once` bounds the prompt tokens of a batch (None: as many as `kept` says, else as
+    the free memory holds), `batch` its rows. `on_progress` is told how many rows were finished since it was last
+    called. Answers go into `kept`, and come from it. Raises LengthError for prompts that do not fit the context, unless
+    `beyond_context` asks what happens there.
     """
     if not beyond_context:
         refuse_long_prompts(rows, lm.context)
     found: dict[int, Generation] = {}
     end = partial(end_of, lm, new_tokens=max_new_tokens, stop=stop, beyond_context=beyond_context)
-    for batch in batches_of([row.prompt_length for row in rows], tokens_at_once):
-        compute = partial(decode_whole, lm, [rows[i] for i in batch], end)
-        found |= zip(batch, (kept or Kept()).batch([(i,) for i in batch], compute), strict=True)
+    kept, lengths = kept or Kept(), [row.prompt_length for row in rows]
+    room = tokens_at_once or kept.room or tokens_that_fit(lm.model, lengths or [1], max_new_tokens)
+    for group in batches_of(lengths, room, batch, masked=True):
+        compute = partial(decode_whole, lm, [rows[i] for i in group], end)
+        found |= zip(group, kept.batch([(i,) for i in group], compute, divisible=len(group) > 1), strict=True)
         if on_progress is not None:
-            on_progress(len(batch))
+            on_progress(len(group))
     return [found[i] for i in range(len(rows))]
 
 
-def decode_whole(lm: LanguageModel, rows: Sequence[Encoded], end: Callable[[Encoded], AnswerEnd]) -> list[Generation]:
-    """Greedy answers to a batch of prompts, each until its own end. Raises OutOfMemory where it does not fit."""
-    with memory_of([row.example_id for row in rows], MEMORY_ADVICE):
-        return decode_group(lm, rows, [end(row) for row in rows])
+def decode_whole(
+    lm: LanguageModel, rows: Sequence[Encoded], end: Callable[[Encoded], AnswerEnd], parts: int
+) -> list[Generation]:
+    """Greedy answers to a batch of prompts in so many parts, each until its own end. Raises OutOfMemory where a part
+    does not fit."""
+    found = []
+    for some in parted(rows, parts):
+        with memory_of([row.example_id for row in some], MEMORY_ADVICE):
+            found += decode_group(lm, some, [end(row) for row in some])
+    return found
 
 
 def decode_group(lm: LanguageModel, rows: Sequence[Encoded], ends: Sequence[AnswerEnd]) -> list[Generation]:

@@ -15,13 +15,13 @@ from haymaker.errors import ConfigError, ModelError
 from haymaker.heads.nulls import means_of, measures
 from haymaker.markup import table
 from haymaker.models.load import LanguageModel
+from haymaker.models.shapes import shape_of
 from haymaker.recommender.candidates import Candidate, Source, examples_of, named, opened
 from haymaker.recommender.selectors import ladm, long_attention, long_range
 from haymaker.recommender.short_training import Reading, reading, trained
 from haymaker.records import Example
 from haymaker.stats import Interval, bootstrap_mean
 from haymaker.tokens import encode_many
-from haymaker.training.budget import shape_of
 from haymaker.training.cost import cost_of_row
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any
 
 from haymaker.choices import DEVICES, MODEL_SHAPES, Device
 from haymaker.errors import ConfigError
+from haymaker.models.shapes import Shape, shape_of
 from haymaker.processes import cores, free_memory
-from haymaker.training.budget import Shape, shape_of
 
 PROCESSOR = Path("/proc/cpuinfo")
 AMX, AVX512 = "amx_bf16", "avx512f"  # flags of a processor

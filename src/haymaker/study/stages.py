@@ -110,13 +110,14 @@ def scores_file(path: Path) -> Path:
 def goes_on(run: Callable[..., Tables]) -> Callable[..., Tables]:
     """A stage that keeps rows beside its output while it runs, and goes on behind those of an interrupted call.
 
-    A caller that says where `keep` is removes it. A model that a stage failed with serves no other cell.
+    A caller that says where `keep` is removes it. A model that a stage failed with serves no other cell. `batch`, most
+    rows at once, changes no result and is no parameter.
     """
 
     @wraps(run)
-    def kept(params: Frozen, inputs: Inputs, output: Path, keep: Path | None = None) -> Tables:
+    def kept(params: Frozen, inputs: Inputs, output: Path, keep: Path | None = None, **batch: int | None) -> Tables:
         try:
-            tables = run(params, inputs, output, keep or partial_of(output))
+            tables = run(params, inputs, output, keep or partial_of(output), **batch)
         except BaseException:
             forget_models()
             raise
@@ -223,14 +224,16 @@ class EvaluateParams(ModelParams):
 
 
 @goes_on
-def evaluate_model(params: EvaluateParams, inputs: Inputs, output: Path, keep: Path) -> Tables:
+def evaluate_model(
+    params: EvaluateParams, inputs: Inputs, output: Path, keep: Path, batch: int | None = None
+) -> Tables:
     """dataset, model -> predictions, and a row of scores."""
     rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
     from haymaker.evaluation.predictions import evaluate
 
     options = params.model_dump(include={"new_tokens", "metrics", "beyond_context", "stop"})
     with bar("answers", len(rows), computing(lm)) as advance:
-        found = evaluate(lm, rows, on_progress=advance, keep=keep, **options)
+        found = evaluate(lm, rows, batch=batch, on_progress=advance, keep=keep, **options)
     found.save(output / "predictions.jsonl")
     for said in found.notes():
         note(said)
@@ -251,7 +254,11 @@ class HeadsParams(ModelParams):
 
 
 def head_scores(
-    params: HeadsParams, inputs: Inputs, prompt: "Example | None" = None, keep: Path | None = None
+    params: HeadsParams,
+    inputs: Inputs,
+    prompt: "Example | None" = None,
+    keep: Path | None = None,
+    batch: int | None = None,
 ) -> "dict[str, HeadScores]":
     """dataset (or a prompt of one's own), model -> scores of its heads by metric, from one pass."""
     rows = list(prompt or rows_of(inputs, params.rows))
@@ -260,7 +267,7 @@ def head_scores(
 
     options = params.model_dump(include={"answer", "new_tokens", "stop"})
     with bar("rows scored", len(rows), computing(lm)) as advance:
-        return detect_all(lm, rows, params.metrics, on_progress=advance, keep=keep, **options)
+        return detect_all(lm, rows, params.metrics, batch=batch, on_progress=advance, keep=keep, **options)
 
 
 @goes_on
@@ -323,7 +330,7 @@ class AblateParams(ModelParams):
 
 
 @goes_on
-def ablate_heads(params: AblateParams, inputs: Inputs, output: Path, keep: Path) -> Tables:
+def ablate_heads(params: AblateParams, inputs: Inputs, output: Path, keep: Path, batch: int | None = None) -> Tables:
     """dataset, model, head scores -> scores without the top k heads, and without k others of the same layers."""
     rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
     from haymaker.heads.own_choice import sizes_of
@@ -333,7 +340,7 @@ def ablate_heads(params: AblateParams, inputs: Inputs, output: Path, keep: Path)
     sizes = sizes_of(scores, params.k)
     options = params.model_dump(include={"draws", "seed", "new_tokens", "metrics", "stop", "scope"})
     with bar("answers", (1 + len(sizes) * (1 + params.draws)) * len(rows), computing(lm)) as advance:
-        found = ablation_curve(lm, rows, scores, sizes, on_progress=advance, keep=keep, **options)
+        found = ablation_curve(lm, rows, scores, sizes, batch=batch, on_progress=advance, keep=keep, **options)
     return {"ablation": [row | computed(lm) for row in found]}
 
 
@@ -352,7 +359,7 @@ class PatchParams(ModelParams):
 
 
 @goes_on
-def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path) -> Tables:
+def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path, batch: int | None = None) -> Tables:
     """dataset, two adapters, their head scores -> scores of the recipient with heads of the donor in place of its own.
 
     The donor's adapter goes on the recipient's base model, unless two models are asked for.
@@ -362,7 +369,7 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path) -
     donor = donor_of(inputs, params) if params.two_models else inputs["donor"]
     from haymaker.interventions import patching_table
 
-    options = params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields})
+    options = params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields}) | {"batch": batch}
     with bar("answers", (2 if params.identity else 3 + params.draws) * len(rows), computing(recipient)) as advance:
         found = patching_table(donor, recipient, rows, lent, own, on_progress=advance, keep=keep, **options)
     return {"patching": [row | computed(recipient) for row in found]}
@@ -397,7 +404,7 @@ class EffectsParams(ModelParams):
 
 
 class CausalParams(EffectsParams):
-    tokens_at_once: int = 1024
+    tokens_at_once: int | None = None
 
 
 def attribution_effects(params: EffectsParams, inputs: Inputs, keep: Path | None = None) -> "HeadScores":
@@ -407,11 +414,13 @@ def attribution_effects(params: EffectsParams, inputs: Inputs, keep: Path | None
     return effects(attribute, params, inputs, keep=keep)
 
 
-def causal_effects(params: CausalParams, inputs: Inputs, keep: Path | None = None) -> "HeadScores":
+def causal_effects(
+    params: CausalParams, inputs: Inputs, keep: Path | None = None, batch: int | None = None
+) -> "HeadScores":
     """dataset, model, perhaps a donor -> every head's measured effect on the gold answer."""
     from haymaker.interventions import causal_map
 
-    return effects(causal_map, params, inputs, keep=keep, tokens_at_once=params.tokens_at_once)
+    return effects(causal_map, params, inputs, keep=keep, tokens_at_once=params.tokens_at_once, batch=batch)
 
 
 def effects(measure: Any, params: EffectsParams, inputs: Inputs, **options: Any) -> "HeadScores":

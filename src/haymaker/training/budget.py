@@ -4,10 +4,11 @@ Closed forms of a model's shape alone, so that a plan can be made for a machine 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, get_args
+from dataclasses import replace
+from typing import get_args
 
 from haymaker.config import Rung
+from haymaker.models.shapes import Shape
 
 RUNGS: tuple[Rung, ...] = get_args(Rung)
 PIECE = 16_384  # tokens of an MLP at once: its inner width is several times the model's
@@ -15,42 +16,6 @@ LOSS_BYTES = 2**30  # logits of a piece of rows in float32, their softmax and th
 STATE_BYTES = 16  # of an adapter's parameter: itself, its gradient and Adam's two moments, all in float32
 MOVED_GRADIENTS = 3  # hidden states alive at once while gradients go down
 USABLE = 0.93  # of the free memory: the rest is what an allocator cannot fill
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A decoder's sizes; widths in elements, `element` in bytes."""
-
-    layers: int
-    hidden: int
-    query: int  # query heads times width of a head
-    key_value: int
-    heads: int
-    inner: int
-    vocabulary: int
-    element: int
-    adapter: int  # trainable parameters
-    base_bytes: int
-    mlp_adapted: bool = False
-
-    @property
-    def layer_weights(self) -> int:
-        """Parameters of a layer's matrices."""
-        return self.hidden * (2 * self.query + 2 * self.key_value) + 3 * self.hidden * self.inner
-
-
-def shape_of(config: Any, element: int, adapter: int, base_bytes: int | None = None) -> Shape:
-    """The shape that a transformers config describes."""
-    heads = size_of(config, "num_attention_heads") or 1
-    width = size_of(config, "head_dim") or config.hidden_size // heads
-    kv_heads = size_of(config, "num_key_value_heads") or heads
-    inner = size_of(config, "intermediate_size", "n_inner") or 4 * config.hidden_size
-    shape = Shape(
-        config.num_hidden_layers, config.hidden_size, heads * width, kv_heads * width, heads, inner, config.vocab_size,
-        element, adapter, 0,
-    )  # fmt: skip
-    embeddings = shape.vocabulary * shape.hidden * (1 if getattr(config, "tie_word_embeddings", False) else 2)
-    return replace(shape, base_bytes=base_bytes or element * (shape.layers * shape.layer_weights + embeddings))
 
 
 def as_one_of(shape: Shape, processes: int, context: int, shard: bool) -> Shape:
@@ -61,17 +26,6 @@ def as_one_of(shape: Shape, processes: int, context: int, shard: bool) -> Shape:
     held = shape.base_bytes - layers + layers // processes + 2 * layers // shape.layers
     base = min(held, shape.base_bytes) if shard else shape.base_bytes
     return replace(shape, key_value=context * shape.key_value, base_bytes=base)
-
-
-def size_of(config: Any, *names: str) -> int | None:
-    """The first of these sizes that a config has; the largest one where layers have their own. None if it has none."""
-    layers = getattr(config, "per_layer_config", None)
-    parts = [config] if layers is None else [layers[i] for i in range(len(layers))]
-    for name in names:
-        values = [value for part in parts if (value := getattr(part, name, None))]
-        if values:
-            return max(max(value) if isinstance(value, Sequence) else value for value in values)
-    return None
 
 
 def kept_bytes(shape: Shape, rung: Rung) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from haymaker.choices import Device
 from haymaker.config import Rung
-from haymaker.training.budget import Shape
+from haymaker.models.shapes import Shape
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ from haymaker.models.batching import batches_of
 from haymaker.models.load import Source, read_config, read_tokenizer
 from haymaker.models.lora import lora_size
 from haymaker.models.lora_targets import Targets, target_modules
+from haymaker.models.memory import free_bytes
 from haymaker.models.names import display_name
 from haymaker.models.precision import chosen_dtype
+from haymaker.models.shapes import Shape, shape_of
 from haymaker.records import Encoded, Example
 from haymaker.training.batches import encoded_rows, rows_of_step
-from haymaker.training.budget import USABLE, Shape, as_one_of, peak_bytes, planned, said, shape_of
+from haymaker.training.budget import USABLE, as_one_of, peak_bytes, planned, said
 from haymaker.training.cost import Cost, cost_of_row
-from haymaker.training.memory_plan import free_bytes
 
 MEASURED_WIDTH = 1_024  # of the matrix products that tell how fast a device at hand is
 ATTENTION_SHARE = 0.5  # of a product's rate, that attention reaches where nothing is known

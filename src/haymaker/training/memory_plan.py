@@ -11,8 +11,9 @@ from haymaker.config import Rung
 from haymaker.models.batching import batches_of
 from haymaker.models.handshake import base_of
 from haymaker.models.lora import lora_parameters
-from haymaker.processes import free_memory, memory_share
-from haymaker.training.budget import USABLE, Shape, as_one_of, peak_bytes, planned, said, shape_of
+from haymaker.models.memory import free_bytes
+from haymaker.models.shapes import Shape, shape_of
+from haymaker.training.budget import USABLE, as_one_of, peak_bytes, planned, said
 from haymaker.training.parallel import ALONE, World
 from haymaker.training.sharding import is_sharded
 
@@ -62,17 +63,6 @@ def model_shape(model: Any) -> Shape:
 def used_bytes(model: Any) -> int:
     """Bytes of a model's own weights."""
     return sum(weight.nbytes for name, weight in model.named_parameters() if ".lora_" not in name)
-
-
-def free_bytes(device: torch.device) -> int:
-    """Bytes that a device can still give: of a GPU with what torch keeps back, of this machine within its limit.
-
-    Of several processes that share a device each counts on its part of that.
-    """
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(memory_share() * (free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)))
-    return int(memory_share() * free_memory())
 
 
 def reset_peak(device: torch.device) -> None:
