@@ -20,6 +20,7 @@ ROW: dict[str, Any] = {
     "generated_tokens": 2,
     "task": "mdqa",
     "unread": [],
+    "halved": False,
     "before": "",
 }
 
