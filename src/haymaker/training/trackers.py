@@ -57,8 +57,10 @@ def sending(config: TrainConfig, folder: Path, done: int, wanted: bool = True) -
 
 def opened(name: str, folder: Path, done: int) -> Any:
     """The client of a tracker, with its run begun, or going on where steps are done."""
+    from accelerate import PartialState
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
+    PartialState()  # its clients write to its log, which wants to know of processes first
     before = read_json_if_there(folder / TRACKER_FILE, "remove it; the tracker then begins a new run")
     known = before["run"] if done and isinstance(before, dict) and before.get("tracker") == name else None
     run = known or uuid.uuid4().hex
