@@ -1,9 +1,9 @@
 """What `dtype="auto"` means on this machine, and how many threads then compute: a rule of what was measured.
 
 On one thread a processor with AMX takes half the time or less in bfloat16 that it takes in float32, at 1,024 tokens;
-two thirds at 512. Of two cores a second thread takes a third off where the machine is quiet; where another process holds its core it costs five times as
-much, since both wait for each other after every product (benchmarks/results/smollm2.md, docs/log.md). Small models do
-not gain: they wait for other things than products.
+two thirds at 512. Of two cores a second thread takes a third off where the machine is quiet; where another process
+holds its core it costs five times as much, since both wait for each other after every product
+(benchmarks/results/smollm2.md, docs/log.md). Small models do not gain: they wait for other things than products.
 """
 
 import os
