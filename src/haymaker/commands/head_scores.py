@@ -15,6 +15,13 @@ from haymaker.study import stages
 if TYPE_CHECKING:
     from haymaker.heads.scores import HeadScores
 
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        help=f"{', '.join(DETECTORS)}; may be repeated: one pass serves all, and each gets a file.  [default: copy]",
+    ),
+]
 Answer = Annotated[
     str | None,
     typer.Option(
@@ -46,14 +53,7 @@ def heads(
     question: own_prompt.Question = "",
     columns: flag.Columns = None,
     out: flag.OutFile,
-    metrics: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric",
-            help=f"{', '.join(DETECTORS)}; may be repeated: one pass serves all, and each gets a file.  "
-            "[default: copy]",
-        ),
-    ] = None,
+    metrics: Metrics = None,
     answer: Answer = None,
     file_format: head_files.FormatName = "haymaker",
     fraction: head_files.Fraction = 0.25,

@@ -42,18 +42,9 @@ def evaluate(
     beyond_context: Annotated[
         bool, typer.Option("--beyond-context", help="Also answer rows that the model's context does not hold.")
     ] = False,
-    export_requests: Annotated[
-        Path | None, typer.Option("--export-requests", help="Write OpenAI's batch requests there, and answer nothing.")
-    ] = None,
-    responses: Annotated[
-        Path | None, typer.Option("--responses", help="Judge a server's answers to such requests (its output jsonl).")
-    ] = None,
-    served_as: Annotated[
-        str | None,
-        typer.Option(
-            "--served-as", help="What the server calls the model.  [default: its name, @digest of an adapter]"
-        ),
-    ] = None,
+    export_requests: serving.Requests = None,
+    responses: serving.Responses = None,
+    served_as: serving.ServedAs = None,
     batch: flag.Batch = None,
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,

@@ -109,15 +109,20 @@ def data_renamed(data: Path | None, columns: list[str] | None) -> Iterator[Path 
         yield data
         return
     with TemporaryDirectory(prefix="haymaker-") as place:
-        yield rows_under(data, columns).save(Path(place) / "rows")
+        yield rows_of_file(data, columns).save(Path(place) / "rows")
 
 
 def rows_under(data: Path, columns: list[str] | None, tokenizer: str | None = None) -> "Dataset | Folder":
     """The rows of a dataset, or of a file: with columns of other names, its tokens counted by a tokenizer."""
-    from haymaker.data.own_data import is_dataset, open_data, read_examples
+    from haymaker.data.own_data import open_data
 
-    if not columns and tokenizer is None:
-        return open_data(data)
+    return rows_of_file(data, columns, tokenizer) if columns or tokenizer is not None else open_data(data)
+
+
+def rows_of_file(data: Path, columns: list[str] | None, tokenizer: str | None = None) -> "Dataset":
+    """The rows of a file with columns of other names; ConfigError for a dataset, which is built with its names."""
+    from haymaker.data.own_data import is_dataset, read_examples
+
     if is_dataset(data) and data.is_dir():
         option = "--map" if columns else "--tokenizer"
         raise ConfigError(f"{option}: {data} is a dataset, built with both; leave {option} out")

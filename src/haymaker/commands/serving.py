@@ -1,7 +1,7 @@
 """haymaker eval --export-requests | --responses: answers of a server that speaks OpenAI's protocol."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,17 @@ from haymaker.console import note
 from haymaker.errors import ConfigError
 from haymaker.files import write_json, write_jsonl
 from haymaker.study.stages import EvaluateParams, Inputs, rows_of
+
+Requests = Annotated[
+    Path | None, typer.Option("--export-requests", help="Write OpenAI's batch requests there, and answer nothing.")
+]
+Responses = Annotated[
+    Path | None, typer.Option("--responses", help="Judge a server's answers to such requests (its output jsonl).")
+]
+ServedAs = Annotated[
+    str | None,
+    typer.Option("--served-as", help="What the server calls the model.  [default: its name, @digest of an adapter]"),
+]
 
 
 def export_requests(params: EvaluateParams, inputs: Inputs, file: Path, name: str | None, **how: Any) -> None:

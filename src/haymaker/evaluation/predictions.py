@@ -332,7 +332,7 @@ def evaluate(
         return Evaluation(told)
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "beyond_context": beyond_context}
     exam = Exam.of(lm, examples, new_tokens, **options)
-    sizes = {"tokens_at_once": tokens_at_once, "batch": batch}
+    sizes: dict[str, Any] = {"tokens_at_once": tokens_at_once, "batch": batch}
     with exam.answers_in(keep, lm, room=room_for(lm, exam), **sizes) as kept:
         return examine(lm, exam, **sizes, on_progress=on_progress, kept=kept)
 

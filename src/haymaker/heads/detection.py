@@ -152,23 +152,22 @@ def detect_all(
     room, judges = room_to_read(lm, subjects, wants, mode), judged_by(detectors, rows)
     with kept_rows(keep, lm, encoded, MAPS, room=room, **judges, **options) as kept:
         for chosen in batches_to_read(subjects, wants, mode, batch, kept.room):
-            compute = partial(
-                scored, lm, [subjects[i] for i in chosen], wants, mode, needle=needle, detectors=detectors
-            )
-            done = kept.batch([(i,) for i in chosen], compute, divisible=len(chosen) > 1)
-            found |= zip(chosen, done, strict=True)
+            these = [subjects[i] for i in chosen]
+            compute = partial(scored, lm, these, wants, mode, needle=needle, detectors=detectors)
+            found |= zip(chosen, kept.batch([(i,) for i in chosen], compute, divisible=len(chosen) > 1), strict=True)
             if on_progress:
                 on_progress(len(chosen))
     ids = tuple(item.example_id for item in encoded)
     origin = provenance(lm, encoded, mode, wants) | halved_of(ids, kept)
+    looked_for = {name: list(needle or detector.needle) for name, detector in detectors.items()}
     return {
         name: HeadScores(
             np.stack([found[i][name] for i in range(len(ids))]),
             ids,
             name,
-            origin | {"needle": list(needle or detector.needle), "packages": plug_ins({"metric": name})},
+            origin | {"needle": kinds, "packages": plug_ins({"metric": name})},
         )
-        for name, detector in detectors.items()
+        for name, kinds in looked_for.items()
     }
 
 

@@ -72,8 +72,9 @@ def own_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def parts_of(name: str, weight: Tensor) -> Iterator[tuple[str, Tensor]]:
     """The plain tensors inside one of torchao's, and inside those; a plain one is itself."""
-    if not hasattr(weight, "__tensor_flatten__"):
+    flatten = getattr(weight, "__tensor_flatten__", None)
+    if flatten is None:
         yield name, weight
         return
-    for part in weight.__tensor_flatten__()[0]:
+    for part in flatten()[0]:
         yield from parts_of(f"{name}.{part}", getattr(weight, part))

@@ -369,7 +369,7 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path, b
     donor = donor_of(inputs, params) if params.two_models else inputs["donor"]
     from haymaker.interventions import patching_table
 
-    options = params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields}) | {"batch": batch}
+    options = {**params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields}), "batch": batch}
     with bar("answers", (2 if params.identity else 3 + params.draws) * len(rows), computing(recipient)) as advance:
         found = patching_table(donor, recipient, rows, lent, own, on_progress=advance, keep=keep, **options)
     return {"patching": [row | computed(recipient) for row in found]}

@@ -73,4 +73,5 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if type(value).__name__ in NOTHING or (isinstance(value, float) and value != value):
         return None
-    return value.isoformat() if hasattr(value, "isoformat") else value
+    written = getattr(value, "isoformat", None)
+    return written() if written else value

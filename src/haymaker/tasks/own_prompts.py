@@ -116,8 +116,7 @@ def needles(needle: Any, text: str) -> list[Range]:
     given = needle.tolist() if hasattr(needle, "tolist") else needle
     if given is None:
         return []
-    alone = isinstance(given, str | Span) or is_range(given) or not isinstance(given, list | tuple)
-    places: Sequence[Any] = [given] if alone else given
+    places: Sequence[Any] = given if isinstance(given, list | tuple) and not is_range(given) else [given]
     found = [place_of((one.start, one.stop) if isinstance(one, Span) else one, text, "needle") for one in places]
     return ranges_in(found, "needle")
 

@@ -78,9 +78,14 @@ class Run:
             self.watch(0)
         tracker = sending(self.config, self.folder, self.finished, wanted=self.world.is_first)
         with stop_signal("this step") as stopped, tracker as send:
+
+            def tell(line: Mapping[str, Any]) -> None:
+                send(line)
+                report(line)
+
             try:
                 while self.finished < self.config.steps and not self.world.any(stopped.is_set()):
-                    self.take_step(lambda line: (send(line), report(line)))
+                    self.take_step(tell)
             except KeyboardInterrupt:
                 stopped.set()
         if self.finished < self.config.steps:
