@@ -114,9 +114,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Any]]:
     found: list[tuple[Path, Any]] = []
     add = Log.add
 
-    def watched(log: Log[Any], rows: Any) -> None:
+    def watched(log: Log[Any], rows: Any, halved: bool) -> None:
         found.extend((log.path, key) for key in rows)
-        add(log, rows)
+        add(log, rows, halved)
 
     monkeypatch.setattr(Log, "add", watched)
     return found

@@ -11,6 +11,7 @@ from transformers import GraniteConfig, GraniteForCausalLM, Olmo2Config, Olmo2Fo
 from haymaker.attention.probing import probe
 from haymaker.errors import ProbeError
 from haymaker.heads.direct_path import FINAL, contributions, unembedding, watch_scales
+from haymaker.heads.proven_path import pulled_back
 from haymaker.records import Span
 
 ROWS = torch.tensor([[9, 15, 20]])
@@ -88,3 +89,14 @@ def test_a_layer_norm_before_the_unembedding_is_refused() -> None:
         ProbeError, match=r"expected norms that only scale \(RMS\) on the way to the logits, found LayerNorm"
     ):
         watch_scales(model, ROWS).__enter__()
+
+
+def test_a_projection_without_a_gradient_is_refused() -> None:
+    """As bitsandbytes' 4 bits on a CPU."""
+
+    class Detached(torch.nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return super().forward(input).detach()
+
+    with pytest.raises(ProbeError, match="Detached: its product has no gradient on this device"):
+        pulled_back(Detached(4, 3), torch.ones(1, 1, 3), 4, torch.float32)

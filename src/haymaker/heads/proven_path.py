@@ -295,5 +295,8 @@ def pulled_back(
     device = place_of(projection)
     entry = torch.zeros(*direction.shape[:-1], width, dtype=dtype, device=device, requires_grad=True)
     with torch.inference_mode(False), torch.enable_grad():
-        found = torch.autograd.grad(projection(entry), entry, direction.to(device, dtype))[0]
-    return found.float().cpu()
+        left = projection(entry)
+        found = torch.autograd.grad(left, entry, direction.to(device, dtype), allow_unused=True) if left.grad_fn else ()
+    if not found or found[0] is None:  # bitsandbytes' 4 bits on a CPU
+        raise ProbeError(f"{type(projection).__name__}: its product has no gradient on this device; {INSTEAD}")
+    return found[0].float().cpu()

@@ -77,8 +77,10 @@ def options_of(name: str, folder: Path, done: int, run: str, *, new: bool) -> di
     """What a tracker's client is made with, so that it goes on in its run where that is not a new one."""
     title = folder.resolve().name
     match name:
-        case "tensorboard":  # steps behind the last saved state are run, and sent, again
-            return {"run_name": name, "logging_dir": folder, "purge_step": done + 1}
+        case "tensorboard":  # steps behind the last saved state are sent again; files of one second have one name
+            return {
+                "run_name": name, "logging_dir": folder, "purge_step": done + 1, "filename_suffix": f".{done}",
+            }  # fmt: skip
         case "mlflow":  # names its runs itself
             return {"experiment_name": PROJECT, "run_name": title if new else None, "run_id": None if new else run}
         case "trackio":
