@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from tiny_rows import random_rows
 
 from haymaker.config import Extend, TrainConfig
-from haymaker.errors import ModelError
+from haymaker.errors import ConfigError, ModelError
 from haymaker.models.handshake import probe_logits, weights_digest
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.models.lora import quiet_peft
@@ -135,6 +135,18 @@ def test_an_adapter_of_another_base_is_refused_as_by_a_load(
     with pytest.raises(ModelError, match="was trained on other weights than these"):
         model_with(other, made / "llama-1")
     assert held._kept is None
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "a link to itself"])
+def test_a_folder_without_an_adapter_is_not_the_base_alone(kind: str, made: Path, tmp_path: Path) -> None:
+    place = tmp_path / "adapter"
+    if kind == "empty":
+        place.mkdir()
+    elif kind == "a link to itself":
+        place.symlink_to(place)
+    model_with(base(made))  # so that a base without an adapter is kept
+    with pytest.raises((ConfigError, ModelError)):
+        model_with(base(made), place)
 
 
 def test_an_adapter_that_leaves_something_behind_costs_a_load(

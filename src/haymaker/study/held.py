@@ -6,6 +6,7 @@ off without a trace. What failed in the middle of something is not kept.
 """
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -44,7 +45,8 @@ def model_with(base: Base, adapter: Path | None = None) -> LanguageModel:
     global _kept
     kept, _kept = _kept, None
     files, wanted = stamps_of(find_model(base.name) or hub_snapshot(base.name)), stamps_of(adapter)
-    if kept is not None and (kept.base, kept.files) != (base, files):
+    nothing_there = adapter is not None and not wanted  # loading it says what is wrong; it is not the base alone
+    if kept is not None and ((kept.base, kept.files) != (base, files) or nothing_there):
         kept = None
     lm = None if kept is None else kept.lm if kept.adapter == wanted else swapped(kept.lm, adapter)
     if lm is None:
@@ -101,7 +103,7 @@ def stamps_of(place: Path | None) -> Stamps:
     """Paths, sizes and times of change of a file, or of the files in a folder: other contents have other ones."""
     if place is None:
         return ()
-    place = place.resolve()
+    place = Path(os.path.realpath(place))  # Path.resolve raises at a link to itself
     files = [place] if place.is_file() else sorted(path for path in place.glob("*") if path.is_file())
     found = ((str(path), path.stat()) for path in files)
     return tuple((name, about.st_size, about.st_mtime_ns) for name, about in found)
