@@ -23,6 +23,7 @@ def test_a_table_comes_back_equal() -> None:
         "0,0,1,,,\n-1,0,1,,,",
         "99999999999,99999999999,1,,,",
         "0,0,x,,,",
+        "0,0,inf,,,",
         "",
         '0,0,"' + "1" * 200_000 + '",,,',  # beyond what the csv module takes as a field
     ],

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from dataclasses import dataclass
+from math import isinf
 
 import numpy as np
 
@@ -80,5 +81,7 @@ def from_csv(text: str, where: str) -> HeadScores:
     # Before an array is made: a large number in a broken file would ask for more memory than there is.
     if min(min(rows)) < 0 or not len(lines) == len(rows) == shape[0] * shape[1]:
         raise DataError(f"{where}: expected each of {shape} (layers, heads) once, found {len(lines)} lines")
+    if any(map(isinf, rows.values())):
+        raise DataError(f"{where}: expected finite scores, found an infinite one")
     values = np.array([[rows[layer, head] for head in range(shape[1])] for layer in range(shape[0])])
     return HeadScores(values[None], ("mean",), "csv", {"format": "csv"})

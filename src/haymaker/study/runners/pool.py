@@ -133,6 +133,8 @@ class Pool:
         """Leave work to the other places; with none left, it is lost."""
         with self.changed:
             self.threads.remove(threading.current_thread())
+            if not self.threads and len(self.places) < self.most:  # the first one was gone before another was asked for
+                self.open()
             if self.threads:
                 self.waiting.insert(0, taken)
                 self.changed.notify()
