@@ -190,14 +190,15 @@ def read(path: Path) -> tuple[Any, dict[Key, Any], int]:
     first, found, end = None, {}, 0
     with path.open("rb") as file:
         for line in file:
+            if not line.endswith(b"\n"):
+                break
             try:
-                assert line.endswith(b"\n")
                 value = json.loads(line)
                 if first is None:
                     first = value
                 else:
                     found[tuple(value["row"])] = {"found": value["found"], "halved": value.get("halved", False)}
-            except (AssertionError, ValueError, LookupError, TypeError):
+            except (ValueError, LookupError, TypeError):
                 break
             end += len(line)
     return first, found, end

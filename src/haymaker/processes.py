@@ -12,6 +12,7 @@ from pathlib import Path
 MEMORY_SHARE = "HAYMAKER_MEMORY_SHARE"  # of the free memory, or a GPU's, that a process may plan with
 CGROUP = Path("/sys/fs/cgroup")
 MEMORY = Path("/proc/meminfo")
+PROCESSOR = Path("/proc/cpuinfo")
 
 
 def threads_of(threads: int) -> dict[str, str]:
@@ -42,6 +43,15 @@ def cores() -> int:
         return max(1, min(bound, round(int(quota) / int(period))))
     except (OSError, ValueError):  # no such file, or "max"
         return bound
+
+
+def processor_says(what: str) -> str:
+    """What the kernel says of this machine's first processor ("model name", "flags"); empty where it does not."""
+    try:
+        lines = PROCESSOR.read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(what)), "")
 
 
 def free_memory() -> int:

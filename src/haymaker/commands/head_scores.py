@@ -34,8 +34,6 @@ Donor = Annotated[
 ]
 Top = Annotated[int, typer.Option(min=1, help="How many heads to print.")]
 
-ACTIVE = 0.1  # a head whose mean score exceeds it counts (Wu et al. 2024)
-
 
 def register(app: typer.Typer) -> None:
     app.command("heads")(heads)
@@ -89,10 +87,10 @@ def heads(
         inputs = inputs_of(model=model, data=given, adapter=adapter)
         found = stages.head_scores(params, inputs, mine, keep, batch)
         files.write(found, stages.model_of(inputs, params), file.parent)
-    show_heads({str(files.scores[name]): scores for name, scores in found.items()}, top, json)
+    show_heads({str(files.scores[name]): scores for name, scores in found.items()}, params.threshold, top, json)
 
 
-def show_heads(found: "dict[str, HeadScores]", top: int, json: bool) -> None:
+def show_heads(found: "dict[str, HeadScores]", threshold: float, top: int, json: bool) -> None:
     """The best heads of each file, and what its map is like: active heads with bounds over examples, sparsity (Hoyer),
     reliability over halves of the examples, how many of the top stay there. Raises DataError for scores of no example,
     once the others are told."""
@@ -102,7 +100,7 @@ def show_heads(found: "dict[str, HeadScores]", top: int, json: bool) -> None:
     for path, scores in found.items():
         best = best_of(scores, top) if scores.counted.any() else {}
         about = {"out": path, "metric": scores.metric, "n": len(scores.values), "counted": int(scores.counted.sum())}
-        about |= {name: value for name, value in map_row(scores, ACTIVE, top).items() if name not in about}
+        about |= {name: value for name, value in map_row(scores, threshold, top).items() if name not in about}
         told.append(about | {"top": best})
         if not json:
             show_values({f"head {name}": value for name, value in best.items()} | about, False)

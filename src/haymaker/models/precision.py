@@ -8,16 +8,16 @@ holds its core it costs five times as much, since both wait for each other after
 
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedConfig
 
 from haymaker.errors import ConfigError
+from haymaker.models.shapes import WIDE
+from haymaker.processes import processor_says
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-WIDE = 512  # hidden size from which products are what takes time
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # who sets them has chosen
 OWN_THREADS = torch.get_num_threads()  # torch's own number, before anybody changed it
 
@@ -77,6 +77,4 @@ def computed_by(model: Any) -> dict[str, Any]:
 
 def processor() -> str:
     """The processor's name."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return processor_says("model name") or platform.processor() or platform.machine()

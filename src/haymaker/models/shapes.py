@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+WIDE = 512  # hidden size from which products are what takes time, so that bfloat16 pays on a processor with AMX
+
 
 @dataclass(frozen=True)
 class Shape:

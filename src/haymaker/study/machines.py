@@ -7,18 +7,15 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from haymaker.choices import DEVICES, MODEL_SHAPES, Device
 from haymaker.errors import ConfigError
-from haymaker.models.shapes import Shape, shape_of
-from haymaker.processes import cores, free_memory
+from haymaker.models.shapes import WIDE, Shape, shape_of
+from haymaker.processes import cores, free_memory, processor_says
 
-PROCESSOR = Path("/proc/cpuinfo")
 AMX, AVX512 = "amx_bf16", "avx512f"  # flags of a processor
-WIDE = 512  # hidden size from which a processor with AMX computes in bfloat16, as `models.precision` decides it
 RATES = {  # of one thread, with all that is not products; of what has not AVX-512 half of that is assumed
     AMX: Device(300e9, 90e9, 90e9, 20e9, 0.0),
     AVX512: Device(100e9, 80e9, 80e9, 10e9, 0.0),
@@ -72,11 +69,7 @@ def cpu_here(threads: int, half: bool) -> Machine:
 
 def processor_flags() -> frozenset[str]:
     """What the processor can, in the kernel's words; empty where the system does not tell."""
-    try:
-        lines = PROCESSOR.read_text().splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
+    return frozenset(processor_says("flags").split())
 
 
 def computes_in_half(model: str, dtype: str) -> bool:

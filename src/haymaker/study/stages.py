@@ -245,7 +245,7 @@ def evaluate_model(
 
 class HeadsParams(ModelParams):
     metrics: tuple[str, ...] = ("copy",)
-    threshold: float = 0.1  # of what `maps` counts as active
+    threshold: float = 0.1  # of what `maps` counts as active (Wu et al. 2024)
     k: int = 10  # top heads whose stability it tells
     answer: str | None = None
     rows: int | None = None
