@@ -31,7 +31,7 @@ from haymaker.models.generation import Decoder
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Example, Head, Message, Segment
-from haymaker.study.stages import computed
+from haymaker.study.stage_inputs import computed
 from haymaker.training.loop import train
 
 LAYERS, HEADS = 3, 4

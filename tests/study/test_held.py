@@ -19,6 +19,7 @@ from haymaker.models.lora import quiet_peft
 from haymaker.study import held, stages
 from haymaker.study.bases import Base
 from haymaker.study.held import model_to_train, model_with
+from haymaker.study.stage_inputs import goes_on, model_of
 from haymaker.training.loop import train
 
 EXTEND = Extend(length=128)
@@ -98,11 +99,11 @@ def test_what_fails_in_training_or_reading_keeps_no_model(made: Path, loads: lis
     assert held._kept is None
 
     def broken(params: Any, inputs: Any, output: Path, keep: Path) -> Any:
-        stages.model_of(inputs, params)
+        model_of(inputs, params)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        stages.goes_on(broken)(stages.EvaluateParams(), {"model": made / "llama"}, tmp_path)
+        goes_on(broken)(stages.EvaluateParams(), {"model": made / "llama"}, tmp_path)
     assert held._kept is None
 
 

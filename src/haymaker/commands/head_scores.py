@@ -11,6 +11,7 @@ from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of, loading, stop_text
 from haymaker.commands.output import fresh_file, kept_beside, show, show_json, show_values
 from haymaker.study import stages
+from haymaker.study.stage_inputs import model_of
 
 if TYPE_CHECKING:
     from haymaker.heads.scores import HeadScores
@@ -86,7 +87,7 @@ def heads(
     ):
         inputs = inputs_of(model=model, data=given, adapter=adapter)
         found = stages.head_scores(params, inputs, mine, keep, batch)
-        files.write(found, stages.model_of(inputs, params), file.parent)
+        files.write(found, model_of(inputs, params), file.parent)
     show_heads({str(files.scores[name]): scores for name, scores in found.items()}, params.threshold, top, json)
 
 

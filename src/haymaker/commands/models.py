@@ -15,7 +15,8 @@ from haymaker.console import note
 from haymaker.evaluation.places import check_by
 from haymaker.files import write_json
 from haymaker.study.cell import Row
-from haymaker.study.stages import EvaluateParams, Inputs, evaluate_model
+from haymaker.study.stage_inputs import Inputs
+from haymaker.study.stages import EvaluateParams, evaluate_model
 
 EVALUATION_FILES = ("predictions.jsonl", "evaluation.json")
 GROUPED = ("by", "group", "n", "metric", "score", "score_low", "score_high", "parsed")

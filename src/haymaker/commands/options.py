@@ -8,7 +8,7 @@ import typer
 from haymaker.choices import METRICS
 from haymaker.config import Extend, read_yaml, set_dotted
 from haymaker.errors import ConfigError
-from haymaker.study.stages import Inputs
+from haymaker.study.stage_inputs import Inputs
 
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the config, as in a.b=c.")

@@ -10,7 +10,8 @@ from haymaker.commands.output import declare, fresh_folder, show_values
 from haymaker.console import note
 from haymaker.errors import ConfigError
 from haymaker.files import write_json, write_jsonl
-from haymaker.study.stages import EvaluateParams, Inputs, rows_of
+from haymaker.study.stage_inputs import Inputs, rows_of
+from haymaker.study.stages import EvaluateParams
 
 Requests = Annotated[
     Path | None, typer.Option("--export-requests", help="Write OpenAI's batch requests there, and answer nothing.")

@@ -5,7 +5,8 @@ from haymaker.interventions.attribution import attribute
 from haymaker.interventions.causal import causal_map, set_effects
 from haymaker.interventions.head_sets import HeadSet, ablation_sets, identity_sets, patching_sets, random_heads
 from haymaker.interventions.parts import patching_parts
-from haymaker.interventions.patching import Patched, patch, patch_many, patch_sets, patching_table
+from haymaker.interventions.patching import patch, patch_many, patch_sets, patching_table
+from haymaker.interventions.patching_runs import Patched
 
 __all__ = [
     "HeadSet",
