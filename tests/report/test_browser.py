@@ -131,6 +131,25 @@ def test_the_switch_shows_one_task_at_a_time(opened: Browser) -> None:
     opened.choose("#group", "0")
 
 
+def test_one_way_of_grouping_is_shown_at_a_time(opened: Browser) -> None:
+    """Five groups of two settings: a dot each, the settings' names at the right, inside the picture."""
+    shown = (
+        "[...document.querySelectorAll('#breakdown figure')].filter((f) => f.offsetParent).map((f) => f.dataset.choice)"
+    )
+    assert opened.run(shown) == ["by depth of the evidence"]
+    figure = "#breakdown figure:not([hidden])"
+    assert opened.run(f"document.querySelectorAll('{figure} .mark-symbol path').length") == 10
+    names = f"[...document.querySelectorAll('{figure} .mark-text.role-mark text')]"
+    assert opened.run(f"{names}.map((name) => name.textContent)") == ["real", "symbolic"]
+    edge = f"document.querySelector('{figure} svg').getBoundingClientRect().right"
+    assert opened.run(f"{names}.every((name) => name.getBoundingClientRect().right <= {edge})")
+    opened.choose("#breakdown .controls select", "1")
+    assert opened.run(shown) == ["by hops of the question"]
+    opened.until(READY)
+    assert "real\t0.60 [0.50, 0.70]\t0.40 [0.30, 0.50]" in text(opened, f"{figure} tbody").replace("\u00a0", " ")
+    opened.choose("#breakdown .controls select", "0")
+
+
 def test_tables_open_sort_filter_and_are_saved_as_csv(opened: Browser) -> None:
     assert opened.run("document.querySelectorAll('details.table tbody').length") == 0
     opened.click("[data-table=extra] summary")

@@ -17,8 +17,9 @@ from haymaker.report import render, write_report
 from haymaker.report.tables import COLUMNS, OPTIONAL
 
 JSON = {"type": "application/json"}
-# the lead, five lengths, by length, the maps' key, three measures, two settings masked, patching, tracking, timings
-CHARTS = 1 + 5 + 1 + 1 + 3 + 2 + 1 + 2 + 1
+# the lead, five lengths, share in form, by depth and by hops, by length, the maps' key, three measures of likeness, two
+# settings masked, patching, tracking, timings
+CHARTS = 1 + 5 + 1 + 2 + 1 + 1 + 3 + 2 + 1 + 2 + 1
 PAPER = "https://arxiv.org/abs/2410.22316"
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -329,7 +330,7 @@ def test_no_number_is_printed_as_python_would(page: Page) -> None:
 
 def test_every_figure_states_n(rendered: str) -> None:
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", rendered, flags=re.S)
-    assert len(captions) == 1 + 5 + 1 + 1 + 3 + 2 + 1 + 1 + 1
+    assert len(captions) == 1 + 5 + 1 + 2 + 1 + 1 + 3 + 2 + 1 + 1 + 1
     assert all("n\u00a0=\u00a0" in caption or "n = " in caption for caption in captions)
 
 
@@ -348,6 +349,45 @@ def test_tracking_is_drawn_where_there_are_rows_and_nowhere_else(results: Row, p
     assert 'href="#tracking"' in render(results)
     results["tables"]["tracking"] = []
     assert 'href="#tracking"' not in render(results)
+
+
+def test_scores_stand_apart_by_depth_and_hops(results: Row) -> None:
+    """Of two seeds the mean stands with the smallest and the largest: (0.9 + 0.7) / 2; other lengths are left out."""
+    rows = results["tables"]["breakdown"]
+    first = next(row for row in rows if (row["setting"], row["group"]) == ("real", "0.0-0.2"))
+    for row in rows:
+        row["seed"] = 0
+    first["cell"] = "evaluate/mdqa/real"
+    rows += [first | {"seed": 1, "score": 0.7, "n": 30}, first | {"length": 128, "score": 0.1, "group": "far away"}]
+    rendered = render(results)
+    text = Page(rendered).text.replace("\u00a0", " ")
+    assert "by depth of the evidence Setting 0.0-0.2 (n = 30 to 40) 0.2-0.4 (n = 40)" in text
+    assert "real 0.80 [0.70, 0.90] 0.80 [0.70, 0.90] 0.70 [0.60, 0.80]" in text
+    assert "by hops of the question Setting 2 (n = 40) 3 (n = 40)" in text
+    assert "A point is the mean of 2 seeds of training" in text
+    assert "far away" not in [word for spec in Page(rendered).specs for word in str(spec).split("'")]
+    assert ">0.80\u00a0[0.70,\u00a00.90]</a>" in rendered.split('id="breakdown"')[1].split("</section>")[0]
+    results["tables"]["breakdown"] = []
+    assert 'id="breakdown"' not in render(results)
+
+
+def test_other_measures_stand_with_their_intervals(results: Row) -> None:
+    """The share in form, and every metric with bounds; squad_em has none in most rows, and gold over foil says 0.50."""
+    change(
+        results["tables"]["evaluation"],
+        {"setting": "real"},
+        squad_em_low=0.7,
+        squad_em_high=0.76,
+        metric="gold_over_foil",
+    )
+    text = Page(render(results)).text.replace("\u00a0", " ")
+    assert "Setting exact match in the metric’s form" in text
+    assert "real 0.73 [0.70, 0.76] 0.95 [0.91, 0.97]" in text
+    assert "no interval 0.95 [0.91, 0.97]" in text
+    assert "gold over foil (guessing 0.50)" in text
+    for row in results["tables"]["evaluation"]:
+        row["parsed"], row["squad_em"] = None, None
+    assert 'id="measures"' not in render(results)
 
 
 def test_unknown_tables_are_shown(results: Row) -> None:

@@ -40,10 +40,18 @@ LABELS = {
     "citation_f1": "citation F1",
     "citation_f1_lenient": "lenient citation F1",
     "kv_accuracy": "accuracy",
+    "best_subspan_em": "gold within the answer",
+    "gold_over_foil": "gold over foil (guessing 0.50)",
+    "parsed": "in the metric’s form",
 }
 
 
 def metric_label(rows: Sequence[Mapping[str, Any]]) -> str:
     """What people call the metric that scored these rows: of their column `metric`; "score" where they name none."""
     names = dict.fromkeys(str(row["metric"]) for row in rows if row.get("metric"))
-    return " or ".join(dict.fromkeys(LABELS.get(name, name) for name in names)) or "score"
+    return " or ".join(dict.fromkeys(map(label_of, names))) or "score"
+
+
+def label_of(metric: str) -> str:
+    """What people call a measure of answers."""
+    return LABELS.get(metric, metric)

@@ -5,6 +5,7 @@ To add one: a function in a file beside this, a line in PANELS, and its heading 
 
 from collections.abc import Callable, Sequence
 
+from haymaker.report.answer_panels import breakdown, measures
 from haymaker.report.figures import Figure
 from haymaker.report.head_panels import head_maps, similarity
 from haymaker.report.intervention_panels import masking, patching
@@ -15,6 +16,8 @@ from haymaker.report.time_panels import timings, tracking
 # Name of a panel: the table it is drawn from, and how. Its heading and its prose are in page.html.
 PANELS: dict[str, tuple[str, Callable[[Tables], Sequence[Figure]]]] = {
     "scores": ("evaluation", scores),
+    "measures": ("evaluation", measures),
+    "breakdown": ("breakdown", breakdown),
     "lengths": ("evaluation", lengths),
     "heads": ("heads", head_maps),
     "similarity": ("similarity", similarity),

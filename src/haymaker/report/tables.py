@@ -27,6 +27,7 @@ COLUMNS = {
     "signs": "sign found remedy",  # the same
     "tracking": "model task setting step metric cosine recall n",
     "timings": "cell stage setting seconds cached",
+    "breakdown": "model task setting by group length metric score score_low score_high n",
     "settings": "model task setting metric score score_low score_high n seeds",
     "pairs": "model task first second difference low high p_holm n seeds detectable",
     "maps": "model task setting metric n threshold k",
@@ -49,11 +50,11 @@ WORDS |= {
     "answers",
     "prediction",
 }
-WORDS |= {"finish", "produced", "read", "kind"}
+WORDS |= {"finish", "produced", "read", "kind", "by", "group"}
 NEEDED = {"layer", "head", "step", "n", "k", "length", "active", "active_reference"}
 
 # Tables that may have no rows: what is said from them is not on the page then.
-OPTIONAL = ("tracking", "signs", "settings", "pairs", "maps", "examples", "reads")
+OPTIONAL = ("tracking", "breakdown", "signs", "settings", "pairs", "maps", "examples", "reads")
 
 GROUPED = tuple(name for name, columns in COLUMNS.items() if "task" in columns.split())
 
@@ -196,9 +197,9 @@ def over_seeds(runs: list[Row], pooled: Row | None) -> tuple[Interval | None, bo
     return (together, False) if together else (over_runs(runs), len(runs) > 1)
 
 
-def over_runs(runs: list[Row]) -> Interval | None:
-    """Of one run its own bounds; of several smallest and largest."""
-    found = [one for row in runs if (one := Interval.of(row)) is not None]
+def over_runs(runs: list[Row], name: str = "score") -> Interval | None:
+    """A measure of one run with its own bounds; of several smallest and largest."""
+    found = [one for row in runs if (one := Interval.of(row, name)) is not None]
     if len(runs) == 1 or not found:
         return found[0] if found else None
     return Interval.spread([one.mean for one in found])

@@ -13,7 +13,7 @@ function prepareChoices(holder) {
   const figures = [...holder.children].filter((child) => child.dataset.choice);
   if (figures.length < 2) return;
   const select = element("select", {}, ...figures.map((one, at) => element("option", {value: at}, one.dataset.choice)));
-  holder.before(element("div", {class: "controls"}, element("label", {}, "At ", select)));
+  holder.before(element("div", {class: "controls"}, element("label", {}, "Show ", select)));
   const set = () => {
     figures.forEach((figure, at) => { figure.hidden = at !== Number(select.value); });
     drawRest();
