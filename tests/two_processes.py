@@ -4,10 +4,11 @@ Process 0 is the test's own; the other one runs this file.
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from small_decoders import VOCABULARY, small_decoder
 from tiny_rows import random_rows
 
 from haymaker.config import TrainConfig
+from haymaker.errors import HaymakerError
 from haymaker.models.load import load_model
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Encoded
@@ -85,9 +87,45 @@ def work(model: Path, out: Path) -> dict[str, Any]:
         found[f"{kind} {rung}"] = step(kind, rung, world)
     found["gpt2 full"] = step("gpt2", "full", world_of(distributed.get_rank(), 2, 1), "head", shared=True)
     for name, config in RUNS.items():
-        lm = load_model(model, dtype="float32")
-        found[name] = train(lm, random_rows(7), config, out / name, on_progress=lambda steps: None)
+        found[name] = train(load_model(model, dtype="float32"), random_rows(7), config, out / name, on_progress=quiet)
+    found["Ctrl-C"] = refused(model, out, "stopped", on_progress=at_step(1, signal.SIGINT))
+    found["stopped"] = refused(model, out, "stopped", on_progress=quiet)
+    found["SIGKILL"] = refused(model, out, "killed", on_progress=at_step(2, signal.SIGKILL))  # ends process 1
     return found
+
+
+def work_again(model: Path, out: Path) -> dict[str, Any]:
+    """What two new processes make of the run that a kill left."""
+    rank, found = distributed.get_rank(), {}
+    found["other rows in process 1"] = refused(model, out, "killed", rows=random_rows(7, seed=rank))
+    found["rows apart"] = refused(model, out, "killed", config=RUNS["both"].changed(context_parallel=1, shard=False))
+    found["killed"] = refused(model, out, "killed")
+    return found
+
+
+def quiet(steps: int) -> None:
+    """Takes the metrics, so that no progress bar is drawn."""
+
+
+def refused(model: Path, out: Path, name: str, **changes: Any) -> Any:
+    """What comes of a run of cut rows and shared weights: its result, or what its error says."""
+    how: dict[str, Any] = {"rows": random_rows(7), "config": RUNS["both"], "on_progress": quiet} | changes
+    try:
+        return train(load_model(model, dtype="float32"), out=out / name, **how)
+    except HaymakerError as error:
+        return str(error)
+
+
+def at_step(step: int, number: signal.Signals) -> Callable[[int], None]:
+    """Sends process 1 a signal after a step."""
+    told: list[int] = []
+
+    def count(steps: int) -> None:
+        told.append(steps)
+        if sum(told) == step and distributed.get_rank() == 1:
+            os.kill(os.getpid(), number)
+
+    return count
 
 
 def free_port() -> int:
@@ -114,15 +152,15 @@ def joined(rank: int, port: int) -> Iterator[None]:
             distributed.destroy_process_group()
 
 
-def both(model: Path, out: Path) -> dict[str, Any]:
-    """What the two find, as this process has it."""
+def both(model: Path, out: Path, what: str, code: int = 0) -> dict[str, Any]:
+    """What the two find, as this process has it; the other one ends with `code`."""
     port = free_port()
-    words = [sys.executable, __file__, str(model), str(out), str(port)]
+    words = [sys.executable, __file__, str(model), str(out), str(port), what]
     other = subprocess.Popen(words, env=os.environ | place_of_two())
     try:
         with joined(0, port):
-            found = work(model, out)
-        assert other.wait(timeout=60) == 0
+            found = globals()[what](model, out)
+        assert other.wait(timeout=60) == code
         return found
     finally:
         other.kill()
@@ -130,4 +168,4 @@ def both(model: Path, out: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     with joined(1, int(sys.argv[3])):
-        work(Path(sys.argv[1]), Path(sys.argv[2]))
+        globals()[sys.argv[4]](Path(sys.argv[1]), Path(sys.argv[2]))

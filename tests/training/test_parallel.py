@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from small_decoders import VOCABULARY
 from tiny_rows import random_rows
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from two_processes import CASES, CONFIG, RUNS, adapted, both, free_port, place_of_two, step
+from two_processes import CASES, CONFIG, RUNS, adapted, both, free_port, place_of_two, refused, step
 
 from haymaker.config import TrainConfig
-from haymaker.errors import ConfigError, ModelError
+from haymaker.errors import ConfigError, ModelError, OutputError
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.training.batches import chunks_of, lay_out
 from haymaker.training.checks import verified_method
@@ -46,7 +46,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(folder: Path, place: Path) -> dict[str, Any]:
     """What two processes find."""
-    return both(folder, place)
+    return both(folder, place, "work", code=-9)
+
+
+@pytest.fixture(scope="module")
+def alone_with_it(folder: Path, place: Path, found: dict[str, Any]) -> str:
+    """What one process is told of the state that two left."""
+    return refused(folder, place, "killed", config=RUNS["both"].changed(context_parallel=1, shard=False))
+
+
+@pytest.fixture(scope="module")
+def again(folder: Path, place: Path, alone_with_it: str) -> dict[str, Any]:
+    """What two new processes find."""
+    return both(folder, place, "work_again")
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +99,50 @@ def test_the_folder_is_the_one_that_one_process_writes(
     lines = (place / name / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]  # one process writes
     assert load_model(folder, adapter=place / name, dtype="float32").adapter == place / name  # its logits are proven
+
+
+# ---- stopped
+
+
+def test_a_run_that_one_process_is_asked_to_stop_goes_on_to_the_same_bits(place: Path, found: dict[str, Any]) -> None:
+    assert "stopped after step 1 of 3; " in found["Ctrl-C"]
+    assert found["stopped"].record["resumed_from"] == 1
+    assert same_bits(place / "stopped", place / "both")
+
+
+def test_a_run_of_which_a_process_was_killed_goes_on_to_the_same_bits(
+    place: Path, found: dict[str, Any], again: dict[str, Any]
+) -> None:
+    assert found["SIGKILL"].startswith("another process of this run ended, or cannot be reached any more")
+    assert again["killed"].record["resumed_from"] == 2
+    assert [line["loss"] for line in again["killed"].metrics] == [line["loss"] for line in found["both"].metrics]
+    assert same_bits(place / "killed", place / "both")
+
+
+def same_bits(one: Path, other: Path) -> bool:
+    first, second = (load_file(folder / "adapter_model.safetensors") for folder in (one, other))
+    return first.keys() == second.keys() and all(first[name].equal(second[name]) for name in first)
+
+
+def test_it_does_not_go_on_where_sums_would_be_rounded_in_another_order(
+    alone_with_it: str, again: dict[str, Any]
+) -> None:
+    left = "its state was left by a run of processes 2, context_parallel 2, shard True, and this one has processes "
+    assert f"{left}1, context_parallel 1, shard False" in alone_with_it
+    assert f"{left}2, context_parallel 1, shard False" in again["rows apart"]
+
+
+def test_processes_that_were_given_other_rows_do_not_train_together(again: dict[str, Any]) -> None:
+    assert "have not the same model, rows and config" in again["other rows in process 1"]
+
+
+def test_what_the_first_process_cannot_do_ends_all_of_them() -> None:
+    def full() -> None:
+        raise OutputError("no room")
+
+    with pytest.raises(OutputError, match="no room"):
+        World().by_first(full)
+    assert World().by_first(lambda: 3) == 3
 
 
 # ---- rows cut

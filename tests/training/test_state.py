@@ -140,3 +140,21 @@ def test_a_broken_state_is_named_and_left_alone(lm: LanguageModel, tmp_path: Pat
     assert path.read_bytes() == broken
     assert not any("lora" in name for name, _ in lm.model.named_parameters())
     train(lm, random_rows(4), CONFIG, tmp_path, overwrite=True, on_progress=lambda steps: None)
+
+
+def test_two_calls_do_not_train_into_one_folder(lm: LanguageModel, new_model, tmp_path: Path) -> None:
+    def second(steps: int) -> None:
+        with pytest.raises(DataError, match="out: another process is training into it; wait"):
+            train(fresh(lm, new_model), random_rows(4), CONFIG, tmp_path / "out", on_progress=lambda steps: None)
+
+    train(lm, random_rows(4), CONFIG.changed(steps=1), tmp_path / "out", on_progress=second)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]  # the lock went with the run
+
+
+def test_a_state_of_another_precision_does_not_go_on(lm: LanguageModel, tmp_path: Path) -> None:
+    lm.model.bfloat16().float()  # as a checkpoint of 16 bits, whose digest is the same in both
+    with pytest.raises(Interrupted):
+        train(lm, random_rows(4), CONFIG, tmp_path / "out", on_progress=stop_after_three([]))
+    lm.model.bfloat16()
+    with pytest.raises(DataError, match="holds a run with another dtype"):
+        train(lm, random_rows(4), CONFIG, tmp_path / "out", on_progress=lambda steps: None)

@@ -14,24 +14,21 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from haymaker.choices import TRACKER
 from haymaker.config import TrainConfig
 from haymaker.console import OnProgress
-from haymaker.errors import DataError, ModelError
+from haymaker.errors import ModelError
 from haymaker.files import read_json, write_json, write_text
 from haymaker.models.adapter_card import CARD_FILE, adapter_card, base_of_others
-from haymaker.models.handshake import BASE_FILE, BaseRecord, describe_base, library_versions, weights_digest
+from haymaker.models.handshake import BaseRecord, describe_base, library_versions, weights_digest
 from haymaker.models.load import LanguageModel, attach_adapter
-from haymaker.models.lora import ADAPTER_FILES, add_lora, lora_parameters, remove_lora, save_adapter
+from haymaker.models.lora import add_lora, lora_parameters, remove_lora, save_adapter
 from haymaker.models.lora_targets import Targets, head_masks, target_modules
 from haymaker.records import Encoded, Example, digest, rows_of_kind
 from haymaker.training.backends import chosen_backend
 from haymaker.training.batches import encoded_rows
+from haymaker.training.folder import RECORD_FILE, held_folder, refuse_other_run, steps_done
 from haymaker.training.parallel import World, joined_world
 from haymaker.training.run import Report, Run
 from haymaker.training.sharding import let_go, shard_base, sharding_device
-from haymaker.training.state import METRICS_FILE, STATE_FILE, kept_on_disk, read_lines, read_state_header
-from haymaker.training.trackers import TRACKER_FILE
-
-RECORD_FILE = "training.json"
-TRACKING_FILES = ("tracking.jsonl", "tracking.json", TRACKER_FILE)
+from haymaker.training.state import METRICS_FILE, STATE_FILE, kept_on_disk, read_lines
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,8 @@ def train(
 
     Raises:
         LengthError: Rows beyond the context.
-        DataError: No rows, rows without an answer, or an `out` that holds another run.
+        DataError: No rows, rows without an answer, or an `out` that holds another run, or into which another process
+            trains.
         ConfigError: Processes that are no multiple of `context_parallel`.
         ModelError: Training would not do what it says: an adapter is on already, a matrix has no finite gradient at
             step 1.
@@ -96,12 +94,8 @@ def train(
     encoded = encoded_rows(given, lm.tokenizer, lm.context)
     tracker = new_tracker(lm, given if track_on is None else track_on, config, folder)
     identity = identity_of(lm, encoded, config)
-    with joined_world(sharding_device() if config.shard else lm.device, config.context_parallel) as world:
-        if world.is_first:
-            folder.mkdir(parents=True, exist_ok=True)
-            if overwrite:
-                clear(folder)
-        world.wait()
+    place = sharding_device() if config.shard else lm.device
+    with joined_world(place, config.context_parallel) as world, held_folder(folder, world, overwrite):
         if (folder / RECORD_FILE).is_file():
             return finished_run(lm, folder, identity)
         return whole_run(
@@ -128,7 +122,7 @@ def whole_run(
     try:
         if config.shard:
             shard_base(model, world)
-        done = steps_done(folder, identity)
+        done = steps_done(folder, identity, world, config)
         watch = watcher(tracker, model, config.steps, done) if world.is_first else None
         run = Run(folder, model, rows, config, identity, finished=done, world=world, masks=masks, watch=watch)
         with reporting(config.steps, done, on_progress) as report:
@@ -171,41 +165,23 @@ def identity_of(lm: LanguageModel, rows: Sequence[Encoded], config: TrainConfig)
     """What must be the same for a run to go on: everything that its numbers depend on."""
     extended = lm.extension and lm.extension.extended
     return {
-        # another number of processes, or another tracker, may go on
+        # of a finished run the processes do not matter, and of none the tracker
         "config": config.model_dump(mode="json", exclude={"context_parallel", "shard", "tracker"}),
         "data": digest([[row.example_id, list(row.input_ids), list(row.answer_rows)] for row in rows]),
         "base": weights_digest(lm.model),
+        "dtype": dtype_name(lm.model),
         "extension": extended and [extended.length, extended.theta, extended.window],
     }
 
 
-def clear(folder: Path) -> None:
-    """Forget a run; other files of the folder stay."""
-    for name in (RECORD_FILE, STATE_FILE, METRICS_FILE, BASE_FILE, CARD_FILE, *TRACKING_FILES, *ADAPTER_FILES):
-        (folder / name).unlink(missing_ok=True)
-
-
-def refuse_other_run(folder: Path, before: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    if changed := [key for key in identity if before.get(key) != identity[key]]:
-        raise DataError(
-            f"{folder}: holds a run with another {' and another '.join(changed)}, so it cannot go on; "
-            "give another folder, or overwrite to start again"
-        )
-
-
-def steps_done(folder: Path, identity: Mapping[str, Any]) -> int:
-    """Steps of the state that `folder` holds, 0 where there is none. Raises DataError if it is another run's."""
-    header = read_state_header(folder)
-    if header is None:
-        return 0
-    refuse_other_run(folder, header[1], identity)
-    return header[0]
+def dtype_name(model: Any) -> str:
+    return str(model.dtype).removeprefix("torch.")
 
 
 def finished_run(lm: LanguageModel, folder: Path, identity: Mapping[str, Any]) -> TrainResult:
     """Put a finished run's adapter on `lm`."""
     record = read_json(folder / RECORD_FILE, "train with overwrite to write it again")
-    refuse_other_run(folder, record["identity"], identity)
+    refuse_other_run(folder, {"dtype": record["dtype"], **record["identity"]}, identity)
     attach_adapter(lm, BaseRecord.load(folder), folder)
     return TrainResult(folder, read_lines(folder / METRICS_FILE), record)
 
@@ -227,19 +203,23 @@ def publish(lm: LanguageModel, run: Run, resumed_from: int, tracker: Any = None)
     model = run.model.requires_grad_(False).eval()
     lm.model, lm.adapter = model, run.folder
     record, base = record_of(run, resumed_from), describe_base(lm, run.identity["base"])
-    if run.world.is_first:
-        with kept_on_disk(run.folder, run.saved):
-            save_adapter(model, run.folder, base_of_others(lm))
-            write_text(run.folder / CARD_FILE, adapter_card(lm))
-            base.save(run.folder)
-            if tracker is not None:
-                readings = tracker.finish()
-                record["tracking"] = {"readings": len(readings), "seconds": sum(row["seconds"] for row in readings)}
-            write_json(run.folder / RECORD_FILE, record)
-        (run.folder / STATE_FILE).unlink(missing_ok=True)
+    run.world.by_first(lambda: write_adapter(lm, run, record, base, tracker))
     let_go(model)
     run.world.wait()
     return TrainResult(run.folder, run.metrics, record)
+
+
+def write_adapter(lm: LanguageModel, run: Run, record: dict[str, Any], base: BaseRecord, tracker: Any) -> None:
+    """The files of a finished run; the state goes when all of them are there."""
+    with kept_on_disk(run.folder, run.saved):
+        save_adapter(run.model, run.folder, base_of_others(lm))
+        write_text(run.folder / CARD_FILE, adapter_card(lm))
+        base.save(run.folder)
+        if tracker is not None:
+            readings = tracker.finish()
+            record["tracking"] = {"readings": len(readings), "seconds": sum(row["seconds"] for row in readings)}
+        write_json(run.folder / RECORD_FILE, record)
+    (run.folder / STATE_FILE).unlink(missing_ok=True)
 
 
 def record_of(run: Run, resumed_from: int) -> dict[str, Any]:
@@ -254,7 +234,7 @@ def record_of(run: Run, resumed_from: int) -> dict[str, Any]:
         "resumed_from": resumed_from,
         "processes": run.world.size,
         "device": str(run.device),
-        "dtype": str(run.model.dtype).removeprefix("torch."),
+        "dtype": dtype_name(run.model),
         "threads": torch.get_num_threads(),
         "memory": run.plan.record() | {"peak_bytes": max(line["peak_bytes"] for line in run.metrics)},
         "attention": chosen_backend(),

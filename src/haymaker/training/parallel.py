@@ -5,7 +5,7 @@ of all of them before, so that the number of processes changes no objective.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,10 +14,14 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor, nn
 
-from haymaker.errors import ConfigError
+from haymaker.errors import ConfigError, DataError, HaymakerError, ModelError
+from haymaker.records import digest
 from haymaker.training.batches import MicroBatch, chunks_of
 
 Row = TypeVar("Row")
+Found = TypeVar("Found")
+LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")  # in what torch says of a lost process
+EXACT = 13  # digits of a digest that a float64 holds exactly
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,23 @@ class World:
         """Whether any process says so."""
         return self.least(-float(flag)) < 0
 
+    def agree(self, value: Any) -> bool:
+        """Whether all processes have an equal value (of what JSON can say)."""
+        number = int(digest(value)[:EXACT], 16)
+        return self.least(number) == -self.least(-number)
+
+    def by_first(self, act: Callable[[], Found]) -> Found | None:
+        """What the first process finds by `act`, None in the others. Where it raises a HaymakerError, all raise."""
+        found, failure = None, None
+        if self.is_first:
+            try:
+                found = act()
+            except HaymakerError as error:
+                failure = error
+        if self.any(failure is not None):
+            raise failure or DataError("the first of this run's processes cannot go on; it says why")
+        return found
+
     def least(self, number: int | float) -> float:
         """The least of what the processes say."""
         if self.size == 1:
@@ -85,7 +106,8 @@ def joined_world(device: torch.device, context: int = 1) -> Iterator[World]:
     Raises ConfigError where they are no multiple of `context`, which share their rows.
     """
     if distributed.is_available() and distributed.is_initialized():
-        yield world_of(distributed.get_rank(), distributed.get_world_size(), context)
+        with lost_processes():
+            yield world_of(distributed.get_rank(), distributed.get_world_size(), context)
         return
     size = int(os.environ.get("WORLD_SIZE", "1"))
     check_size(size, context)
@@ -94,9 +116,24 @@ def joined_world(device: torch.device, context: int = 1) -> Iterator[World]:
         return
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield world_of(distributed.get_rank(), size, context)
+        with lost_processes():
+            yield world_of(distributed.get_rank(), size, context)
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def lost_processes() -> Iterator[None]:
+    """A process that ended while others waited for it as one sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and not any(word in str(error) for word in LOST):
+            raise
+        raise ModelError(
+            "another process of this run ended, or cannot be reached any more, and says itself why; the last saved "
+            f"state is kept: give the same command again to go on (torch says: {' '.join(str(error).split())[:120]})"
+        ) from error
 
 
 def world_of(rank: int, size: int, context: int) -> World:

@@ -21,6 +21,7 @@ from haymaker.training.answer_rows import Method, answer_loss
 from haymaker.training.backends import choose_backend
 from haymaker.training.batches import MicroBatch, laid_in_line, lay_out, packs_of, rows_of_step
 from haymaker.training.checks import check_first_gradients, check_reached, verified_method
+from haymaker.training.folder import processes_of
 from haymaker.training.memory_plan import MemoryPlan, model_shape, peak_of, plan_memory, reset_peak
 from haymaker.training.optimizer import apply_masks, clip, new_optimizer, rate_share, set_rate
 from haymaker.training.packed_attention import choose_packed
@@ -86,10 +87,11 @@ class Run:
             try:
                 while self.finished < self.config.steps and not self.world.any(stopped.is_set()):
                     self.take_step(tell)
-            except KeyboardInterrupt:
-                stopped.set()
+                if self.finished < self.config.steps:
+                    self.save()
+            except KeyboardInterrupt:  # in this process alone, perhaps: it waits for no other
+                self.keep()
         if self.finished < self.config.steps:
-            self.save()
             raise Interrupted(
                 f"{self.folder}: stopped after step {self.saved} of {self.config.steps}; what was done until there is "
                 "saved, give the same command again to go on"
@@ -160,11 +162,15 @@ class Run:
         return {"gradient_norm": norm, "rate": rate}
 
     def save(self) -> None:
-        """Save the last finished step, unless an update of the weights is under way."""
-        if self.finished and self.whole:
-            if self.world.is_first:
-                save_state(self.folder, self.model, self.optimizer, self.finished, self.identity)
-            self.world.wait()
+        """Save the last finished step; all processes must call it."""
+        self.world.by_first(self.keep)
+        self.saved = self.finished
+
+    def keep(self) -> None:
+        """Save the last finished step where this process writes, unless an update of the weights is under way."""
+        if self.finished and self.whole and self.world.is_first:
+            whose = {**self.identity, "processes": processes_of(self.world, self.config)}
+            save_state(self.folder, self.model, self.optimizer, self.finished, whose)
             self.saved = self.finished
 
 

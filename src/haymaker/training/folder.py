@@ -1,0 +1,89 @@
+"""The folder of a run: whose state it holds, and that no two runs write it at once."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from haymaker.config import TrainConfig
+from haymaker.errors import DataError
+from haymaker.files import drop_lock, take_lock
+from haymaker.models.adapter_card import CARD_FILE
+from haymaker.models.handshake import BASE_FILE
+from haymaker.models.lora import ADAPTER_FILES
+from haymaker.training.parallel import World
+from haymaker.training.state import METRICS_FILE, STATE_FILE, read_state_header
+from haymaker.training.trackers import TRACKER_FILE
+
+RECORD_FILE = "training.json"
+TRACKING_FILES = ("tracking.jsonl", "tracking.json", TRACKER_FILE)
+
+
+@contextmanager
+def held_folder(folder: Path, world: World, overwrite: bool) -> Iterator[None]:
+    """Inside the block no other call trains into `folder`, which is there, without a run if `overwrite`.
+
+    Raises DataError where another one does: workers of a launcher that was killed may still be at work.
+    """
+    lock = world.by_first(lambda: taken(folder, overwrite))
+    try:
+        yield
+    finally:
+        if lock is not None:
+            drop_lock(lock)
+
+
+def taken(folder: Path, overwrite: bool) -> Any:
+    busy = DataError(f"{folder}: another process is training into it; wait until it ends, or give another folder")
+    lock = take_lock(folder.with_name(f".{folder.name}.lock"), busy)
+    folder.mkdir(parents=True, exist_ok=True)
+    if overwrite:
+        clear(folder)
+    return lock
+
+
+def clear(folder: Path) -> None:
+    """Forget a run; other files of the folder stay."""
+    for name in (RECORD_FILE, STATE_FILE, METRICS_FILE, BASE_FILE, CARD_FILE, *TRACKING_FILES, *ADAPTER_FILES):
+        (folder / name).unlink(missing_ok=True)
+
+
+def refuse_other_run(folder: Path, before: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    if changed := [key for key in identity if before.get(key) != identity[key]]:
+        raise DataError(
+            f"{folder}: holds a run with another {' and another '.join(changed)}, so it cannot go on; "
+            "give another folder, or overwrite to start again"
+        )
+
+
+def steps_done(folder: Path, identity: Mapping[str, Any], world: World, config: TrainConfig) -> int:
+    """Steps of the state that `folder` holds, 0 where there is none.
+
+    Raises DataError where it is another run's, or of other processes, and where this run's own are not of one mind.
+    """
+    header = read_state_header(folder)
+    if not world.agree([header and header[0], identity]):
+        raise DataError(
+            f"{folder}: the processes of this run have not the same model, rows and config, or see other states here; "
+            "start all of them by the same command, with the folder on a disk that they share"
+        )
+    if header is None:
+        return 0
+    steps, before = header
+    refuse_other_run(folder, before, identity)
+    refuse_other_processes(folder, before["processes"], processes_of(world, config))
+    return steps
+
+
+def processes_of(world: World, config: TrainConfig) -> dict[str, Any]:
+    """Who computes a run: where this changes, sums are rounded in another order."""
+    return {"processes": world.size, "context_parallel": world.context, "shard": config.shard}
+
+
+def refuse_other_processes(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    if before != now:
+        found, wanted = (", ".join(f"{key} {value}" for key, value in one.items()) for one in (before, now))
+        raise DataError(
+            f"{folder}: its state was left by a run of {found}, and this one has {wanted}: sums would be rounded in "
+            "another order, and end in other bits; start it as before, or overwrite to start again"
+        )
