@@ -50,9 +50,9 @@ def parts_page(results: Mapping[str, Any]) -> Iterator[str]:
 # ---- question 2
 
 
-def construction_page(results: Mapping[str, Any], folder: Path, base: str) -> Iterator[str]:
+def construction_page(results: Mapping[str, Any], store: Path, base: str) -> Iterator[str]:
     """Every setting beside the one whose recipe it changes."""
-    answers = answers_of(results, folder)
+    answers = answers_of(results, store)
     likeness = likeness_of(results)
     rows = [beside(name, other, answers, likeness) for name, other in compared(answers, base)]
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
@@ -78,15 +78,15 @@ def construction_page(results: Mapping[str, Any], folder: Path, base: str) -> It
     yield from fitted(answers, likeness)
 
 
-def answers_of(results: Mapping[str, Any], folder: Path) -> dict[str, list[dict[str, float]]]:
+def answers_of(results: Mapping[str, Any], store: Path) -> dict[str, list[dict[str, float]]]:
     """The headline of every question, run by run, of every setting at the study's length."""
     length = results["meta"]["config"]["length"]
     found: dict[str, list[dict[str, float]]] = {}
-    store = Store(folder / "store")
-    keys = {path.name[:12]: path.name for path in (store.root / "cells").iterdir()}
+    cells = Store(store)
+    keys = {path.name[:12]: path.name for path in (cells.root / "cells").iterdir()}
     for row in results["tables"]["evaluation"]:
         if row["length"] == length:
-            path = store.output(keys[row["key"]]) / "predictions.jsonl"
+            path = cells.output(keys[row["key"]]) / "predictions.jsonl"
             scores = {one["example_id"]: one["scores"][row["metric"]] for _, one in read_jsonl(path)}
             found.setdefault(row["setting"], []).append(scores)
     return found
@@ -196,6 +196,7 @@ def main() -> None:
     parser.add_argument("what", choices=("parts", "construction", "rows"))
     parser.add_argument("place", type=Path, help="a study's folder; of `rows`, the file to write")
     parser.add_argument("--base", default="low-high", help="what settings without a change are set beside")
+    parser.add_argument("--store", type=Path, help="the study's, where it stands outside of its folder")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.what == "rows":
@@ -212,7 +213,7 @@ def main() -> None:
     if options.what == "parts":
         lines += ["", *parts_page(results)]
     else:
-        lines += ["", *construction_page(results, options.place, options.base)]
+        lines += ["", *construction_page(results, options.store or options.place / "store", options.base)]
     text = "\n".join([*lines, ""])
     print(text)
     if options.out:
