@@ -1,12 +1,18 @@
 """A prompt, and a file of rows, of one's own on the command line: scored as a dataset is, or told what is missing."""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command_line import run
+import typer
+from command_line import passes, run
 
 import haymaker as hm
+from haymaker.cli import app
+from haymaker.evaluation.predictions import Evaluation
 
 TEXT = "The bridge is of stone. Ada Reyes founded the mill."
 NEEDLE = ("--needle", "Ada Reyes founded the mill.", "--answer", "Ada Reyes")
@@ -87,33 +93,120 @@ def test_heads_are_named_one_by_one(tmp_path: Path, model_folder: Path) -> None:
     assert "not of a model" in run(*words, "9-1", "--out", tmp_path / "other").stderr
 
 
-COMMANDS = {
-    "ablate": ("ablate", "--heads", "2-1", "--draws", 1, "--new-tokens", 12),
-    "causal-map": ("causal-map",),
-    "attribute": ("attribute",),
+# ---- every command that reads rows
+
+
+READS = re.compile(r"\b(dataset|rows)\b", re.IGNORECASE)
+BUILT = "reads the files of a dataset that was built, whose columns are ours"
+NO_COLUMNS = {"validate": BUILT, **{f"data {name}": BUILT for name in ("verify", "diff", "overlap", "pool", "unpool")}}
+NO_PROMPT = {
+    **NO_COLUMNS,
+    "build": "a prompt has its length and documents already",
+    "write": "a prompt has its texts already",
+    "stats": "what is counted of one row is seen",
+    "show": "`heads --prompt` and hm.show_example show it",
+    "export": "a prompt is no training set",
+    "train": "a prompt is no training set",
+    "recommend": "a prompt is no training set, and bounds are over rows",
 }
 
 
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command of the tree by its words."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from leaves(inner, (*path, name))
+    if not hasattr(command, "commands"):
+        yield " ".join(path), command
+
+
+def reading() -> dict[str, set[str]]:
+    """The commands that are given the path of rows, told by their help, and the options of each."""
+    found = {}
+    for name, command in leaves(typer.main.get_command(app)):
+        paths = [one for one in command.params if one.type_descriptor.annotation in (Path, str, list[str])]
+        if any(READS.search(getattr(one, "help", None) or "") for one in paths if one.name != "out"):
+            found[name] = {option for one in command.params for option in one.opts}
+    return found
+
+
+def test_every_command_that_reads_rows_takes_other_names_of_columns_and_a_prompt_or_is_excused() -> None:
+    commands = reading()
+    assert len(commands) > 18
+    assert {name for name, options in commands.items() if "--map" not in options} == {*NO_COLUMNS}
+    assert {name for name, options in commands.items() if "--prompt" not in options} == {*NO_PROMPT}
+    for name in commands.keys() - NO_PROMPT:
+        assert {"--needle", "--question", "--answer"} <= commands[name], name
+    assert not {*NO_PROMPT} - commands.keys()
+
+
+COMMANDS = {
+    "ablate": ("--heads", "2-1", "--draws", 1, "--new-tokens", 12),
+    "attribute": (),
+    "causal-map": (),
+    "eval": ("--new-tokens", 12),
+    "heads": (),
+    "patch": ("--heads", "2-1", "--donor-heads", "2-1", "--draws", 1, "--new-tokens", 12),
+}
+
+
+def test_the_table_below_has_all_that_take_a_prompt() -> None:
+    assert {*COMMANDS} == reading().keys() - NO_PROMPT
+
+
+@pytest.fixture
+def adapter(model_folder: Path, tmp_path: Path) -> Path:
+    mill = hm.example(TEXT, NEEDLE[1], "Who founded the mill?", "Ada Reyes")
+    config = hm.TrainConfig(steps=1, batch=1)
+    hm.train(hm.load_model(model_folder), mill, config, out=tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def results_in(out: Path) -> Any:
+    """What a command wrote that says numbers of its rows."""
+    if (out / "predictions.jsonl").is_file():
+        return [row.text for row in Evaluation.load(out / "predictions.jsonl").predictions]
+    if out.is_dir():
+        (frame,) = hm.load_results(out).values()
+        return frame.score.tolist()
+    return hm.HeadScores.load(out).mean.tolist()
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_prompt_goes_where_data_goes(name: str, prompt: Path, model_folder: Path, tmp_path: Path) -> None:
-    words = (*COMMANDS[name], "--model", model_folder)
+def test_a_prompt_goes_where_data_goes(
+    name: str, prompt: Path, model_folder: Path, adapter: Path, tmp_path: Path
+) -> None:
+    words = (name, *COMMANDS[name], "--model", model_folder)
+    if name == "patch":
+        words += ("--donor", adapter, "--recipient", adapter)
     asked = ("--question", "Who founded the mill?", *NEEDLE)
-    assert run(*words, "--prompt", prompt, *asked, "--out", tmp_path / "first").exit_code == 0
+    passes(*words, "--prompt", prompt, *asked, "--out", tmp_path / "first")
     # the same as the prompt's row in a file
     turns = [{"role": "user", "content": f"{TEXT}\n\nQuestion: Who founded the mill?\nAnswer:"}]
     row = {"messages": [*turns, {"role": "assistant", "content": "Ada Reyes"}], "evidence": [NEEDLE[1]]}
     (tmp_path / "mine.jsonl").write_text(json.dumps({"chat": row["messages"], "evidence": row["evidence"]}))
     mine = ("--data", tmp_path / "mine.jsonl", "--map", "messages=chat")
-    assert run(*words, *mine, "--out", tmp_path / "second").exit_code == 0
-    if name == "ablate":
-        first, second = (hm.load_results(tmp_path / out)["ablation"] for out in ("first", "second"))
-        assert first.score.tolist() == second.score.tolist()
-    else:
-        first, second = (hm.HeadScores.load(tmp_path / out) for out in ("first", "second"))
-        assert (first.mean == second.mean).all()
-    given = run(*words, "--data", tmp_path / "mine.jsonl", "--answer", "x", "--out", tmp_path / "third")
-    assert "--answer goes with --prompt" in given.stderr
+    passes(*words, *mine, "--out", tmp_path / "second")
+    assert results_in(tmp_path / "first") == results_in(tmp_path / "second")
     assert "give --data" in run(*words, "--out", tmp_path / "third").stderr
+    told = run(*words, "--prompt", prompt, *asked, "--map", "question=prompt", "--out", tmp_path / "third")
+    assert "--map goes with --data" in told.stderr
+    if name != "heads":  # there --answer also says which answer is read
+        given = run(*words, "--data", tmp_path / "mine.jsonl", "--answer", "x", "--out", tmp_path / "third")
+        assert "--answer goes with --prompt" in given.stderr
+    refused = run(*words, "--prompt", prompt, *asked, "--overwrite", "--out", prompt)
+    assert refused.exit_code != 0
+    assert prompt.read_text() == TEXT
+
+
+def test_an_answer_to_a_prompt_is_told(prompt: Path, model_folder: Path, tmp_path: Path) -> None:
+    words = ("eval", "--model", model_folder, "--prompt", prompt, "--answer", "Ada Reyes", "--new-tokens", 8)
+    told = json.loads(passes(*words, "--out", tmp_path / "out", "--json"))
+    (kept,) = Evaluation.load(tmp_path / "out" / "predictions.jsonl").predictions
+    assert (told["answer"], told["n"]) == (kept.text, 1)
+    assert "give the --answer" in run(*words[:5], "--out", tmp_path / "other").stderr
+    requests = tmp_path / "requests.jsonl"
+    assert json.loads(passes(*words[:7], "--export-requests", requests, "--json"))["requests"] == 1
+    assert TEXT in requests.read_text()
 
 
 def test_columns_of_other_names_are_told_to_every_command(tmp_path: Path, model_folder: Path) -> None:
@@ -133,3 +226,53 @@ def test_columns_of_other_names_are_told_to_every_command(tmp_path: Path, model_
     assert run(*trained).exit_code == 0
     saved = hm.read_examples(tmp_path / "out.csv").save(tmp_path / "data")
     assert "is a dataset, built with both; leave --map out" in run("stats", saved, *told).stderr
+
+
+def test_a_file_beside_the_rows_has_the_same_columns(tmp_path: Path) -> None:
+    rows, told = tmp_path / "rows.csv", ("--map", "question=Asked")
+    rows.write_text(f"Asked;answers;context\nWho founded the mill?;Ada Reyes;{TEXT}\n")
+    assert json.loads(passes("stats", rows, *told, "--against", rows, "--json"))["rows_sharing_question"] == 1
+    built = hm.read_examples(rows, columns={"question": "Asked"}).save(tmp_path / "built")
+    assert json.loads(passes("stats", rows, *told, "--against", built, "--json"))["rows_sharing_question"] == 1
+
+
+def test_columns_of_a_ranking_are_told_of_all_files_or_of_one(tmp_path: Path) -> None:
+    from haymaker.commands.recommendation import sources_of
+
+    def file(name: str, question: str, context: str) -> str:
+        (tmp_path / name).write_text(f"{question},answers,{context}\nWho founded the mill?,Ada Reyes,{TEXT}\n")
+        return str(tmp_path / name)
+
+    paths = {"one": file("one.csv", "q", "passage"), "two": file("two.csv", "asked", "passage")}
+    real = file("real.csv", "question", "passage")
+    (tmp_path / "three.yaml").write_text("{task: mdqa, length: 128, rows: 1}")
+    built = hm.read_examples([{"question": "q", "answers": "a", "context": "It is a."}]).save(tmp_path / "built")
+    found = sources_of(
+        paths | {"three": str(tmp_path / "three.yaml"), "four": str(built)},
+        real,
+        ["context=passage", "one:question=q", "two:question=asked"],
+    )
+    assert [*found] == ["one", "two", "three", "four", "real"]
+    assert found["three"] == hm.Recipe(task="mdqa", length=128, rows=1)
+    for name in ("one", "two", "real"):
+        rows = found[name]
+        assert not isinstance(rows, hm.Recipe)
+        assert rows[0].question == "Who founded the mill?"
+    words = (
+        "recommend",
+        "--model",
+        "none",
+        "--real",
+        real,
+        *(w for n, p in paths.items() for w in ("--candidate", f"{n}={p}")),
+    )
+    for told, message in {
+        "five:question=q": "--map five: no candidate of that name; expected one, two, real",
+        "question=q": "no column q here",
+        "one:question": "expected NAME=COLUMN",
+        "question": "expected NAME=COLUMN",
+    }.items():
+        assert message in run(*words, "--map", "context=passage", "--map", told).stderr
+    recipe = ("--candidate", f"three={tmp_path / 'three.yaml'}", "--map", "three:question=q")
+    assert "is a recipe; its own `columns` say it" in run(*words[:5], *recipe).stderr
+    assert "candidate real: the real row" in run(*words, "--candidate", f"real={real}").stderr

@@ -19,7 +19,7 @@ from haymaker.commands.options import (
     values_of,
 )
 from haymaker.commands.output import declare_folder, show_json, show_values
-from haymaker.commands.own_prompt import rows_under
+from haymaker.commands.own_prompt import of_file, rows_under
 from haymaker.config import Recipe
 from haymaker.console import bar, note
 from haymaker.errors import ConfigError
@@ -188,7 +188,6 @@ def stats(
     """Count a dataset's tokens, places, kinds of answers, and what its checks found."""
     from haymaker.data.compare import overlap
     from haymaker.data.compare import stats as stats_of
-    from haymaker.data.own_data import open_data
 
     stored = rows_under(folder, columns, tokenizer)
     found = stats_of(stored) | {"rejected": stored.manifest["rejected"]}
@@ -196,5 +195,5 @@ def stats(
         found |= {key: None for key in found if key.startswith(("tokens", "fill"))}
         note(f"{folder}: tokens are not counted; give --tokenizer")
     if against is not None:
-        found |= overlap(stored, open_data(against))
+        found |= overlap(stored, rows_under(against, of_file(against, columns)))
     show_values(found, json)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from haymaker.choices import DETECTORS
-from haymaker.commands import head_files, own_prompt
+from haymaker.commands import head_files
 from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of, loading, stop_text
 from haymaker.commands.output import fresh_file, kept_beside, show, show_json, show_values
+from haymaker.commands.own_prompt import Given, data_renamed, reads_data
 from haymaker.study import stages
 from haymaker.study.stage_inputs import model_of
 
@@ -43,14 +44,11 @@ def register(app: typer.Typer) -> None:
     app.command("causal-map")(causal_map)
 
 
+@reads_data
 def heads(
     *,
     model: flag.Model,
-    data: own_prompt.MaybeData = None,
-    prompt: own_prompt.Prompt = None,
-    needle: own_prompt.Needle = None,
-    question: own_prompt.Question = "",
-    columns: flag.Columns = None,
+    given: Given,
     out: flag.OutFile,
     metrics: Metrics = None,
     answer: Answer = None,
@@ -72,20 +70,20 @@ def heads(
     """Score every head of a model for retrieval on a dataset, or on a prompt of your own."""
     from haymaker.heads.formats import rule_of
 
-    mine = own_prompt.example_of(data, prompt, needle, question, answer)
+    mine = given.example()
     chosen = tuple(dict.fromkeys(metrics or ("copy",)))
     files = head_files.HeadFiles(out, chosen, file_format, top, rule_of(kv_rule), fraction, plot)
     params = stages.HeadsParams(
         **loading(extend, dtype), metrics=chosen, answer=None if mine else answer, rows=rows, new_tokens=new_tokens,
         stop=stop_text(stop),
     )  # fmt: skip
-    reading = (model, data, prompt, adapter)
+    reading = (model, *given.files, adapter)
     with (
-        own_prompt.data_renamed(data, columns) as given,
+        data_renamed(given.data, given.columns) as data,
         kept_beside(out, overwrite) as (keep, replace),
         fresh_file(*files.written, overwrite=replace, reading=reading) as file,
     ):
-        inputs = inputs_of(model=model, data=given, adapter=adapter)
+        inputs = inputs_of(model=model, data=data, adapter=adapter)
         found = stages.head_scores(params, inputs, mine, keep, batch)
         files.write(found, model_of(inputs, params), file.parent)
     show_heads({str(files.scores[name]): scores for name, scores in found.items()}, params.threshold, top, json)
@@ -142,15 +140,11 @@ def compare(
         show(side_by_side(own, other, (first.name, reference.name), threshold))
 
 
+@reads_data
 def attribute(
     *,
     model: flag.Model,
-    data: own_prompt.MaybeData = None,
-    prompt: own_prompt.Prompt = None,
-    needle: own_prompt.Needle = None,
-    question: own_prompt.Question = "",
-    answer: own_prompt.Answer = None,
-    columns: flag.Columns = None,
+    given: Given,
     out: flag.OutFile,
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
@@ -162,30 +156,28 @@ def attribute(
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
 ) -> None:
-    """Estimate every head's effect on the gold answer's log-probability from one forward and one backward pass."""
+    """Estimate every head's effect on the gold answer's log-probability from one forward and one backward pass a row.
+
+    Rows are read one by one, as a row's activations are kept for its backward pass: there is no --batch.
+    """
     params = stages.EffectsParams(**loading(extend, dtype), scope=scope, rows=rows)
-    reading = (model, data, prompt, adapter, donor)
+    reading = (model, *given.files, adapter, donor)
     with (
-        own_prompt.data_given(data, columns, prompt, needle=needle, question=question, answer=answer) as given,
+        given.folder() as data,
         kept_beside(out, overwrite) as (keep, replace),
         fresh_file(*files_of_scores(out), overwrite=replace, reading=reading) as file,
     ):
-        scores = stages.attribution_effects(
-            params, inputs_of(model=model, data=given, adapter=adapter, donor=donor), keep
-        )
+        inputs = inputs_of(model=model, data=data, adapter=adapter, donor=donor)
+        scores = stages.attribution_effects(params, inputs, keep)
         scores.save(file)
     show_effects(scores, out, top, json)
 
 
+@reads_data
 def causal_map(
     *,
     model: flag.Model,
-    data: own_prompt.MaybeData = None,
-    prompt: own_prompt.Prompt = None,
-    needle: own_prompt.Needle = None,
-    question: own_prompt.Question = "",
-    answer: own_prompt.Answer = None,
-    columns: flag.Columns = None,
+    given: Given,
     out: flag.OutFile,
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
@@ -206,13 +198,13 @@ def causal_map(
 ) -> None:
     """Measure what the gold answer's log-probability loses without each single head (or gains by a donor's)."""
     params = stages.CausalParams(**loading(extend, dtype), scope=scope, rows=rows, tokens_at_once=tokens_at_once)
-    reading = (model, data, prompt, adapter, donor)
+    reading = (model, *given.files, adapter, donor)
     with (
-        own_prompt.data_given(data, columns, prompt, needle=needle, question=question, answer=answer) as given,
+        given.folder() as data,
         kept_beside(out, overwrite) as (keep, replace),
         fresh_file(*files_of_scores(out), overwrite=replace, reading=reading) as file,
     ):
-        inputs = inputs_of(model=model, data=given, adapter=adapter, donor=donor)
+        inputs = inputs_of(model=model, data=data, adapter=adapter, donor=donor)
         scores = stages.causal_effects(params, inputs, keep, batch)
         scores.save(file)
     show_effects(scores, out, top, json)

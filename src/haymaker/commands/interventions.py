@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from haymaker.commands import options as flag
-from haymaker.commands import own_prompt
 from haymaker.commands.options import inputs_of, loading, stop_text
 from haymaker.commands.output import fresh_folder, kept_beside, show_json, show_rows
+from haymaker.commands.own_prompt import Given, reads_data
 from haymaker.errors import ConfigError
 from haymaker.study.cell import Tables
 from haymaker.study.stages import AblateParams, PatchParams, ablate_heads, patch_heads
@@ -26,15 +26,11 @@ def register(app: typer.Typer) -> None:
     app.command("patch")(patch)
 
 
+@reads_data
 def ablate(
     *,
     model: flag.Model,
-    data: own_prompt.MaybeData = None,
-    prompt: own_prompt.Prompt = None,
-    needle: own_prompt.Needle = None,
-    question: own_prompt.Question = "",
-    answer: own_prompt.Answer = None,
-    columns: flag.Columns = None,
+    given: Given,
     heads: flag.HeadFile,
     out: flag.OutFolder,
     k: Annotated[list[int] | None, typer.Option("--k", min=1, help="Heads to mask; may be repeated.")] = None,
@@ -57,23 +53,23 @@ def ablate(
         **loading(extend, dtype), k=tuple(k or SIZES), draws=draws, scope=scope, rows=rows, new_tokens=new_tokens,
         metrics=tuple(metrics or ()), stop=stop_text(stop), seed=seed,
     )  # fmt: skip
-    reading = (model, data, prompt, heads, adapter)
+    reading = (model, *given.files, heads, adapter)
     with (
-        own_prompt.data_given(data, columns, prompt, needle=needle, question=question, answer=answer) as given,
+        given.folder() as data,
         kept_beside(out, overwrite) as (keep, replace),
         fresh_folder(out, replace, ("tables",), reading=reading) as folder,
     ):
-        inputs = inputs_of(model=model, data=given, heads=heads, adapter=adapter)
+        inputs = inputs_of(model=model, data=data, heads=heads, adapter=adapter)
         tables = ablate_heads(params, inputs, folder, keep, batch=batch)
         keep_tables(folder, tables)
     tell(tables, json)
 
 
+@reads_data
 def patch(
     *,
     model: flag.Model,
-    data: flag.Data,
-    columns: flag.Columns = None,
+    given: Given,
     heads: flag.HeadFile,
     out: flag.OutFolder,
     donor: Annotated[Path, typer.Option("--donor", help="The adapter whose head outputs are lent.")],
@@ -107,15 +103,15 @@ def patch(
     forth = inputs_of(model=model, donor=donor, donor_heads=donor_heads, recipient=recipient, heads=heads)
     back = {**forth, "donor": recipient, "donor_heads": heads, "recipient": donor, "heads": donor_heads}
     with (
-        own_prompt.data_given(data, columns) as given,
+        given.folder() as data,
         kept_beside(out, overwrite) as (keep, replace),
         kept_beside(out, overwrite, "back") as (keep_back, replace_back),
-        fresh_folder(out, replace or replace_back, ("tables",), reading=(*forth.values(), data)) as folder,
+        fresh_folder(out, replace or replace_back, ("tables",), reading=(*forth.values(), *given.files)) as folder,
     ):
         tables: Tables = {"patching": []}
         for inputs, kept in [(forth, keep), (back, keep_back)][: 1 + both]:
             names = {role: inputs[role].name for role in ("donor", "recipient")}
-            found = patch_heads(params, {**inputs, "data": given}, folder, kept, batch=batch)
+            found = patch_heads(params, {**inputs, "data": data}, folder, kept, batch=batch)
             tables["patching"] += [names | row for row in found["patching"]]
         keep_tables(folder, tables)
     tell(tables, json)

@@ -10,7 +10,8 @@ from haymaker.choices import METRICS
 from haymaker.commands import options as flag
 from haymaker.commands import serving
 from haymaker.commands.options import inputs_of, loading, stop_text
-from haymaker.commands.output import fresh_folder, kept_beside, show_rows, show_values
+from haymaker.commands.output import Reading, fresh_folder, kept_beside, show_rows, show_values
+from haymaker.commands.own_prompt import Given, reads_data
 from haymaker.console import note
 from haymaker.evaluation.places import check_by
 from haymaker.files import write_json
@@ -27,10 +28,11 @@ def register(app: typer.Typer) -> None:
     app.command("score")(score)
 
 
+@reads_data
 def evaluate(
     *,
     model: flag.Model,
-    data: flag.Data,
+    given: Given,
     out: Annotated[Path | None, typer.Option("--out", help="The folder to write.")] = None,
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
@@ -50,7 +52,7 @@ def evaluate(
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
 ) -> None:
-    """Let a model answer a dataset by greedy generation, and score the answers by its task: with 95 % intervals.
+    """Let a model answer a dataset, or a prompt of your own, greedily, and score the answers, with 95 % intervals.
 
     Or let a server do it: --export-requests writes the questions, --responses reads the answers.
     """
@@ -60,24 +62,27 @@ def evaluate(
         **loading(extend, dtype), beyond_context=beyond_context, rows=rows, new_tokens=new_tokens,
         metrics=tuple(metrics or ()), stop=stop_text(stop),
     )  # fmt: skip
-    inputs, how = inputs_of(model=model, data=data, adapter=adapter), {"overwrite": overwrite, "json": json}
-    if export_requests is not None or out is None:
-        assert export_requests is not None, "checked above"
-        serving.export_requests(params, inputs, export_requests, served_as, **how)
-        return
-    if responses is not None:
-        inputs = {**inputs, "responses": responses}
-        row = serving.judge_responses(params, inputs, out, served_as, entries=EVALUATION_FILES, **how)
-    else:
-        row = answered(params, inputs, out, overwrite, batch)
-    show_scores({**row, "out": str(out)}, groups_in(out, by), json)
+    reading = (model, *given.files, adapter, responses)
+    how = {"overwrite": overwrite, "reading": reading}
+    with given.folder() as data:
+        inputs = inputs_of(model=model, data=data, adapter=adapter, responses=responses)
+        if export_requests is not None or out is None:
+            assert export_requests is not None, "checked above"
+            serving.export_requests(params, inputs, export_requests, served_as, json=json, **how)
+            return
+        if responses is not None:
+            row = serving.judge_responses(params, inputs, out, served_as, entries=EVALUATION_FILES, **how)
+        else:
+            row = answered(params, inputs, out, batch=batch, **how)
+    show_scores({**row, **answer_in(out, given), "out": str(out)}, groups_in(out, by), json)
     if responses is not None:
         serving.exit_code_of(row)
 
 
-def answered(params: EvaluateParams, inputs: Inputs, out: Path, overwrite: bool, batch: int | None) -> Row:
+def answered(
+    params: EvaluateParams, inputs: Inputs, out: Path, *, batch: int | None, overwrite: bool, reading: Reading
+) -> Row:
     """The summary of a model's answers, which the folder then holds."""
-    reading = [str(path) for path in inputs.values()]
     with (
         kept_beside(out, overwrite) as (keep, replace),
         fresh_folder(out, replace, EVALUATION_FILES, reading=reading) as folder,
@@ -110,6 +115,16 @@ def score(
         note(said)
     groups = [row for name in by or () for row in again.by(name)]
     show_scores({**again.row(), **bounds(again.metric, again.interval())}, groups, json)
+
+
+def answer_in(folder: Path, given: Given) -> Row:
+    """What was answered to a prompt; of a dataset's rows that stands in the folder alone."""
+    if given.prompt is None:
+        return {}
+    from haymaker.evaluation.predictions import Evaluation
+
+    (answer,) = Evaluation.load(folder / "predictions.jsonl").predictions
+    return {"answer": answer.text}
 
 
 def groups_in(folder: Path, by: Sequence[str] | None) -> list[Row]:

@@ -19,6 +19,7 @@ from haymaker.files import check_writable, scratch_beside, whole_files, whole_fo
 from haymaker.kept import partial_of
 
 out = Console()  # results; messages go to haymaker.console
+Reading = Iterable[Path | str | None]  # what a command reads, which its output must not stand over
 WIDEST = 10_000  # columns, where nobody's terminal limits them
 
 
@@ -89,7 +90,7 @@ def cell_text(value: Any) -> str:
 # ---- outputs: every file that a command writes is declared before it starts, and checked.
 
 
-def declare(*files: Path, overwrite: bool, reading: Iterable[Path | str | None] = ()) -> None:
+def declare(*files: Path, overwrite: bool, reading: Reading = ()) -> None:
     """Check the files that a command is going to write; `reading` are those that it reads.
 
     Raises ConfigError where two have one name, where something stands that was not asked to be replaced, or that is
@@ -103,9 +104,7 @@ def declare(*files: Path, overwrite: bool, reading: Iterable[Path | str | None] 
         check_place(path, overwrite, reading)
 
 
-def declare_folder(
-    path: Path, overwrite: bool, entries: Iterable[str] | None = None, reading: Iterable[Path | str | None] = ()
-) -> None:
+def declare_folder(path: Path, overwrite: bool, entries: Iterable[str] | None = None, reading: Reading = ()) -> None:
     """The same for a folder, of which `entries` are all names that the command writes: no other is ever replaced."""
     if os.path.lexists(path) and not path.is_dir():
         raise ConfigError(f"{path} is a file; give the name of a folder")
@@ -119,7 +118,7 @@ def declare_folder(
     check_place(path, overwrite, reading)
 
 
-def check_place(path: Path, overwrite: bool, reading: Iterable[Path | str | None]) -> None:
+def check_place(path: Path, overwrite: bool, reading: Reading) -> None:
     place = Path(os.path.realpath(path))
     for read in reading:
         if read is not None and Path(os.path.realpath(read)).is_relative_to(place):
@@ -136,7 +135,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 
 @contextmanager
 def fresh_folder(
-    path: Path, overwrite: bool, entries: Iterable[str] | None = None, reading: Iterable[Path | str | None] = ()
+    path: Path, overwrite: bool, entries: Iterable[str] | None = None, reading: Reading = ()
 ) -> Iterator[Path]:
     """A temporary folder that takes the place of `path` when the block ends well, and disappears when it does not."""
     declare_folder(path, overwrite, entries, reading)
@@ -146,7 +145,7 @@ def fresh_folder(
 
 
 @contextmanager
-def fresh_file(path: Path, *beside: Path, overwrite: bool, reading: Iterable[Path | str | None] = ()) -> Iterator[Path]:
+def fresh_file(path: Path, *beside: Path, overwrite: bool, reading: Reading = ()) -> Iterator[Path]:
     """The same for a file, and for those `beside` it in its folder; the block writes no other."""
     declare(path, *beside, overwrite=overwrite, reading=reading)
     with whole_files(path.parent) as work:

@@ -1,15 +1,17 @@
 """What a command reads on the command line: a dataset, a file of rows whose columns have other names, or one prompt."""
 
+import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from haymaker.commands.options import columns_of
+from haymaker.commands.options import Columns, columns_of
 from haymaker.errors import ConfigError
 from haymaker.files import read_text
 
@@ -29,30 +31,83 @@ Question = Annotated[str, typer.Option("--question", help="Asked behind the prom
 Answer = Annotated[str | None, typer.Option("--answer", help="The answer that the --prompt should be given.")]
 
 
-def example_of(
-    data: Path | None,
-    prompt: Path | None,
-    needle: list[str] | None,
-    question: str,
-    answer: str | None,
-    *,
-    needed: bool = True,
-) -> "Example | None":
-    """The prompt's example; None where a dataset is given. Raises ConfigError for both, neither, or half a prompt.
+@dataclass(frozen=True)
+class Given:
+    """Rows as a command is given them: each field an option, which `reads_data` writes into a command's signature."""
 
-    `needed` says whether a prompt is nothing without its needle.
-    """
-    if (data is None) == (prompt is None):
-        raise ConfigError("give --data (a dataset, or a file of rows) or --prompt (a file, with --needle and --answer)")
-    if prompt is None:
-        if needle or question:
-            raise ConfigError("--needle and --question go with --prompt; rows of --data say theirs themselves")
-        return None
-    if not answer or (needed and not needle):
-        raise ConfigError("--prompt: give its --needle, and the --answer that rests on it")
-    from haymaker.tasks.own_prompts import example
+    data: MaybeData = None
+    prompt: Prompt = None
+    needle: Needle = None
+    question: Question = ""
+    answer: Answer = None
+    columns: Columns = None
 
-    return example(prompt_in(prompt), needle, question, answer)
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        return self.data, self.prompt
+
+    def example(self, *, needed: bool = True) -> "Example | None":
+        """The prompt's example; None where a dataset is given. Raises ConfigError for both, neither, or half a prompt.
+
+        `needed` says whether a prompt is nothing without its needle.
+        """
+        if (self.data is None) == (self.prompt is None):
+            raise ConfigError(
+                "give --data (a dataset, or a file of rows) or --prompt (a file, with --needle and --answer)"
+            )
+        if self.prompt is None:
+            if self.needle or self.question:
+                raise ConfigError("--needle and --question go with --prompt; rows of --data say theirs themselves")
+            return None
+        if self.columns:
+            raise ConfigError("--map goes with --data: a prompt has no columns")
+        if not self.answer or (needed and not self.needle):
+            raise ConfigError(
+                f"--prompt: give {'its --needle, and ' * needed}the --answer{' that rests on it' * needed}"
+            )
+        from haymaker.tasks.own_prompts import example
+
+        return example(prompt_in(self.prompt), self.needle, self.question, self.answer)
+
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """The data's path as it is; a folder made for a prompt, or for columns of other names, else.
+
+        Raises ConfigError for both data and a prompt, or neither.
+        """
+        if self.prompt is None and self.answer:
+            raise ConfigError("--answer goes with --prompt; rows of --data say theirs themselves")
+        mine = self.example(needed=False)
+        if mine is None:
+            with data_renamed(self.data, self.columns) as renamed:
+                assert renamed is not None
+                yield renamed
+            return
+        from haymaker.data.own_data import dataset_of
+
+        with TemporaryDirectory(prefix="haymaker-") as place:
+            made = dataset_of([mine], None, {"source": "the prompt given"}, {"inputs": {}, "rejected": {}})
+            yield made.save(Path(place) / "rows")
+
+
+def reads_data(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of `Given` where its signature says `given`; one of their names that it has itself
+    is its own too."""
+    asked = inspect.signature(command)
+    mine = {field.name for field in fields(Given)} & {*asked.parameters}
+    options = [one for name, one in inspect.signature(Given).parameters.items() if name not in mine]
+    shown: list[inspect.Parameter] = []
+    for name, parameter in asked.parameters.items():
+        shown += [one.replace(kind=parameter.kind) for one in options] if name == "given" else [parameter]
+
+    def reading(**values: Any) -> None:
+        given = {field.name: values[field.name] for field in fields(Given)}
+        command(given=Given(**given), **{name: value for name, value in values.items() if name in asked.parameters})
+
+    reading.__name__, reading.__doc__ = command.__name__, command.__doc__
+    reading.__annotations__ = {one.name: one.annotation for one in shown}
+    reading.__signature__ = asked.replace(parameters=shown)  # pyright: ignore[reportFunctionMemberAccess]
+    return reading
 
 
 def prompt_in(path: Path) -> Any:
@@ -74,49 +129,16 @@ def prompt_in(path: Path) -> Any:
 
 
 @contextmanager
-def data_given(
-    data: Path | None,
-    columns: list[str] | None = None,
-    prompt: Path | None = None,
-    *,
-    needle: list[str] | None = None,
-    question: str = "",
-    answer: str | None = None,
-) -> Iterator[Path]:
-    """The data's path as it is; a folder made for a prompt, or for columns of other names, else.
-
-    Raises ConfigError for both data and a prompt, or neither.
-    """
-    if prompt is None and answer:
-        raise ConfigError("--answer goes with --prompt; rows of --data say theirs themselves")
-    mine = example_of(data, prompt, needle, question, answer, needed=False)
-    if mine is None:
-        with data_renamed(data, columns) as renamed:
-            assert renamed is not None
-            yield renamed
-        return
-    from haymaker.data.own_data import dataset_of
-
-    with TemporaryDirectory(prefix="haymaker-") as place:
-        made = dataset_of([mine], None, {"source": "the prompt given"}, {"inputs": {}, "rejected": {}})
-        yield made.save(Path(place) / "rows")
-
-
-@contextmanager
 def data_renamed(data: Path | None, columns: list[str] | None) -> Iterator[Path | None]:
-    """The data's path; where `columns` have other names, a folder of the rows read so, while the block lasts."""
+    """The data's path; where `columns` have other names, a folder of the rows read so, while the block lasts.
+
+    Raises ConfigError for columns of a dataset.
+    """
     if data is None or not columns:
         yield data
         return
     with TemporaryDirectory(prefix="haymaker-") as place:
         yield rows_of_file(data, columns).save(Path(place) / "rows")
-
-
-def rows_under(data: Path, columns: list[str] | None, tokenizer: str | None = None) -> "Dataset | Folder":
-    """The rows of a dataset, or of a file: with columns of other names, its tokens counted by a tokenizer."""
-    from haymaker.data.own_data import open_data
-
-    return rows_of_file(data, columns, tokenizer) if columns or tokenizer is not None else open_data(data)
 
 
 def rows_of_file(data: Path, columns: list[str] | None, tokenizer: str | None = None) -> "Dataset":
@@ -129,3 +151,17 @@ def rows_of_file(data: Path, columns: list[str] | None, tokenizer: str | None = 
     from haymaker.models.load import load_tokenizer
 
     return read_examples(data, None if tokenizer is None else load_tokenizer(tokenizer), columns_of(columns))
+
+
+def rows_under(data: Path, columns: list[str] | None, tokenizer: str | None = None) -> "Dataset | Folder":
+    """The rows of a dataset, or of a file: with columns of other names, its tokens counted by a tokenizer."""
+    from haymaker.data.own_data import open_data
+
+    return rows_of_file(data, columns, tokenizer) if columns or tokenizer is not None else open_data(data)
+
+
+def of_file(data: Path | None, columns: list[str] | None) -> list[str] | None:
+    """The columns, for a file that stands beside the rows they are given for; None for a dataset, which has none."""
+    from haymaker.data.own_data import is_dataset
+
+    return None if data is None or is_dataset(data) else columns

@@ -8,10 +8,12 @@ import typer
 from haymaker.choices import DETECTORS
 from haymaker.commands import options as flag
 from haymaker.commands.output import declare, show_json, show_rows
+from haymaker.commands.own_prompt import of_file, rows_of_file
 from haymaker.config import Extend, Recipe, TrainConfig, load_config
 from haymaker.console import bar
 from haymaker.errors import ConfigError
 from haymaker.files import write_json
+from haymaker.recommender.names import REAL, check_names
 from haymaker.study.store import plain
 
 if TYPE_CHECKING:
@@ -27,6 +29,15 @@ Candidates = Annotated[
     typer.Option("--candidate", metavar="[NAME=]PATH", help="A dataset folder, a file of rows, or a recipe (.yaml)."),
 ]
 Real = Annotated[str, typer.Option("--real", help="A small real set: a dataset folder, rows, or a recipe (.yaml).")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="[CANDIDATE:]NAME=COLUMN",
+        help="What a column of every file of rows is called, question=prompt; or of one: cheap:question=prompt, "
+        "real:question=prompt.",
+    ),
+]
 Answers = Annotated[bool, typer.Option("--answers/--no-answers", help="Also score answers to the real rows.")]
 
 
@@ -39,6 +50,7 @@ def recommend(
     model: flag.Model,
     candidate: Candidates,
     real: Real,
+    columns: Columns = None,
     by: Annotated[str, typer.Option("--by", help="cosine, shift, recall, loss, score, ladm or longattn.")] = "loss",
     config: Annotated[Path | None, typer.Option("--config", help="A TrainConfig of the probe training.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of a candidate that are trained on.")] = 64,
@@ -62,22 +74,17 @@ def recommend(
         check_ending(out)
         declare(out, overwrite=overwrite, reading=(model, real, config, *paths.values()))
     training = load_config(config, TrainConfig) if config else None
-    sources, given = {name: source_of(path) for name, path in paths.items()}, source_of(real)
+    sources = sources_of(paths, real, columns)
+    given = sources.pop(REAL)
     from haymaker.models.load import load_model
     from haymaker.recommender.ranking import recommend as rank
 
     lm = load_model(model, extend=Extend(length=extend) if extend else None, dtype=dtype)
-    options: dict[str, Any] = {
-        "metric": metric,
-        "rows": rows,
-        "real_rows": real_rows,
-        "threshold": threshold,
-        "answers": answers,
-    }
-    options |= {"full_rows": full_rows, "full_steps": full_steps, "full_length": full_length}
-    options["config"] = training
     with bar("probes", len(sources) + 2) as advance:
-        found = rank(lm, sources, given, by, on_progress=advance, **options)
+        found = rank(
+            lm, sources, given, by, config=training, rows=rows, real_rows=real_rows, metric=metric, threshold=threshold,
+            answers=answers, full_rows=full_rows, full_steps=full_steps, full_length=full_length, on_progress=advance,
+        )  # fmt: skip
     told = [plain(row) for row in found]
     if out is not None:
         write_ranking(out, told)
@@ -110,10 +117,11 @@ def write_ranking(out: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def named_paths(candidates: list[str]) -> dict[str, str]:
-    """Every candidate by its name. Raises ConfigError where two have one."""
+    """Every candidate by its name. Raises ConfigError where two have one, or one another row's."""
     paths = dict(map(named_path, candidates))
     if len(paths) < len(candidates):
         raise ConfigError(f"--candidate: two of {', '.join(candidates)} have one name; write NAME=PATH")
+    check_names(paths)
     return paths
 
 
@@ -123,13 +131,32 @@ def named_path(text: str) -> tuple[str, str]:
     return (name, path) if given else (Path(text).stem, text)
 
 
-def source_of(path: str) -> "Recipe | Dataset":
-    """A recipe where the path is of a YAML file, else the rows there."""
+def sources_of(paths: dict[str, str], real: str, columns: list[str] | None) -> dict[str, "Recipe | Dataset"]:
+    """The candidates and the real rows by name. Raises ConfigError for columns of what has none."""
+    pairs = [parted(pair) for pair in columns or []]
+    if unknown := {whose for whose, _ in pairs if whose} - {*paths, REAL}:
+        raise ConfigError(f"--map {min(unknown)}: no candidate of that name; expected {', '.join([*paths, REAL])}")
+    return {name: source_of(name, path, pairs) for name, path in (*paths.items(), (REAL, real))}
+
+
+def parted(pair: str) -> tuple[str, str]:
+    """Whose column is told, or nobody's in particular, and NAME=COLUMN."""
+    whose, colon, _ = pair.partition("=")[0].rpartition(":")
+    return (whose, pair[len(whose) + 1 :]) if colon else ("", pair)
+
+
+def source_of(name: str, path: str, pairs: list[tuple[str, str]]) -> "Recipe | Dataset":
+    """A recipe where the path is of a YAML file, else the rows there, their columns called as its pairs say."""
+    own = [pair for whose, pair in pairs if whose == name]
     if Path(path).suffix in (".yaml", ".yml"):
+        if own:
+            raise ConfigError(f"--map {name}:{own[0]}: {path} is a recipe; its own `columns` say it")
         return load_config(Path(path), Recipe)
     from haymaker.data.own_data import load_data
 
-    return load_data(path)
+    shared = of_file(Path(path), [pair for whose, pair in pairs if not whose])
+    asked = [*(shared or []), *own]
+    return rows_of_file(Path(path), asked) if asked else load_data(path)
 
 
 def readable(row: dict[str, Any], by: str) -> dict[str, Any]:

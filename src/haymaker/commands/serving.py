@@ -27,7 +27,7 @@ ServedAs = Annotated[
 
 def export_requests(params: EvaluateParams, inputs: Inputs, file: Path, name: str | None, **how: Any) -> None:
     """Write a request for every row, and say how to have them answered."""
-    declare(file, overwrite=how["overwrite"], reading=inputs.values())
+    declare(file, overwrite=how["overwrite"], reading=how["reading"])
     from haymaker.evaluation.batch_requests import requests_of
 
     exam, model = exam_of(params, inputs, name)
@@ -40,7 +40,7 @@ def export_requests(params: EvaluateParams, inputs: Inputs, file: Path, name: st
 
 def judge_responses(params: EvaluateParams, inputs: Inputs, out: Path, name: str | None, **how: Any) -> dict[str, Any]:
     """Judge the answers of a file into a folder, as `haymaker eval` writes it; the summary's row."""
-    with fresh_folder(out, how["overwrite"], how["entries"], reading=inputs.values()) as folder:
+    with fresh_folder(out, how["overwrite"], how["entries"], reading=how["reading"]) as folder:
         from haymaker.evaluation.batch_responses import evaluate_responses
 
         exam, model = exam_of(params, inputs, name)

@@ -1,5 +1,7 @@
 """haymaker train: an adapter from a dataset, or what that would take."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +11,12 @@ from haymaker.choices import DEVICES, TRACKERS
 from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of
 from haymaker.commands.output import declare_folder, show_values
-from haymaker.commands.own_prompt import data_renamed
+from haymaker.commands.own_prompt import data_renamed, of_file
 from haymaker.config import DtypeName, Extend, Frozen, TrainConfig, load_config, read_yaml, set_dotted
 from haymaker.console import speaks
 from haymaker.errors import ConfigError
 from haymaker.files import read_json
-from haymaker.study.stages import TrainParams, forecast_training, train_adapter
+from haymaker.study.stages import Inputs, TrainParams, forecast_training, train_adapter
 from haymaker.training.trackers import check_tracker
 
 RECORD_FILE = "training.json"
@@ -78,8 +80,7 @@ def train(
     if out is None and not dry_run:
         raise ConfigError("--out: the adapter folder is required; with --dry-run it is not")
     check_tracker(chosen.train.tracker)
-    with data_renamed(Path(chosen.data or ""), columns) as given:
-        inputs = inputs_of(model=chosen.model, data=given, track=chosen.track_on)
+    with inputs_read(chosen, columns) as inputs:
         if dry_run or out is None:
             tell(forecast_training(params, inputs, device), json)
             return
@@ -87,6 +88,14 @@ def train(
             declare_folder(out, overwrite, reading=(chosen.model, chosen.data))
         train_adapter(params, inputs, out, overwrite)
     tell({"out": str(out), "steps": chosen.train.steps} | summary(read_json(out / RECORD_FILE)), json)
+
+
+@contextmanager
+def inputs_read(job: TrainJob, columns: list[str] | None) -> Iterator[Inputs]:
+    """What a job reads, the columns of its files called as `columns` says, while the block lasts."""
+    data, track = Path(job.data or ""), Path(job.track_on) if job.track_on else None
+    with data_renamed(data, columns) as rows, data_renamed(track, of_file(track, columns)) as tracked:
+        yield inputs_of(model=job.model, data=rows, track=tracked)
 
 
 def tell(values: dict[str, Any], as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from haymaker.commands.boundary import FAILED_ROWS
-from haymaker.commands.options import Json, Overwrite, Set, values_of
+from haymaker.commands.options import Columns, Json, Overwrite, Set, columns_of, values_of
 from haymaker.commands.output import declare, fresh_file, show_json, show_made, show_values
 from haymaker.config import Recipe, SplitName
 from haymaker.console import bar, note
@@ -37,8 +37,9 @@ def register(app: typer.Typer) -> None:
 
 def write(
     *,
-    task: Annotated[str | None, typer.Option(help="mdqa, musique or summhay.")] = None,
+    task: Annotated[str | None, typer.Option(help="mdqa, musique, summhay or qa.")] = None,
     source: Annotated[Path | None, typer.Option(help="Real rows, as `haymaker build` reads them.")] = None,
+    columns: Columns = None,
     out: Annotated[Path | None, typer.Option("--out", help="The file to write, for `build --set written=`.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file with keys of a WriterConfig.")] = None,
     overrides: Set = None,
@@ -68,6 +69,7 @@ def write(
     if out is not None and not dry_run:
         declare_written(out, kept, overwrite, (source, config, recipe))
     flags = {"task": task, "source": str(source) if source else None, "split": split}
+    flags |= {"columns": columns_of(columns)}
     job = job_of(settings_of(config, overrides), recipe, flags, rows)
     if dry_run:
         print_estimate(job, None if mode == "refresh" else kept, json)

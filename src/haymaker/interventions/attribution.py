@@ -43,7 +43,7 @@ def attribute(
     Exact where the model is linear in the head; `causal_map` measures what this estimates, with the same scopes and
     signs. With "last" and "decode" alone the prompt is read without a graph, so memory is that of a plain forward with
     cache; else all activations of the sequence are kept: per token and layer some 10 to 20 times the hidden size in
-    numbers.
+    numbers. Examples are read one by one, as that memory is of one example: there is no batch to bound.
 
     Args:
         lm: The model.

@@ -12,6 +12,7 @@ from haymaker.data.builder import build
 from haymaker.data.own_data import load_data, read_examples
 from haymaker.errors import ConfigError
 from haymaker.models.load import LanguageModel
+from haymaker.recommender.names import check_names
 from haymaker.records import Encoded, Example
 from haymaker.tasks.given_rows import is_table
 from haymaker.tokens import encode_many
@@ -40,7 +41,10 @@ class Candidate:
 
 
 def named(candidates: Mapping[str, Source] | Sequence[Source]) -> dict[str, Source]:
-    """Candidates by name: their own, else that of a file or folder, or a recipe's setting."""
+    """Candidates by name: their own, else that of a file or folder, or a recipe's setting.
+
+    Raises ConfigError for fewer than two, and for a name that stands twice or means another row of the ranking.
+    """
     if isinstance(candidates, Mapping):
         found = dict(candidates)
     else:
@@ -48,6 +52,7 @@ def named(candidates: Mapping[str, Source] | Sequence[Source]) -> dict[str, Sour
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"candidates: {', '.join(twice)} stands more than once; give a mapping of names")
         found = dict(zip(names, candidates, strict=True))
+    check_names(found)
     if len(found) < 2:
         raise ConfigError(f"candidates: expected at least 2 to rank, found {len(found)}")
     return found

@@ -17,6 +17,7 @@ from haymaker.markup import table
 from haymaker.models.load import LanguageModel
 from haymaker.models.shapes import shape_of
 from haymaker.recommender.candidates import Candidate, Source, examples_of, named, opened
+from haymaker.recommender.names import REAL, UNTRAINED
 from haymaker.recommender.selectors import ladm, long_attention, long_range
 from haymaker.recommender.short_training import Reading, reading, trained
 from haymaker.records import Example
@@ -38,7 +39,6 @@ RANKED_BY = {  # name: whether more is better
 }
 FEWEST = 8  # real rows
 SELECTED = 8  # rows of a candidate that the attention-based selectors read
-UNTRAINED, REAL = "untrained", "real"
 LIKENESS = ("cosine", "shift", "recall")
 Maps = Float[ndarray, "draw head"]  # means of all heads, in samples of the real rows
 

@@ -27,7 +27,7 @@ def to_write(recipe: Recipe) -> "list[Asked]":
     asked = getattr(task(recipe.task), "asked", None)
     if asked is None or recipe.source is None:
         raise ConfigError(
-            f"source: a writer writes twins of real rows of mdqa, musique or summhay; found task {recipe.task} "
+            f"source: a writer writes twins of real rows of mdqa, musique, summhay or qa; found task {recipe.task} "
             f"with source {recipe.source}"
         )
     return asked(recipe)

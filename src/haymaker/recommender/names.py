@@ -1,0 +1,15 @@
+"""What the rows of a ranking are called beside its candidates."""
+
+from collections.abc import Iterable
+
+from haymaker.errors import ConfigError
+
+UNTRAINED, REAL = "untrained", "real"
+
+
+def check_names(candidates: Iterable[str]) -> None:
+    """Raises ConfigError where a candidate has the name of what candidates are held against."""
+    if taken := {UNTRAINED, REAL} & {*candidates}:
+        raise ConfigError(
+            f"candidate {min(taken)}: the {min(taken)} row of the ranking is called so; give another name"
+        )
