@@ -16,6 +16,7 @@ from haymaker.errors import ExtensionError, ModelError
 from haymaker.evaluation.predictions import Evaluation, evaluate
 from haymaker.heads.detection import detect_heads
 from haymaker.interventions import ablate, patch
+from haymaker.models.checkpoint import write_checkpoint
 from haymaker.models.handshake import base_of, weights_digest
 from haymaker.models.load import load_model
 from haymaker.models.lora import quiet_peft
@@ -36,8 +37,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "dropout": {"r": 2, "lora_dropout": 0.5, "target_modules": ["q_proj"]},
     "the head": {"r": 2, "target_modules": ["lm_head", "q_proj"]},
     "embeddings": {"r": 2, "target_modules": ["embed_tokens", "q_proj"]},
+    "random starts": {"r": 2, "target_modules": ["q_proj"], "init_lora_weights": "orthogonal"},
+    "biases of its own": {"r": 2, "target_modules": ["q_proj"], "lora_bias": True},
+    "parameters": {"r": 2, "target_modules": [], "target_parameters": ["q_proj.weight"]},
     "some tokens": {"r": 2, "target_modules": ["q_proj"], "trainable_token_indices": [3, 20]},
 }
+pytestmark = pytest.mark.filterwarnings("ignore:Adapter 'default'. 3 LoRA tensor")  # PEFT's, of biases that it saves
+APART = {"DoRA": "use_dora", "parameters": "target_parameters"}  # what rows of one batch cannot have apart
 
 
 @pytest.fixture
@@ -120,13 +126,15 @@ def test_the_digest_in_provenance_is_of_all_its_weights(made, model_folder: Path
     assert adapter_in_use(load_model(model_folder, adapter=folder).model) != before
 
 
-@pytest.mark.parametrize("kind", ["rank 1, one projection", "all projections", "rsLoRA", "DoRA"])
+@pytest.mark.parametrize(
+    "kind", ["rank 1, one projection", "all projections", "rsLoRA", "biases of its own", "DoRA", "parameters"]
+)
 def test_it_is_patched_as_a_model_and_from_its_folder(kind: str, made, model_folder: Path) -> None:
     folder, heads = made(lora(**KINDS[kind])), [(0, 1), (1, 2), (2, 3)]
     donor, recipient = load_model(model_folder, adapter=folder), load_model(model_folder)
     expected = patch(donor, recipient, examples(), heads, 4, mode="two models")
-    if kind == "DoRA":
-        with pytest.raises(ModelError, match=r"use_dora.*load both as models"):
+    if kind in APART:
+        with pytest.raises(ModelError, match=rf"{APART[kind]}.*load both as models"):
             patch(folder, recipient, examples(), heads, 4)
         return
     found = patch(folder, recipient, examples(), heads, 4)
@@ -161,6 +169,13 @@ def test_an_adapter_of_an_extended_base_needs_its_length(made, model_folder: Pat
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another type": ({"peft_type": "IA3"}, "expected a LoRA adapter, found PEFT's type IA3"),
+    "before prompts": ({"peft_type": "PREFIX_TUNING"}, "type PREFIX_TUNING, which no checkpoint can take up"),
+    "PiSSA": (
+        {"init_lora_weights": "pissa_niter_4"},
+        r"takes a part out of the base's weights.*\(init_lora_weights: pissa",
+    ),
+    "OLoRA": ({"init_lora_weights": "olora"}, "init_lora_weights: olora"),
+    "KaSA": ({"kasa_config": {"beta": 0.1}}, r"\(kasa_config\)"),
     "another task": ({"task_type": "SEQ_CLS"}, "causal language model, found one for the task SEQ_CLS"),
     "biases": ({"bias": "all"}, "it trained biases"),
     "activated": ({"alora_invocation_tokens": [1, 2]}, "activated LoRA"),
@@ -183,6 +198,12 @@ def test_what_cannot_be_taken_as_it_was_trained_is_one_sentence(case: str, made,
     with pytest.raises(ModelError, match=message) as caught:
         load_model(model_folder, adapter=folder)
     assert str(folder) in str(caught.value)
+
+
+def test_an_adapter_that_peft_cannot_merge_is_one_sentence(made, model_folder: Path, tmp_path: Path) -> None:
+    folder = made(lora(**KINDS["biases of its own"]))
+    with pytest.raises(ModelError, match="adapter 1: PEFT cannot merge this adapter into its base .*no bias"):
+        write_checkpoint(model_folder, tmp_path / "out", Extend(length=128), adapter=folder)
 
 
 def test_a_real_adapter_of_another_type_is_refused(made, model_folder: Path) -> None:

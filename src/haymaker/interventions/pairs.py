@@ -92,7 +92,7 @@ def kind_obstacle(config: Any) -> str | None:
     """What of an adapter's PEFT config keeps it out of a mixed batch."""
     if config.peft_type != PeftType.LORA:
         return f"has an adapter of type {config.peft_type}, not LoRA"
-    extras = ("use_dora", "modules_to_save", "trainable_token_indices", "alora_invocation_tokens")
+    extras = ("use_dora", "modules_to_save", "trainable_token_indices", "alora_invocation_tokens", "target_parameters")
     if config.bias != "none" or (extra := [name for name in extras if getattr(config, name, None)]):
         return f"has an adapter with {'bias' if config.bias != 'none' else extra[0]}, which rows cannot have apart"
     return None

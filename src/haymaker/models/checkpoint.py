@@ -25,7 +25,7 @@ from haymaker.models.handshake import (
     weights_digest,
 )
 from haymaker.models.load import PROBE_FILE, LanguageModel, Source, load_model
-from haymaker.models.lora import adapter_digest
+from haymaker.models.lora import adapter_digest, quiet_peft
 from haymaker.models.names import TOKENIZER_FILES, WEIGHT_FILES, files_of
 from haymaker.vocabulary import tokenizer_digest
 
@@ -82,8 +82,17 @@ def write_unchanged(source: Source, folder: Path) -> bool:
 
 
 def merged(lm: LanguageModel) -> Any:
-    """The base model with the adapter's product added to its weights."""
-    return lm.model if lm.adapter is None else lm.model.merge_and_unload(safe_merge=True)
+    """The base model with the adapter's product added to its weights. Raises ModelError where PEFT cannot add it."""
+    if lm.adapter is None:
+        return lm.model
+    try:
+        with quiet_peft():
+            return lm.model.merge_and_unload(safe_merge=True)
+    except (RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
+        raise ModelError(
+            f"{lm.adapter}: PEFT cannot merge this adapter into its base ({' '.join(str(error).split())[:200]}); "
+            "use base and adapter apart"
+        ) from error
 
 
 def write_config(lm: LanguageModel, folder: Path, dtype: torch.dtype) -> None:

@@ -24,6 +24,11 @@ OTHER_KINDS = {
     "layer_replication": "repeats layers, so that heads are other ones than the base's",
     "megatron_config": "is of Megatron's layers",
 }
+# First weights (`init_lora_weights`) for which PEFT takes a part out of the base's own weights, as it does for KaSA:
+# again whenever such an adapter is loaded, by chance in part (pissa_niter); and it stays out when the adapter goes.
+TAKEN_OUT_OF_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+KASA = "kasa_config"
+BEFORE_PROMPTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT")
 ADVICE = "merge it into a checkpoint with its own tools, and load that"
 
 
@@ -57,7 +62,8 @@ def check_kind(folder: Path, config: dict[str, Any]) -> None:
     """LoRA on a language model, of a kind that stands beside the base's layers."""
     kind, task = config.get("peft_type"), config.get("task_type")
     if kind != "LORA":
-        raise ModelError(f"{folder}: expected a LoRA adapter, found PEFT's type {kind}; {ADVICE}")
+        what = ", which no checkpoint can take up" if kind in BEFORE_PROMPTS else f"; {ADVICE}"
+        raise ModelError(f"{folder}: expected a LoRA adapter, found PEFT's type {kind}{what}")
     if task not in (None, "CAUSAL_LM"):
         raise ModelError(f"{folder}: expected an adapter of a causal language model, found one for the task {task}")
     if (bias := config.get("bias", "none")) != "none":
@@ -65,6 +71,19 @@ def check_kind(folder: Path, config: dict[str, Any]) -> None:
     for name, what in OTHER_KINDS.items():
         if config.get(name):
             raise ModelError(f"{folder}: this adapter {what}: {name}; {ADVICE}")
+    check_base_whole(folder, config)
+
+
+def check_base_whole(folder: Path, config: dict[str, Any]) -> None:
+    """Raise ModelError for an adapter that stands on a base from which PEFT took a part."""
+    start = str(config.get("init_lora_weights")).lower()
+    if start.startswith(TAKEN_OUT_OF_BASE) or config.get(KASA):
+        named = KASA if config.get(KASA) else f"init_lora_weights: {start}"
+        raise ModelError(
+            f"{folder}: PEFT takes a part out of the base's weights for it ({named}), so they would not be the base's "
+            "any more; save it as plain LoRA (PEFT's save_pretrained with path_initial_model_for_weight_conversion, "
+            f"where that is offered), or {ADVICE}"
+        )
 
 
 def weight_names(folder: Path) -> list[str]:
