@@ -1,36 +1,64 @@
-"""Shared fixtures: the world's tokenizer, and tiny random models that read it."""
+"""Shared fixtures: the world's tokenizer, and tiny random models that read it.
 
-from collections.abc import Callable, Iterator
+What they need is imported where it is needed: of several processes the first one runs no test.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jaxtyping
 import pytest
-import torch
-from tiny_models import tiny_model
-from tiny_rows import CONTEXT, WINDOW
-from transformers import (
-    AutoTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
 
-from haymaker.models.load import LanguageModel
-from haymaker.models.names import MINIATURES
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from haymaker.models.load import LanguageModel
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What collecting makes stays until the end: half a million objects in which no cycle is looked for, then or later.
+
+    Each search of all of them takes half a second.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where this process and those that it starts put what nobody names: under pytest's own, which pytest empties."""
+    folder = tmp_path_factory.mktemp("unnamed")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TMPDIR", str(folder))
+        patched.setattr(tempfile, "tempdir", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    from haymaker.models.names import MINIATURES
+
     return AutoTokenizer.from_pretrained(MINIATURES / "llama")
 
 
 @pytest.fixture(scope="session")
 def new_model(tokenizer: PreTrainedTokenizerBase) -> Callable[..., PreTrainedModel]:
     """Builds a random decoder of 3 layers x 4 heads over 2 key-value heads; the same weights for the same seed."""
+    import torch
+    from tiny_rows import CONTEXT, WINDOW
+    from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
     def build(kind: str = "llama", seed: int = 0, layers: int = 3) -> PreTrainedModel:
         shape: dict[str, Any] = dict(
@@ -56,12 +84,18 @@ def unchecked() -> Iterator[None]:
 
 @pytest.fixture
 def lm(new_model: Callable[..., PreTrainedModel], tokenizer: PreTrainedTokenizerBase) -> LanguageModel:
+    from haymaker.models.load import LanguageModel
+
     return LanguageModel(new_model().requires_grad_(False), tokenizer, "tiny")
 
 
 @pytest.fixture
 def linear_attention(tokenizer: PreTrainedTokenizerBase) -> LanguageModel:
     """A model whose first layer keeps no keys."""
+    from tiny_models import tiny_model
+
+    from haymaker.models.load import LanguageModel
+
     model = tiny_model("qwen3_next").requires_grad_(False)
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     return LanguageModel(model, tokenizer, "linear attention")

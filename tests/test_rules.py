@@ -2,7 +2,9 @@
 
 import ast
 import importlib
+import os
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +70,10 @@ def test_readme_is_short_and_names_files_that_exist() -> None:
 def test_nothing_names_this_machine() -> None:
     for path in [*FILES, *ROOT.glob("*.md"), ROOT / "Makefile", ROOT / ".ci" / "run"]:
         assert str(ROOT) not in path.read_text(), path
+
+
+def test_tests_leave_nothing_in_the_system_s_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the library and the processes that tests start put there goes where pytest cleans up."""
+    folder = tempfile.gettempdir()
+    assert Path(folder).is_relative_to(tmp_path_factory.getbasetemp())
+    assert os.environ["TMPDIR"] == folder

@@ -250,3 +250,16 @@ def change(folder: Path, part: str, to: Callable[[torch.Tensor], torch.Tensor]) 
     path = folder / "adapter_model.safetensors"
     weights = {name: to(weight) if part in name else weight for name, weight in load_file(path).items()}
     save_file(weights, path, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [("[]", "expected a mapping"), ('{"peft_type": "LORA"}', "the adapter's weights as safetensors")],
+)
+def test_a_broken_one_is_told_before_the_model_is_read(
+    config: str, said: str, model_folder: Path, tmp_path: Path
+) -> None:
+    (model_folder / "model.safetensors").write_bytes(b"no weights")
+    (tmp_path / "adapter_config.json").write_text(config)
+    with pytest.raises(ModelError, match=said):
+        load_model(model_folder, adapter=tmp_path)

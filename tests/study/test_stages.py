@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from command_line import passes
 
 from haymaker.config import Extend, Recipe, load_config
 from haymaker.data.dataset import Folder
+from haymaker.errors import DataError
 from haymaker.heads.scores import HeadScores
 from haymaker.models.names import MINIATURES
 from haymaker.study import Store, StudyConfig, plan_study, stages
@@ -82,3 +84,16 @@ def test_comparing_gives_one_row_from_files_and_from_cells(tmp_path: Path) -> No
     said = json.loads(passes("compare", *files, "--k", 1, "--threshold", 0.3, "--json"))
     assert {key: said[key] for key in row} == plain(row)
     assert (row["active"], row["active_reference"], row["overlap"]) == (2, 1, 0.0)
+
+
+@pytest.mark.parametrize("run", [stages.ablate_heads, stages.patch_heads, stages.patch_parts], ids=lambda f: f.__name__)
+def test_a_broken_file_of_heads_is_told_before_the_model_is_read(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = {stages.ablate_heads: stages.AblateParams(), stages.patch_heads: stages.PatchParams()}
+    monkeypatch.setattr(stages, "rows_of", lambda inputs, rows: [])
+    HeadScores(np.zeros((1, 4, 8)), ("e",), "copy").save(tmp_path / "right.safetensors")
+    (tmp_path / "broken.safetensors").write_text("once upon a time")
+    files = {name: tmp_path / f"{kind}.safetensors" for name, kind in (("donor_heads", "right"), ("heads", "broken"))}
+    with pytest.raises(DataError, match="broken.safetensors"):
+        run(params.get(run, stages.PartsParams()), {**files, "model": tmp_path / "none"}, tmp_path)

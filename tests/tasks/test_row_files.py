@@ -139,6 +139,22 @@ def test_cells_of_a_table_are_read_as_they_stand(tmp_path: Path) -> None:
     ]
 
 
+def test_long_cells_are_read_and_the_interpreter_keeps_its_limit(tmp_path: Path) -> None:
+    long, limit = "x" * 300_000, csv.field_size_limit(1000)
+    try:
+        (tmp_path / "a.csv").write_text(f"a,b\n1,{long}\n2,{long}\n")
+        (tmp_path / "b.csv").write_text(f'a\n{long}\n"1\n')
+        for place, row in rows_in(tmp_path / "a.csv"):
+            assert row["b"] == long, place
+            assert csv.field_size_limit() == 1000
+        with pytest.raises(DataError, match="not a table of cells"):
+            list(rows_in(tmp_path / "b.csv"))
+        next(rows_in(tmp_path / "a.csv"))  # and no more of it
+        assert csv.field_size_limit() == 1000
+    finally:
+        csv.field_size_limit(limit)
+
+
 @pytest.mark.parametrize("start", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF-1.7"])
 def test_spreadsheets_and_documents_are_told(start: bytes, tmp_path: Path) -> None:
     (tmp_path / "mine.xlsx").write_bytes(start + bytes(40))

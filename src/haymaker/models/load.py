@@ -56,7 +56,7 @@ from haymaker.models.names import (
     hub_snapshot,
     model_here,
 )
-from haymaker.models.other_adapters import check_complete, check_other_adapter
+from haymaker.models.other_adapters import adapter_files, check_complete, check_other_adapter
 from haymaker.models.precision import choose_threads, chosen_dtype
 from haymaker.models.quantised import check_method
 
@@ -145,6 +145,8 @@ def load_model(
     name = str(path_or_id)
     source = Source.of(path_or_id)
     record = BaseRecord.find(Path(adapter)) if adapter is not None else None
+    if adapter is not None and record is None:
+        adapter_files(Path(adapter))  # a broken one is told before minutes of loading
     wanted = extend or (record and record.extend)
     place = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     config = read_config(source)

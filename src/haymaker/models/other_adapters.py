@@ -37,11 +37,8 @@ def check_other_adapter(folder: Path, lm: Any) -> None:
 
     Raises ModelError, or ExtensionError for one that names a base of another length.
     """
-    config = read_json(folder / ADAPTER_FILES[0])
-    if not isinstance(config, dict):
-        raise ModelError(f"{folder / ADAPTER_FILES[0]}: expected a mapping, found {type(config).__name__}")
-    check_kind(folder, config)
-    check_keys(folder, weight_names(folder), lm)
+    config, names = adapter_files(folder)
+    check_keys(folder, names, lm)
     named = str(config.get("base_model_name_or_path") or "").rstrip("/").rpartition("/")[2]
     own = lm.name.rpartition("/")[2]
     trained = EXTENDED_NAME.search(named)
@@ -56,6 +53,15 @@ def check_other_adapter(folder: Path, lm: Any) -> None:
         f"it is taken unverified{other}",
         style="yellow",
     )
+
+
+def adapter_files(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """An adapter's config and the names of its weights, which need no model. Raises ModelError for another kind."""
+    config = read_json(folder / ADAPTER_FILES[0])
+    if not isinstance(config, dict):
+        raise ModelError(f"{folder / ADAPTER_FILES[0]}: expected a mapping, found {type(config).__name__}")
+    check_kind(folder, config)
+    return config, weight_names(folder)
 
 
 def check_kind(folder: Path, config: dict[str, Any]) -> None:

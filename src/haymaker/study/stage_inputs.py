@@ -92,6 +92,16 @@ def scores_of(inputs: Inputs, lm: "LanguageModel", name: str = "heads") -> "Head
     return scores
 
 
+def check_scores(*paths: Path) -> None:
+    """Raise for files of heads that cannot be read, before minutes of loading a model."""
+    from haymaker.heads.formats import read_scores
+    from haymaker.heads.own_choice import names_heads
+
+    for path in map(scores_file, paths):
+        if not names_heads(path):
+            read_scores(path)
+
+
 def scores_file(path: Path) -> Path:
     return path / SCORES_FILE if path.is_dir() else path
 

@@ -18,6 +18,7 @@ from haymaker.study.stage_inputs import (
     Inputs,
     ModelParams,
     base_of,
+    check_scores,
     computed,
     computing,
     donor_of,
@@ -236,7 +237,9 @@ class AblateParams(ModelParams):
 @goes_on
 def ablate_heads(params: AblateParams, inputs: Inputs, output: Path, keep: Path, batch: int | None = None) -> Tables:
     """dataset, model, head scores -> scores without the top k heads, and without k others of the same layers."""
-    rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
+    rows = rows_of(inputs, params.rows)
+    check_scores(inputs["heads"])
+    lm = model_of(inputs, params)
     from haymaker.heads.own_choice import sizes_of
     from haymaker.interventions import ablation_curve
 
@@ -268,7 +271,9 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path, b
 
     The donor's adapter goes on the recipient's base model, unless two models are asked for.
     """
-    rows, recipient = rows_of(inputs, params.rows), model_of(inputs, params)
+    rows = rows_of(inputs, params.rows)
+    check_scores(inputs["donor_heads"], inputs["heads"])
+    recipient = model_of(inputs, params)
     lent, own = scores_of(inputs, recipient, "donor_heads"), scores_of(inputs, recipient)
     donor = donor_of(inputs, params) if params.two_models else inputs["donor"]
     from haymaker.interventions import patching_table
@@ -290,7 +295,9 @@ class PartsParams(ModelParams):
 @goes_on
 def patch_parts(params: PartsParams, inputs: Inputs, output: Path, keep: Path) -> Tables:
     """dataset, two adapters, their head scores -> what patching does, by queries, keys, values, weights, upstream."""
-    rows, recipient = rows_of(inputs, params.rows), model_of(inputs, params)
+    rows = rows_of(inputs, params.rows)
+    check_scores(inputs["donor_heads"], inputs["heads"])
+    recipient = model_of(inputs, params)
     lent, own = scores_of(inputs, recipient, "donor_heads"), scores_of(inputs, recipient)
     donor = donor_of(inputs, params)
     from haymaker.interventions import patching_parts, patching_sets

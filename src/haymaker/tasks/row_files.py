@@ -7,6 +7,7 @@ downloaded.
 import csv
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ SPLIT_WORDS = {"train": ("train",), "dev": ("validation", "valid", "dev"), "test
 ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 OTHER_FILES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF")  # spreadsheets, documents and archives
 MISSING = ("", "NA")  # of a cell: pandas and R write them where there is nothing
+LONGEST_CELL = 2**31 - 1  # the most that csv takes everywhere; of itself it takes 131,072 characters, less than a novel
+_limiting = threading.Lock()  # csv has one limit for all threads
 
 
 def rows_in(path: str | Path, split: str = "train") -> Rows:
@@ -117,15 +120,29 @@ def item_rows(path: Path, items: Any) -> Rows:
 
 def csv_rows(path: Path) -> Rows:
     """A row a line under a heading; a cell that spells a JSON list or object is one, an empty one and NA are None."""
-    csv.field_size_limit(2**31 - 1)
     lines = read_text(path, newline="")  # what stands in quotes is read as it is
     try:
-        for number, row in enumerate(csv.DictReader(lines, delimiter=delimiter_of(path), strict=True), 1):
+        reader = csv.DictReader(lines, delimiter=delimiter_of(path), strict=True)
+        for number, row in enumerate(of_any_length(reader), 1):
             if None in row or None in row.values():
                 raise DataError(f"{path}, row {number}: expected as many cells as the heading has columns")
             yield f"{path}, row {number}", {key: cell(text) for key, text in row.items()}
     except csv.Error as error:
         raise DataError(f"{path}: not a table of cells ({error}); write it again") from None
+
+
+def of_any_length(rows: Iterator[dict[str, str]]) -> Iterator[dict[str, str]]:
+    """What a reader of csv reads, however long its cells; between rows the interpreter's limit is its own again."""
+    while True:
+        with _limiting:
+            before = csv.field_size_limit(LONGEST_CELL)
+            try:
+                row = next(rows, None)
+            finally:
+                csv.field_size_limit(before)
+        if row is None:
+            return
+        yield row
 
 
 def delimiter_of(path: Path) -> str:
