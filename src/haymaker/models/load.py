@@ -58,7 +58,7 @@ from haymaker.models.names import (
 )
 from haymaker.models.other_adapters import adapter_files, check_complete, check_other_adapter
 from haymaker.models.precision import choose_threads, chosen_dtype
-from haymaker.models.quantised import check_method
+from haymaker.models.quantised import check_method, unpack
 
 PROBE_FILE = "probe.json"
 DECODER_ENDINGS = ("ForCausalLM", "LMHeadModel")
@@ -213,6 +213,8 @@ def explained(name: str, what: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
+        if "ignore_mismatched_sizes" in reason:  # which speaks of a report that nobody sees here
+            reason = "tensors have other shapes than its config gives them"
         raise ModelError(f"{name}: cannot load its {what}: {reason}") from error
     finally:
         if bars:
@@ -268,7 +270,9 @@ def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: t
         forget_quantization(model)
     choose_threads(model.dtype, device)
     with explained(source.name, "weights"):  # some quantised ones stay where they were loaded
-        return model.to(device).requires_grad_(False).eval()
+        model = model.to(device).requires_grad_(False).eval()
+        unpack(model)
+    return model
 
 
 def check_travelling_probe(lm: LanguageModel, source: Source) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
@@ -54,6 +55,13 @@ def check_method(name: str, config: Any) -> None:
             f"{name}: its weights are quantised by {method}, which transformers reads with {' and '.join(missing)}: "
             f"pip install {' '.join(missing)}, {ORIGINAL}"
         )
+
+
+@torch.no_grad()
+def unpack(model: Any) -> None:
+    """Let quantised weights become what they stay: some (compressed-tensors) are unpacked at the first forward pass."""
+    if getattr(model, "hf_quantizer", None) is not None:
+        model(input_ids=torch.zeros(1, 2, dtype=torch.int64, device=model.device), use_cache=False)
 
 
 def own_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
