@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from run_documents import ROOT, commands, fenced, script_of
+from run_documents import ELSEWHERE, LEFT_OUT, PAGES, PYTHON_ONLY, ROOT, commands, fenced, script_of
 
 PAGE = """```
 haymaker a --b 1   # why
@@ -27,6 +27,18 @@ NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 def test_commands_and_blocks_are_found_as_they_are_written() -> None:
     assert list(commands(PAGE)) == ["haymaker a --b 1", "haymaker c --d e", "haymaker f"]
     assert fenced(PAGE, "python") == ["haymaker no\n"]
+
+
+def test_every_page_that_says_what_to_run_is_run_or_named_with_a_reason() -> None:
+    pages = [*ROOT.glob("*.md"), *(path for folder in ("docs", "examples") for path in (ROOT / folder).rglob("*.md"))]
+    texts = {page.relative_to(ROOT).as_posix(): page.read_text() for page in pages}
+    saying = {name for name, text in texts.items() if fenced(text, "python") or list(commands(text))}
+    assert saying == {*PAGES, *PYTHON_ONLY, *LEFT_OUT}
+    assert len(saying) == len(PAGES) + len(PYTHON_ONLY) + len(LEFT_OUT)
+    for name, reason in PYTHON_ONLY.items():
+        assert ("it has none" in reason) == (not list(commands(texts[name]))), name
+    for line in ELSEWHERE:
+        assert any(line in commands(text) for text in texts.values()), line
 
 
 def test_a_notebook_is_a_script_that_shows_what_a_notebook_shows(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from haymaker.choices import DETECTORS
 from haymaker.commands import options as flag
 from haymaker.commands.output import declare, show_json, show_rows
 from haymaker.commands.own_prompt import of_file, rows_of_file
-from haymaker.config import Extend, Recipe, TrainConfig, load_config
+from haymaker.config import Extend, Recipe, TrainConfig, load_config, set_dotted
 from haymaker.console import bar
 from haymaker.errors import ConfigError
 from haymaker.files import write_json
-from haymaker.recommender.names import REAL, check_names
+from haymaker.recommender.names import PROBE, REAL, check_names
 from haymaker.study.store import plain
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def recommend(
     columns: Columns = None,
     by: Annotated[str, typer.Option("--by", help="cosine, shift, recall, loss, score, ladm or longattn.")] = "loss",
     config: Annotated[Path | None, typer.Option("--config", help="A TrainConfig of the probe training.")] = None,
+    overrides: flag.Set = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of a candidate that are trained on.")] = 64,
     real_rows: Annotated[int, typer.Option(min=8, help="Real rows, half of them to compare with.")] = 48,
     metric: Annotated[str, typer.Option("--metric", help=f"{', '.join(DETECTORS)}.")] = "copy",
@@ -73,7 +74,7 @@ def recommend(
     if out is not None:
         check_ending(out)
         declare(out, overwrite=overwrite, reading=(model, real, config, *paths.values()))
-    training = load_config(config, TrainConfig) if config else None
+    training = probe_training(config, overrides)
     sources = sources_of(paths, real, columns)
     given = sources.pop(REAL)
     from haymaker.models.load import load_model
@@ -92,6 +93,16 @@ def recommend(
         show_json(told)
         return
     show_ranking([readable(row, by) for row in found], f"To train on {full_rows} rows for {full_steps} steps:")
+
+
+def probe_training(config: Path | None, overrides: list[str] | None) -> TrainConfig | None:
+    """That of the file with every --set over it; over the recommender's own where there is no file."""
+    if config:
+        return load_config(config, TrainConfig, overrides)
+    values: dict[str, Any] = dict(PROBE)
+    for override in overrides or []:
+        set_dotted(values, override)
+    return TrainConfig(**values)
 
 
 def show_ranking(rows: list[dict[str, Any]], whole: str) -> None:

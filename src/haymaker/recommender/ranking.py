@@ -17,7 +17,7 @@ from haymaker.markup import table
 from haymaker.models.load import LanguageModel
 from haymaker.models.shapes import shape_of
 from haymaker.recommender.candidates import Candidate, Source, examples_of, named, opened
-from haymaker.recommender.names import REAL, UNTRAINED
+from haymaker.recommender.names import PROBE, REAL, UNTRAINED
 from haymaker.recommender.selectors import ladm, long_attention, long_range
 from haymaker.recommender.short_training import Reading, reading, trained
 from haymaker.records import Example
@@ -136,9 +136,7 @@ def recommend(
         ['low-low', 'symbolic']
     """
     check(lm, by, answers)
-    plan = Plan(
-        config or TrainConfig(steps=20, batch=8), metric, threshold, full_rows, full_steps, full_length, answers
-    )
+    plan = Plan(config or TrainConfig(**PROBE), metric, threshold, full_rows, full_steps, full_length, answers)
     sources = named(candidates)
     given, _ = examples_of(real, lm, real_rows)
     if len(given) < FEWEST:
