@@ -81,7 +81,9 @@ def stand_ins(folder: Path) -> None:
 
 def row_of_house(i: int) -> str:
     """A row of one's own, of four documents."""
-    told = [{"title": f"House {n}", "text": f"House {n} was built by Builder {n}."} for n in range(i, i + 4)]
+    told: list[dict[str, Any]] = [
+        {"title": f"House {n}", "text": f"House {n} was built by Builder {n}."} for n in range(i, i + 4)
+    ]
     told[i % 4] |= {"gold": True}
     gold = i + i % 4
     row = {"question": f"Who built house {gold}?", "answers": [f"Builder {gold}"], "documents": told}

@@ -1,11 +1,12 @@
 """What the rows of a ranking are called beside its candidates, and how its probes are trained."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from haymaker.errors import ConfigError
 
 UNTRAINED, REAL = "untrained", "real"
-PROBE = {"steps": 20, "batch": 8}  # of a probe's TrainConfig, unless it is told
+PROBE: dict[str, Any] = {"steps": 20, "batch": 8}  # of a probe's TrainConfig, unless it is told
 
 
 def check_names(candidates: Iterable[str]) -> None:
