@@ -20,12 +20,12 @@ from .data.dataset import load_dataset as load_dataset
 from .data.own_data import read_examples as read_examples
 from .evaluation.predictions import evaluate as evaluate
 from .heads.attention_view import show_example as show_example
+from .heads.compare import agreement as agreement
 from .heads.detection import detect_all as detect_all
 from .heads.detection import detect_heads as detect_heads
 from .heads.formats import read_scores as read_scores
 from .heads.formats import write_scores as write_scores
 from .heads.scores import HeadScores as HeadScores
-from .heads.scores import agreement as agreement
 from .interventions.ablation import ablate as ablate
 from .interventions.ablation import ablate_sets as ablate_sets
 from .interventions.ablation import ablation_curve as ablation_curve

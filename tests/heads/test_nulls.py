@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from haymaker.heads.compare import comparison
-from haymaker.heads.nulls import layer_matched_share, map_row
+from haymaker.heads.compare import agreement, comparison
+from haymaker.heads.nulls import layer_matched_share, map_row, transfer_nulls
 from haymaker.heads.scores import HeadScores
 from haymaker.records import Head
 
@@ -38,9 +38,13 @@ def test_the_same_heads_are_far_beyond_their_layers() -> None:
     # Two of 8 in each of two layers: a set of two shares 2 x 2 / 8 in each, 1 of 4 in all; both right: (1/28)^2.
     assert found["recall_null"] == pytest.approx(0.25)
     assert found["recall_p"] == pytest.approx(1 / 28**2)
-    assert found["subset_null"] == found["recall_null"]
+    assert [found[f"subset_{name}"] for name in ("null", "percentile", "p")] == [
+        found[f"recall_{name}"] for name in ("null", "percentile", "p")
+    ]
     assert (found["overlap"], found["overlap_null"]) == (1.0, 0.25)
+    assert (found["overlap_low"], found["overlap_high"]) == (1.0, 1.0)
     assert found["cosine_percentile"] > 0.99
+    assert found["spearman_low"] <= found["spearman_high"] < 1  # 44 of 48 heads are noise, drawn anew in each map
 
 
 def test_other_heads_of_the_same_layers_are_no_more_than_chance() -> None:
@@ -94,3 +98,32 @@ def test_how_many_random_heads_stand_in_the_layers_of_the_others() -> None:
     assert layer_matched_share([Head(1, 3), Head(1, 4), Head(2, 5)], like) == 1.0
     assert layer_matched_share([Head(1, 3), Head(0, 4), Head(2, 5)], like) == 2 / 3
     assert np.isnan(layer_matched_share([], like))
+
+
+def test_every_claim_about_likeness_has_bounds_and_stands_beside_its_layers() -> None:
+    """A map of zeros is like nothing: no cosine, no rank, and top heads that share what layers give."""
+    found = comparison(noisy([(2, 0)], seed=1), REAL, 0.1, 4)
+    for name in ("cosine", "spearman", "recall", "subset", "overlap"):
+        assert found[f"{name}_low"] <= found[f"{name}_high"], name
+        assert 0 <= found[f"{name}_percentile"] <= 1, name
+        assert 0 < found[f"{name}_p"] <= 1, name
+        assert -1 <= found[f"{name}_null"] <= 1, name
+    nothing = comparison(scores(np.zeros((30, 6, 8))), REAL, 0.1, 4)
+    assert np.isnan([nothing["cosine"], nothing["cosine_p"], nothing["spearman_p"], nothing["subset_low"]]).all()
+    assert (nothing["recall"], nothing["recall_p"]) == (0.0, 1.0)
+
+
+def test_what_trainings_changed_stands_beside_their_layers() -> None:
+    """Both add the same two heads to one map: their shifts agree far more than shifts turned within layers do."""
+    base = noisy([(2, 0)], seed=5)
+    own, reference = noisy([(2, 0), (4, 1), (4, 5)], seed=1), noisy([(2, 0), (4, 1), (4, 5)], seed=2)
+    found = transfer_nulls(own, reference, base, 0.1)
+    assert found["recall_null"] == pytest.approx((1 * 1 / 8 + 2 * 2 / 8) / 3)
+    assert found["shift_null"] < 0.5 < found["shift_percentile"]
+    assert found["cosine_p"] < 0.05
+    assert np.isnan(transfer_nulls(own, reference, reference, 0.1)["shift_p"])  # the reference changed nothing
+
+
+def test_top_heads_of_two_detectors_stand_beside_their_layers() -> None:
+    (row,) = agreement({"one": REAL, "other": noisy([(2, 0), (2, 3), (4, 1), (4, 5)], seed=1)}, k=4)
+    assert (row["overlap"], row["overlap_null"], row["overlap_p"]) == (1.0, 0.25, pytest.approx(1 / 28**2))

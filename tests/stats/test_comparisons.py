@@ -92,3 +92,17 @@ def test_pooling_by_hand() -> None:
     assert found == pytest.approx((0.3, 0.3 - 0.196, 0.3 + 0.196), abs=1e-6)
     assert pooled_effect([Interval(0.2, 0.1, 0.3), Interval(0.9)]) == (0.2, 0.1, 0.3)
     assert np.isnan(pooled_effect([]).mean)
+
+
+@pytest.mark.parametrize("unknown", [float("nan"), float("inf")])
+def test_what_is_not_known_is_no_test(unknown: float) -> None:
+    """A comparison with NaN is false, so no pattern of signs would reach it: p would be 0."""
+    assert np.isnan(sign_flip(np.array([unknown, 1.0, 1.0])))
+    assert np.isnan(sign_flip(np.array([unknown, *[1.0] * 20])))
+    assert np.isnan(paired(np.array([float("nan"), 1.0]), np.zeros(2)).p)
+    assert pooled_effect([Interval(unknown, 0, 1), Interval(0.3, 0.2, 0.4)]) == (0.3, 0.2, 0.4)
+
+
+def test_a_spread_below_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 or more"):
+        detectable(-0.5, 10)

@@ -85,3 +85,21 @@ def test_resampled_means_leave_what_is_missing_out() -> None:
     assert (found[:, 0] == 1).all()
     assert set(found[~np.isnan(found[:, 1]), 1]) == {3.0}
     assert np.isnan(found[:, 1]).any()  # a draw of the first row alone has no value there
+
+
+def test_values_that_are_all_equal_leave_what_so_few_may_have_missed() -> None:
+    """Wilson's bound of none of 10: 3.84 / 13.84 = 0.278. Differences of 0 may lie 1 away on both sides."""
+    zeros, ones = (bootstrap_mean(np.full(10, value), reach=(0, 1)) for value in (0.0, 1.0))
+    assert (zeros.low, zeros.high) == pytest.approx((0, 0.2775), abs=1e-4)
+    assert (ones.low, ones.high) == pytest.approx((0.7225, 1), abs=1e-4)
+    assert bootstrap_crossed(np.zeros((3, 10)), reach=(-1, 1)) == pytest.approx((0, -0.2775, 0.2775), abs=1e-4)
+    mixed = np.array([0.0, 1.0] * 5)
+    assert bootstrap_mean(mixed, reach=(0, 1)) == bootstrap_mean(mixed)
+
+
+def test_one_value_has_no_bounds() -> None:
+    low, high = bootstrap_grid(np.array([[[1.0, np.nan]]]))
+    assert np.isnan([low, high]).all()
+    for found in (bootstrap_mean(np.array([0.5])), bootstrap_crossed(np.array([[0.4], [0.6]]))):
+        assert found.mean == 0.5
+        assert np.isnan(found[1:]).all()

@@ -53,3 +53,12 @@ def test_sparsity_by_hand() -> None:
     assert hoyer(np.array([[0.8, 0.6], [0.0, 0.0]])) == pytest.approx(0.6)
     assert hoyer(np.array([0.8, 0.6, 0.0, 0.0, np.nan])) == pytest.approx(0.6)
     assert np.isnan(hoyer(np.zeros(4)))
+
+
+def test_what_is_not_known_is_beside_nothing_and_what_cannot_be_is_refused() -> None:
+    assert np.isnan(null_of_draws(float("nan"), [1.0, 2.0])[1:]).all()
+    assert np.isnan(null_of_draws(1.0, [float("nan")])[1:]).all()
+    assert null_of_draws(2.0, [1.0, float("nan"), 3.0]).percentile == 0.5
+    for counts, shared in (([1], 2), ([-1], 0), ([9], 1)):
+        with pytest.raises(ValueError, match="expected|share"):
+            shared_by_layers(8, counts, [1], shared)

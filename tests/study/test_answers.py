@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from haymaker.stats import holm
 from haymaker.study.answers import pair_rows, setting_rows
 
 QUESTIONS = [f"q{i}" for i in range(20)]
@@ -40,8 +41,9 @@ def test_pairs_are_paired_by_question_and_seed_and_corrected_by_family() -> None
     pair = rows["real", "symbolic"]
     assert (pair["difference"], pair["low"], pair["high"]) == pytest.approx((0.1, 0.0, 0.2))
     assert (pair["n"], pair["seeds"], pair["family"]) == (20, 2, "reference")
-    # Every question differs by 0.1, so only the seeds leave anything open: 2.80 x 0.1414 / sqrt(2).
-    assert pair["detectable"] == pytest.approx(0.280, abs=1e-3)
+    # Every question differs by 0.1, but of 20 a share of 3.84 / 23.84 = 0.161 may differ otherwise: a spread of
+    # sqrt(0.161 x 0.839) = 0.3676, and 2.80 x sqrt(0.3676^2 / 20 + 0.1414^2 / 2) = 0.363.
+    assert pair["detectable"] == pytest.approx(0.363, abs=1e-3)
     assert rows["symbolic", "base"]["difference"] == pytest.approx(0.5)
     assert rows["real", "base"]["p_holm"] == pytest.approx(2 * rows["real", "base"]["p"])
     assert rows["symbolic", "base"]["p_holm"] == rows["symbolic", "base"]["p"]  # a family of its own
@@ -52,3 +54,23 @@ def test_a_study_that_is_not_finished_compares_means() -> None:
     row = next(row for row in pair_rows(answers) if row["second"] == "symbolic")
     assert row["seeds"] == 1
     assert row["difference"] == pytest.approx(np.mean([0.6, 0.8, 1.0]) - 0.6)
+
+
+def test_every_two_settings_are_tested() -> None:
+    """Of five settings ten pairs: four with real, two with the untrained model, and the rest in a family of its own."""
+    answers = ANSWERS | {("m", "mdqa", name, 0): run([0.3] * 20) for name in ("extended", "low-low")}
+    rows = pair_rows(answers)
+    families = {name: [row for row in rows if row["family"] == name] for name in ("reference", "untrained", "others")}
+    assert {name: len(own) for name, own in families.items()} == {"reference": 4, "untrained": 2, "others": 4}
+    assert len({frozenset((row["first"], row["second"])) for row in rows}) == 10
+    for own in families.values():
+        assert [row["p_holm"] for row in own] == holm([row["p"] for row in own])
+
+
+def test_settings_that_answer_alike_leave_what_so_few_questions_may_have_missed() -> None:
+    """Both right on 20 of 20: 0 within 0.161 on both sides, and 1 down to 0.839; not a difference of 0.00 found."""
+    answers = {("m", "mdqa", name, 0): run([1.0] * 20) for name in ("real", "symbolic")}
+    (pair,) = pair_rows(answers)
+    assert (pair["difference"], pair["low"], pair["high"]) == pytest.approx((0, -0.1611, 0.1611), abs=1e-4)
+    assert pair["detectable"] == pytest.approx(2.802 * 0.3676 / 20**0.5, abs=1e-3)
+    assert setting_rows(answers, {})[0]["score_low"] == pytest.approx(0.8389, abs=1e-4)

@@ -52,7 +52,7 @@ def alike(keys: dict[str, Any], name: str, place: int) -> dict[str, Any]:
         **keys,
         **{"setting": name, "seed": 0, "reference": "real", "score": SETTINGS[name], "active": 12 - fewer},
         **{"active_reference": 12, "fewer": fewer, "fewer_low": fewer - 0.5, "fewer_high": fewer + 0.5},
-        **{"subset": subset, "subset_low": 0.8, "subset_high": 1.0, "subset_null": 0.2, "recall_p": 0.001},
+        **{"subset": subset, "subset_low": 0.8, "subset_high": 1.0, "subset_null": 0.2, "subset_p": 0.001},
         **{"recall": 0.9 - place / 10, "cosine": 0.99 - place / 100},
     }
 
@@ -116,7 +116,7 @@ CASES = [
     ("b", "undecided", "similarity", {}, {"fewer_low": None}),
     ("c", "contradicted", "similarity", {"setting": "symbolic"}, bounds("subset", 0.2, 0.1, 0.3)),
     ("c", "undecided", "similarity", {"setting": "symbolic"}, {"subset_low": 0.4}),
-    ("c", "undecided", "similarity", {"setting": "symbolic"}, {"recall_p": 0.3}),
+    ("c", "undecided", "similarity", {"setting": "symbolic"}, {"subset_p": 0.3}),
     ("c", "undecided", "similarity", {}, {"subset_null": 0.95}),
     ("d", "undecided", "similarity", {"setting": "symbolic"}, {"score": None}),
     ("d", "undecided", "similarity", {}, {"recall": 1.0, "cosine": 1.0}),

@@ -8,7 +8,7 @@ import numpy as np
 
 from haymaker.errors import ConfigError
 from haymaker.records import Encoded, Example, Prediction, Span
-from haymaker.stats import Number, bootstrap_mean
+from haymaker.stats import SCORES, Number, bootstrap_mean
 
 AROUND = ("document", "evidence", "filler")  # labels of what the context is made of
 FIFTHS = 5
@@ -83,7 +83,7 @@ def grouped(predictions: Sequence[Prediction], by: str, metric: str) -> list[dic
 
 
 def group_row(rows: Sequence[Prediction], metric: str) -> dict[str, Any]:
-    score = bootstrap_mean(np.array([one.scores[metric] for one in rows]))
+    score = bootstrap_mean(np.array([one.scores[metric] for one in rows]), reach=SCORES)
     parsed = fmean(metric not in one.unread for one in rows)
     bounds = {"score": score.mean, "score_low": score.low, "score_high": score.high}
     return {"n": len(rows), "metric": metric} | bounds | {"parsed": parsed}

@@ -25,7 +25,7 @@ from haymaker.models.generation import Generation, generate
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import tokens_that_fit
 from haymaker.records import Example, Prediction
-from haymaker.stats import Interval, bootstrap_mean, share_interval
+from haymaker.stats import DIFFERENCES, SCORES, Interval, bootstrap_mean, share_interval
 from haymaker.tasks import UNKNOWN_METRICS, metrics_of
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Evaluation:
 
     def interval(self, metric: str | None = None) -> Interval:
         """Mean of the metric (None: the headline) with its 95 % bootstrap interval over examples."""
-        return bootstrap_mean(self.values(metric))
+        return bootstrap_mean(self.values(metric), reach=SCORES)
 
     @property
     def ceiling(self) -> float:
@@ -192,7 +192,8 @@ class Evaluation:
 
     def change_from(self, plain: "Evaluation") -> dict[str, float]:
         """The plain model's headline, and the change from it with a 95 % bootstrap interval over the same questions."""
-        change = bootstrap_mean(self.values() - plain.values(self.metric))
+        reach = None if self is plain else DIFFERENCES  # what is the same answers has changed nothing, whatever n
+        change = bootstrap_mean(self.values() - plain.values(self.metric), reach=reach)
         return {"score_original": plain.score, "delta": change.mean, "delta_low": change.low, "delta_high": change.high}
 
     def row(self) -> dict[str, Any]:

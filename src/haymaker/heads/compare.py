@@ -1,5 +1,7 @@
 """Two score files beside each other, whatever their formats: numbers, and a map for the terminal."""
 
+from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,8 @@ from rich.text import Text
 
 from haymaker.errors import ConfigError
 from haymaker.heads.formats import HeadList, KVScores, Rule, ScoreFile
-from haymaker.heads.nulls import agreement_intervals, agreement_nulls
-from haymaker.heads.scores import HeadScores
+from haymaker.heads.nulls import agreement_intervals, agreement_nulls, top_overlap
+from haymaker.heads.scores import HeadScores, jaccard
 from haymaker.records import Head
 
 SHADES = " ·░▒▓█"  # by score over the map's highest; a head without a score is a question mark
@@ -79,9 +81,42 @@ def comparison(own: HeadScores, reference: HeadScores, threshold: float, k: int)
         "above_one_reference": reference.above_one,
         "sparsity": own.sparsity(),
         "sparsity_reference": reference.sparsity(),
-        **agreement_intervals(own, reference, threshold),
+        **agreement_intervals(own, reference, threshold, k),
         **agreement_nulls(own, reference, threshold, k),
     }
+
+
+def agreement(named: Mapping[str, HeadScores], k: int = 10) -> list[dict[str, Any]]:
+    """How alike the maps of several detectors or models are, pair by pair.
+
+    Args:
+        named: Head scores by name, of one shape.
+        k: Top heads that are compared.
+
+    Returns:
+        A row per pair, with `cosine` and `spearman` of the means, `overlap` of the top k heads (a share) beside heads
+        of the same layers (`overlap_null`, its percentile and one-sided p), and the Jaccard index of those two sets.
+
+    Raises:
+        DataError: Scores of two shapes, or a map in which no head has a score.
+
+    Examples:
+        >>> found = hm.agreement(hm.detect_all(lm, rows, ("copy", "mass")), k=3)
+        >>> found[0]["first"], found[0]["second"], 0 <= found[0]["overlap"] <= 1
+        ('copy', 'mass', True)
+    """
+    return [
+        {
+            "first": a,
+            "second": b,
+            "cosine": named[a].cosine(named[b]),
+            "spearman": named[a].spearman(named[b]),
+            **top_overlap(named[a], named[b], k),
+            "jaccard": jaccard(set(named[a].top(k)), set(named[b].top(k))),
+            "k": k,
+        }
+        for a, b in combinations(named, 2)
+    ]
 
 
 def side_by_side(own: HeadScores, reference: HeadScores, names: tuple[str, str], threshold: float = 0.0) -> Table:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
+from scipy.stats import rankdata
 
 from haymaker.heads.scores import HeadScores, cosine_of
 from haymaker.records import Head
@@ -56,16 +57,20 @@ def bounded(name: str, value: Number, draws: ndarray) -> dict[str, Any]:
 # ---- two maps
 
 
-def agreement_intervals(own: HeadScores, reference: HeadScores, threshold: float) -> dict[str, float]:
-    """Bounds over examples of cosine, recall and subset, and of how many more heads the reference has active.
+def agreement_intervals(own: HeadScores, reference: HeadScores, threshold: float, k: int) -> dict[str, float]:
+    """Bounds over examples of cosine, rank correlation, recall, subset and overlap of the top k, and of how many more
+    heads the reference has active.
 
     Where both maps are of the same examples, these are drawn together.
     """
     fewer = float(len(reference.active(threshold)) - len(own.active(threshold)))
-    drawn: dict[str, ndarray] = dict.fromkeys(("cosine", "recall", "subset", "fewer"), np.empty(0))
+    names = ("cosine", "spearman", "recall", "subset", "overlap", "fewer")
+    drawn: dict[str, ndarray] = dict.fromkeys(names, np.empty(0))
     if enough(own) and enough(reference):
         paired = own.example_ids == reference.example_ids
-        drawn = measures(means_of(own), means_of(reference, seed=0 if paired else 1), threshold)
+        a, b = means_of(own), means_of(reference, seed=0 if paired else 1)
+        drawn |= measures(a, b, threshold)
+        drawn |= {"spearman": rank_correlations(a, b), "overlap": shared_tops(a, b, k)}
     columns = {name: bounded(name, np.nan, draws) for name, draws in drawn.items()}
     found = {key: value for name, row in columns.items() for key, value in row.items() if key != name}
     return {"fewer": fewer} | found
@@ -87,13 +92,55 @@ def measures(
     }
 
 
+def rank_correlations(
+    own: Float[ndarray, "draw head"], reference: Float[ndarray, "draw head"]
+) -> Float[ndarray, " draw"]:
+    """Spearman's rho in every draw, over the heads that have a score in all; NaN where a side is constant."""
+    both = ~(np.isnan(own) | np.isnan(reference)).any(axis=0)
+    if not both.any():
+        return np.full(len(own), np.nan)
+    a, b = (centred_ranks(side[:, both]) for side in (own, reference))
+    return ratio((a * b).sum(axis=1), np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+
+
+def centred_ranks(values: Float[ndarray, "draw head"]) -> Float[ndarray, "draw head"]:
+    ranks = rankdata(values, axis=1)
+    return ranks - ranks.mean(axis=1, keepdims=True)
+
+
+def shared_tops(
+    own: Float[ndarray, "draw head"], reference: Float[ndarray, "draw head"], k: int
+) -> Float[ndarray, " draw"]:
+    """Share of the top k that both have, in every draw; ties go to the lower head, as in `HeadScores.top`."""
+    first, second = np.zeros(own.shape, bool), np.zeros(own.shape, bool)
+    for chosen, means in ((first, own), (second, reference)):
+        best = np.argsort(-means, axis=1, kind="stable")[:, :k]  # NaN comes last
+        np.put_along_axis(chosen, best, True, axis=1)
+    return (first & second).sum(axis=1) / k
+
+
 def ratio(over: ndarray, under: ndarray) -> ndarray:
     return np.divide(over, under, out=np.full(len(over), np.nan), where=under > 0)
 
 
+def transfer_nulls(own: HeadScores, reference: HeadScores, untrained: HeadScores, threshold: float) -> dict[str, float]:
+    """What layers alone would give of cosine, recall, and of the cosine of what two trainings changed (`shift`)."""
+    active, wanted = own.active(threshold), reference.active(threshold)
+    shared = layered(own, active, wanted)
+    cosine = cosine_null(own.cosine(reference), turned_maps(own.mean), reference.mean)
+    changed, meant = own.mean - untrained.mean, reference.mean - untrained.mean
+    observed = cosine_of(np.nan_to_num(changed).ravel(), np.nan_to_num(meant).ravel())
+    shift = cosine_null(observed, turned_maps(changed), meant)
+    return (
+        beside("recall", shared, shared.mean / len(wanted) if wanted else np.nan)
+        | beside("cosine", cosine, cosine.mean)
+        | beside("shift", shift, shift.mean)
+    )
+
+
 def agreement_nulls(own: HeadScores, reference: HeadScores, threshold: float, k: int) -> dict[str, float]:
-    """Recall, subset and overlap beside sets with as many heads in the same layers, cosine beside a map whose scores
-    change places within their layers: chance's mean, the percentile, and the one-sided p.
+    """Recall, subset and overlap beside sets with as many heads in the same layers, cosine and rank correlation beside
+    maps whose scores change places within their layers: chance's mean, the percentile, and the one-sided p.
     """
     active, wanted = own.active(threshold), reference.active(threshold)
     by_layers, tops = layered(own, active, wanted), layered(own, set(own.top(k)), set(reference.top(k)))
@@ -102,12 +149,17 @@ def agreement_nulls(own: HeadScores, reference: HeadScores, threshold: float, k:
         "subset": by_layers.mean / len(active) if active else np.nan,
         "overlap": tops.mean / k,
     }
-    turned = null_of_draws(own.cosine(reference), turned_cosines(own, reference))
+    turned = turned_maps(own.mean)
+    ranks = rank_correlations(turned, np.broadcast_to(reference.mean.ravel(), turned.shape))
+    found = {
+        "cosine": cosine_null(own.cosine(reference), turned, reference.mean),
+        "spearman": null_of_draws(own.spearman(reference), ranks.tolist()),
+    }
     return (
         beside("recall", by_layers, expected["recall"])
-        | {"subset_null": expected["subset"]}
+        | beside("subset", by_layers, expected["subset"])  # as many heads are shared, so it is as likely
         | beside("overlap", tops, expected["overlap"])
-        | beside("cosine", turned, turned.mean)
+        | {key: value for name, null in found.items() for key, value in beside(name, null, null.mean).items()}
     )
 
 
@@ -119,10 +171,22 @@ def layered(scores: HeadScores, first: set[Head], second: set[Head]) -> Null:
     return shared_by_layers(width, [one[i] for i in depth], [other[i] for i in depth], len(first & second))
 
 
-def turned_cosines(own: HeadScores, reference: HeadScores) -> list[float]:
-    """Cosines with the reference after the own scores have changed places within their layers."""
-    rng, a, b = np.random.default_rng(0), np.nan_to_num(own.mean), np.nan_to_num(reference.mean)
-    return [cosine_of(rng.permuted(a, axis=1).ravel(), b.ravel()) for _ in range(DRAWS)]
+def turned_maps(own: Float[ndarray, "layer head"]) -> Float[ndarray, "draw heads"]:
+    """A map many times, its scores changed in their places within each layer."""
+    rng = np.random.default_rng(0)
+    return np.array([rng.permuted(own, axis=1).ravel() for _ in range(DRAWS)])
+
+
+def cosine_null(observed: float, turned: Float[ndarray, "draw heads"], reference: Float[ndarray, "layer head"]) -> Null:
+    """A cosine with the reference beside those of turned maps; what has no score counts as 0."""
+    fixed = np.nan_to_num(reference).ravel()
+    return null_of_draws(observed, [cosine_of(one, fixed) for one in np.nan_to_num(turned)])
+
+
+def top_overlap(own: HeadScores, other: HeadScores, k: int) -> dict[str, float]:
+    """Share of the top k heads that both have, beside heads of the same layers."""
+    tops = layered(own, set(own.top(k)), set(other.top(k)))
+    return {"overlap": own.overlap(other, k)} | beside("overlap", tops, tops.mean / k)
 
 
 def beside(name: str, null: Null, mean: float) -> dict[str, float]:

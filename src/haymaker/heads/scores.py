@@ -1,10 +1,9 @@
 """HeadScores: one number per example and head, with what a study asks of them. Pure: no torch, no model."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -293,40 +292,6 @@ def share(found: set[Head], wanted: set[Head]) -> float:
 
 
 # --- several maps ---------------------------------------------------------------------------------------------------
-
-
-def agreement(named: Mapping[str, HeadScores], k: int = 10) -> list[dict[str, Any]]:
-    """How alike the maps of several detectors or models are, pair by pair.
-
-    Args:
-        named: Head scores by name, of one shape.
-        k: Top heads that are compared.
-
-    Returns:
-        A row per pair, with `cosine` and `spearman` of the means, `overlap` of the top k heads (a share), and the
-        Jaccard index of those two sets.
-
-    Raises:
-        DataError: Scores of two shapes, or a map in which no head has a score.
-
-    Examples:
-        >>> found = hm.agreement(hm.detect_all(lm, rows, ("copy", "mass")), k=3)
-        >>> found[0]["first"], found[0]["second"], 0 <= found[0]["overlap"] <= 1
-        ('copy', 'mass', True)
-    """
-    return [
-        {
-            "first": a,
-            "second": b,
-            "cosine": named[a].cosine(named[b]),
-            "spearman": named[a].spearman(named[b]),
-            "overlap": named[a].overlap(named[b], k),
-            "jaccard": jaccard(set(named[a].top(k)), set(named[b].top(k))),
-            "k": k,
-        }
-        for a, b in combinations(named, 2)
-    ]
-
 
 Heads = HeadScores | Iterable[Head]  # score maps, of which the chosen heads count, or sets of heads
 

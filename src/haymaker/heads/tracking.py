@@ -73,6 +73,7 @@ class HeadTracker:
             rows.append({
                 "step": line["step"], "metric": self.config.metric, "reference": self.config.reference or "end",
                 **{key: found[key] for key in ("cosine", "recall", "overlap", "k", "threshold", "active")},
+                **{key: value for key, value in found.items() if key.endswith(("_null", "_percentile", "_p"))},
                 "n": line["n"], "seconds": line["seconds"],
             })  # fmt: skip
         write_json(self.folder / TABLE_FILE, rows)

@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from haymaker.heads.nulls import layer_matched_share
 from haymaker.interventions.head_sets import HeadSet
-from haymaker.stats import bootstrap_mean, null_of_draws
+from haymaker.stats import DIFFERENCES, bootstrap_mean, null_of_draws
 
 CONTROLS = ("none", "random", "identity")
 
@@ -42,7 +42,7 @@ def beyond(one: HeadSet, sets: Sequence[HeadSet], scores: Sequence[ndarray]) -> 
     if one.kind in CONTROLS or not drawn:
         return {}
     own = scores[next(place for place, other in enumerate(sets) if other is one)]
-    change = bootstrap_mean(own - np.mean(drawn, axis=0))
+    change = bootstrap_mean(own - np.mean(drawn, axis=0), reach=DIFFERENCES)
     null = null_of_draws(float(own.mean()), [float(values.mean()) for values in drawn])
     return {
         **{"beyond_random": change.mean, "beyond_random_low": change.low, "beyond_random_high": change.high},

@@ -12,7 +12,7 @@ from numpy import ndarray
 from haymaker.config import Recipe, TrainConfig
 from haymaker.console import OnProgress
 from haymaker.errors import ConfigError, ModelError
-from haymaker.heads.nulls import means_of, measures
+from haymaker.heads.nulls import means_of, measures, transfer_nulls
 from haymaker.markup import table
 from haymaker.models.load import LanguageModel
 from haymaker.models.shapes import shape_of
@@ -117,7 +117,8 @@ def recommend(
 
     Returns:
         A row per candidate, best first, then one of the untrained model and one of the real probe, which have no rank:
-        each measure with its 95 % bounds over real rows, `first` (how often it comes first when the real rows are drawn
+        each measure with its 95 % bounds over real rows, those of heads also beside what heads of the same layers would
+        give (`_null`, its percentile and one-sided p), `first` (how often it comes first when the real rows are drawn
         anew), and the costs of the whole training: `writer_tokens`, `build_seconds`, `training_hours`.
 
     Raises:
@@ -206,18 +207,22 @@ def bystander(name: str, probe: Reading, found: "Transfer", plan: Plan) -> dict[
 
 @dataclass(frozen=True)
 class Transfer:
-    """Likeness to the reference's heads: on all real rows, and in samples of them, the same samples for all probes."""
+    """Likeness to the reference's heads: on all real rows, and in samples of them, the same samples for all probes;
+    beside it what heads of the same layers would give."""
 
     whole: Mapping[str, float]
     drawn: Mapping[str, Float[ndarray, " draw"]]
+    nulls: Mapping[str, float]
 
 
 def transfer(own: Reading, probes: Mapping[str, Reading], threshold: float) -> Transfer:
     """Cosine, recall, and the cosine of what changed from the untrained model."""
-    three = [own.scores, probes[REAL].scores, probes[UNTRAINED].scores]
+    three = (own.scores, probes[REAL].scores, probes[UNTRAINED].scores)
     whole = likeness(*(scores.mean.reshape(1, -1) for scores in three), threshold=threshold)
     drawn = likeness(*(means_of(scores) for scores in three), threshold=threshold)
-    return Transfer({name: float(values[0]) for name, values in whole.items()}, drawn)
+    return Transfer(
+        {name: float(values[0]) for name, values in whole.items()}, drawn, transfer_nulls(*three, threshold)
+    )
 
 
 def likeness(own: Maps, reference: Maps, untrained: Maps, threshold: float) -> dict[str, ndarray]:
@@ -232,7 +237,8 @@ def measured(probe: Reading, found: Transfer, plan: Plan) -> dict[str, Any]:
     baselines = {"loss": bootstrap_mean(probe.losses)}
     if probe.answers is not None:
         baselines |= {"score": probe.answers.interval()}
-    return columns(likely | baselines) | {"active": len(probe.scores.active(plan.threshold)), "n": len(probe.losses)}
+    found_of = columns(likely | baselines) | dict(found.nulls)
+    return found_of | {"active": len(probe.scores.active(plan.threshold)), "n": len(probe.losses)}
 
 
 def of_draws(values: Float[ndarray, " draw"]) -> Interval:

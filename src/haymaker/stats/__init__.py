@@ -10,8 +10,11 @@ from haymaker.stats.comparisons import (
     sign_flip,
 )
 from haymaker.stats.intervals import (
+    DIFFERENCES,
+    SCORES,
     Interval,
     Number,
+    Reach,
     bootstrap_crossed,
     bootstrap_grid,
     bootstrap_mean,
@@ -29,11 +32,14 @@ from haymaker.stats.ranks import (
 )
 
 __all__ = [
+    "DIFFERENCES",
+    "SCORES",
     "Correlation",
     "Interval",
     "Null",
     "Number",
     "Paired",
+    "Reach",
     "bootstrap_crossed",
     "bootstrap_grid",
     "bootstrap_mean",

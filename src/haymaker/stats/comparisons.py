@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from haymaker.stats.intervals import Interval, Number, bootstrap_crossed
+from haymaker.stats.intervals import Interval, Number, Reach, bootstrap_crossed
 
 EXACT_FLIPS = 16  # differences up to which every pattern of signs is tried, 2^16 = 65,536
 FLIPS_AT_ONCE = 1_000
@@ -33,17 +33,20 @@ class Paired(NamedTuple):
     n: int
 
 
-def paired(first: Float[ndarray, "..."], second: Float[ndarray, "..."], seed: int = 0) -> Paired:
+def paired(
+    first: Float[ndarray, "..."], second: Float[ndarray, "..."], seed: int = 0, *, reach: Reach | None = None
+) -> Paired:
     """First minus second on the same examples: bootstrap bounds, and a sign-flip test without any distribution.
 
     Args:
         first: A score per example [n], or per training seed and example [seed, n].
         second: As many others, paired.
         seed: Of the draws.
+        reach: The smallest and the largest difference that there can be, as of `bootstrap_mean`.
 
     Returns:
         The difference with bounds over examples, and over seeds where there are several; the p-value of the examples'
-        mean differences (exact up to 16 that are not 0, of 10,000 random signs beyond); and n.
+        mean differences (exact up to 16 that are not 0, of 10,000 random signs beyond; NaN where a score is); and n.
 
     Raises:
         ValueError: Two shapes, or no example.
@@ -58,7 +61,9 @@ def paired(first: Float[ndarray, "..."], second: Float[ndarray, "..."], seed: in
     if first.shape != second.shape or first.size == 0:
         raise ValueError(f"expected two arrays of one shape with examples, found {first.shape} and {second.shape}")
     change = np.atleast_2d(np.asarray(first, dtype=np.float64) - second)
-    return Paired(bootstrap_crossed(change, seed=seed), sign_flip(change.mean(axis=0), seed=seed), change.shape[1])
+    return Paired(
+        bootstrap_crossed(change, seed=seed, reach=reach), sign_flip(change.mean(axis=0), seed=seed), change.shape[1]
+    )
 
 
 def sign_flip(differences: Float[ndarray, "n"], draws: int = 10_000, seed: int = 0) -> float:
@@ -70,7 +75,7 @@ def sign_flip(differences: Float[ndarray, "n"], draws: int = 10_000, seed: int =
         seed: Of them.
 
     Returns:
-        The p-value; 1 where no difference is other than 0.
+        The p-value; 1 where no difference is other than 0, NaN where one is not finite: that is no test.
 
     Raises:
         ValueError: No difference.
@@ -81,6 +86,8 @@ def sign_flip(differences: Float[ndarray, "n"], draws: int = 10_000, seed: int =
     """
     if len(differences) == 0:
         raise ValueError("a test needs at least one difference, found none")
+    if not np.isfinite(differences).all():
+        return math.nan
     kept = differences[differences != 0]
     if len(kept) == 0:
         return 1.0
@@ -141,7 +148,7 @@ def detectable(
         The difference, in the score's unit.
 
     Raises:
-        ValueError: No example or seed.
+        ValueError: No example or seed, or a spread below 0.
 
     Source:
         Normal approximation; Card et al. 2020, With little power comes great responsibility.
@@ -152,6 +159,8 @@ def detectable(
     """
     if n < 1 or seeds < 1:
         raise ValueError(f"expected at least one example and one seed, found {n} and {seeds}")
+    if spread < 0 or seed_spread < 0:
+        raise ValueError(f"a standard deviation is 0 or more, found {min(spread, seed_spread)}")
     quantiles = NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(power)
     return float(quantiles * math.sqrt(spread**2 / n + seed_spread**2 / seeds))
 
@@ -189,7 +198,7 @@ def pooled_effect(effects: Sequence[Interval]) -> Interval:
     """One effect from several studies' intervals, by random effects: studies may differ in truth.
 
     Args:
-        effects: A mean and 95 % bounds of each; those without bounds are left out.
+        effects: A mean and 95 % bounds of each; those without mean or bounds are left out.
 
     Returns:
         The weighted mean and its bounds; NaN of nothing.
@@ -201,7 +210,7 @@ def pooled_effect(effects: Sequence[Interval]) -> Interval:
         >>> hm.stats.pooled_effect([hm.stats.Interval(0.2, 0.1, 0.3), hm.stats.Interval(0.4, 0.3, 0.5)]).mean
         0.3
     """
-    kept = [one for one in effects if math.isfinite(one.low) and math.isfinite(one.high)]
+    kept = [one for one in effects if all(map(math.isfinite, one))]
     if len(kept) < 2:
         return kept[0] if kept else Interval(math.nan)
     means = np.array([one.mean for one in kept])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 Number = int | float  # rows come from JSON, where 1.0 may be written 1
+Reach = tuple[Number, Number]  # of a score, or of a difference of two: the smallest and the largest there can be
+SCORES: Reach = (0, 1)
+DIFFERENCES: Reach = (-1, 1)
 
 
 class Interval(NamedTuple):
@@ -68,7 +72,12 @@ def known(value: Number | None) -> float:
 
 
 def bootstrap_mean(
-    values: Float[ndarray, "n"], confidence: float = 0.95, draws: int = 2_000, seed: int = 0
+    values: Float[ndarray, "n"],
+    confidence: float = 0.95,
+    draws: int = 2_000,
+    seed: int = 0,
+    *,
+    reach: Reach | None = None,
 ) -> Interval:
     """Mean of `values` with a percentile bootstrap interval over them.
 
@@ -77,9 +86,11 @@ def bootstrap_mean(
         confidence: Share of draws inside the bounds, 0 to 1.
         draws: Samples drawn with replacement.
         seed: Of the draws.
+        reach: The smallest and the largest value that there can be, (0, 1) of a score. Where all values are equal
+            no sample differs; bounds are then those of what so few examples may have missed.
 
     Returns:
-        The mean and its bounds.
+        The mean and its bounds; of a single value without a reach no bounds.
 
     Raises:
         ValueError: No values.
@@ -90,12 +101,36 @@ def bootstrap_mean(
     Examples:
         >>> hm.stats.bootstrap_mean(np.array([1.0, 1.0, 1.0]))
         Interval(mean=1.0, low=1.0, high=1.0)
+        >>> round(hm.stats.bootstrap_mean(np.zeros(150), reach=(0, 1)).high, 3)  # 3.84 / (150 + 3.84)
+        0.025
     """
     if len(values) == 0:
         raise ValueError("an interval needs at least one value, found none")
     picks = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
     low, high = np.quantile(values[picks].mean(axis=1), bounds_of(confidence))
-    return Interval(float(values.mean()), float(low), float(high))
+    return at_least(Interval(float(values.mean()), float(low), float(high)), len(values), confidence, reach)
+
+
+def at_least(found: Interval, n: int, confidence: float = 0.95, reach: Reach | None = None) -> Interval:
+    """An interval from samples of n values, but where these cannot differ; of one value without a reach no bounds.
+
+    Samples of equal values are equal, so a bootstrap takes what it has not seen for impossible. But values of another
+    size may be as many as Wilson's bound for none seen of n, z^2 / (n + z^2), and as far off as the reach allows.
+    """
+    if reach is None:
+        return found if n > 1 else Interval(found.mean)
+    if not math.isclose(
+        found.low, found.high, rel_tol=1e-9, abs_tol=1e-12
+    ):  # weights of samples do not add to 1 exactly
+        return found
+    low, high = (found.mean + unseen(n, confidence) * (end - found.mean) for end in reach)
+    return Interval(found.mean, min(found.low, low), max(found.high, high))
+
+
+def unseen(n: int, confidence: float = 0.95) -> float:
+    """The largest share of a kind of which n examples had none (Wilson 1927)."""
+    square = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    return square / (n + square)
 
 
 def bootstrap_grid(
@@ -110,7 +145,7 @@ def bootstrap_grid(
         seed: Of the draws.
 
     Returns:
-        Lower and upper bounds, each [layer, head]; NaN where no value is.
+        Lower and upper bounds, each [layer, head]; NaN where there is no value, or one alone.
 
     Source:
         Efron 1979, Bootstrap methods.
@@ -121,7 +156,7 @@ def bootstrap_grid(
         ((2, 4), 1.0)
     """
     means = resampled_means(values, draws, seed)
-    empty = np.isnan(means).all(axis=0)
+    empty = (~np.isnan(values)).sum(axis=0) < 2
     means[:, empty] = 0  # nanquantile warns of columns without a number
     low, high = np.nanquantile(means, bounds_of(confidence), axis=0)
     return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
@@ -158,7 +193,12 @@ def resampled_means(values: Float[ndarray, "n *grid"], draws: int = 500, seed: i
 
 
 def bootstrap_crossed(
-    values: Float[ndarray, "seed n"], confidence: float = 0.95, draws: int = 2_000, seed: int = 0
+    values: Float[ndarray, "seed n"],
+    confidence: float = 0.95,
+    draws: int = 2_000,
+    seed: int = 0,
+    *,
+    reach: Reach | None = None,
 ) -> Interval:
     """Mean with an interval over examples and seeds at once: both are drawn with replacement, each by itself.
 
@@ -170,9 +210,10 @@ def bootstrap_crossed(
         confidence: Share of draws inside the bounds, 0 to 1.
         draws: Samples.
         seed: Of the draws.
+        reach: As of `bootstrap_mean`.
 
     Returns:
-        The mean and its bounds.
+        The mean and its bounds; of a single example without a reach no bounds.
 
     Raises:
         ValueError: No values.
@@ -191,7 +232,7 @@ def bootstrap_crossed(
     rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
     means = ((rows @ values) * columns).sum(axis=1)
     low, high = np.quantile(means, bounds_of(confidence))
-    return Interval(float(values.mean()), float(low), float(high))
+    return at_least(Interval(float(values.mean()), float(low), float(high)), n, confidence, reach)
 
 
 def bounds_of(confidence: float) -> tuple[float, float]:

@@ -43,7 +43,8 @@ def null_of_draws(observed: Number, draws: Sequence[Number]) -> Null:
         draws: Those of random sets, or of permutations.
 
     Returns:
-        The null; p counts the observed one as a draw, so it is never below 1 / (draws + 1).
+        The null; p counts the observed one as a draw, so it is never below 1 / (draws + 1). What is NaN is no draw;
+        beside nothing, or of an observed NaN, all is NaN.
 
     Raises:
         ValueError: No draws.
@@ -58,6 +59,9 @@ def null_of_draws(observed: Number, draws: Sequence[Number]) -> Null:
     values = np.asarray(draws, dtype=np.float64)
     if len(values) == 0:
         raise ValueError("a null needs at least one draw, found none")
+    values = values[~np.isnan(values)]
+    if math.isnan(observed) or not len(values):
+        return Null(float(observed), *[math.nan] * 5)
     low, high = np.quantile(values, (0.025, 0.975))
     percentile = float((values < observed).mean() + (values == observed).mean() / 2)
     p = (1 + int((values >= observed).sum())) / (1 + len(values))
@@ -80,7 +84,7 @@ def shared_by_layers(heads: int, first: Sequence[int], second: Sequence[int], sh
         The number shared beside its layer-matched null.
 
     Raises:
-        ValueError: Sets of two depths, or more heads in a layer than it has.
+        ValueError: Sets of two depths, a number of heads that a layer cannot have, or more shared than can be.
 
     Source:
         Fisher's exact test, stratified by layer.
@@ -91,15 +95,16 @@ def shared_by_layers(heads: int, first: Sequence[int], second: Sequence[int], sh
     """
     from scipy import stats as scipy_stats  # half a second, for those who ask
 
-    if len(first) != len(second) or max([*first, *second], default=0) > heads:
+    if len(first) != len(second) or not all(0 <= count <= heads for count in (*first, *second)):
         raise ValueError(f"expected two sets over as many layers of {heads} heads, found {first} and {second}")
+    if not 0 <= shared <= (most := sum(map(min, first, second))):
+        raise ValueError(f"such sets share 0 to {most} heads, found {shared}")
     chances = np.ones(1)
     for a, b in zip(first, second, strict=True):
         chances = np.convolve(chances, scipy_stats.hypergeom.pmf(np.arange(min(a, b) + 1), heads, a, b))
     numbers, below = np.arange(len(chances)), np.cumsum(chances)
     low, high = (int(np.searchsorted(below, share)) for share in (0.025, 0.975))
-    at = float(chances[shared]) if shared < len(chances) else 0.0
-    percentile, p = float(chances[:shared].sum()) + at / 2, float(chances[shared:].sum())
+    percentile, p = float(chances[:shared].sum() + chances[shared] / 2), float(chances[shared:].sum())
     mean = round(float(numbers @ chances), 12)
     return Null(float(shared), mean, float(low), float(min(high, len(chances) - 1)), min(1.0, percentile), min(1.0, p))
 

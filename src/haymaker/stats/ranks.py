@@ -40,8 +40,8 @@ def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int 
         seed: Of the random orders.
 
     Returns:
-        rho, two-sided p, and n. A constant side, or fewer than two pairs, has no ranks to correlate, and rho and p are
-        NaN.
+        rho, two-sided p (twice the smaller tail, at most 1), and n. A constant side, NaN on a side, or fewer than two
+        pairs have no ranks to correlate, and rho and p are NaN.
 
     Source:
         Spearman 1904.
@@ -53,8 +53,8 @@ def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int 
     from scipy import stats as scipy_stats  # half a second, for those who ask
 
     n = len(first)
-    if n < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return Correlation(float("nan"), float("nan"), n)
+    if not rankable(first, second):
+        return Correlation(math.nan, math.nan, n)
     ranks = scipy_stats.rankdata(first), scipy_stats.rankdata(second)
 
     def rho(permuted: ndarray) -> float:
@@ -66,6 +66,12 @@ def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int 
     return Correlation(float(result.statistic), float(result.pvalue), n)
 
 
+def rankable(first: Float[ndarray, "n"], second: Float[ndarray, "n"]) -> bool:
+    """Whether two sides have ranks to correlate."""
+    sides = np.stack((first, second))
+    return len(first) > 1 and not np.isnan(sides).any() and all(np.unique(side).size > 1 for side in sides)
+
+
 def split_half(values: Float[ndarray, "n layer head"], draws: int = 50, seed: int = 0) -> float:
     """Reliability of a head map: mean correlation of two random halves' means, stepped up by Spearman-Brown.
 
@@ -75,7 +81,7 @@ def split_half(values: Float[ndarray, "n layer head"], draws: int = 50, seed: in
         seed: Of the halves.
 
     Returns:
-        The reliability, at most 1; NaN where a half is constant.
+        The reliability, at most 1; NaN where a half is constant, and of fewer than two examples.
 
     Source:
         Spearman 1910; Brown 1910.
@@ -84,6 +90,8 @@ def split_half(values: Float[ndarray, "n layer head"], draws: int = 50, seed: in
         >>> round(hm.stats.split_half(np.tile(np.arange(8.0).reshape(1, 2, 4), (4, 1, 1))), 6)
         1.0
     """
+    if len(values) < 2:
+        return math.nan
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(draws):
@@ -102,8 +110,8 @@ def spearman_within(groups: Sequence[tuple[ndarray, ndarray]], draws: int = 10_0
     So a group with higher values throughout (an easier task, a better model) makes no correlation.
 
     Args:
-        groups: Pairs of numbers, first and second, a pair of arrays per group; those of fewer than two pairs, or with a
-            constant side, are left out.
+        groups: Pairs of numbers, first and second, a pair of arrays per group; those of fewer than two pairs, with a
+            constant side, or with NaN are left out.
         draws: Random orders.
         seed: Of them.
 
@@ -120,7 +128,7 @@ def spearman_within(groups: Sequence[tuple[ndarray, ndarray]], draws: int = 10_0
     """
     from scipy import stats as scipy_stats  # half a second, for those who ask
 
-    kept = [pair for pair in groups if len(pair[0]) > 1 and np.ptp(pair[0]) > 0 and np.ptp(pair[1]) > 0]
+    kept = [pair for pair in groups if rankable(*pair)]
     n = sum(len(first) for first, _ in kept)
     if not kept:
         return Correlation(math.nan, math.nan, n)
@@ -142,6 +150,8 @@ def standard(values: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
 
 def spearman_interval(rho: float, n: int, confidence: float = 0.95) -> Interval:
     """Bounds of a rank correlation, by Fisher's z with the variance of ranks; without bounds below four pairs.
+
+    A perfect order has no z. It is taken for half a step less, 6 / (n^3 - n): an exchange of neighbours costs a step.
 
     Args:
         rho: The correlation, -1 to 1.
@@ -168,8 +178,9 @@ def spearman_interval(rho: float, n: int, confidence: float = 0.95) -> Interval:
     if math.isnan(rho) or n < 4:
         return Interval(rho)
     width = scipy_stats.norm.ppf((1 + confidence) / 2) * math.sqrt((1 + rho**2 / 2) / (n - 3))
-    middle = math.atanh(max(-1 + 1e-9, min(1 - 1e-9, rho)))
-    return Interval(rho, math.tanh(middle - width), math.tanh(middle + width))
+    most = 1 - 6 / (n**3 - n)
+    middle = math.atanh(max(-most, min(most, rho)))
+    return Interval(rho, min(rho, math.tanh(middle - width)), max(rho, math.tanh(middle + width)))
 
 
 def top_stability(values: Float[ndarray, "n layer head"], k: int, draws: int = 50, seed: int = 0) -> Interval:
@@ -182,7 +193,8 @@ def top_stability(values: Float[ndarray, "n layer head"], k: int, draws: int = 5
         seed: Of the halves.
 
     Returns:
-        The mean share over the halves, with the bounds that hold 95 % of them; NaN of fewer than two examples.
+        The mean share over the halves, with the bounds that hold 95 % of them. Of equal scores at the end of the top k
+        lots decide, so a map without any order has what lots share, k / heads. NaN of fewer than two examples.
 
     Raises:
         ValueError: A k that is no number of heads.
@@ -199,14 +211,16 @@ def top_stability(values: Float[ndarray, "n layer head"], k: int, draws: int = 5
     rng, shares = np.random.default_rng(seed), []
     for _ in range(draws):
         order = rng.permutation(len(flat))
-        first, second = (set(highest(flat[order[i::2]], k)) for i in (0, 1))
-        shares.append(len(first & second) / k)
+        first, second = (chances_of_top(flat[order[i::2]], k) for i in (0, 1))
+        shares.append(float(first @ second) / k)
     low, high = np.quantile(shares, (0.025, 0.975))
     return Interval(float(np.mean(shares)), float(low), float(high))
 
 
-def highest(values: Float[ndarray, "n head"], k: int) -> list[int]:
-    """The k columns with the highest means, NaN left out; ties go to the lower one."""
+def chances_of_top(values: Float[ndarray, "n head"], k: int) -> Float[ndarray, " head"]:
+    """The chance of every head to be among the k with the highest means, NaN left out; equal ones by lot."""
     counts = (~np.isnan(values)).sum(axis=0)
     means = np.where(counts > 0, np.nansum(values, axis=0) / np.maximum(counts, 1), -np.inf)
-    return np.argsort(-means, kind="stable")[:k].tolist()
+    last = np.sort(means)[-k]
+    above, tied = means > last, means == last
+    return above + tied * (k - above.sum()) / tied.sum()

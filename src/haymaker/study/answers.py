@@ -5,14 +5,16 @@ question.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import combinations, groupby
+from math import sqrt
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from haymaker.stats import Interval, bootstrap_crossed, detectable, holm, paired
+from haymaker.stats import DIFFERENCES, SCORES, Interval, bootstrap_crossed, detectable, holm, paired
+from haymaker.stats.intervals import unseen
 from haymaker.study.cell import Row
 
 Model = tuple[Any, ...]  # model, task, setting, seed
@@ -50,7 +52,7 @@ def setting_rows(answers: Answers, metric_of: Mapping[tuple[str, str], str]) -> 
 
 def about_setting(grid: Grid) -> Row:
     scores = grid.of(grid.questions)
-    found, by_seed = bootstrap_crossed(scores), scores.mean(axis=1)
+    found, by_seed = bootstrap_crossed(scores, reach=SCORES), scores.mean(axis=1)
     return {
         "setting": grid.setting,
         **columns("score", found),
@@ -69,7 +71,7 @@ def spread_of(values: Float[ndarray, "n"]) -> float | None:
 
 
 def pair_rows(answers: Answers, reference: str = "real") -> list[Row]:
-    """The reference beside every other setting, and every trained setting beside the untrained model.
+    """Every two settings: the reference beside all others, trained ones beside the untrained model, and the rest.
 
     `p` is of a sign-flip test over questions, `p_holm` corrected for all pairs of the same family: those of one model
     and task against one setting. `detectable` is the difference that these rows and seeds find with 80 % power.
@@ -91,7 +93,10 @@ def pairs_of(settings: Sequence[str], reference: str) -> list[tuple[str, str, st
     untrained = next((name for name in UNTRAINED if name in settings), None)
     against = [(reference, other, "reference") for other in settings if reference in settings and other != reference]
     trained = [name for name in settings if name not in UNTRAINED and name != reference]
-    return against + [(name, untrained, "untrained") for name in trained if untrained]
+    beside_none = [(name, untrained, "untrained") for name in trained if untrained]
+    told = {frozenset(pair[:2]) for pair in (*against, *beside_none)}
+    rest = [pair for pair in combinations(settings, 2) if frozenset(pair) not in told]
+    return [*against, *beside_none, *((first, second, "others") for first, second in rest)]
 
 
 def beside(first: Grid, second: Grid) -> Row:
@@ -99,9 +104,11 @@ def beside(first: Grid, second: Grid) -> Row:
     questions = sorted(set(first.questions) & set(second.questions))
     one, other = first.of(questions), second.of(questions)
     one, other = np.broadcast_arrays(*whole(one, other))
-    found, change = paired(one, other), one - other
+    found, change = paired(one, other, reach=DIFFERENCES), one - other
     between = spread_of(change.mean(axis=1))
-    least = detectable(float(change.mean(axis=0).std()), len(questions), len(change), between or 0.0)
+    room = unseen(len(questions))  # as many questions may differ although none did
+    spread = max(float(change.mean(axis=0).std()), sqrt(room * (1 - room)))
+    least = detectable(spread, len(questions), len(change), between or 0.0)
     return {
         **{"difference": found.difference.mean, "low": found.difference.low, "high": found.difference.high},
         **{"p": found.p, "n": found.n, "seeds": len(change), "seed_spread": between, "detectable": least},

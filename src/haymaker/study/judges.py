@@ -128,7 +128,7 @@ def synthetic_heads_inside_real(tables: Tables) -> Judged:
     inside = {name: one for name, one in of_synthetic(tables, "subset").items() if not isnan(one.mean)}
     beyond = {name: above(one, MOST) for name, one in inside.items()}
     least = min(beyond, key=lambda name: beyond[name].mean)
-    p = max(known(row.get("recall_p")) for row in rows)
+    p = max(known(row.get("subset_p")) for row in rows)
     crowded = f"heads of the same layers alone would share {number(chance)}" if chance >= CROWDED else ""
     by_chance: Verdict | None = None if p < SURE or any(one.high < 0 for one in beyond.values()) else "undecided"
     return Judged(
