@@ -8,7 +8,10 @@ from haymaker.records import Encoded
 
 TOKENS_AT_ONCE = 16_384  # of a batch on a CPU, padding included
 MAX_PADDED_SHARE = 1 / 16  # a row joins longer ones only if at most this share of it is padding
-LONG = 2_048  # tokens from which padding costs more than it saves: its mask shuts out the fast kernels of attention
+# Tokens from which padding costs more than it saves: its mask shuts out the fast kernels of attention. On a CPU four
+# padded prompts with 16 new tokens took 1.05 of the time of four alone at 1,024 tokens, 1.46 at 2,048; reckoned
+# from that for 64, 0.78 and 1.02 (docs/log.md, 2026-11-27). Not measured on a GPU.
+LONG = 2_048
 Row = TypeVar("Row")
 
 
