@@ -29,6 +29,10 @@ NOLIMA = {
     "character_set": ["Yuki", "Stuart"],
     "tests": {"T1": {"input_args": ["Opera", "Dresden", "Saxony"]}, "T2": {"input_args": ["Dom", "Cologne", "X"]}},
 }  # fmt: skip
+# All fields that the benchmarks' own pages and code name, as read on 2026-11-27: LongBench's README (input, context,
+# answers, length, dataset, language, all_classes, _id), OpenAI-MRCR's graders (prompt, answer, n_needles,
+# random_string_to_prepend, desired_msg_index, total_messages, n_chars), HELMET's data.py (id, question, answers, s_pop,
+# ctxs of title, text, has_answer). NoLiMa's needle sets and BABILong's rows lie on the hub alone and were not seen.
 ROWS: dict[str, tuple[dict[str, Any], tuple[str, ...], list[str]]] = {
     "ruler": ({"index": 3, "input": TEXT, "outputs": ["4711"], "answer_prefix": " Answer:"}, ("4711",), [NEEDLE]),
     "ruler, several": (
@@ -38,6 +42,22 @@ ROWS: dict[str, tuple[dict[str, Any], tuple[str, ...], list[str]]] = {
     "longbench": ({"input": "Which number?", "context": TEXT, "answers": ["4711"]}, ("4711",), [NEEDLE]),
     "babilong": ({"input": TEXT, "question": "Which number?", "target": "4711"}, ("4711",), [NEEDLE]),
     "mrcr": (MRCR, ("x7Roses.",), ["Roses."]),
+    "longbench, every field": (
+        {"input": "Which number?", "context": TEXT, "answers": ["4711"], "length": 14, "dataset": "multifieldqa_en",
+         "language": "en", "all_classes": None, "_id": "0f"},
+        ("4711",), [NEEDLE],
+    ),
+    "longbench, classes": (
+        {"input": "Question: What of?\nType:", "context": TEXT, "answers": ["Number"], "length": 14, "dataset": "trec",
+         "language": "en", "all_classes": ["Number", "City"], "_id": "1f"},
+        ("Number",), [],
+    ),
+    "mrcr, every field": ({**MRCR, "total_messages": 5, "n_chars": 90}, ("x7Roses.",), ["Roses."]),
+    "helmet, as its code reads it": (
+        {"id": "7", "question": "Which number?", "answers": ["4711"], "s_pop": 12,
+         "ctxs": [{"title": "", "text": "No", "has_answer": False}, {"title": "", "text": NEEDLE, "has_answer": True}]},
+        ("4711",), [NEEDLE],
+    ),
     "helmet": (
         {"question": "Which number?", "answers": ["4711"],
          "ctxs": [{"text": "No.", "hasanswer": False}, {"text": NEEDLE, "hasanswer": True}]},
