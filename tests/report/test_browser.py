@@ -211,6 +211,9 @@ def test_print_holds_the_charts_and_no_controls(opened: Browser) -> None:
     opened.call("Emulation.setEmulatedMedia", media="print")
     assert not opened.run("document.querySelector('.bar').offsetParent")
     assert opened.run("document.querySelector('.lead .chart svg').getBoundingClientRect().width") > 100
+    # Drawn for a wide screen, the chart of pairs may not cover the table beside it on narrower paper.
+    assert opened.run("getComputedStyle(document.querySelector('.pairs svg')).maxWidth") == "100%"
+    assert opened.run("getComputedStyle(document.querySelector('#scores .intro')).breakAfter") == "avoid"
     opened.call("Emulation.setEmulatedMedia", media="")
 
 
