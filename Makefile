@@ -2,12 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types docs clean
+.PHONY: demo test processors lint types docs clean
 demo: .venv/demo
 	$(BIN)/haymaker study run miniature
 
 test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal  # a thread a process: more wait for each other
+
+# Numbers must hold whatever the order in which a processor adds: every set of instructions that it has, a thread and two.
+NUMBERS := attention evaluation heads interventions models training study/test_held.py
+processors: .venv/dev
+	for set in default avx2 $$(grep -q avx512f /proc/cpuinfo && echo avx512); do for threads in 1 2; do \
+		echo "$$set, threads: $$threads"; ATEN_CPU_CAPABILITY=$$set OMP_NUM_THREADS=$$threads $(BIN)/python -m pytest \
+		--numprocesses auto --dist worksteal $(NUMBERS:%=tests/%) || exit; \
+	done; done
 
 lint: .venv/dev
 	$(BIN)/ruff check .
