@@ -10,8 +10,8 @@ import pytest
 from command_line import fails, passes
 
 import haymaker as hm
-from haymaker.errors import DataError
-from haymaker.recommender.candidates import examples_of
+from haymaker.errors import ConfigError, DataError
+from haymaker.recommender.candidates import examples_of, named
 
 NAMES = ("Ada", "Ines", "Omar", "Vera", "Ivo", "Lena", "Noor", "Timo")
 FACTS = [(f"{name} built the mill of {i}. ", f"Who built the mill of {i}?", name) for i, name in enumerate(NAMES)]
@@ -59,3 +59,14 @@ def test_forms_of_three_makers_are_ranked_into_a_table(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert sorted(row["candidate"] for row in rows if row["rank"]) == sorted(FORMS)
     assert all(float(row["loss"]) > 0 for row in rows)
+
+
+def test_probe_trainings_are_the_recommender_s_own_a_file_s_or_changed_by_set(tmp_path: Path) -> None:
+    from haymaker.commands.recommendation import probe_training
+
+    assert probe_training(None, None) == hm.TrainConfig(steps=20, batch=8)
+    assert probe_training(None, ["steps=4", "rate=0.006"]) == hm.TrainConfig(steps=4, batch=8, rate=0.006)
+    (tmp_path / "probe.yaml").write_text("steps: 3\n")
+    assert probe_training(tmp_path / "probe.yaml", ["batch=2"]) == hm.TrainConfig(steps=3, batch=2)
+    with pytest.raises(ConfigError, match="candidate untrained"):
+        named({"untrained": [], "other": []})
