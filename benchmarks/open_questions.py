@@ -37,7 +37,7 @@ SPLITS = {"train": 900, "dev": 120, "test": 260}  # rows of the world that `rows
 
 def parts_page(results: Mapping[str, Any]) -> Iterator[str]:
     rows = results["tables"].get("parts", [])
-    columns = ("setting", "heads", "k", "part", "effect", "share", "n")
+    columns = ("setting", "seed", "heads", "k", "part", "effect", "share", "n")
     yield "Effect in nats on the gold answer, summed over its tokens, with 95 % bounds over rows; share of the whole's."
     yield ""
     yield from heading(columns)
