@@ -229,7 +229,7 @@ def test_a_cache_moves_as_text_and_replays_offline_without_a_key(
         (["--set", "modell=x"], "unknown key modell"),
         (["--mode", "offline"], "there is no such cache"),
         ([], "no endpoint"),
-        (["--task", "kv"], "mdqa, musique or summhay"),
+        (["--task", "kv"], "mdqa, musique, summhay or qa"),
     ],
 )
 def test_mistakes_are_one_sentence(source: str, tmp_path: Path, extra: list[str], message: str) -> None:
