@@ -120,3 +120,11 @@ def test_a_text_is_cut_at_words_of_its_script() -> None:
         ("a 日本", "a 日"),
     ):
         assert without_last_word(text) == shorter
+
+
+def test_a_room_that_comes_again_is_cut_to_fill_it_best(tokenizer: PreTrainedTokenizerBase) -> None:
+    """This row's plans took turns: rooms of 470 tokens gave 513, of 469 506, as the second of two cut documents is
+    shorter than its share. The longer one of them takes what the other leaves."""
+    recipe = Recipe(task="summhay", setting="low-low", length=512, rows=382, seed=1)
+    row = Builder(recipe, tokenizer).row(381)
+    assert least_tokens(512) <= row["n_prompt_tokens"] + row["n_target_tokens"] <= 512

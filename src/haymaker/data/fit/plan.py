@@ -59,7 +59,7 @@ class RowPlan:
         # Where a plan aims: counts are seldom off by more than a few tokens, judged ones may be by many.
         self.margin = self.slack // 2 if costs.rates else self.slack // 4
         self.most_left = max(0, self.slack - self.margin - ENDS)  # tokens that a plan may leave
-        self.cuts = self.draft.trim
+        self.cuts, self.closest = self.draft.trim, False  # whether documents are cut, and which of all cuts fills best
         before, after = costs.around(self.draft.question)
         self.before, self.around = before, before + after  # tokens
 
@@ -76,6 +76,7 @@ class RowPlan:
                 self.cuts = self.draft.trim or self.draft.context != "symbolic"  # prose is cut, if need be
             if attempt == EASY:
                 tried.clear()
+            self.closest = room in tried  # it would be planned as it was, and no more be filled
             try:
                 page = self.write(self.plan(room))
             except LengthError as error:  # there is no more to fill a better row with
@@ -231,12 +232,17 @@ class RowPlan:
         One alone may not do: a gap can be smaller than a document's number and title.
         """
         label = self.costs.numbers(1, number + 2)
+        found: list[tuple[int, int, list[Document]]] = []  # tokens left, documents that stay, cut ones
         for dropped in range(min(len(unused), len(documents) + 1)):
-            kept = len(documents) - dropped
+            kept, those = len(documents) - dropped, unused[: dropped + 1]
             room = gap + sum(self.costs.count(documents[kept:])) - label
-            if cut := self.cut_each(unused[: dropped + 1], room):
-                return kept, cut
-        return len(documents), []
+            if self.closest:  # the longest last, as it takes what the others leave
+                those = sorted(those, key=lambda document: self.costs.count([document])[0])
+            if cut := self.cut_each(those, room):
+                found.append((room - sum(self.costs.count(cut)), kept, cut))
+                if not self.closest:
+                    break
+        return min(found, key=lambda option: option[0])[1:] if found else (len(documents), [])
 
     def cut_each(self, documents: Sequence[Document], room: int) -> list[Document]:
         """These documents cut to equal shares of the room; none where one of them does not fit its share."""
