@@ -31,14 +31,8 @@ from haymaker.tasks import UNKNOWN_METRICS, metrics_of
 if TYPE_CHECKING:
     import pandas
 
-ABOUT = (
-    "finish_reason",
-    "prompt_tokens",
-    "generated_tokens",
-    "depth",
-    "hops",
-    "halved",
-)  # columns of a row beside its scores
+# Columns of a row beside its scores.
+ABOUT = ("finish_reason", "prompt_tokens", "generated_tokens", "depth", "hops", "halved")
 SHOWN = 10  # answers that an evaluation shows of itself
 PREDICTION = {  # kinds of what a line of saved predictions says
     **dict.fromkeys(("example_id", "text", "finish_reason", "task", "before"), str),

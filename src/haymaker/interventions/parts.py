@@ -35,12 +35,12 @@ from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress
 from haymaker.errors import ProbeError
 from haymaker.interventions.branch_answers import ADVICE
-from haymaker.interventions.branches import PACKED_ROWS, Branch, Trunk
+from haymaker.interventions.branches import Branch, Trunk
 from haymaker.interventions.pairs import check_pair, check_ready
 from haymaker.kept import Codec
 from haymaker.models.batching import refuse_long_rows
 from haymaker.models.load import LanguageModel
-from haymaker.models.memory import memory_of
+from haymaker.models.memory import PACKED_ROWS, memory_of
 from haymaker.provenance import donor_of, kept_rows
 from haymaker.records import Encoded, Example, Head, examples_of
 from haymaker.stats import bootstrap_mean

@@ -119,9 +119,8 @@ def at_least(found: Interval, n: int, confidence: float = 0.95, reach: Reach | N
     """
     if reach is None:
         return found if n > 1 else Interval(found.mean)
-    if not math.isclose(
-        found.low, found.high, rel_tol=1e-9, abs_tol=1e-12
-    ):  # weights of samples do not add to 1 exactly
+    # weights of samples do not add to 1 exactly
+    if not math.isclose(found.low, found.high, rel_tol=1e-9, abs_tol=1e-12):
         return found
     low, high = (found.mean + unseen(n, confidence) * (end - found.mean) for end in reach)
     return Interval(found.mean, min(found.low, low), max(found.high, high))
