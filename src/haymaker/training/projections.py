@@ -46,6 +46,11 @@ class Joint:
     def adapters(self) -> list[nn.Parameter]:
         return [weight for projection in self.projections for weight in projection.adapters]
 
+    @property
+    def needs_input(self) -> bool:
+        """Whether the gradient depends on what the input was: of frozen products alone it does not."""
+        return self.before is not None or bool(self.adapters)
+
 
 def is_plain(module: Any) -> bool:
     """Whether a module is a linear layer, with at most one LoRA adapter on it and nothing else in its forward."""
@@ -90,15 +95,16 @@ def project(
 
 
 class JointProjections(torch.autograd.Function):
-    """Keeps its input, and of LoRA only x A'. Gradients flow into x, `onto` and the adapters; the base is frozen."""
+    """Keeps its input where that is needed, and of LoRA only x A'. Gradients flow into x, `onto` and the adapters; the
+    base is frozen."""
 
     @staticmethod
     def forward(context: Any, joint: Joint, x: Tensor, onto: Tensor | None, *adapters: Tensor) -> tuple[Tensor, ...]:
         inner = x if joint.before is None else joint.before(x)
         flat = inner.reshape(-1, inner.shape[-1])
         thin = thin_products(joint, flat)
-        context.save_for_backward(x, *thin)
-        context.joint, context.has_onto = joint, onto is not None
+        context.save_for_backward(*([x] if joint.needs_input else []), *thin)
+        context.joint, context.has_onto, context.shape = joint, onto is not None, x.shape
         outputs = []
         for projection, part in zip(joint.projections, spread(joint, thin), strict=True):
             shape = (*x.shape[:-1], len(projection.weight))
@@ -111,9 +117,13 @@ class JointProjections(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        (x, *thin), joint = context.saved_tensors, context.joint
+        joint, wants_x = context.joint, context.needs_input_grad[1]
         flats = [gradient.reshape(-1, gradient.shape[-1]) for gradient in gradients]
-        wants_x = context.needs_input_grad[1]
+        onto = sum(gradients[1:], gradients[0]) if context.has_onto else None
+        if not joint.needs_input:
+            frozen: list[None] = [None] * len(flats)
+            return None, input_gradient(joint, flats, frozen).view(context.shape) if wants_x else None, onto
+        x, *thin = context.saved_tensors
         with torch.enable_grad():
             leaf = x.detach().requires_grad_(wants_x)
             inner = leaf if joint.before is None else joint.before(leaf)
@@ -123,7 +133,7 @@ class JointProjections(torch.autograd.Function):
         if wants_x:
             d_inner = input_gradient(joint, flats, d_thin).view(inner.shape)
             d_x = d_inner if joint.before is None else torch.autograd.grad(inner, leaf, d_inner)[0]
-        return None, d_x, sum(gradients[1:], gradients[0]) if context.has_onto else None, *d_adapters
+        return None, d_x, onto, *d_adapters
 
 
 def spread(joint: Joint, thin: Sequence[Tensor]) -> list[Tensor | None]:
