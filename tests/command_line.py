@@ -1,6 +1,8 @@
 """Running commands in tests."""
 
+from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 from typer import testing
 from typer.testing import CliRunner, Result
@@ -26,3 +28,12 @@ def fails(code: int, message: str, *words: object) -> None:
     assert result.exit_code == code, result.output
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def leaves(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command by its words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, (*words, name))
+        else:
+            yield " ".join((*words, name)), command

@@ -234,7 +234,8 @@ def test_a_failed_cell_is_told_and_the_rest_is_kept(toy: Path, monkeypatch: pyte
     assert len(results_of(toy)["tables"]["evaluation"]) == 7
     status = json.loads(run("study", "status", "miniature", "--out", toy, "--json").stdout)
     assert status["cells"] == {"done": 12, "failed": 1, "waiting": 1}
-    rows = {row["cell"]: row for row in json.loads(run("study", "plan", "miniature", "--out", toy, "--json").stdout)}
+    plan = json.loads(run("study", "plan", "miniature", "--out", toy, "--json").stdout)
+    rows = {row["cell"]: row for row in plan["cells"]}
     assert rows["evaluate/low-low"]["state"] == "failed"
     why = run("study", "why", "miniature", "compare/low-low", "--out", toy)
     assert "failed evaluate/low-low" in why.stdout

@@ -156,7 +156,7 @@ def test_heads_scores_several_metrics_in_one_call(detected: Callable[..., Any], 
     calls = detected(A)
     given = ("heads", "--model", "m", "--data", tmp_path, "--out", tmp_path / "h.safetensors", "--json")
     result = run(*given, "--metric", "copy", "--metric", "mass")
-    assert [one["metric"] for one in json.loads(result.stdout)] == ["copy", "mass"]
+    assert [one["metric"] for one in json.loads(result.stdout)["scores"]] == ["copy", "mass"]
     assert [call["metrics"] for call in calls] == [("copy", "mass")]
     assert HeadScores.load(tmp_path / "h.mass.safetensors").metric == "mass"
     assert run(*given, "--metric", "copy", "--metric", "mass").exit_code == 2, "files are there"
@@ -167,3 +167,5 @@ def test_heads_that_no_example_scores_are_an_error(detected: Callable[..., Any],
     result = run("heads", "--model", "m", "--data", tmp_path, "--out", tmp_path / "h.safetensors")
     assert result.exit_code == 1
     assert "none of the 1 examples gives a head a score" in " ".join(result.output.split())
+    again = ("heads", "--model", "m", "--data", tmp_path, "--out", tmp_path / "h.safetensors", "--overwrite")
+    assert json.loads(run(*again, "--json").stdout)["counted"] == 0, "one object, and no second one for the error"

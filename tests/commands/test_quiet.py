@@ -1,11 +1,9 @@
 """Options of every command: before it or behind it, the same; quiet is results and errors, and no more."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from command_line import run
+from command_line import leaves, run
 from typer.main import get_command
 
 from haymaker.cli import app
@@ -38,15 +36,6 @@ def test_quiet_leaves_results_and_errors(place: str, tmp_path: Path) -> None:
         "no export 'csv'"
         in run("-q", "export", tmp_path / "data", "--format", "csv", "--out", tmp_path / "a.jsonl").stderr
     )
-
-
-def leaves(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Every command by its words."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from leaves(command, (*words, name))
-        else:
-            yield " ".join((*words, name)), command
 
 
 def test_every_command_speaks_json() -> None:

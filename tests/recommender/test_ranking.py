@@ -97,7 +97,7 @@ def test_the_command_ranks_folders_files_and_recipes(lm: hm.LanguageModel, tmp_p
     (tmp_path / "train.yaml").write_text("{steps: 1, batch: 2}")
     paths = ("--candidate", tmp_path / "symbolic", "--candidate", f"cheap={tmp_path / 'low.yaml'}")
     about = ("--model", "miniature-llama", "--real", tmp_path / "real.yaml", "--config", tmp_path / "train.yaml")
-    said = json.loads(passes("recommend", *about, *paths, "--no-answers", "--by", "loss", "--json"))
+    said = json.loads(passes("recommend", *about, *paths, "--no-answers", "--by", "loss", "--json"))["ranking"]
     assert {row["candidate"] for row in said[:2]} == {"symbolic", "cheap"}
     assert said[0]["loss"] <= said[1]["loss"]
     fails(2, "two of", "recommend", *about, *paths[:2], *paths[:2])

@@ -50,7 +50,7 @@ def test_a_key_is_the_same_in_every_process(tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "2"}  # this one's is drawn
     command = [sys.executable, "-c", script]
     printed = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
-    found = {row["cell"]: row["key"] for row in json.loads(printed.stdout)}
+    found = {row["cell"]: row["key"] for row in json.loads(printed.stdout)["cells"]}
     assert found == keys("miniature-llama", tmp_path / "store")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from haymaker.commands.output import one_object, show_error
 from haymaker.console import note
 from haymaker.errors import ConfigError, HaymakerError, Interrupted
 from haymaker.files import FULL
@@ -23,6 +24,7 @@ FAILURE, USAGE, FAILED_ROWS, INTERRUPTED = 1, 2, 3, 130
 UsageError: Any = typer.BadParameter.__mro__[2]  # click's ClickException, which typer keeps in another place every year
 OF_TYPER: Any = (typer.Exit, typer.Abort, UsageError, BrokenPipeError)
 PACKAGE = Path(__file__).parents[1]
+JSON = "--json"
 MOST_CHARACTERS = 300  # of an unforeseen error's text; the file has the rest
 
 
@@ -31,19 +33,28 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Options of all commands may stand behind the command's name too, where people write them."""
+        ctx.meta[JSON] = JSON in args[: args.index("--") if "--" in args else None]
         return super().parse_args(ctx, hoisted(args))
 
     def invoke(self, ctx: Any) -> Any:
         write_what_cannot_be_encoded()
+        with one_object(ctx.meta[JSON]):
+            return self.told(ctx)
+
+    def told(self, ctx: Any) -> Any:
+        """What the command returns; what it raised is said."""
         try:
             return super().invoke(ctx)
+        except UsageError as error:
+            show_error(one_line(error.format_message()), error.exit_code)
+            raise
         except OF_TYPER:
             raise
         except KeyboardInterrupt:
-            say("interrupted; nothing half-written is left behind")
+            say("interrupted; nothing half-written is left behind", INTERRUPTED)
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
-            say(sentence(error))
+            say(sentence(error), code_of(error))
             raise typer.Exit(code_of(error)) from None
 
 
@@ -68,9 +79,10 @@ def write_what_cannot_be_encoded() -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def say(message: str) -> None:
-    """One sentence on stderr."""
+def say(message: str, code: int) -> None:
+    """One sentence on stderr; with --json the object says it too."""
     note(f"haymaker: {message}", style="red", always=True)
+    show_error(message, code)
 
 
 def code_of(error: Exception) -> int:

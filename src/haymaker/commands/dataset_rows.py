@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from haymaker.commands.options import Columns, DataRows, Json, Overwrite
-from haymaker.commands.output import fresh_file, show_json
+from haymaker.commands.output import fresh_file, show_json, show_made
 from haymaker.commands.own_prompt import rows_under
 from haymaker.errors import ConfigError
 
@@ -45,7 +45,7 @@ def show(
     stored = rows_under(folder, columns)
     chosen = row_numbered(stored, row, folder) if id is None else row_named(stored, id, folder)
     if html is not None:
-        write_page(chosen, html, overwrite)
+        write_page(chosen, html, overwrite, json)
         return
     example = example_of(chosen)
     if json:
@@ -69,12 +69,12 @@ def row_named(stored: "Dataset | Folder", start: str, path: Path) -> "Row":
     return row_numbered(stored, numbers[0], path)
 
 
-def write_page(row: "Row", path: Path, overwrite: bool) -> None:
+def write_page(row: "Row", path: Path, overwrite: bool, as_json: bool) -> None:
     from haymaker.data.row_page import render
 
     with fresh_file(path, overwrite=overwrite) as file:
         file.write_text(render(row), encoding="utf-8", errors="backslashreplace")
-    typer.echo(path)
+    show_made(path, as_json, id=row["id"])
 
 
 def print_example(example: "Example") -> None:

@@ -29,7 +29,7 @@ def of_machine() -> Row:
     amx = has_amx()
     return {
         "python": platform.python_version(),
-        **{name: found_version(name) for name in LIBRARIES},
+        **versions(),
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(memory_bytes() / 2**30, 1),
@@ -108,6 +108,11 @@ def extendable(lm: Any) -> str:
         raise ModelError(why_not(lm.base))
     window = "no window" if found.window is None else f"a window of {found.window}"
     return f"RoPE of base {found.theta:.6g}, {window}; tried and verified by `haymaker extend`"
+
+
+def versions() -> dict[str, str | None]:
+    """Of Haymaker and of what it computes with."""
+    return {name: found_version(name) for name in LIBRARIES}
 
 
 def found_version(name: str) -> str | None:

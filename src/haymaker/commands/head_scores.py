@@ -1,7 +1,7 @@
 """haymaker heads | compare | attribute | causal-map: a number for every head of a model, in a file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,7 +9,7 @@ from haymaker.choices import DETECTORS
 from haymaker.commands import head_files
 from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of, loading, stop_text
-from haymaker.commands.output import fresh_file, kept_beside, show, show_json, show_values
+from haymaker.commands.output import fresh_file, kept_beside, show, show_json, show_table, show_values
 from haymaker.commands.own_prompt import Given, data_renamed, reads_data
 from haymaker.study import stages
 from haymaker.study.stage_inputs import model_of
@@ -86,7 +86,8 @@ def heads(
         inputs = inputs_of(model=model, data=data, adapter=adapter)
         found = stages.head_scores(params, inputs, mine, keep, batch)
         files.write(found, model_of(inputs, params), file.parent)
-    show_heads({str(files.scores[name]): scores for name, scores in found.items()}, params.threshold, top, json)
+    told = {str(files.scores[name]): scores for name, scores in found.items()}
+    show_heads(told, params.threshold, top, json)
 
 
 def show_heads(found: "dict[str, HeadScores]", threshold: float, top: int, json: bool) -> None:
@@ -104,9 +105,15 @@ def show_heads(found: "dict[str, HeadScores]", threshold: float, top: int, json:
         if not json:
             show_values({f"head {name}": value for name, value in best.items()} | about, False)
     if json:
-        show_json(told[0] if len(told) == 1 else told)
+        show_scores(list(found.values()), told)
     for scores in found.values():
         scores.top(1)
+
+
+def show_scores(found: "list[HeadScores]", told: list[dict[str, Any]]) -> None:
+    """The files as rows, `scores`; of a single one the values stand at the top too."""
+    model = {name: found[0].provenance.get(name) for name in ("model", "adapter", "device", "dtype")}
+    show_table("scores", told, **model, **(told[0] if len(told) == 1 else {}))
 
 
 def best_of(scores: "HeadScores", top: int) -> dict[str, float]:

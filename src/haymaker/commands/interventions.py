@@ -7,7 +7,7 @@ import typer
 
 from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of, loading, stop_text
-from haymaker.commands.output import fresh_folder, kept_beside, show_json, show_rows
+from haymaker.commands.output import fresh_folder, kept_beside, shared_by, show_rows, show_table
 from haymaker.commands.own_prompt import Given, reads_data
 from haymaker.errors import ConfigError
 from haymaker.study.cell import Tables
@@ -19,6 +19,8 @@ COLUMNS = (
     "donor", "recipient", "heads", "k", "draw", "metric", "score", "score_low", "score_high", "delta", "n", "cut_off",
     "head_list",
 )  # fmt: skip
+
+SHARED = ("device", "dtype", "threads", "adapter_base", "n")
 
 
 def register(app: typer.Typer) -> None:
@@ -62,7 +64,7 @@ def ablate(
         inputs = inputs_of(model=model, data=data, heads=heads, adapter=adapter)
         tables = ablate_heads(params, inputs, folder, keep, batch=batch)
         keep_tables(folder, tables)
-    tell(tables, json)
+    tell(tables, json, model=model, out=str(out))
 
 
 @reads_data
@@ -114,7 +116,7 @@ def patch(
             found = patch_heads(params, {**inputs, "data": data}, folder, kept, batch=batch)
             tables["patching"] += [names | row for row in found["patching"]]
         keep_tables(folder, tables)
-    tell(tables, json)
+    tell(tables, json, model=model, out=str(out))
 
 
 def check_adapters(donor: Path, recipient: Path) -> None:
@@ -131,10 +133,10 @@ def keep_tables(folder: Path, tables: Tables) -> None:
     write_table_files(tables, folder / "tables")
 
 
-def tell(tables: Tables, json: bool) -> None:
+def tell(tables: Tables, json: bool, **about: str) -> None:
     """The rows, for machines or people."""
-    (rows,) = tables.values()
+    ((name, rows),) = tables.items()
     if json:
-        show_json([plain(row) for row in rows])
+        show_table(name, [plain(row) for row in rows], **about, **shared_by(rows, SHARED))
     else:
         show_rows(rows, [name for name in COLUMNS if name in rows[0]])

@@ -13,7 +13,7 @@ from haymaker.study.stage_inputs import Inputs
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the config, as in a.b=c.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="The folder to write.")]
 OutFile = Annotated[Path, typer.Option("--out", help="The file to write.")]

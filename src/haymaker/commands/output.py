@@ -2,18 +2,21 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from math import isfinite
 from os.path import exists, getmtime, isfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from haymaker.commands.diagnosis import versions
+from haymaker.console import speaks
 from haymaker.errors import ConfigError
 from haymaker.files import check_writable, scratch_beside, whole_files, whole_folder
 from haymaker.kept import partial_of
@@ -34,9 +37,44 @@ def show(what: RenderableType) -> None:
     typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
-def show_json(value: Any) -> None:
+# ---- for machines: one JSON object on stdout, and nothing else there
+
+
+_machine: dict[str, TextIO | None] = {"stdout": None}  # where the one object goes, until it is told
+
+
+@contextmanager
+def one_object(wanted: bool) -> Iterator[None]:
+    """With --json stdout belongs to `show_json`, once; what anything else prints there goes to stderr."""
+    _machine["stdout"] = sys.stdout if wanted else None
+    try:
+        with redirect_stdout(sys.stderr) if wanted else nullcontext():
+            yield
+    finally:
+        _machine["stdout"] = None
+
+
+def show_json(value: Mapping[str, Any]) -> None:
     """A result for machines, on stdout; a number that JSON does not know is null."""
-    typer.echo(json.dumps(known(value), indent=1, ensure_ascii=False, allow_nan=False))
+    stream, _machine["stdout"] = _machine["stdout"], None
+    typer.echo(json.dumps(known(value), indent=1, ensure_ascii=False, allow_nan=False), file=stream)
+
+
+def show_table(name: str, rows: Sequence[Mapping[str, Any]], **about: Any) -> None:
+    """Rows for machines, under a name; beside them what they share, and by which versions they were made."""
+    show_json({**about, "versions": versions(), name: rows})
+
+
+def shared_by(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, Any]:
+    """Of these names those that all rows have, with one value."""
+    first = rows[0] if rows else {}
+    return {name: first[name] for name in names if name in first and all(row.get(name) == first[name] for row in rows)}
+
+
+def show_error(message: str, code: int) -> None:
+    """With --json: why there is no result, as the object; nothing where one was told before it failed."""
+    if _machine["stdout"] is not None and speaks():
+        show_json({"error": message, "exit_code": code})
 
 
 def known(value: Any) -> Any:

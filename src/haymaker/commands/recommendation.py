@@ -7,7 +7,7 @@ import typer
 
 from haymaker.choices import DETECTORS
 from haymaker.commands import options as flag
-from haymaker.commands.output import declare, show_json, show_rows
+from haymaker.commands.output import declare, show_rows, show_table
 from haymaker.commands.own_prompt import of_file, rows_of_file
 from haymaker.config import Extend, Recipe, TrainConfig, load_config, set_dotted
 from haymaker.console import bar
@@ -90,7 +90,10 @@ def recommend(
     if out is not None:
         write_ranking(out, told)
     if json:
-        show_json(told)
+        from haymaker.study.stage_inputs import computed
+
+        paid = {"full_rows": full_rows, "full_steps": full_steps}
+        show_table("ranking", told, model=model, **computed(lm), by=by, heads=metric, **paid)
         return
     show_ranking([readable(row, by) for row in found], f"To train on {full_rows} rows for {full_steps} steps:")
 

@@ -11,7 +11,7 @@ import typer
 from haymaker.commands import study_cells
 from haymaker.commands.boundary import FAILED_ROWS
 from haymaker.commands.options import Json, Overwrite, Set
-from haymaker.commands.output import declare, declare_folder, show_json, show_made
+from haymaker.commands.output import declare, declare_folder, show_json, show_made, show_table
 from haymaker.commands.study_opened import Only, Opened, Out, StoreFolder, Study, counts
 from haymaker.commands.study_plan import Priced, cell_rows, show_cells, show_page
 from haymaker.commands.study_table import watched
@@ -69,7 +69,8 @@ def show_plan(opened: Opened, priced: Priced, max_hours: float | None, form: str
         standings = {name: standing for name, standing in standings.items() if name in fits}
     rows = cell_rows(standings, found)
     if form == "json":
-        show_json(rows)
+        where = {"device": priced.machine.name, "workers": priced.workers, "dollars_an_hour": priced.dollars}
+        show_table("cells", rows, study=opened.config.name, model=opened.config.model_name, **where)
     elif form == "cells":
         show_cells(rows)
         typer.echo(f"\n{len(rows)} cells: {counts(standings)}")
