@@ -207,3 +207,39 @@ def test_half_a_letter_is_named_with_its_place(tmp_path) -> None:
     path.write_text('"\\uDC00"')
     with pytest.raises(DataError, match=r"\\udc00 alone"):
         files.read_json(path)
+
+
+READERS = [files.read_json, files.read_bytes, files.file_digest, lambda path: list(files.read_text(path))]
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("place", ["/dev/zero", "a pipe"])
+def test_what_has_no_end_or_is_gone_once_read_is_refused(
+    read: Callable[[Path], Any], place: str, tmp_path: Path
+) -> None:
+    if place == "a pipe":
+        place = str(tmp_path / "pipe")
+        os.mkfifo(place)
+    with pytest.raises(DataError, match="expected a file, found a pipe or a device"):
+        read(Path(place))
+
+
+def test_a_file_is_read_whole_up_to_a_bound(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"\0" * 9)
+    assert files.read_bytes(tmp_path / "file", most=9) == b"\0" * 9
+    with pytest.raises(DataError, match="9 bytes, too many to read; expected at most 8"):
+        files.read_bytes(tmp_path / "file", most=8)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_text_in_another_encoding_is_never_read_as_if_it_were_utf8(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("The sea was calm.\n".encode(encoding))
+    with pytest.raises(DataError, match="save the file as UTF-8"):
+        list(files.read_text(tmp_path / "a.txt"))
+
+
+@pytest.mark.parametrize("text", ["", " \n\n", "\ufeff"])
+def test_an_empty_file_of_json_is_told_as_empty(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match="the file is empty; fetch the file again"):
+        files.read_json(tmp_path / "a.json")

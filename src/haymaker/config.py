@@ -1,14 +1,16 @@
 """Configs: frozen, unknown keys refused with file and key named, one default per value."""
 
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from haymaker.choices import DETECTORS, TASKS, Axes, axes_of, tracker_of
-from haymaker.errors import ConfigError
+from haymaker.errors import ConfigError, DataError
+from haymaker.files import read_text
 from haymaker.records import Head
 
 
@@ -32,13 +34,16 @@ Rung = Literal["none", "mlp", "attention", "full", "offload"]  # of recomputatio
 SplitName = Literal["train", "dev", "test"]
 ExtendMethod = Literal["ntk", "theta", "linear", "yarn"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+Draws = Annotated[int, Field(ge=1, le=10_000)]  # random sets of heads, each of which answers every row
 ANSWER_ROOM = 32  # tokens, at most an eighth of a row
+MOST_OF_A_CONFIG = 2**24  # characters of a file, and values that it says with all that its aliases repeat
+MOST_SAID = 200  # characters of a value that is wrong
 
 
 class Frozen(BaseModel):
     """Base of every config. `Config(**values)` raises ConfigError, never pydantic's own error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -46,9 +51,32 @@ class Frozen(BaseModel):
         except ValidationError as error:
             raise ConfigError(f"{type(self).__name__}: {explain(error, type(self))}") from None
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def check_size(cls, value: Any) -> Any:
+        """Refuse what no tensor and no digest takes: integers over 64 bits, half letters."""
+        refuse_unknown_to_machines(value)
+        return value
+
     def changed(self: "Model", **values: Any) -> "Model":  # not Self: beartype cannot check it in a method alone
         """A copy with some values changed, validated again."""
         return type(self)(**{**self.model_dump(), **values})
+
+
+def refuse_unknown_to_machines(value: Any) -> None:
+    """ValueError for an integer of more than 64 bits or a text with half a letter, also in lists and groups of keys."""
+    match value:
+        case int() if not -(2**63) <= value < 2**63:
+            raise ValueError("expected an integer of at most 64 bits")
+        case str() if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ValueError("holds half of a letter (a surrogate), as names of files have that are not in UTF-8")
+        case dict():
+            for key, inner in value.items():
+                refuse_unknown_to_machines(key)
+                refuse_unknown_to_machines(inner)
+        case list() | tuple():
+            for inner in value:
+                refuse_unknown_to_machines(inner)
 
 
 class Recipe(Frozen):
@@ -330,14 +358,27 @@ def load_config(path: Path, kind: type[Model], overrides: list[str] | None = Non
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping a YAML file holds."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML config") from None
+        values = yaml.safe_load("".join(read_text(path, MOST_OF_A_CONFIG)))
+    except DataError as error:
+        raise ConfigError(str(error)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if values_in(values, {}) > MOST_OF_A_CONFIG:
+        raise ConfigError(f"{path}: its aliases repeat more than {MOST_OF_A_CONFIG:,} values; write what is meant")
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(values).__name__}")
     return values
+
+
+def values_in(value: Any, known: dict[int, float]) -> float:
+    """How many values nested lists and mappings hold, what stands twice counted twice; endless in a cycle."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = inf  # until it is known: who meets it on the way down stands in a cycle
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(values_in(one, known) for one in inner)
+    return known[id(value)]
 
 
 def set_dotted(values: dict[str, Any], override: str) -> None:
@@ -366,9 +407,15 @@ def explain(error: ValidationError, kind: type[BaseModel]) -> str:
         elif found["type"] == "missing":
             parts.append(f"{key} is required")
         else:
-            said, given = found["msg"].removeprefix("Value error, "), repr(found["input"])
+            said, given = found["msg"].removeprefix("Value error, "), shortened(found["input"])
             parts.append(f"{key}: {said}" if given in said else f"{key}: {said}, found {given}")
     return "; ".join(parts)
+
+
+def shortened(value: Any) -> str:
+    """How a value is spelled, of a long one its beginning."""
+    spelled = repr(value)
+    return spelled if len(spelled) <= MOST_SAID else f"{spelled[:MOST_SAID]}..."
 
 
 def known_keys(kind: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -205,6 +206,23 @@ def sync(path: Path) -> None:
 
 MOST_AT_ONCE = 2**28  # characters of a line, or of a file that is read whole
 MOST_CHARACTERS = 2**33  # of a file that is read line by line
+MOST_BYTES = 2**32  # of a file that is read whole
+
+
+def refuse_what_is_no_file(path: str | Path) -> None:
+    """DataError for a pipe, a socket or a device: what it gives is gone once it is read, or never ends."""
+    with suppress(OSError, ValueError):  # what cannot be looked at is told where it is opened
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+        if kind not in (stat.S_IFREG, stat.S_IFDIR):
+            raise DataError(f"{path}: expected a file, found a pipe or a device; write what it gives into a file")
+
+
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+    """A file's bytes. Raises OSError, and DataError where it is no file or has more than `most` bytes."""
+    refuse_what_is_no_file(path)
+    if (found := path.stat().st_size) > most:
+        raise DataError(f"{path}: {found:,} bytes, too many to read; expected at most {most:,}")
+    return path.read_bytes()
 
 
 def read_text(path: str | Path, most: int = MOST_CHARACTERS, newline: str | None = None) -> Iterator[str]:
@@ -215,6 +233,7 @@ def read_text(path: str | Path, most: int = MOST_CHARACTERS, newline: str | None
     Raises DataError for a missing or truncated file, one of more than `most` characters, or a line of too many.
     """
     lines = found = 0
+    refuse_what_is_no_file(path)
     try:
         with open(path, "rb") as raw:
             zipped = raw.read(2) == GZIP_MAGIC
@@ -225,6 +244,8 @@ def read_text(path: str | Path, most: int = MOST_CHARACTERS, newline: str | None
                 if len(line) > MOST_AT_ONCE or found > most:
                     held = f"line {lines} has more than {MOST_AT_ONCE:,}" if found <= most else f"more than {most:,}"
                     raise DataError(f"{path}: {held} characters, too many to read; split the file")
+                if "\0" in line:
+                    raise DataError(f"{path}: line {lines} holds NUL, as UTF-16 does; save the file as UTF-8")
                 yield line
     except EOFError:
         raise DataError(f"{path}: the gzip stream breaks off after line {lines}; fetch the file again") from None
@@ -271,6 +292,8 @@ def read_json(path: str | Path, remedy: str = "fetch the file again") -> Any:
     """The one JSON value a file holds, gzip or plain. Raises DataError that ends with `remedy` where it is broken."""
     try:
         text = "".join(read_text(path, MOST_AT_ONCE))
+        if not text.strip():
+            raise DataError(f"{path}: the file is empty; {remedy}")
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); {remedy}") from None
@@ -308,7 +331,8 @@ def texts_of(row: Any, key: str, place: str) -> list[str]:
 
 
 def file_digest(path: str | Path) -> str:
-    """sha256 of a file's bytes, in hex."""
+    """sha256 of a file's bytes, in hex. DataError for what has no end."""
+    refuse_what_is_no_file(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -124,6 +124,9 @@ TEXTS = {
     "wrong types": b'{"name": [], "model": {}, "rows": "x", "tables": 3, "format": "haymaker-dataset/2"}',
     "a lone surrogate": b'{"question": "\\ud800", "answers": ["\\ud800"], "name": "\\ud800"}',
     "a cycle of yaml": b"a: &a [*a]",
+    "a bomb of yaml": b"a: &a0 [1]\n"
+    + b"\n".join(b"b%d: &a%d [%s]" % (n, n, b",".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 30)),
+    "utf-16 without a mark": '{"question": "x"}'.encode("utf-16-le"),
     "a python object": b"!!python/object/apply:os.system ['true']",
 }
 
@@ -161,6 +164,8 @@ INPUTS: dict[str, Make] = {
     "a long name": lambda path: path.with_name("x" * 300),
     "a name of bytes": lambda path: os.fsdecode(bytes(path) + b"\xff"),
     "a device": lambda path: Path("/dev/null"),
+    "a device without an end": lambda path: Path("/dev/zero"),
+    "a pipe": lambda path: os.mkfifo(path),
     **{name: lambda path, text=text: path.write_bytes(text) and None for name, text in TEXTS.items()},
     **{f"a folder of {name}": folder_of(TEXTS[name]) for name in ("empty", "binary", "NaN", "wrong types", "a list")},
 }
@@ -187,7 +192,16 @@ HARMLESS = {
 }
 CASES = [(command, name) for command, use in USES.items() for name in inputs_of(use)]
 IN_YAML = ("recipe", "writer", "training", "study")
-OF_PLACES = ("missing", "an empty folder", "below a file", "a link to itself", "a long name", "a device")
+OF_PLACES = (
+    "missing",
+    "an empty folder",
+    "below a file",
+    "a link to itself",
+    "a long name",
+    "a device",
+    "a device without an end",
+    "a pipe",
+)
 
 
 def kinds_for(command: str, name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -214,3 +215,15 @@ def test_kv_heads_that_there_cannot_be(kv_heads: int, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     with pytest.raises(DataError, match="at least one"):
         KVScores(np.ones((2, 0)))
+
+
+@pytest.mark.parametrize("name", ["wu", "csv", "qrhead"])
+def test_editors_marks_and_line_ends_change_no_score(name: str, tmp_path: Path) -> None:
+    write_scores(TWO, tmp_path / "plain", name)
+    text = (tmp_path / "plain").read_text()
+    (tmp_path / "edited").write_bytes(("\ufeff" + text.replace("\n", "\r\n")).encode())
+    assert numbers(read_scores(tmp_path / "edited")) == numbers(read_scores(tmp_path / "plain"))
+
+
+def numbers(found: Any) -> list[Any]:
+    return list(found.heads) if isinstance(found, HeadList) else found.values.tolist()

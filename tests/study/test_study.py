@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from haymaker.config import Frozen
-from haymaker.errors import ConfigError, Interrupted
+from haymaker.errors import ConfigError, DataError, Interrupted
 from haymaker.study import Plan, Store, execute
 from haymaker.study.cell import Cell, Outside, Stage, action_key
 from haymaker.study.lease import create, lease
@@ -412,6 +412,28 @@ def test_gc_removes_what_no_plan_refers_to(store: Store) -> None:
     assert not execute(toy_plan(right=6), store).ran
     assert not execute(other, store).ran
     assert list(execute(toy_plan(right=5), store).ran) == ["sum"]
+
+
+def test_what_others_keep_in_the_folder_of_a_store_is_never_removed(tmp_path: Path) -> None:
+    """Not in folders of the store's own names, where somebody gave a folder in use, or / itself, for a store."""
+    strangers = [tmp_path / place / name for place in ("cells", "tmp", "work", "failures", "leases", "plans")
+                 for name in ("mine", "mine.json", "mine-1", "a" * 63, f"{'a' * 65}.json")]  # fmt: skip
+    for path in strangers:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}") if path.suffix else path.mkdir()
+        path.suffix or (path / "manifest.json").write_text("[]")
+    store = Store(tmp_path)
+    half = tmp_path / "tmp" / f"{'a' * 64}-host-1"  # what a killed runner left
+    half.mkdir()
+    assert execute(toy_plan(), store).ran
+    survey = Survey(toy_plan(), store)
+    assert not find_garbage(survey)
+    remove_garbage(survey, [])
+    assert not half.exists()
+    assert [path for path in strangers if not path.exists()] == []
+    (tmp_path / "plans" / "theirs.json").write_text("[1]")
+    with pytest.raises(DataError, match=r"theirs\.json: expected the keys of a study's cells"):
+        find_garbage(survey)  # better than to take another study's cells for nobody's
 
 
 def test_gc_keeps_what_may_still_be_right_after_an_input_is_made_again(store: Store) -> None:

@@ -6,12 +6,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from real_rows import mdqa_row, musique_row, topic, write_jsonl
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
 from haymaker.errors import ConfigError, DataError
+from haymaker.tasks.pool import read_pool
 from haymaker.tasks.sources import HubName, hub_name
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -157,3 +160,33 @@ def test_a_file_that_is_missing_or_broken_is_named(
     (tmp_path / "cut.jsonl.gz").write_bytes(whole[:60])
     with pytest.raises(DataError, match="cut.jsonl.gz: the gzip stream breaks off"):
         hm.build(recipe(task=task, source=str(tmp_path / "cut.jsonl.gz"), rows=1), tokenizer)
+
+
+def tables_of(rows: list[dict[str, str]], folder: Path) -> list[Path]:
+    """The same passages as a file of every form."""
+    write_jsonl(folder / "pool.jsonl", rows)
+    (folder / "pool.json").write_text(json.dumps(rows))
+    (folder / "pool.txt").write_text("\n\n".join(row["text"] for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), folder / "pool.parquet")
+    csv = "".join(f'"{row["title"]}","{row["text"]}"\n' for row in rows)
+    (folder / "pool.csv").write_text('"title","text"\n' + csv)
+    (folder / "folder").mkdir()
+    write_jsonl(folder / "folder" / "pool.jsonl", rows)
+    return sorted(folder.iterdir())
+
+
+def test_passages_are_read_from_files_of_every_form(tmp_path: Path) -> None:
+    rows = [{"title": "", "text": f"Passage {n} is about nothing."} for n in range(3)]
+    for path in tables_of(rows, tmp_path):
+        found, inputs = read_pool(str(path), "train")
+        assert [passage.text for passage in found] == [row["text"] for row in rows], path
+        assert list(inputs) == [str(path)]
+
+
+@pytest.mark.parametrize("rows", [[], [{"title": "a", "text": " "}]], ids=["no row", "blank"])
+def test_a_haystack_without_a_passage_is_told(rows: list[dict[str, str]], tokenizer: Any, tmp_path: Path) -> None:
+    for path in tables_of(rows, tmp_path):
+        if path.suffix in (".jsonl", "") and not rows:
+            continue  # an empty file, which is told as one
+        with pytest.raises(DataError, match=rf"{path.name}: no passage in it; expected rows of title and text"):
+            hm.build(recipe(task="niah", source=str(path), rows=1), tokenizer)

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import write_text
+from haymaker.files import read_bytes, write_text
 from haymaker.heads.scores import HeadScores
 from haymaker.heads.splits import CSV_START, csv_text, from_csv, split_text
 from haymaker.records import Head
@@ -160,13 +160,13 @@ def read_scores(path: str | Path) -> ScoreFile:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise DataError(f"{path}: head scores cannot be read ({error.strerror or error})") from None
     if content[8:9] == b"{" and b"\0" in content[:8]:  # safetensors: the length of a JSON header, and the header
         return HeadScores.load(path)
     try:
-        text = content.decode()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(f"{path}: expected head scores, found bytes that are no text and no safetensors") from None
     return parse_text(text, str(path))

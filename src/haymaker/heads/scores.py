@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 from scipy.stats import rankdata
 
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import read_json, required, texts_of, whole_files, write_json
+from haymaker.files import read_bytes, read_json, required, texts_of, whole_files, write_json
 from haymaker.records import Head, digest
 from haymaker.stats import Interval, bootstrap_grid, hoyer, split_half, top_stability
 
@@ -247,7 +247,7 @@ class HeadScores:
         """
         path = Path(path)
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
             values = load(content)["values"]
         except OSError as error:
             raise DataError(f"{path}: head scores cannot be read ({error.strerror or error})") from None

@@ -1,6 +1,5 @@
 """What the report reads: the tables of results.json, their columns, and the settings' names and order."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isnan, nan
@@ -9,6 +8,7 @@ from typing import Any
 
 from haymaker.choices import SETTINGS
 from haymaker.errors import DataError
+from haymaker.files import read_json
 from haymaker.stats import Interval, known
 
 Row = dict[str, Any]
@@ -67,12 +67,7 @@ MEANING = UNTRAINED | {name: axes.about for name, axes in SETTINGS.items()}
 
 def read_results(path: Path) -> Any:
     """The contents of a results.json. Raises DataError where it cannot be read or is not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give the results.json of a study") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected JSON, found something else ({error}); run the study again") from None
+    return read_json(path, "give the results.json of a study")
 
 
 def check(results: Any, source: str = "results") -> tuple[dict[str, Any], Tables]:

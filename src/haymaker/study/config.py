@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from haymaker.choices import DETECTORS, GOLD_OVER_FOIL, METRICS, axes_of
 from haymaker.config import (
+    Draws,
     DtypeName,
     Extend,
     ExtendMethod,
@@ -105,7 +106,7 @@ class AblationConfig(Frozen):
     """Masking of the top-k retrieval heads against k other heads, drawn at random."""
 
     k: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 2, 5, 10), min_length=1)
-    draws: int = Field(default=3, ge=1)
+    draws: Draws = 3
     rows: int | None = Field(default=None, ge=1)
     settings: tuple[StudySetting, ...] | None = Field(default=None, description="None: every trained setting")
 
@@ -115,7 +116,7 @@ class PatchingConfig(Frozen):
 
     donor: Setting = "real"
     k: int = Field(default=10, ge=1, description="most heads of a set; all sets get the same number")
-    draws: int = Field(default=3, ge=1)
+    draws: Draws = 3
     rows: int | None = Field(default=None, ge=1)
     identity: bool = Field(default=True, description="also patch the donor into itself, which must change nothing")
 
@@ -125,7 +126,7 @@ class PartsConfig(Frozen):
 
     donor: Setting = "real"
     k: int = Field(default=10, ge=1, description="most heads of a set; all sets get the same number")
-    draws: int = Field(default=1, ge=1)
+    draws: Draws = 1
     rows: int | None = Field(default=None, ge=1)
 
 

@@ -7,6 +7,7 @@ nothing or outlive their holder. So a lease is a file with its owner's name and 
 import json
 import os
 import platform
+import re
 import threading
 import time
 import uuid
@@ -20,6 +21,7 @@ from filelock import BaseFileLock, FileLock
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
+KEY = re.compile("[0-9a-f]{64}(?![0-9a-f])")  # a sha256, with which all names in a store begin
 
 
 @contextmanager
@@ -68,6 +70,12 @@ def create(path: Path, token: str) -> bool:
         path.unlink(missing_ok=True)
         raise
     return True
+
+
+def key_in(name: str) -> str:
+    """The key with which the name of a file or folder of a store begins; "" where it is none of a store's names."""
+    found = KEY.match(name)
+    return found.group() if found else ""
 
 
 def alive(path: Path) -> bool:
@@ -121,7 +129,7 @@ def clear_stale(folder: Path) -> None:
         return
     with locked(folder):
         for path in folder.glob("*.json"):
-            if not alive(path):
+            if key_in(path.name) and not alive(path):
                 path.unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haymaker.config import Frozen, Recipe, TrainConfig
+from haymaker.config import Draws, Frozen, Recipe, TrainConfig
 from haymaker.console import bar, note
 from haymaker.files import read_json
 from haymaker.study.cell import Pieces, Row, Stage, Tables
@@ -225,7 +225,7 @@ def compare_heads(params: CompareParams, inputs: Inputs, output: Path) -> Tables
 
 class AblateParams(ModelParams):
     k: tuple[int, ...] = (1, 2, 5, 10)
-    draws: int = 3
+    draws: Draws = 3
     scope: str = "all"
     rows: int | None = None
     new_tokens: int | None = None
@@ -253,7 +253,7 @@ def ablate_heads(params: AblateParams, inputs: Inputs, output: Path, keep: Path,
 
 class PatchParams(ModelParams):
     k: int = 10
-    draws: int = 3
+    draws: Draws = 3
     scope: str = "all"
     rows: int | None = None
     new_tokens: int | None = None
@@ -286,7 +286,7 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path, b
 
 class PartsParams(ModelParams):
     k: int = 10
-    draws: int = 1
+    draws: Draws = 1
     rows: int | None = None
     threshold: float = 0.0
     seed: int = 0

@@ -23,7 +23,7 @@ from haymaker.files import (
 )
 from haymaker.records import digest
 from haymaker.study.cell import Outside, Row, Tables
-from haymaker.study.lease import alive, clear_stale
+from haymaker.study.lease import alive, clear_stale, key_in
 
 REMEDY = "delete it and run the study again"
 
@@ -117,7 +117,7 @@ class Store:
 
     def manifests(self) -> Iterator[Manifest]:
         """Every finished cell, the newest first."""
-        found = [self.manifest(path.parent.name) for path in (self.root / "cells").glob("*/manifest.json")]
+        found = [self.manifest(path.name) for _, path in self.kept("cells")]
         yield from sorted((m for m in found if m), key=lambda manifest: manifest["started"], reverse=True)
 
     def problems(self, key: str, thorough: bool = True) -> list[str]:
@@ -136,7 +136,7 @@ class Store:
 
     def failed_at(self) -> dict[str, str]:
         """When every failed cell failed, by key."""
-        found = (read_json_if_there(path, REMEDY) for path in (self.root / "failures").glob("*.json"))
+        found = (read_json_if_there(path, REMEDY) for _, path in self.kept("failures"))
         return {str(record.get("key")): str(record.get("failed")) for record in found if record}
 
     def failure_path(self, key: str) -> Path:
@@ -183,7 +183,10 @@ class Store:
 
     def planned(self, study: str) -> dict[str, str]:
         """The keys that a study's cells had when it last ran (cell name -> key)."""
-        return read_json_if_there(self.plan_path(study), REMEDY) or {}
+        found = read_json_if_there(self.plan_path(study), REMEDY) or {}
+        if not isinstance(found, dict) or not all(isinstance(key, str) for key in found.values()):
+            raise DataError(f"{self.plan_path(study)}: expected the keys of a study's cells by name; is this a store?")
+        return found
 
     def record_plan(self, study: str, keys: Mapping[str, str]) -> None:
         """Remember which keys a study's cells have now."""
@@ -198,8 +201,13 @@ class Store:
     def entries(self) -> Iterator[tuple[str, Path]]:
         """Everything kept for a key: (key, path) of cells, drafts, work and failures."""
         for place in ("cells", "tmp", "work", "failures"):
-            for path in sorted((self.root / place).glob("*")):
-                yield path.name.removesuffix(".json").split("-")[0], path
+            yield from self.kept(place)
+
+    def kept(self, place: str) -> Iterator[tuple[str, Path]]:
+        """The same of one folder. Nothing of others, who may have a folder of its name where a store was put."""
+        for path in sorted((self.root / place).glob("*")):
+            if key := key_in(path.name):
+                yield key, path
 
     def remove(self, path: Path) -> None:
         """Delete one entry; a cell disappears whole, under another name first. Of a link the link alone goes."""
@@ -210,7 +218,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what killed runners left: drafts half-written, and leases, also of cells that they had finished."""
-        for path in (self.root / "tmp").glob("*"):
-            if not alive(self.lease_path(path.name.split("-")[0])):
+        for key, path in self.kept("tmp"):
+            if not alive(self.lease_path(key)):
                 shutil.rmtree(path, ignore_errors=True)
         clear_stale(self.root / "leases")

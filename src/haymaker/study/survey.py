@@ -246,7 +246,7 @@ def find_broken(survey: Survey) -> list[Broken]:
 def dated_ahead_of(survey: Survey) -> list[str]:
     """Failures and leases of a time that is yet to come: they hold nothing up, and tell of a clock that was wrong."""
     store = survey.store
-    records = (read_json_if_there(path, REMEDY) for path in sorted((store.root / "failures").glob("*.json")))
+    records = (read_json_if_there(path, REMEDY) for _, path in store.kept("failures"))
     failures = [f"failure of {record['cell']}{ahead(record)}" for record in records if record and ahead(record)]
-    leases = [path for path in sorted((store.root / "leases").glob("*.json")) if dated_ahead(path)]
+    leases = [path for _, path in store.kept("leases") if dated_ahead(path)]
     return failures + [f"lease {path} of {owner(path).get('host')} (dated ahead of this clock)" for path in leases]

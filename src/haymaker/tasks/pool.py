@@ -10,13 +10,14 @@ from typing import Any
 
 from haymaker.drafts import Document
 from haymaker.errors import DataError
-from haymaker.files import MOST_AT_ONCE, read_json, read_jsonl, read_text, required
+from haymaker.files import MOST_AT_ONCE, read_text, required
 from haymaker.miniature.world import FILLER
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism.answers import holds
 from haymaker.records import Segment, digest
 from haymaker.tasks.nearest import Nearness
-from haymaker.tasks.sources import HubRows, open_rows
+from haymaker.tasks.row_files import ending_of
+from haymaker.tasks.sources import open_rows
 
 SENTENCE_END = re.compile(r"[.!?…]+[\"”’)]*\s+|[。！？]+|\n+")
 CLOSERS = 128  # passages of the pool that may close a row
@@ -106,24 +107,22 @@ def in_pieces(passages: Iterable[Passage], most: int) -> Iterator[Passage]:
 
 
 def read_pool(path: str | None, split: str) -> tuple[list[Passage], dict[str, str]]:
-    """Passages of a pool and its digest: a JSON list or one object a line, of title and text; a dataset of the hub of
-    such rows; or a text (.txt) with blank lines between passages."""
+    """Passages of a pool and its digest: rows of title and text, of a file of any form or a dataset of the hub; or a
+    text (.txt) with blank lines between passages. Raises DataError where there is none."""
     if path is None:
         return [], {}
     rows = open_rows(path, split)
-    if isinstance(rows, HubRows):
-        return [passage_of(value, place) for place, value in rows], rows.inputs
-    return [passage_of(value, place) for place, value in file_items(path)], rows.inputs
+    items = paragraphs(path) if ending_of(Path(path)) == ".txt" else rows
+    found = [passage_of(value, place) for place, value in items]
+    if not any(passage.text.strip() for passage in found):
+        raise DataError(f"{path}: no passage in it; expected rows of title and text, or a .txt of paragraphs")
+    return found, rows.inputs
 
 
-def file_items(path: str) -> Iterable[tuple[str, Any]]:
-    """(place, object) of every passage of a file."""
-    if Path(path.removesuffix(".gz")).suffix == ".txt":
-        blocks = "".join(read_text(path, MOST_AT_ONCE)).split("\n\n")
-        return [(path, {"text": block.strip()}) for block in blocks if block.strip()]
-    if next(read_text(path), "").lstrip().startswith("["):
-        return [(f"{path}, item {i}", value) for i, value in enumerate(read_json(path))]
-    return read_jsonl(path)
+def paragraphs(path: str) -> Iterable[tuple[str, Any]]:
+    """(place, object) of every passage of a text."""
+    blocks = "".join(read_text(path, MOST_AT_ONCE)).split("\n\n")
+    return [(path, {"text": block.strip()}) for block in blocks if block.strip()]
 
 
 def passage_of(value: Any, place: str) -> Passage:
@@ -131,5 +130,5 @@ def passage_of(value: Any, place: str) -> Passage:
     if not isinstance(value, dict):
         raise DataError(f"{place}: expected an object with title and text, found {type(value).__name__}")
     text = "text" if "text" in value or "paragraph_text" not in value else "paragraph_text"
-    title = required(value, "title", str, place) if "title" in value else ""
+    title = required(value, "title", str, place) if value.get("title") is not None else ""  # a table has a cell
     return Passage(title, required(value, text, str, place))

@@ -1,0 +1,73 @@
+"""Values that no config takes, wherever they stand in one, and files that are none."""
+
+from math import inf, nan
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import haymaker as hm
+from haymaker.config import MOST_SAID, Frozen, Recipe, read_yaml
+from haymaker.errors import ConfigError
+from haymaker.study.stages import AblateParams
+from haymaker.writing.config import WriterConfig
+
+RECIPE = {"task": "mdqa", "length": 512, "rows": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (hm.Extend, {"length": 2**63}, "length: expected an integer of at most 64 bits"),
+        (hm.Extend, {"length": 512, "theta": inf}, "theta: .*finite number, found inf"),
+        (hm.TrainConfig, {"rate": inf}, "rate: .*finite number"),
+        (hm.TrainConfig, {"weight_decay": nan}, "weight_decay: .*finite number"),
+        (hm.TrainConfig, {"seed": -(2**63) - 1}, "seed: expected an integer of at most 64 bits"),
+        (hm.TrainConfig, {"layers": [0, 10**30]}, "layers: expected an integer of at most 64 bits"),
+        (hm.TrainConfig, {"track": {"rows": 10**30}}, "track.*: expected an integer of at most 64 bits"),
+        (Recipe, RECIPE | {"depth": nan}, "depth: .*finite number"),
+        (Recipe, RECIPE | {"source": "\udcff"}, "source: holds half of a letter"),
+        (Recipe, RECIPE | {"relations": ["a", "\ud800"]}, "relations: holds half of a letter"),
+        (Recipe, RECIPE | {"columns": {"question": "\ud800"}}, "columns: holds half of a letter"),
+        (WriterConfig, {"model": "\ud800"}, "model: holds half of a letter"),
+        (AblateParams, {"scope": "\udcff"}, "scope: holds half of a letter"),
+        (AblateParams, {"draws": 10**9}, "draws: .*less than or equal to 10000"),
+    ],
+)  # fmt: skip
+def test_what_no_tensor_and_no_digest_takes(kind: type[Frozen], values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        kind(**values)
+
+
+def test_a_long_value_is_said_with_its_beginning() -> None:
+    with pytest.raises(ConfigError) as refused:
+        hm.Extend(length=512, method="x" * 10_000)
+    assert len(str(refused.value)) < 2 * MOST_SAID + 200
+    assert "x" * 100 in str(refused.value)
+
+
+BOMB = "a: &a0 [1]\n" + "".join(f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (BOMB.encode(), "aliases repeat more than"),
+        (b"a: &a [*a]", "aliases repeat more than"),
+        ("a: 1".encode("utf-16"), "cannot be decoded"),
+        ("a: 1".encode("utf-16-le"), "line 1 holds NUL, as UTF-16 does; save the file as UTF-8"),
+        (b"", "expected a mapping"),
+        (b"- 1", "expected a mapping"),
+    ],
+)
+def test_a_file_that_is_no_config(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"config\.yaml: .*{message}"):
+        read_yaml(path)
+
+
+def test_aliases_and_marks_that_people_write(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes("\ufeffa: &same {rows: 1}\r\nb: {<<: *same, seed: 2}\r\n".encode())
+    assert read_yaml(path) == {"a": {"rows": 1}, "b": {"rows": 1, "seed": 2}}
