@@ -60,4 +60,4 @@ def test_names_stand_at_the_ends_of_their_lines_and_apart() -> None:
 
 def test_names_of_a_scatter_look_inwards() -> None:
     points = [Point(str(x), "real", x, Interval(x)) for x in (0.0, 0.25, 1.0)]
-    assert [row["right"] for row in rows_of(scatter(points, "x", "F1"))] == [False, False, True]
+    assert [row["side"] for row in rows_of(scatter(points, "x", "F1"))] == ["right", "right", "left"]

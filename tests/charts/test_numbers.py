@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from haymaker.charts.numbers import bounds, in_words, three_digits, two_decimals
+from haymaker.charts.numbers import bounds, in_words, three_digits, two_decimals, with_minus
 from haymaker.stats import Interval
 
 
@@ -31,3 +31,15 @@ def test_an_interval_stays_in_one_piece() -> None:
 def test_small_scores_keep_their_digits() -> None:
     assert three_digits(Interval(0.00123, -0.0004, 0.0125)) == "0.00123\u00a0[−0.0004,\u00a00.0125]"
     assert three_digits(Interval(12.3456)) == "12.3\u00a0no interval"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("high-low -0.05 [-0.15, 0.05]; (+0.23, -0.27)", "high-low −0.05 [−0.15, 0.05]; (+0.23, −0.27)"),
+        ("rho -.5, -3 and −1", "rho −.5, −3 and −1"),
+        ("head 3-5 of smollm2-135m, depth 0.2-0.4, 2026-11-27, seed-1 ... [0.1]-2", None),
+    ],
+)
+def test_minus_stands_before_numbers_alone(text: str, told: str | None) -> None:
+    assert with_minus(text) == (told or text)

@@ -106,7 +106,8 @@ def test_two_settings_are_compared(opened: Browser) -> None:
     opened.choose("#first", "high-high")
     opened.choose("#second", "real")
     found = text(opened, "#pair")
-    assert "difference\t−0.19\t[−0.27, −0.11]\tthe study’s paired test, n = 200, p = 0.004" in found
+    assert "difference\t−0.19\t[−0.27, −0.11]\tthe study’s paired test, n = 200, p\u00a0=\u00a00.004" in found
+    assert "F1 of high-high\t0.62" in found, "the words of the charts"
     assert "cosine of all heads\t0.980" in found  # the study's own, of similarity
     opened.choose("#second", "low-low")
     found = text(opened, "#pair")
@@ -187,6 +188,8 @@ def test_examples_are_read_one_by_one(opened: Browser) -> None:
     assert EVIL in text(opened, "#example")  # an answer of a model
     assert opened.run("document.querySelectorAll('#example img').length") == 0
     assert text(opened, "#place") == "1 of 2"
+    assert "squad_f1" not in text(opened, "#example")
+    assert "F1 " in text(opened, "#example")
     opened.click("#after")
     assert text(opened, "#place") == "2 of 2"
     opened.choose("#outcome", "right")

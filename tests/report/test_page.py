@@ -318,6 +318,18 @@ def test_the_reference_is_not_a_point_of_its_own_scatter(results: Row, page: Pag
     assert Page(render(results)).specs == page.specs
 
 
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [("recall", "Recall is 0.750 for all 5 settings"), ("score", "F1 is 0.750 for all 5 settings"), ("", "No rank")],
+)
+def test_why_there_is_no_rank_correlation_is_said(column: str, words: str, results: Row) -> None:
+    for row in results["tables"]["similarity"] if column else ():
+        row[column] = 0.75
+    for row in results["tables"]["correlation"]:
+        row["spearman"] = None
+    assert words in Page(render(results)).text
+
+
 def test_numbers_of_a_chart_stand_beside_it(page: Page) -> None:
     assert "real real questions and documents 0.81 [0.76, 0.86] 200 0.01" in page.text.replace("\u00a0", " ")
     assert "symbolic shared, k = 3 +0.25 [+0.17, +0.33] 0.41 → 0.66" in page.text.replace("\u00a0", " ")

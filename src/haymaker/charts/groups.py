@@ -30,7 +30,7 @@ def group_chart(points: Sequence[Point], groups: Sequence[str], x_title: str, *,
 
 
 def layers(groups: Sequence[str], names: Sequence[str], x_title: str, score: str) -> list[alt.Chart]:
-    axis = alt.Axis(labelAngle=0, domain=True, ticks=False, grid=False)
+    axis = alt.Axis(labelAngle=0, labelOverlap=True, domain=True, ticks=False, grid=False)
     x = alt.X("at:N", title=x_title, scale=alt.Scale(domain=list(groups), paddingInner=0.3), axis=axis)
     beside = alt.XOffset("name:N", scale=alt.Scale(domain=list(names)))
     base = alt.Chart().encode(x=x, xOffset=beside, color=colour_of_kind())

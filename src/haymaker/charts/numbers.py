@@ -1,5 +1,6 @@
 """Numbers as people read them, for tooltips, tables and sentences. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
@@ -34,6 +35,12 @@ def in_words(of: Interval, sign: str = "") -> str:
     return f"{two_decimals(of.mean, sign)}{JOIN}{bounds(of, sign)}"
 
 
+def with_minus(text: str) -> str:
+    """The same text with a typographic minus before numbers; ranges (0-1), heads (3-5) and names stay."""
+    return BEFORE_NUMBER.sub("−", text)
+
+
+BEFORE_NUMBER = re.compile(r"(?<![\w.)\]-])-(?=\.?\d)")
 LABELS = {
     **dict.fromkeys(("squad_f1", "squad_v2_f1", "musique_f1", "longbench_f1", "helmet_f1"), "F1"),
     **dict.fromkeys(("squad_em", "squad_v2_em", "musique_em"), "exact match"),

@@ -13,11 +13,11 @@ FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation 
 COLOURS = {
     "real": ("#b04a00", "#ff9a52"),
     "synthetic": ("#1f63a8", "#6cb2f5"),
-    "untrained": ("#6b727a", "#98a1ab"),
+    "untrained": ("#666d75", "#98a1ab"),
     "extended": ("#1d2126", "#e6e7e8"),
     "other": ("#7a5195", "#c39be0"),
     "retrieval": ("#00735f", "#3ecaa9"),
-    "random": ("#6b727a", "#98a1ab"),
+    "random": ("#666d75", "#98a1ab"),
     "identity": ("#7a5195", "#c39be0"),
     "intersection": ("#00735f", "#3ecaa9"),
     "complement": ("#8a6100", "#dcae45"),
@@ -85,7 +85,8 @@ def config(colours: Mapping[str, str]) -> dict[str, Any]:
         "range": {"category": [colours[kind] for kind in KINDS], "ramp": ramp, "diverging": [*harm, *ramp[::2]]},
         "style": {
             "name": {"fontSize": 12, "fontWeight": 500, "baseline": "middle"},
-            "whisker": {"strokeWidth": 1.5, "opacity": 0.65},
+            "whisker": {"strokeWidth": 1.5, "opacity": 0.8},
+            "leader": {"strokeWidth": 0.75, "opacity": 0.6},
             "band": {"opacity": 0.2},
             "dot": {"filled": True, "size": 64, "opacity": 1, "stroke": colours["paper"], "strokeWidth": 1},
             "ring": {"filled": False, "color": colours["real"], "strokeWidth": 2},

@@ -6,7 +6,7 @@ Nothing is judged here: a study judges its rows once, when it writes them (study
 from dataclasses import dataclass
 from math import isnan
 
-from haymaker.charts.numbers import JOIN, in_words
+from haymaker.charts.numbers import JOIN, in_words, with_minus
 from haymaker.report.tables import Group, Row, Tables, groups, select
 from haymaker.report.wording import chance
 from haymaker.stats import Interval, known
@@ -67,7 +67,7 @@ def signs(rows: list[Row]) -> list[Sign]:
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         found.setdefault((row["sign"], row["remedy"]), []).append(row["found"])
-    return [Sign(name, "; ".join(places), remedy) for (name, remedy), places in found.items()]
+    return [Sign(name, with_minus("; ".join(places)), remedy) for (name, remedy), places in found.items()]
 
 
 def of_group(rows: list[Row], group: Group) -> list[Row]:
@@ -77,7 +77,9 @@ def of_group(rows: list[Row], group: Group) -> list[Row]:
 def finding(row: Row) -> Finding:
     parts = [row["why"], row["sentence"], effect_in_words(row), f"the paper: {row['paper']}"]
     sentence = " ".join(f"{part[0].upper()}{part[1:]}." for part in parts if part)
-    return Finding(row["pattern"], f"({row['pattern']}) {row['claim']}", row["verdict"], sentence, row["rule"])
+    return Finding(
+        row["pattern"], f"({row['pattern']}) {row['claim']}", row["verdict"], with_minus(sentence), row["rule"]
+    )
 
 
 def effect_in_words(row: Row) -> str:

@@ -95,7 +95,7 @@ def similarity(tables: Tables) -> list[Figure]:
                 ["Setting", measure, "Interval", "By chance"],
                 [similarity_row(name, own, measure) for name, own in runs.items()],
             )
-            found.append(Figure({"": chart}, correlation_words(measure, tables["correlation"]), title, numbers))
+            found.append(Figure({"": chart}, correlation_words(measure, tables["correlation"], runs), title, numbers))
     return found
 
 
@@ -128,8 +128,13 @@ def against(rows: list[Row], measure: str) -> str:
     return f"{measure} with the heads of {listed(in_order(row['reference'] for row in rows))}"
 
 
-def correlation_words(measure: str, rows: list[Row]) -> str:
+def correlation_words(measure: str, rows: list[Row], runs: dict[str, list[Row]]) -> str:
+    """The rank correlation as the study computed it; else why there is none."""
     found = with_number(select(rows, measure=measure), "spearman")
-    if not found:
-        return f"No rank correlation of {measure} with the score in the rows."
-    return f"Spearman’s rho {correlation(found[0])}.{too_few(found[0]['n'])}"
+    if found:
+        return f"Spearman’s rho {correlation(found[0])}.{too_few(found[0]['n'])}"
+    for column, what in ((measure, measure.capitalize()), ("score", metric_label(sum(runs.values(), [])))):
+        values = {round(mean_of(own, column), 9) for own in runs.values()}
+        if len(runs) > 1 and len(values) == 1:
+            return f"{what} is {min(values):.3f} for all {len(runs)} settings: nothing to rank, so no rank correlation."
+    return f"No rank correlation of {measure} with the score in the rows."

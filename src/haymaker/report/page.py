@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from haymaker.charts import page as drawing
 from haymaker.charts.chart import Chart
+from haymaker.charts.numbers import LABELS
 from haymaker.charts.scatter import blank_pairs
 from haymaker.files import write_text
 from haymaker.report.cells import anchor, cell_lines
@@ -65,7 +66,7 @@ def render(results: Any, source: str = "results") -> str:
             ],
             findings=[(places.get(group), group_name(group), found) for group, found in findings.items()],
             parts={part: figures_of(part, grouped, tables, places) for part in PANELS},
-            absent={part: absent(table, results["tables"]) for part, (table, _) in PANELS.items()},
+            absent={part: absent(part, table, results["tables"]) for part, (table, _) in PANELS.items()},
             cells=cell_lines(tables),
             sizes={name: len(rows) for name, rows in tables.items()},
             data=carried(meta, tables, list(grouped)),
@@ -76,7 +77,8 @@ def render(results: Any, source: str = "results") -> str:
 def carried(meta: dict[str, Any], tables: Tables, grouped: list[Any]) -> Markup:
     """Everything that the page's script works with, once."""
     rows = {name: packed(rows) for name, rows in tables.items()}
-    return drawing.compact({"study": str(meta.get("name") or "study"), "groups": grouped, "tables": rows})
+    study = str(meta.get("name") or "study")
+    return drawing.compact({"study": study, "groups": grouped, "labels": LABELS, "tables": rows})
 
 
 def as_yaml(value: Any) -> str:
@@ -132,12 +134,14 @@ def figures_of(part: str, grouped: dict[Any, Tables], tables: Tables, places: di
     return [one for one in drawn if one[2]]
 
 
-def absent(table: str, tables: Tables) -> str:
+def absent(part: str, table: str, tables: Tables) -> str:
     """Why a panel has nothing to show."""
     if table not in tables:
         return f"The table {table} is missing from the results, so there is nothing to show here."
     if not tables[table]:
         return f"The table {table} has no rows, so there is nothing to show here."
+    if part == "lengths":
+        return "No setting was scored at more than one length."
     return f"The rows of the table {table} hold nothing that can be drawn here."
 
 

@@ -6,7 +6,7 @@ goes with the score; (e) masking the top heads costs far more than random ones; 
 about three quarters of cells.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isnan, nan
 from statistics import fmean
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from haymaker.choices import SETTINGS
-from haymaker.stats import Interval, holm, known, share_interval, spearman, spearman_interval
+from haymaker.stats import Correlation, Interval, holm, known, share_interval, spearman, spearman_interval
 from haymaker.study.cell import Row, Tables
 from haymaker.study.verdicts import (
     SURE,
@@ -175,12 +175,19 @@ def likeness_goes_with_score(tables: Tables) -> Judged:
         n=n,
         seeds=seeds_of(rows_of(tables, "similarity")),
         p=shown.p,
-        sentence="; ".join(
-            f"{name}: rho {number(one.rho)}, p {number(one.p)}, n {one.n}" for name, one in found.items()
-        ),
+        sentence=correlations_in_words(found),
         doubt=doubt,
         settled=by_signs(signs, n, [spearman_interval(one.rho, one.n) for one in varying.values()]),
     )
+
+
+def correlations_in_words(found: Mapping[str, Correlation]) -> str:
+    """Every measure's correlation with the score, or that it does not vary."""
+    return "; ".join(
+        f"{name} is the same for all settings" if isnan(one.rho)
+        else f"{name}: rho {number(one.rho)}, p {one.p:.3f}, n {one.n}"
+        for name, one in found.items()
+    )  # fmt: skip
 
 
 def by_signs(signs: set[Any], n: int, bounds: Sequence[Interval]) -> Verdict:
@@ -242,10 +249,17 @@ def patching_helps(tables: Tables) -> Judged:
         n=len(able),
         seeds=seeds_of(rows),
         sentence=f"{len(helped)} of {len(able)} cells gain, and more than by random heads; change of score by setting: "
-        + "; ".join(f"{row['setting']} {in_words(interval_of(row, 'delta'))}" for row in able),
+        + changes_in_words(able),
         doubt=why_not(able) if able else "no recipient scores below the donor, so there is nothing to gain",
         settled=settled,
     )
+
+
+def changes_in_words(able: Sequence[Row]) -> str:
+    """Every setting's change, over its seeds."""
+    names = dict.fromkeys(row["setting"] for row in able)
+    runs = {name: [interval_of(row, "delta") for row in able if row["setting"] == name] for name in names}
+    return "; ".join(f"{name} {in_words(over_seeds(found))}" for name, found in runs.items())
 
 
 def can_gain(row: Row, tables: Tables) -> bool:

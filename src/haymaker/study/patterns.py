@@ -1,10 +1,21 @@
 """The table of patterns: the paper's six, judged for each model and task, and for all of them together. Pure."""
 
 from collections.abc import Mapping
+from math import isnan
 
 from haymaker.stats import Interval, pooled_effect, share_interval, spearman_within
 from haymaker.study.cell import Row, Tables
-from haymaker.study.judges import JUDGES, MEASURES, MOST, PAPER, by_signs, points_of
+from haymaker.study.judges import (
+    JUDGES,
+    MEASURES,
+    MOST,
+    PAPER,
+    by_signs,
+    correlations_in_words,
+    points_of,
+    rows_of,
+    seeds_of,
+)  # fmt: skip
 from haymaker.study.verdicts import RULE, SURE, Judged, in_words
 
 Group = tuple[str, str]  # model, task
@@ -78,12 +89,14 @@ def least_effect(judged: Judged) -> Interval:
 def correlated(several: list[Tables]) -> Judged:
     """Rank correlation inside each model and task, pooled."""
     found = {measure: spearman_within([points_of(tables, measure) for tables in several]) for measure in MEASURES}
-    sure = {1 if one.rho > 0 else -1 for one in found.values() if one.p * len(MEASURES) < SURE}
-    first = found["recall"]
-    sentence = "; ".join(f"{name}: rho {one.rho:.2f}, p {one.p:.3f}, n {one.n}" for name, one in found.items())
+    varying = {name: one for name, one in found.items() if not isnan(one.rho)}
+    sure = {1 if one.rho > 0 else -1 for one in varying.values() if one.p * len(MEASURES) < SURE}
+    shown = next(iter(varying.values()), found["recall"])
     return Judged(
-        shown=Interval(first.rho), n=first.n, p=first.p, sentence=f"within {len(several)} models and tasks: {sentence}",
-        settled=by_signs(sure, 0, ()),
+        shown=Interval(shown.rho), n=shown.n, p=shown.p, settled=by_signs(sure, 0, ()),
+        seeds=min(seeds_of(rows_of(tables, "similarity")) for tables in several),
+        sentence=f"within {len(several)} models and tasks: {correlations_in_words(found)}",
+        doubt="" if varying else "recall and cosine are the same for all",
     )  # fmt: skip
 
 

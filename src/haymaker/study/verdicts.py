@@ -86,7 +86,8 @@ def interval_of(row: Row, name: str) -> Interval:
 
 
 def number(value: Number) -> str:
-    return "unknown" if isnan(value) else f"{value:.2f}"
+    """Two decimals, no negative zero; unknown for NaN."""
+    return "unknown" if isnan(value) else f"{round(value, 2) + 0.0:.2f}"
 
 
 def in_words(effect: Interval) -> str:

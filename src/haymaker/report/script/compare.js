@@ -78,11 +78,11 @@ function line(name, value, between, ...from) {
 function scoreLines(first, second) {
   const lines = [first, second].map((setting) => {
     const row = scoreOf(setting), between = bounds(row.score_low, row.score_high);
-    return line(`${row.metric || "score"} of ${setting}`, told(row.score), between, `n = ${row.n ?? "?"} `, ...links(runsOf(setting)));
+    return line(`${label(row.metric)} of ${setting}`, told(row.score), between, `n = ${row.n ?? "?"} `, ...links(runsOf(setting)));
   });
   const pair = testedPair(first, second), [a, b] = [scoreOf(first), scoreOf(second)];
   if (pair) {
-    const p = isNumber(pair.p_holm) ? `, p ${pair.p_holm < 0.001 ? "< 0.001" : `= ${told(pair.p_holm, 3)}`} after Holm’s correction` : "";
+    const p = isNumber(pair.p_holm) ? `, p ${pair.p_holm < 0.001 ? "< 0.001" : `= ${told(pair.p_holm, 3)}`} after Holm’s correction` : "";
     return [...lines, line("difference", told(pair.difference), bounds(pair.low, pair.high), `the study’s paired test, n = ${pair.n}${p}`)];
   }
   const difference = isNumber(a.score) && isNumber(b.score) ? a.score - b.score : null;

@@ -47,9 +47,15 @@ function element(tag, attributes = {}, ...children) {
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const unique = (values) => [...new Set(values)];
 
-/** 0.83, and a dash for what is not known. */
+/** 0.83; no negative zero, and a dash for what is not known. */
 function told(value, digits = 2) {
-  return isNumber(value) ? value.toFixed(digits).replace("-", "−") : "–";
+  const text = isNumber(value) ? value.toFixed(digits) : "–";
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+}
+
+/** What people call a measure of answers, in the same words as beside the charts. */
+function label(metric) {
+  return carried.labels[metric] ?? metric ?? "score";
 }
 
 /** [0.80, 0.86], empty where there are no bounds. */

@@ -53,7 +53,7 @@ function showExample() {
   const answer = element("span", {class: `said ${row.score >= 1 ? "right" : "wrong"}`}, row.prediction || "(nothing)");
   const facts = element("dl", {class: "facts wide"},
     fact("Question", row.question), fact("Evidence", row.evidence), fact("Right answer", row.answers),
-    fact(`Answer of ${row.setting}`, answer, ` ${row.metric} ${told(row.score)}, ${verdict}; ended: ${row.finish}`),
+    fact(`Answer of ${row.setting}`, answer, ` ${label(row.metric)} ${told(row.score)}, ${verdict}; ended: ${row.finish}`),
     fact("From", row.cell ? cellLink(row.cell) : "no cell is named", ` · ${row.example_id}`));
   reader.example.replaceChildren(facts, readsTable(row));
 }
@@ -61,8 +61,8 @@ function showExample() {
 function prepareExamples() {
   if (!reader.answerer) return;
   const runs = unique(rowsOf("examples", group()).map((row) => `${row.setting}\n${row.seed ?? ""}`));
-  const label = (run) => run.split("\n").filter(Boolean).join(", seed ");
-  reader.answerer.replaceChildren(...runs.map((run) => element("option", {value: run}, label(run))));
+  const named = (run) => run.split("\n").filter(Boolean).join(", seed ");
+  reader.answerer.replaceChildren(...runs.map((run) => element("option", {value: run}, named(run))));
   const real = runs.find((run) => run.startsWith("real\n"));
   if (real) reader.answerer.value = real;
   exampleAt = 0;
