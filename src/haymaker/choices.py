@@ -258,14 +258,40 @@ class Device(NamedTuple):
     bandwidth: float
     memory: float
     about: str = ""
-    dollars: float | None = None  # an hour of it costs about, rented (2026)
+    dollars: float | None = None  # an hour of it costs about, rented (2026); None: not known
 
 
-DEVICES: Mapping[str, Device] = {  # what is reached, not what is advertised
-    "a100": Device(250e12, 190e12, 160e12, 1.6e12, 80e9, "A100 SXM 80 GB, bfloat16", 1.5),
+def reached(peak: float, bandwidth: float, memory: float, about: str, dollars: float | None = None) -> Device:
+    """What is reached of a peak: the shares that an H100 gives (700, 600 and 500 of 989 TFLOP/s, 3.0 of 3.35 TB/s)."""
+    return Device(0.71 * peak, 0.61 * peak, 0.51 * peak, 0.9 * bandwidth, memory, about, dollars)
+
+
+# Peaks of dense bfloat16 with sums in float32 in TFLOP/s, and memory's bandwidth in GB/s, by the makers' data sheets:
+# NVIDIA A100 (312; 80 GB SXM 2,039, 40 GB 1,555), L40S (362; 864), GeForce RTX 4090 (paper on the Ada architecture:
+# 165.2; 1,008), H100 SXM (989; 3,350), H200 SXM (989; 4,800), HGX B200 (2,250; 8,000), Apple M1 Max (10.4; 400; half
+# of its 64 GB is left to what else the machine does). Only an H100's seconds were measured (benchmarks/results).
+DEVICES: Mapping[str, Device] = {
+    "a100-80gb": reached(312e12, 2.039e12, 80e9, "A100 SXM 80 GB, bfloat16", 1.5),
+    "a100-40gb": reached(312e12, 1.555e12, 40e9, "A100 40 GB, bfloat16"),
+    "l40s": reached(362e12, 0.864e12, 48e9, "L40S 48 GB, bfloat16"),
+    "rtx-4090": reached(165e12, 1.008e12, 24e9, "GeForce RTX 4090 24 GB, bfloat16"),
     "h100": Device(700e12, 600e12, 500e12, 3.0e12, 80e9, "H100 SXM 80 GB, bfloat16", 2.5),
     "h200": Device(700e12, 600e12, 500e12, 4.2e12, 141e9, "H200 SXM 141 GB, bfloat16", 3.5),
+    "b200": reached(2250e12, 8.0e12, 180e9, "B200 180 GB, bfloat16"),
+    "mps": reached(10.4e12, 0.4e12, 32e9, "Apple M1 Max, half of its 64 GB"),
 }
+CPU = "cpu"  # this machine's processor, measured or known by its instructions
+DEVICE_NAMES = (*DEVICES, CPU)
+OLD_DEVICES: Mapping[str, str] = {"a100": "a100-80gb"}  # what configs may still say
+
+
+def named_device(name: str) -> str:
+    """A device's name in the table, or "cpu". Raises ConfigError for one that is in neither."""
+    found = OLD_DEVICES.get(name.lower(), name.lower())
+    if found not in DEVICE_NAMES:
+        raise ConfigError(f"device: expected one of {', '.join(DEVICE_NAMES)}, found {name!r}")
+    return found
+
 
 SIZES = (
     *("num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim"),

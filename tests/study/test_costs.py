@@ -74,8 +74,25 @@ def test_a_machine_is_named_or_the_one_at_hand(amx: None, monkeypatch: pytest.Mo
     assert (machine_of(None).name, machine_of(None).here) == ("cpu", True)
     assert (machine_of("h100").here, machine_of("h100").element) == (False, 2)
     assert machine_of("cpu", threads=2).device.products == 2 * machine_of("cpu").device.products
-    with pytest.raises(ConfigError, match="expected cpu, a100, h100, h200"):
-        machine_of("b200")
+    with pytest.raises(ConfigError, match="expected one of a100-80gb, .*, b200, mps, cpu, found 'v100'"):
+        machine_of("v100")
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "a100-80gb"),
+        ("NVIDIA A100-PCIE-40GB", "a100-40gb"),
+        ("NVIDIA A100 80GB PCIe", "a100-80gb"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA L40S", "l40s"),
+        ("NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("NVIDIA B200", "b200"),
+        ("Tesla V100-SXM2-16GB", "a100-80gb"),
+    ],
+)
+def test_a_gpu_is_known_by_the_words_of_its_name(told: str, known: str) -> None:
+    assert machines.nearest(told) == known
 
 
 def test_what_is_not_known_is_said_not_guessed() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from haymaker.choices import METRICS
+from haymaker.choices import DEVICE_NAMES, METRICS
 from haymaker.config import Extend, read_yaml, set_dotted
 from haymaker.errors import ConfigError
 from haymaker.study.stage_inputs import Inputs
@@ -23,6 +23,7 @@ Adapter = Annotated[Path | None, typer.Option("--adapter", help="An adapter fold
 ExtendTo = Annotated[
     int | None, typer.Option("--extend", metavar="LENGTH", help="Extend the context to LENGTH tokens.")
 ]
+Device = Annotated[str | None, typer.Option("--device", help=f"{', '.join(DEVICE_NAMES)}.  [default: the one at hand]")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto (what the machine does well), float32, bfloat16, float16.")]
 DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder.")]
 DataRows = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder, or a file of your own rows.")]

@@ -10,7 +10,7 @@ import typer
 
 from haymaker.commands import study_cells
 from haymaker.commands.boundary import FAILED_ROWS
-from haymaker.commands.options import Json, Overwrite, Set
+from haymaker.commands.options import Device, Json, Overwrite, Set
 from haymaker.commands.output import declare, declare_folder, show_json, show_made, show_table
 from haymaker.commands.study_opened import Only, Opened, Out, StoreFolder, Study, counts
 from haymaker.commands.study_plan import Priced, cell_rows, show_cells, show_page
@@ -26,6 +26,7 @@ from haymaker.study.survey import Standing
 
 app = typer.Typer(no_args_is_help=True, help="Plan, run and inspect a whole study; finished cells are never run again.")
 
+ELSEWHERE = "a100-80gb"  # what a cluster's time limits are reckoned on: the slowest that they commonly have
 MaxHours = Annotated[
     float | None, typer.Option("--max-hours", min=0, help="As many cells as take no more than that, as predicted.")
 ]
@@ -46,7 +47,7 @@ def plan_command(
     store: StoreFolder = None,
     only: Only = None,
     max_hours: MaxHours = None,
-    device: Annotated[str | None, typer.Option(help="a100, h100, h200 or cpu.  [default: the device at hand]")] = None,
+    device: Device = None,
     price: Annotated[float | None, typer.Option(min=0, help="Dollars an hour of the device.")] = None,
     cells: Annotated[bool, typer.Option("--cells", help="List every cell.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", hidden=True)] = False,  # a plan runs nothing as it is
@@ -136,7 +137,7 @@ def run_cells(opened: Opened, max_hours: float | None) -> Summary:
     """Have the runner of the config make what is missing."""
     config, standings = opened.config.runner, opened.survey().all()
     elsewhere = config.name in ("slurm", "ray")
-    machine = opened.machine(config.device or ("a100" if elsewhere else None))
+    machine = opened.machine(config.device or (ELSEWHERE if elsewhere else None))
     found = predictions(opened.costs(machine), standings)
     plan = opened.plan
     if max_hours is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from haymaker.choices import DEVICES, TRACKERS
+from haymaker.choices import TRACKERS
 from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of
 from haymaker.commands.output import declare_folder, show_values
@@ -64,9 +64,7 @@ def train(
         str | None, typer.Option(help=f"Also send metrics to {', '.join(TRACKERS)}; metrics.jsonl has them always.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
-    device: Annotated[
-        str | None, typer.Option(help=f"With --dry-run: {', '.join(DEVICES)}.  [default: the one at hand]")
-    ] = None,
+    device: flag.Device = None,
     overwrite: flag.Overwrite = False,
     json: flag.Json = False,
 ) -> None:

@@ -17,7 +17,7 @@ from haymaker.study.machines import Machine, shape_for
 from haymaker.study.plan import Plan
 from haymaker.study.runners.work import Request
 from haymaker.study.survey import Standing
-from haymaker.training.budget import STATE_BYTES, USABLE, peak_bytes, planned
+from haymaker.training.budget import STATE_BYTES, USABLE, Largest, peak_bytes, planned
 from haymaker.training.cost import cost_of_row
 
 BUILD_TOKENS = 0.35e6  # that a core builds in a second (benchmarks/results/data_speed.md)
@@ -108,8 +108,12 @@ class Costs:
         if self.shape is None:
             return 0.0
         free = USABLE * (self.machine.device.memory or free_memory())
-        rungs = planned(self.shape, length, free)
+        rungs = planned(self.shape, length, free, self.largest(length))
         return cost_of_row(self.shape, length, ANSWER_TOKENS, rungs).seconds(self.machine.device)
+
+    def largest(self, length: int) -> Largest:
+        """Of a training cell, whose rows are taken one at a time here."""
+        return Largest(ANSWER_TOKENS, None if self.machine.gpu else length)
 
     def reading_seconds(self, length: int) -> float:
         """One forward pass over a row."""
@@ -138,7 +142,8 @@ class Costs:
             return 0
         if cell.stage.name == "train":
             free = USABLE * (self.machine.device.memory or free_memory())
-            return peak_bytes(shape, length, planned(shape, length, free))
+            largest = self.largest(length)
+            return peak_bytes(shape, length, planned(shape, length, free, largest), largest=largest)
         cache = 2 * shape.layers * shape.key_value * shape.element * length
         passing = shape.element * length * (4 * shape.hidden + 2 * shape.inner)
         rows = 2 if cell.stage.name in WITH_DONOR else 1  # a donor reads beside the recipient

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
-from haymaker.choices import DEVICES, MODEL_SHAPES, Device
+from haymaker.choices import CPU, DEVICES, MODEL_SHAPES, Device, named_device
 from haymaker.errors import ConfigError
 from haymaker.models.shapes import WIDE, Shape, shape_of
 from haymaker.processes import cores, free_memory, processor_says
@@ -46,11 +46,10 @@ def machine_of(name: str | None, threads: int = 1, half: bool = False) -> Machin
     """
     if name is None:
         return gpu_here() or cpu_here(threads, half)
-    if name == "cpu":
+    known = named_device(name)
+    if known == CPU:
         return cpu_here(threads, half)
-    if name not in DEVICES:
-        raise ConfigError(f"--device {name}: expected cpu, {', '.join(DEVICES)}")
-    return Machine(name, DEVICES[name], True, here=is_here(DEVICES[name]))
+    return Machine(known, DEVICES[known], True, here=is_here(DEVICES[known]))
 
 
 def is_here(device: Device) -> bool:
@@ -90,9 +89,15 @@ def gpu_here() -> Machine | None:
     if not told:
         return None
     name, _, memory = told[0].rpartition(",")
-    known = next((key for key in DEVICES if key in name.lower()), "a100")
+    known = nearest(name)
     device = DEVICES[known]._replace(memory=float(memory) * 2**20, about=f"taken as {known}")
     return Machine(name.strip(), device, True, here=True)
+
+
+def nearest(name: str) -> str:
+    """The device of the table whose words a GPU's name has; an A100 where it has none of theirs."""
+    told = f"{name} {name.replace(' ', '')}".lower()
+    return next((key for key in DEVICES if all(word in told for word in key.split("-"))), "a100-80gb")
 
 
 # ---- a model's sizes, without the model where its name is known

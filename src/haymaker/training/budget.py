@@ -4,7 +4,7 @@ Closed forms of a model's shape alone, so that a plan can be made for a machine 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from haymaker.config import Rung
@@ -12,10 +12,29 @@ from haymaker.models.shapes import Shape
 
 RUNGS: tuple[Rung, ...] = get_args(Rung)
 PIECE = 16_384  # tokens of an MLP at once: its inner width is several times the model's
-LOSS_BYTES = 2**30  # logits of a piece of rows in float32, their softmax and the product's copy
+LOGIT_BYTES = 256 * 2**20  # of float32 logits at once
+BLOCK = 64  # queries at once in attention of small models on a CPU
+MAX_SAVED_BYTES = 64 * 2**20  # of probabilities in such a call; beyond that torch's own attention is the better one
 STATE_BYTES = 16  # of an adapter's parameter: itself, its gradient and Adam's two moments, all in float32
 MOVED_GRADIENTS = 3  # hidden states alive at once while gradients go down
 USABLE = 0.93  # of the free memory: the rest is what an allocator cannot fill
+# What a process on a CPU takes beside its tensors: kernels' code, and holes that malloc cannot give back. With SmolLM2
+# it was 1.24 to 1.45 times the tensors' bytes in bfloat16, 1.03 to 1.06 in float32 (docs/log.md, 2026-11-27).
+KERNEL_BYTES, HEAP, HEAP_HALF = 40 * 2**20, 1.1, 1.3
+
+
+@dataclass(frozen=True)
+class Largest:
+    """What is known of the largest micro-batch beside its tokens.
+
+    answers: answer tokens, None for all. row: on a CPU, tokens of its longest row; None: it is on a GPU.
+    """
+
+    answers: int | None = None
+    row: int | None = None
+
+
+ON_GPU = Largest()
 
 
 def as_one_of(shape: Shape, processes: int, context: int, shard: bool) -> Shape:
@@ -54,35 +73,46 @@ def passing_bytes(shape: Shape, tokens: int, rung: Rung) -> int:
     return moved + again + max(attention, mlp)
 
 
-def peak_bytes(shape: Shape, tokens: int, rungs: Sequence[Rung]) -> int:
+def probability_bytes(shape: Shape, tokens: int, row: int | None) -> int:
+    """Bytes of probabilities that a layer keeps of one token: of small models in full precision on a CPU."""
+    kept = 2 * shape.heads * ((row or 0) + BLOCK)  # float32, of half of the square
+    return kept if row is not None and shape.element >= 4 and kept * tokens <= MAX_SAVED_BYTES else 0
+
+
+def peak_bytes(shape: Shape, tokens: int, rungs: Sequence[Rung], *, largest: Largest = ON_GPU) -> int:
     """The most bytes in use in a step whose largest micro-batch has `tokens` tokens."""
-    kept = sum(kept_bytes(shape, rung) for rung in rungs) * tokens
+    attended = rungs.count("none") * probability_bytes(shape, tokens, largest.row)
+    kept = (sum(kept_bytes(shape, rung) for rung in rungs) + attended) * tokens
     passing = max(passing_bytes(shape, tokens, rung) for rung in set(rungs))
-    return shape.base_bytes + STATE_BYTES * shape.adapter + kept + passing + min(LOSS_BYTES, loss_bytes(shape, tokens))
+    answers = tokens if largest.answers is None else min(tokens, largest.answers)
+    added = STATE_BYTES * shape.adapter + kept + max(passing, loss_bytes(shape, answers))
+    heap = HEAP_HALF if shape.element < 4 else HEAP
+    return shape.base_bytes + (added if largest.row is None else round(heap * added) + KERNEL_BYTES)
 
 
 def loss_bytes(shape: Shape, rows: int) -> int:
-    return rows * shape.vocabulary * (8 + shape.element)
+    """Logits of a piece of rows in the model's precision and in float32, and their softmax."""
+    return (8 + shape.element) * min(rows * shape.vocabulary, LOGIT_BYTES // 4)
 
 
-def planned(shape: Shape, tokens: int, free: float) -> list[Rung]:
+def planned(shape: Shape, tokens: int, free: float, largest: Largest = ON_GPU) -> list[Rung]:
     """The cheapest rung for every layer that fits into `free` bytes in all; the last one where nothing does.
 
     All layers stand on one rung or the one before it: as many as fit on the faster.
     """
     for number, rung in enumerate(RUNGS):
         everywhere: list[Rung] = [rung] * shape.layers
-        if peak_bytes(shape, tokens, everywhere) <= free:
-            return raised(shape, tokens, free, number)
+        if peak_bytes(shape, tokens, everywhere, largest=largest) <= free:
+            return raised(shape, tokens, free, number, largest=largest)
     return [RUNGS[-1]] * shape.layers
 
 
-def raised(shape: Shape, tokens: int, free: float, number: int) -> list[Rung]:
+def raised(shape: Shape, tokens: int, free: float, number: int, *, largest: Largest) -> list[Rung]:
     fast: list[Rung] = [RUNGS[max(0, number - 1)]]
     slow: list[Rung] = [RUNGS[number]]
     for count in range(shape.layers, -1, -1):
         rungs = fast * count + slow * (shape.layers - count)
-        if peak_bytes(shape, tokens, rungs) <= free:
+        if peak_bytes(shape, tokens, rungs, largest=largest) <= free:
             return rungs
     raise AssertionError("the slower rung alone fits, as the caller found")
 

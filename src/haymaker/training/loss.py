@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-LOGIT_BYTES = 256 * 2**20  # of float32 logits at once
+from haymaker.training.budget import LOGIT_BYTES
 
 
 class SummedLoss(torch.autograd.Function):

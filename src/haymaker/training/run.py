@@ -22,7 +22,7 @@ from haymaker.training.backends import choose_backend
 from haymaker.training.batches import MicroBatch, laid_in_line, lay_out, packs_of, rows_of_step
 from haymaker.training.checks import check_first_gradients, check_reached, verified_method
 from haymaker.training.folder import processes_of
-from haymaker.training.memory_plan import MemoryPlan, model_shape, peak_of, plan_memory, reset_peak
+from haymaker.training.memory_plan import MemoryPlan, Meter, answer_share, model_shape, plan_memory
 from haymaker.training.optimizer import apply_masks, clip, new_optimizer, rate_share, set_rate
 from haymaker.training.packed_attention import choose_packed
 from haymaker.training.parallel import World
@@ -56,6 +56,7 @@ class Run:
         self.saved, self.whole = self.finished, True
         self.weights = list(lora_parameters(self.model).values())
         self.device = self.weights[0].device
+        self.meter = Meter(self.model, self.device)
         self.optimizer = new_optimizer(self.weights, self.config)
         if self.finished:
             load_state(self.folder, self.model, self.optimizer)
@@ -65,10 +66,12 @@ class Run:
         lengths = [len(row) for row in self.rows]
         self.packs = self.method == "last_layer" and self.world.context == 1 and packing_is_exact(self.model)
         if self.packs:  # a pack is full, unless one row is longer or all rows are shorter
-            lengths = [max(*lengths, min(self.config.tokens_at_once, sum(lengths)))]
+            step = sum(sorted(lengths)[-self.config.batch :])
+            lengths = [max(*lengths, min(self.config.tokens_at_once, step))]
         self.plan: MemoryPlan = plan_memory(
-            self.model, lengths, self.config.tokens_at_once, self.config.recompute, world=self.world
-        )
+            self.model, lengths, self.config.tokens_at_once, self.config.recompute, world=self.world,
+            batch=self.config.batch, answers=answer_share(self.rows),
+        )  # fmt: skip
         self.kernels = measured_kernels(self.model, self.plan.tokens) if self.method == "last_layer" else {}
         if self.packs:
             self.kernels |= measured_packs(self.model, [len(row) for row in self.rows], self.config)
@@ -99,7 +102,7 @@ class Run:
 
     def take_step(self, report: Report) -> None:
         started = time.perf_counter()
-        reset_peak(self.device)
+        self.meter.reset()
         line = self.accumulate(rows_of_step(self.rows, self.config.batch, self.config.seed, self.finished))
         self.whole = False  # an interrupt in here must not save half an update
         line |= self.update()
@@ -107,7 +110,7 @@ class Run:
         self.whole = True
         line["seconds"] = time.perf_counter() - started
         line["tokens_per_second"] = line["tokens"] / line["seconds"]
-        line["peak_bytes"] = peak_of(self.device)
+        line["peak_bytes"] = self.meter.read()
         self.metrics.append({"step": self.finished, **line})
         if self.world.is_first:
             append_line(self.folder / METRICS_FILE, self.metrics[-1])

@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-BLOCK = 64  # queries
-MAX_SAVED_BYTES = 64 * 2**20  # of probabilities in a call; beyond that torch's own attention is the better one
+from haymaker.training.budget import BLOCK, MAX_SAVED_BYTES
 
 
 def blocks_pay(query: Float[Tensor, "batch head token dim"]) -> bool:

@@ -38,8 +38,8 @@ class RunnerConfig(Frozen):
         minutes: A cell's time limit. None: none; of `slurm` from the cost model.
         memory_gb: Memory of a cell in GB (1e9 bytes). None: from the cost model.
         gpus: GPUs of a cell that has a model in it; of `ray` also a part of one. None: 1 where there are any.
-        device: What time limits are reckoned on: a100, h100, h200 or cpu. None: the device at hand; of `slurm` and
-            `ray` the slowest, a100. With cpu no GPU is asked for.
+        device: What time limits are reckoned on, as of `haymaker study plan`. None: the device at hand; of `slurm` and
+            `ray` a100-80gb. With cpu no GPU is asked for.
         partition: Slurm's partition.
         account: Slurm's account.
         qos: Slurm's quality of service.
