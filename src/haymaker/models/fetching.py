@@ -120,7 +120,7 @@ def save_plain(model: Any, tokenizer: Any, folder: Path, dtype: str) -> None:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     config = read_json(folder / "config.json")
-    for where in ("_name_or_path", "_model_name_or_path"):
+    for where in ("_name_or_path", "_model_name_or_path", "transformers_version"):  # of this machine, not of the model
         config.pop(where, None)
     write_json(folder / "config.json", config | {"dtype": dtype})
     settings = read_json(folder / "tokenizer_config.json")

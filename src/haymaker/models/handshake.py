@@ -1,7 +1,9 @@
 """What a model must share with the one an adapter was trained on: measured on the model, kept in `base.json`.
 
 PEFT's files say nothing of the RoPE base, the window, the tokenizer or the weights, and load onto a wrong base without
-a word. This record says it, with the logits of a fixed prompt as proof that the same function was loaded.
+a word. This record says it, with digests of the weights on both sides, and the logits of a fixed prompt as proof that
+the same function was loaded: to 1e-3 in float32, and in a lower precision to what its rounding does to them, which is
+measured, for it may be half of their norm.
 """
 
 import hashlib
@@ -18,19 +20,20 @@ from transformers import PreTrainedModel
 
 from haymaker.config import Extend
 from haymaker.errors import ExtensionError, ModelError
-from haymaker.files import read_json_if_there, write_json
+from haymaker.files import file_digest, read_json_if_there, write_json
 from haymaker.models.extend import Positions, positions_of
 from haymaker.models.names import BASE_FILE as BASE_FILE
 from haymaker.models.quantised import own_tensors
 from haymaker.vocabulary import tokenizer_digest
 
-ADAPTER_FILE = "adapter_config.json"
+ADAPTER_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 RUN_FILE = "training.json"  # of `haymaker train`: an adapter with it has had a record of its base
 ADAPTERS = ("lora_", "trainable_tokens_")  # of names of parameters that an adapter brings
 FORMAT = 1
 SAMPLES_PER_TENSOR = 1024
 PROBE_TOKENS, PROBE_LOGITS = 32, 64
 TOLERANCE_FLOAT32, TOLERANCE_ROUNDED = 1e-3, 5e-2  # norm of the difference over norm of the logits
+ROUNDING, NOISE_DRAWS = 2.0**-8, 4  # relative noise on embeddings, of the size of bfloat16's steps
 LIBRARIES = ("torch", "transformers", "peft")
 
 
@@ -46,6 +49,8 @@ class BaseRecord:
     dtype: str
     versions: dict[str, str]
     probe: tuple[float, ...]
+    rounded: str = ""  # digest of the weights as bfloat16 holds them; empty in records of before
+    adapter: str = ""  # sha256 of the adapter's weights as they were written, likewise
 
     def save(self, folder: Path) -> None:
         values = {**asdict(self), "format": FORMAT, "extend": self.extend and self.extend.model_dump()}
@@ -94,17 +99,18 @@ def library_versions() -> dict[str, str]:
 
 
 @torch.no_grad()
-def weights_digest(model: nn.Module) -> str:
+def weights_digest(model: nn.Module, rounded_to: torch.dtype | None = None) -> str:
     """Fingerprint of a model's own weights: up to 1,024 evenly spaced values of every tensor, adapters left out.
 
-    The same in float32 and in the checkpoint's precision. Of quantised weights the scales count too. The probe's logits
-    answer for the values in between.
+    The same in float32 and in the checkpoint's precision; `rounded_to` gives that of the weights in a lower one. Of
+    quantised weights the scales count too. The probe's logits answer for the values in between.
     """
     whole = hashlib.sha256()
     found = {base_name(name): weight for name, weight in own_tensors(model) if not is_adapters(name)}
     for name, weight in sorted(found.items()):
         flat = weight.detach().flatten()
-        sample = flat[:: max(1, flat.numel() // SAMPLES_PER_TENSOR)].float().cpu()
+        sample = flat[:: max(1, flat.numel() // SAMPLES_PER_TENSOR)]
+        sample = (sample if rounded_to is None else sample.to(rounded_to)).float().cpu()
         whole.update(f"{name}{list(weight.shape)}".encode() + sample.numpy().tobytes())
     return whole.hexdigest()
 
@@ -146,6 +152,27 @@ def probe_logits(model: nn.Module, context: int) -> Float32[Tensor, "entry"]:
     return output.logits[0, -1, prompt.entries].float().cpu()
 
 
+def rounding_difference(model: nn.Module, context: int) -> float:
+    """How far rounding alone moves the probe's logits, as a share of their norm: the most of four draws of noise on the
+    embeddings. Random tokens are a place where a model in bfloat16 may amplify it a hundredfold."""
+    plain = probe_logits(model, context)
+    embeddings: Any = base_of(model).get_input_embeddings()
+    found = []
+    for seed in range(NOISE_DRAWS):
+        generator = torch.Generator().manual_seed(seed)
+
+        def shake(module: nn.Module, given: Any, output: Tensor, generator: torch.Generator = generator) -> Tensor:
+            noise = 1 + ROUNDING * (2 * torch.rand(output.shape, generator=generator) - 1)
+            return (output.float() * noise.to(output.device)).to(output.dtype)
+
+        hook = embeddings.register_forward_hook(shake)
+        try:
+            found.append(probe_difference(probe_logits(model, context), plain))
+        finally:
+            hook.remove()
+    return max(found)
+
+
 def probe_difference(found: Tensor, expected: Tensor) -> float:
     """Norm of the difference over the norm of what was expected."""
     return float((found - expected).norm() / expected.norm())
@@ -168,6 +195,7 @@ def describe_base(lm: Any, weights: str) -> BaseRecord:
         dtype,
         library_versions(),
         numbers,
+        rounded=weights_digest(lm.model, torch.bfloat16),
     )
 
 
@@ -187,11 +215,25 @@ def check_base(record: BaseRecord, folder: Path, lm: Any) -> None:
 
 
 def check_weights(record: BaseRecord, folder: Path, lm: Any) -> None:
-    """Refuse a base with other weights or another tokenizer, extended or not. Raises ModelError."""
-    if record.weights != weights_digest(lm.model):
+    """Refuse a base with other weights or another tokenizer, extended or not, and an adapter whose file was changed.
+    Raises ModelError."""
+    if record.adapter and record.adapter != file_digest(folder / WEIGHTS_FILE):
+        raise ModelError(
+            f"{folder / WEIGHTS_FILE}: not the weights that training wrote; restore the file or train again"
+        )
+    if not same_weights(record, lm):
         raise ModelError(f"{folder}: this adapter was trained on other weights than these; its base is {record.base!r}")
     if record.tokenizer != tokenizer_digest(lm.tokenizer):
         raise ModelError(f"{folder}: this adapter was trained with another tokenizer; its base is {record.base!r}")
+
+
+def same_weights(record: BaseRecord, lm: Any) -> bool:
+    """Whether a model has the record's weights, whichever of the two was rounded to bfloat16."""
+    if record.weights == weights_digest(lm.model):
+        return True
+    dtypes = {record.dtype, str(next(lm.base.parameters()).dtype).removeprefix("torch.")}
+    known = record.weights if record.dtype == "bfloat16" else record.rounded
+    return "bfloat16" in dtypes and known == weights_digest(lm.model, torch.bfloat16)
 
 
 def say(positions: Positions | None) -> str:
@@ -204,12 +246,14 @@ def say(positions: Positions | None) -> str:
 def check_probe(record: BaseRecord, folder: Path, lm: Any) -> None:
     """Refuse a model that answers the probe prompt otherwise than the adapter's record says. Raises ModelError."""
     found = probe_logits(lm.model, lm.context)
-    expected = torch.tensor(record.probe)
+    difference = probe_difference(found, torch.tensor(record.probe))
     exact = record.dtype == "float32" and next(lm.base.parameters()).dtype == torch.float32
     tolerance = TOLERANCE_FLOAT32 if exact else TOLERANCE_ROUNDED
-    difference = probe_difference(found, expected)
+    if not exact and difference > tolerance:
+        tolerance = max(tolerance, 2 * rounding_difference(lm.model, lm.context))
     if not difference <= tolerance:
         raise ModelError(
             f"{folder}: the loaded adapter's logits on the probe prompt differ from those recorded at training by "
-            f"{difference:.3g} of their norm, with {tolerance:g} allowed; a file of the adapter or the base was changed"
+            f"{difference:.3g} of their norm, with {tolerance:.3g} allowed; a file of the adapter or the base was "
+            "changed"
         )

@@ -14,11 +14,11 @@ from transformers.pytorch_utils import Conv1D
 
 from haymaker.errors import ModelError
 from haymaker.files import read_json, whole_files, write_json
-from haymaker.models.handshake import ADAPTER_FILE, base_name
+from haymaker.models.handshake import ADAPTER_FILE, WEIGHTS_FILE, base_name
 from haymaker.models.lora_targets import ATTENTION, Targets, head_masks, sizes, suffixes, target_modules
 
 SETS = ("target_modules", "exclude_modules")  # of PEFT's config; a text there is a pattern
-ADAPTER_FILES = (ADAPTER_FILE, "adapter_model.safetensors")
+ADAPTER_FILES = (ADAPTER_FILE, WEIGHTS_FILE)
 
 
 def add_lora(model: PreTrainedModel, rank: int, alpha: float, seed: int, *, targets: Targets = ATTENTION) -> PeftModel:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -15,9 +15,9 @@ from haymaker.choices import TRACKER
 from haymaker.config import TrainConfig
 from haymaker.console import OnProgress
 from haymaker.errors import ModelError
-from haymaker.files import read_json, write_json, write_text
+from haymaker.files import file_digest, read_json, write_json, write_text
 from haymaker.models.adapter_card import CARD_FILE, adapter_card, base_of_others
-from haymaker.models.handshake import BaseRecord, describe_base, library_versions, weights_digest
+from haymaker.models.handshake import WEIGHTS_FILE, BaseRecord, describe_base, library_versions, weights_digest
 from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import add_lora, lora_parameters, remove_lora, save_adapter
 from haymaker.models.lora_targets import Targets, head_masks, target_modules
@@ -214,7 +214,7 @@ def write_adapter(lm: LanguageModel, run: Run, record: dict[str, Any], base: Bas
     with kept_on_disk(run.folder, run.saved):
         save_adapter(run.model, run.folder, base_of_others(lm))
         write_text(run.folder / CARD_FILE, adapter_card(lm))
-        base.save(run.folder)
+        replace(base, adapter=file_digest(run.folder / WEIGHTS_FILE)).save(run.folder)
         if tracker is not None:
             readings = tracker.finish()
             record["tracking"] = {"readings": len(readings), "seconds": sum(row["seconds"] for row in readings)}
