@@ -60,7 +60,7 @@ def test_built_rows_keep_text_evidence_and_answers(form: str, world: hm.Dataset,
         assert set(before.spans["answer"]) <= set(after.spans["answer"])
         assert after.source["row_id"] == before.id
     again = exported(hm.read_examples(tmp_path / "out.jsonl"), form)
-    uncounted = {"length": None} if form == "ruler" else {}  # no tokenizer read the rows of the file
+    uncounted = dict.fromkeys(("length", "length_w_model_temp")) if form == "ruler" else {}
     assert list(again) == [row | uncounted for row in exported(world, form)]
 
 
@@ -75,7 +75,7 @@ def test_rulers_rows_have_its_keys(world: hm.Dataset) -> None:
     rows = list(exported(world, "ruler", bare=True))
     assert [row["index"] for row in rows] == [0, 1, 2]
     assert all(row["length"] <= 200 and row["outputs"] == list(world[i].answers) for i, row in enumerate(rows))
-    assert set(rows[0]) == {"index", "input", "outputs", "length", "answer_prefix"}
+    assert set(rows[0]) == {"index", "input", "outputs", "length", "length_w_model_temp", "answer_prefix"}
 
 
 def test_a_csv_keeps_texts_or_says_that_it_cannot(tmp_path: Path) -> None:

@@ -437,7 +437,7 @@ def test_a_failed_write_leaves_the_old_page(results: Row, tmp_path: Path, monkey
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "results.json"]
 
 
-@pytest.mark.parametrize(("text", "words"), [(None, "cannot be read"), ("{", "expected JSON"), ("[]", "expected")])
+@pytest.mark.parametrize(("text", "words"), [(None, "cannot be read"), ("{", "not JSON"), ("[]", "expected")])
 def test_bad_files_are_named(tmp_path: Path, text: str | None, words: str) -> None:
     source = tmp_path / "results.json"
     if text is not None:

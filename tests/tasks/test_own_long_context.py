@@ -9,6 +9,7 @@ from real_rows import write_jsonl
 
 import haymaker as hm
 from haymaker.errors import DataError
+from haymaker.tasks.pool import paragraphs
 
 NEEDLE = "One of the special magic numbers for mill is: 4711."
 TEXT = f"The grass is green. {NEEDLE} The sky is blue."
@@ -32,9 +33,18 @@ NOLIMA = {
 # All fields that the benchmarks' own pages and code name, as read on 2026-11-27: LongBench's README (input, context,
 # answers, length, dataset, language, all_classes, _id), OpenAI-MRCR's graders (prompt, answer, n_needles,
 # random_string_to_prepend, desired_msg_index, total_messages, n_chars), HELMET's data.py (id, question, answers, s_pop,
-# ctxs of title, text, has_answer). NoLiMa's needle sets and BABILong's rows lie on the hub alone and were not seen.
+# ctxs of title, text, has_answer), RULER's generators (niah.py, qa.py, variable_tracking.py), NoLiMa's run_tests.py and
+# async_evaluate.py, BABILong's README and collect_results.py (input, question, target).
 ROWS: dict[str, tuple[dict[str, Any], tuple[str, ...], list[str]]] = {
     "ruler": ({"index": 3, "input": TEXT, "outputs": ["4711"], "answer_prefix": " Answer:"}, ("4711",), [NEEDLE]),
+    "ruler, as niah.py writes it": (
+        {"index": 0, "input": TEXT, "outputs": ["4711"], "length": 40, "length_w_model_temp": 58,
+         "answer_prefix": " The special magic number is", "token_position_answer": 17},
+        ("4711",), [NEEDLE],
+    ),
+    "ruler, as variable_tracking.py writes its own examples": (
+        {"index": 0, "input": TEXT, "outputs": ["4711"], "length": 40}, ("4711",), [NEEDLE]
+    ),
     "ruler, several": (
         {"input": f"{TEXT} Another is: 12.", "outputs": ["4711", "12"]}, ("4711", "12"), [NEEDLE, "Another is: 12."]
     ),
@@ -75,7 +85,9 @@ def test_rows_say_what_counts_and_what_it_rests_on(name: str, tmp_path: Path) ->
 
 
 def test_mrcr_rests_on_the_turn_that_is_meant(tmp_path: Path) -> None:
-    for index, at in ((1, len("Write a poem.")), (3, 2 * len("Write a poem.") + len("Roses."))):
+    """The index is of the user's message that it answers (0, 2); of the answer itself it is understood as well."""
+    first, second = len("Write a poem."), 2 * len("Write a poem.") + len("Roses.")
+    for index, at in ((0, first), (2, second), (1, first), (3, second), (None, first)):
         path = write_jsonl(tmp_path / f"{index}.jsonl", [{**MRCR, "desired_msg_index": index}])
         (example,) = hm.read_examples(path)
         assert example.spans["evidence"][0].start == at
@@ -94,6 +106,40 @@ def test_nolima_gives_a_row_for_each_test_and_question_among_a_pool(tmp_path: Pa
     built = hm.build(hm.Recipe(task="qa", length=200, rows=4, source=source, pool=pool), tokenizer)
     assert len({example.pair_id for example in built}) == 4
     assert all("lives next to the" in example.text for example in built)
+
+
+OTHER_NOLIMA = {
+    "id": "0402", "system_prompt": "", "task_template": "{haystack}\n{question}", "reasoning_type": "world_knowledge",
+    "needle": "The {1} of Mill lies beside the {2}.", "questions": {"onehop": "What lies there, of {1}s?"},
+    "distractors": {"onehop": "No {1} is near."},
+    "tests": {"T01": {"input_args": ["bridge", "sea"], "gold_answers": ["Mill", "the Mill"]},
+              "T02": {"input_args": ["road", "hill"], "gold_answers": "Mill"}},
+}  # fmt: skip
+
+
+def test_nolima_without_people_has_gold_answers_and_distractors(tmp_path: Path) -> None:
+    source = tmp_path / "needle_set.json"
+    source.write_text(json.dumps([OTHER_NOLIMA]))
+    first, second = hm.read_examples(source)
+    assert (first.answers, second.answers) == (("Mill", "the Mill"), ("Mill",))
+    assert [first.source["row_id"], second.source["row_id"]] == ["0402_T01_onehop", "0402_T02_onehop"]
+    assert "The bridge of Mill lies beside the sea." in first.text
+    assert "No road is near." in second.text
+    (span,) = second.spans["evidence"]
+    assert second.text[span.slice] == "The road of Mill lies beside the hill."
+
+
+def test_nolima_that_asks_for_people_it_does_not_name_is_told(tmp_path: Path) -> None:
+    broken = {**NOLIMA, "character_set": []}
+    with pytest.raises(DataError, match=r"tests\[T1\]: the needle asks for a \{CHAR\}"):
+        hm.read_examples(write_jsonl(tmp_path / "rows.jsonl", [broken]))
+
+
+def test_a_book_without_blank_lines_is_a_passage_a_line(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("One line.\nAnother.\n")
+    (tmp_path / "parted.txt").write_text("One\nline.\n\nAnother.\n")
+    found = {name: [row["text"] for _, row in paragraphs(str(tmp_path / name))] for name in ("book.txt", "parted.txt")}
+    assert found == {"book.txt": ["One line.", "Another."], "parted.txt": ["One\nline.", "Another."]}
 
 
 def test_broken_messages_are_told_by_their_place(tmp_path: Path) -> None:

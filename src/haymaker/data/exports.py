@@ -139,7 +139,8 @@ def prompt_completion(examples: Iterable[Example]) -> Iterator[Row]:
 
 
 def ruler(examples: Iterable[Example]) -> Iterator[Row]:
-    """input and outputs, as RULER's own files have them; length in tokens, where they were counted.
+    """input and outputs, as RULER's own files have them; length in tokens, where they were counted, as no chat template
+    is added: with the model's template it is the same.
 
     Raises DataError for several turns, which the form cannot say.
     """
@@ -151,8 +152,8 @@ def ruler(examples: Iterable[Example]) -> Iterator[Row]:
             )
         counted = [example.source.get(key) for key in ("n_prompt_tokens", "n_target_tokens")]
         length = None if None in counted else sum(counted)  # type: ignore[arg-type]
-        outputs = list(example.answers)
-        yield {"index": number, "input": example.text, "outputs": outputs, "length": length, "answer_prefix": ""}
+        row = {"index": number, "input": example.text, "outputs": list(example.answers), "length": length}
+        yield row | {"length_w_model_temp": length, "answer_prefix": ""}
 
 
 def turns(example: Example) -> list[dict[str, str]]:

@@ -64,15 +64,18 @@ def babilong(row: Row, place: str) -> Found:
 def mrcr(row: Row, place: str) -> Found:
     """OpenAI-MRCR: prompt (messages, as JSON text or a list), answer, the random string that it starts with.
 
-    Evidence is the assistant's turn that shall be given again: the one at `desired_msg_index` of those that say it.
+    Evidence is the assistant's turn that shall be given again: of those that say it the one that answers the message at
+    `desired_msg_index`, which is the user's.
     """
     prompt, answer = required(row, "prompt", (str, list), place), required(row, "answer", str, place)
     turns = turns_in(messages_in(prompt, place), ("role", "content"), place)
     wanted = answer.removeprefix(required(row, "random_string_to_prepend", str, place))
     starts = list(accumulate((len(turn.text) for turn in turns), initial=0))
     saying = [i for i, turn in enumerate(turns) if turn.text == wanted and turn.text]
-    chosen = [i for i in saying if i == row.get("desired_msg_index")] or saying[:1]
-    evidence = tuple((starts[i], starts[i + 1]) for i in chosen)
+    index = row.get("desired_msg_index")
+    asked = [index, index + 1] if isinstance(index, int) else []  # a maker of such rows may mean the answer itself
+    chosen = [i for i in saying if i in asked] or saying
+    evidence = tuple((starts[i], starts[i + 1]) for i in chosen[:1])
     if not answer.strip() or not turns:
         return EMPTY
     return Talk(tuple(turns), (answer,), evidence, turns[-1].text, name_of(row))
@@ -93,18 +96,41 @@ def messages_in(prompt: str | list[Any], place: str) -> list[Any]:
 def nolima(row: Row, place: str) -> list[Found]:
     """NoLiMa's needle sets: a question over its needle for each test and each kind of question.
 
-    The haystack is the recipe's pool. {CHAR} is one of the character set, {1}, {2}, ... are a test's arguments.
+    The haystack is the recipe's pool; a distractor of the kind stands there too. {1}, {2}, ... are a test's arguments.
+    {CHAR} in the needle is one of the character set in turn, and the answer; else the test's gold_answers are.
     """
-    people, tests = texts_of(row, "character_set", place), required(row, "tests", dict, place)
+    people = texts_of({"character_set": [], **row}, "character_set", place)
     found: list[Found] = []
-    for number, (test, told) in enumerate(tests.items()):
-        arguments, person = texts_of(told, "input_args", f"{place}, tests[{test}]"), people[number % len(people)]
-        needle = filled(required(row, "needle", str, place), person, arguments)
-        for kind, question in required(row, "questions", dict, place).items():
-            document = OwnDocument(needle, "", True, ((0, len(needle)),))
-            name = f"{name_of(row)}-{test}-{kind}"
-            found.append(Question(filled(question, person, arguments), (person,), (document,), name))
+    for number, (test, told) in enumerate(required(row, "tests", dict, place).items()):
+        where = f"{place}, tests[{test}]"
+        answers = golds_of(row, told, people[number % len(people)] if people else "", where)
+        for kind in required(row, "questions", dict, place):
+            asked = nolima_question(row, kind, answers[0], texts_of(told, "input_args", where), place)
+            name = "_".join(filter(None, (name_of(row), test, kind)))  # as their own tests are called
+            found.append(Question(asked[0], answers, asked[1], name))
     return found
+
+
+def golds_of(row: Row, told: Row, person: str, where: str) -> tuple[str, ...]:
+    """What counts as right in a test."""
+    if "{CHAR}" in required(row, "needle", str, where):
+        if not person:
+            raise DataError(f"{where}: the needle asks for a {{CHAR}}, and character_set holds none")
+        return (person,)
+    gold = told.get("gold_answers")
+    return tuple(texts_of({"gold_answers": [gold] if isinstance(gold, str) else gold}, "gold_answers", where))
+
+
+def nolima_question(
+    row: Row, kind: str, person: str, arguments: Sequence[str], place: str
+) -> tuple[str, tuple[OwnDocument, ...]]:
+    """What is asked, and the needle with its distractor, if there is one."""
+    question, needle = (filled(text, person, arguments) for text in (row["questions"][kind], row["needle"]))
+    own = [OwnDocument(needle, "", True, ((0, len(needle)),))]
+    other = required({"distractors": {}, **row}, "distractors", dict, place).get(kind)
+    if isinstance(other, str) and other:
+        own.append(OwnDocument(filled(other, person, arguments)))
+    return question, tuple(own)
 
 
 def filled(text: str, person: str, arguments: Sequence[str]) -> str:
@@ -117,4 +143,4 @@ MRCR = Reader(("prompt", "answer", "random_string_to_prepend"), mrcr)
 RULER = Reader(("input", "outputs"), ruler)
 LONGBENCH = Reader(("input", "context", "answers"), longbench)
 BABILONG = Reader(("input", "question", "target"), babilong)
-NOLIMA = Reader(("needle", "questions", "tests", "character_set"), nolima)
+NOLIMA = Reader(("needle", "questions", "tests"), nolima)

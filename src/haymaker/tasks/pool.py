@@ -120,8 +120,9 @@ def read_pool(path: str | None, split: str) -> tuple[list[Passage], dict[str, st
 
 
 def paragraphs(path: str) -> Iterable[tuple[str, Any]]:
-    """(place, object) of every passage of a text."""
-    blocks = "".join(read_text(path, MOST_AT_ONCE)).split("\n\n")
+    """(place, object) of every passage of a text: of one without a blank line (NoLiMa's books) of every line."""
+    text = "".join(read_text(path, MOST_AT_ONCE)).strip()
+    blocks = text.split("\n\n") if "\n\n" in text else text.split("\n")
     return [(path, {"text": block.strip()}) for block in blocks if block.strip()]
 
 
