@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and locks that end with their holder."""
 
+import errno
 import gzip
 import json
 import multiprocessing
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from haymaker import files
-from haymaker.errors import ConfigError, DataError
+from haymaker.errors import ConfigError, DataError, OutputError
 
 
 def names(folder: Path) -> list[str]:
@@ -48,6 +49,19 @@ def test_a_file_that_fails_halfway_stays_as_it_was(tmp_path: Path) -> None:
         scratch.write_text("half")
         raise ZeroDivisionError
     assert (path.read_text(), names(path.parent)) == ("old", ["file"])
+
+
+@pytest.mark.parametrize("whole", FOLDERS)
+@pytest.mark.parametrize("read", [None, "weights"], ids=["written", "copied"])
+def test_a_full_disk_names_what_should_have_been_there(
+    whole: Callable[[Path], AbstractContextManager[Path]], read: str | None, tmp_path: Path
+) -> None:
+    """Neither the scratch file, which is gone by then, nor the file that was copied."""
+    folder = tmp_path / "folder"
+    with pytest.raises(OutputError) as refused, whole(folder) as scratch, files.whole_file(scratch / "page") as page:  # noqa: PT012
+        names = (None,) if read is None else (str(tmp_path / read), None, str(page))
+        raise OSError(errno.ENOSPC, "No space left on device", *names)
+    assert str(refused.value).startswith(f"{folder / 'page'}: cannot be written (No space left on device)")
 
 
 def test_a_folder_takes_the_place_of_the_old_one_and_files_come_beside_it(tmp_path: Path) -> None:

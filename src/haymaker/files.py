@@ -82,9 +82,14 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path, scratch: Path) -> Iterator[None]:
-    """Turn the system's refusal to write `path` into an OutputError; what a block failed to read stays as it is."""
+    """Turn the system's refusal to write `path` into an OutputError; what a block failed to read stays as it is.
+
+    What a block was writing inside of the scratch path is told by the name that it would have had.
+    """
     try:
         yield
+    except OutputError as error:
+        raise OutputError(str(error).replace(f"{scratch}{os.sep}", f"{path}{os.sep}")) from error
     except OSError as error:
         if not refuses(error, path, scratch):
             raise
@@ -93,9 +98,10 @@ def naming(path: Path, scratch: Path) -> Iterator[None]:
 
 def refuses(error: OSError, path: Path, scratch: Path) -> bool:
     """Whether an error is about writing `path`: it names that or a folder above, or what is written for it."""
-    if error.filename is None:  # a write that finds no room names no file
+    written = error.filename2 or error.filename  # where one file is copied into another
+    if written is None:  # a write that finds no room names no file
         return error.errno in (*FULL, *READ_ONLY, errno.EIO)
-    place = os.path.abspath(os.fsdecode(error.filename))
+    place = os.path.abspath(os.fsdecode(written))
     return path.absolute().is_relative_to(place) or Path(place).is_relative_to(scratch.absolute())
 
 

@@ -254,6 +254,16 @@ def test_a_bad_output_is_one_sentence_before_anything_runs(command: str, good: d
     assert not any(faults.values()), "\n".join(f"{kind}: {said}" for kind, said in faults.items() if said)
 
 
+@pytest.mark.parametrize("command", ["plan", "status", "run", "gc", "verify"])
+@pytest.mark.parametrize("option", ["--out", "--store"])
+def test_a_file_where_a_study_has_its_folder(command: str, option: str, good: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        result = run("study", command, good["study"], "--out", tmp_path / "out", option, place)
+        assert (result.exit_code, f"{tmp_path / 'file'} is no folder; give --out" in result.stderr) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 # ---- what nobody foresaw
 
 

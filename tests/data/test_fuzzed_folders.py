@@ -72,6 +72,15 @@ def test_a_broken_manifest_is_refused_or_changes_no_row(written: Path, tmp_path:
     run()
 
 
+@pytest.mark.parametrize("rows", [-1, -(2**70), 2**63, 1, 3])
+def test_a_number_of_rows_that_is_not_that_of_the_shards(rows: int, written: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(written, tmp_path / "data"))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for found in (manifest | {"rows": rows}, manifest | {"shards": [manifest["shards"][0] | {"file": "x" * 300}]}):
+        (folder / "manifest.json").write_text(json.dumps(found))
+        assert kept(folder) is None
+
+
 def resealed(folder: Path, path: Path) -> None:
     """The file's new digest in the manifest, as one who edits a dataset would put it there."""
     manifest = json.loads((folder / "manifest.json").read_text())

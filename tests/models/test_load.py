@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from command_line import run
 from peft import PeftModel
 from rotary_bases import BASES
 from safetensors.torch import load_file, save_file
+from tiny_models import SHAPE
 from tiny_rows import CONTEXT, random_rows
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     BertConfig,
     BertForMaskedLM,
@@ -77,6 +80,76 @@ def test_a_lost_tensor_is_refused_and_not_filled_in_at_random(model_folder: Path
     save_file(tensors, path, {"format": "pt"})
     with pytest.raises(ModelError, match=r"1 weights are missing.*layers.1.mlp.up_proj"):
         load_model(model_folder)
+
+
+FEWER = ("llama", "gpt2", "gpt_neox", "phi3", "opt")
+BIASED = {
+    "llama": "self_attn.q_proj",
+    "gpt_neox": "attention.dense",
+    "phi3": "mlp.down_proj",
+    "qwen2": "self_attn.o_proj",
+}
+
+
+def saved(kind: str, folder: Path, tokenizer: Any) -> dict[str, torch.Tensor]:
+    """A tiny model's folder; its weights, to be changed."""
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **SHAPE))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("kind", FEWER)
+def test_a_config_of_fewer_layers_than_the_file_is_refused(kind: str, tmp_path: Path, tokenizer: Any) -> None:
+    saved(kind, tmp_path, tokenizer)
+    config = AutoConfig.from_pretrained(tmp_path)
+    config.num_hidden_layers -= 1
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"holds \d+ weights for which its config leaves no place, such as .*\.\d\."):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("kind", BIASED)
+def test_a_bias_that_the_config_does_not_have_is_refused(kind: str, tmp_path: Path, tokenizer: Any) -> None:
+    tensors = saved(kind, tmp_path, tokenizer)
+    place = next(name for name in tensors if name.endswith(f"0.{BIASED[kind]}.weight"))
+    bias = place.replace(".weight", ".bias")
+    if bias in tensors:  # GPT-NeoX has it, unless the config says otherwise
+        config = json.loads((tmp_path / "config.json").read_text()) | {"attention_bias": False}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    tensors[bias] = torch.ones(len(tensors[place]))
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=f"leaves no place, such as .*{BIASED[kind]}.bias"):
+        load_model(tmp_path)
+
+
+def test_what_earlier_versions_wrote_beside_the_layers_is_left_out(tmp_path: Path, tokenizer: Any) -> None:
+    tensors = saved("gpt_neox", tmp_path, tokenizer)
+    for place in ("gpt_neox.layers.0.attention", "gpt_neox.layers.1.attention"):
+        tensors |= {f"{place}.bias": torch.ones(1, 1, 4, 4), f"{place}.masked_bias": torch.tensor(-1e9)}
+        tensors[f"{place}.rotary_emb.inv_freq"] = torch.ones(2)
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    assert load_model(tmp_path).context
+
+
+WRONG = {
+    "num_attention_heads": (0, 7, "x"),
+    "hidden_size": (-1, None),
+    "max_position_embeddings": ("x",),
+    "model_type": ("nonesuch", 7),
+    "rope_parameters": ("x", 7),
+    "vocab_size": (10, "x"),
+    "architectures": (["Nonesuch"],),
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_a_config_of_other_values_is_one_sentence(key: str, model_folder: Path) -> None:
+    whole = json.loads((model_folder / "config.json").read_text())
+    for value in WRONG[key]:
+        (model_folder / "config.json").write_text(json.dumps(whole | {key: value}))
+        with pytest.raises(ModelError, match=f"{model_folder}: (cannot load its|expected a decoder)"):
+            load_model(model_folder)
 
 
 def test_broken_weights_are_one_sentence(model_folder: Path) -> None:
@@ -251,6 +324,13 @@ def test_the_probe_sees_theta_and_not_only_weights(new_model) -> None:
 def test_an_adapter_without_a_record_of_its_base_is_refused(trained, model_folder: Path) -> None:
     (trained[1] / "base.json").unlink()
     with pytest.raises(ExtensionError, match="nothing says which RoPE base"):
+        load_model(model_folder, adapter=trained[1])
+
+
+@pytest.mark.parametrize("lost", ["adapter_model.safetensors", "adapter_config.json"])
+def test_an_adapter_that_lacks_a_file_is_told(trained, model_folder: Path, lost: str) -> None:
+    (trained[1] / lost).unlink()
+    with pytest.raises(ModelError, match="expected (an adapter folder|the adapter's weights)"):
         load_model(model_folder, adapter=trained[1])
 
 

@@ -167,3 +167,16 @@ def test_another_encoding_is_told(tmp_path: Path) -> None:
         (tmp_path / "a.csv").write_text("question\nWho, é?", encoding=encoding)
         with pytest.raises(DataError, match="cannot be decoded .* save the file as UTF-8"):
             list(rows_in(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "b.arrow"])
+@pytest.mark.parametrize("content", [b"caf\xe9", b"\xed\xa0\x80"], ids=["latin-1", "half a letter"])
+def test_a_table_whose_texts_are_not_utf8_is_told(name: str, content: bytes, tmp_path: Path) -> None:
+    found = pa.table({"question": pa.array([b"a", content]).view(pa.string())})
+    if name == "a.parquet":
+        pq.write_table(found, tmp_path / name)
+    else:
+        with (ipc.new_stream if name == "a.arrow" else ipc.new_file)(str(tmp_path / name), found.schema) as writer:
+            writer.write_table(found)
+    with pytest.raises(DataError, match=rf"{name}: cannot be read as .*UTF-?8"):
+        list(rows_in(tmp_path / name))

@@ -1,5 +1,6 @@
 """A study as its commands open it: the file read and planned, its folder and its store. No torch."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,8 @@ class Opened:
         self.plan = self.whole.only(only) if only else self.whole
         self.out = out or Path("runs") / self.config.name
         self.store = Store(store or self.out / "store")
+        for folder in (self.out, self.store.root):
+            refuse_other_than_folders(folder)
 
     def survey(self) -> Survey:
         return Survey(self.plan, self.store)
@@ -61,6 +64,15 @@ class Opened:
     def priced(self, device: str | None, price: float | None) -> Priced:
         machine = self.machine(device)
         return Priced(machine, machine.device.dollars if price is None else price, self.config.runner.workers or 1)
+
+
+def refuse_other_than_folders(folder: Path) -> None:
+    """ConfigError where a file stands at a folder's place, or above it."""
+    for place in (folder, *folder.parents):
+        if os.path.lexists(place):
+            if not place.is_dir():
+                raise ConfigError(f"{place} is no folder; give --out and --store the names of folders")
+            return
 
 
 def find_study(study: str) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -216,7 +217,9 @@ def groups(path: Path, wanted: pa.Schema, columns: Sequence[str] | None) -> Iter
         with pq.ParquetFile(path) as file:
             check_columns(path, wanted, file.schema_arrow)
             for group in range(file.num_row_groups):
-                yield file.read_row_group(group, columns=None if columns is None else list(columns))
+                table = file.read_row_group(group, columns=None if columns is None else list(columns))
+                table.validate(full=True)  # texts in UTF-8, or what reads them meets an error that is not Arrow's
+                yield table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as parquet ({error}); copy or build the folder again") from None
 
@@ -224,7 +227,7 @@ def groups(path: Path, wanted: pa.Schema, columns: Sequence[str] | None) -> Iter
 def checked(folder: Path, entry: dict[str, Any]) -> Path:
     """A file that the manifest names, its bytes compared."""
     path = folder / entry["file"]
-    if entry["file"] != path.name or not path.is_file():
+    if entry["file"] != path.name or not isfile(path):
         raise DataError(f"{path}: the manifest names this file, but it is missing; copy the whole folder")
     if file_digest(path) != entry["sha256"]:
         raise DataError(f"{path}: its bytes are not those the manifest records; copy or build the folder again")
@@ -253,6 +256,8 @@ def check_manifest(manifest: dict[str, Any], place: str) -> None:
     """DataError where something that is read of a manifest lacks, or is of another kind."""
     for key, kind in MANIFEST.items():
         required(manifest, key, kind, place)
+    if not 0 <= manifest["rows"] < 2**63:
+        raise DataError(f"{place}: expected a number of rows, found {manifest['rows']}")
     for part, kinds in PARTS.items():
         for key, kind in kinds.items():
             required(manifest[part], key, kind, f"{place}, {part}")

@@ -113,7 +113,10 @@ def greedy(
     going, logits = list(range(len(rules))), first
     while going:
         if not logits.isfinite().all():
-            raise ModelError("the model's logits are not finite, so no token can be chosen; load it with dtype float32")
+            raise ModelError(
+                "the model's logits are not finite, so no token can be chosen; load it with dtype float32, or, where "
+                "it has that already, whole weights"
+            )
         tokens = logits.argmax(dim=-1)
         for i, token in zip(going, tokens.tolist(), strict=True):
             written[i].append(token)

@@ -20,7 +20,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from haymaker.config import Extend
-from haymaker.errors import ModelError
+from haymaker.errors import HaymakerError, ModelError
 from haymaker.files import read_json_if_there
 from haymaker.models.extend import Extension, extend_context
 from haymaker.models.forward import stack_of
@@ -44,6 +44,7 @@ from haymaker.models.handshake import (
     probe_logits,
 )
 from haymaker.models.hub import check_hub
+from haymaker.models.left_out import check_left_out
 from haymaker.models.lora import quiet_peft, remove_lora
 from haymaker.models.names import (
     TOKENIZERS,
@@ -61,6 +62,7 @@ from haymaker.models.precision import choose_threads, chosen_dtype
 from haymaker.models.quantised import check_method, unpack
 
 PROBE_FILE = "probe.json"
+TELLING = (OSError, ValueError, ImportError, RuntimeError, TypeError, SafetensorError)  # their texts say what it was
 DECODER_ENDINGS = ("ForCausalLM", "LMHeadModel")
 
 
@@ -145,8 +147,9 @@ def load_model(
     name = str(path_or_id)
     source = Source.of(path_or_id)
     record = BaseRecord.find(Path(adapter)) if adapter is not None else None
-    if adapter is not None and record is None:
-        adapter_files(Path(adapter))  # a broken one is told before minutes of loading
+    if adapter is not None:
+        with explained(str(adapter), "adapter"):  # a broken one is told before minutes of loading
+            adapter_files(Path(adapter))
     wanted = extend or (record and record.extend)
     place = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     config = read_config(source)
@@ -211,8 +214,12 @@ def explained(name: str, what: str) -> Iterator[None]:
     transformers_logging.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, SafetensorError) as error:
+    except HaymakerError:
+        raise
+    except Exception as error:  # of any type: what a file says may go wrong in any line of theirs
         reason = " ".join(str(error).split())[:300]
+        if not isinstance(error, TELLING):
+            reason = f"{type(error).__name__}: {reason}"
         if "ignore_mismatched_sizes" in reason:  # which speaks of a report that nobody sees here
             reason = "tensors have other shapes than its config gives them"
         raise ModelError(f"{name}: cannot load its {what}: {reason}") from error
@@ -265,6 +272,7 @@ def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: t
     lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lost:
         raise ModelError(f"{source.name}: {len(lost)} weights are missing or of another shape, such as {lost[0]}")
+    check_left_out(source.name, model, info["unexpected_keys"])
     if source.gguf is not None:
         check_gguf_weights(GGUFFile(source.gguf), model)
         forget_quantization(model)

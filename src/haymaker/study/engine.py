@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from haymaker.console import note
 from haymaker.errors import ConfigError, Interrupted, StudyError
-from haymaker.files import check_writable
+from haymaker.files import check_writable, naming
 from haymaker.study.plan import Plan
 from haymaker.study.runners import Outcome, Runner, SerialRunner, Work
 from haymaker.study.runners.work import Stoppable, failure_of
@@ -89,7 +89,8 @@ class Execution:
         self.failures_before = store.failed_at()
 
     def run(self) -> Summary:
-        self.store.root.mkdir(parents=True, exist_ok=True)
+        with naming(self.store.root, self.store.root):
+            self.store.root.mkdir(parents=True, exist_ok=True)
         check_outside(self.survey)
         for told in dated_ahead_of(self.survey):
             note(f"{told}; it holds nothing up", style="yellow")

@@ -167,9 +167,15 @@ def cell(text: str) -> Any:
 def pq_batches(path: Path) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(batch_size=256)
+            yield from map(validated, file.iter_batches(batch_size=256))
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read as parquet ({' '.join(str(error).split())[:120]})") from None
+
+
+def validated(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, every text of it in UTF-8. Raises ArrowInvalid."""
+    batch.validate(full=True)
+    return batch
 
 
 def arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
@@ -180,9 +186,9 @@ def arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
         with pa.memory_map(str(path)) as source:
             if is_file:
                 reader = pa.ipc.open_file(source)
-                yield from (reader.get_batch(i) for i in range(reader.num_record_batches))
+                yield from (validated(reader.get_batch(i)) for i in range(reader.num_record_batches))
             else:
-                yield from pa.ipc.open_stream(source)
+                yield from map(validated, pa.ipc.open_stream(source))
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read as Arrow ({' '.join(str(error).split())[:120]})") from None
 

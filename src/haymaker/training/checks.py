@@ -70,7 +70,10 @@ def check_first_gradients(model: Any, masked: bool = False) -> None:
         and (weight.grad is None or not weight.grad.isfinite().all() or not (masked or weight.grad.any()))
     ]
     if dead:
-        raise ModelError(f"{len(dead)} adapter matrices get no finite gradient at step 1, such as {dead[0]}")
+        raise ModelError(
+            f"{len(dead)} adapter matrices get no finite gradient at step 1, such as {dead[0]}; "
+            "are the base's weights whole?"
+        )
 
 
 def check_reached(loss: Tensor) -> None:
