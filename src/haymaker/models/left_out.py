@@ -39,8 +39,9 @@ def is_bias(model: PreTrainedModel, key: str) -> bool:
     """Whether it is the bias of a product or a norm that has none here."""
     place, _, kind = key.rpartition(".")
     module = module_of(model, place)
-    is_leaf = module is not None and not any(module.children()) and getattr(module, "weight", None) is not None
-    return kind == "bias" and is_leaf and "bias" not in dict(module.named_buffers(recurse=False))
+    if kind != "bias" or module is None or any(module.children()):
+        return False
+    return getattr(module, "weight", None) is not None and "bias" not in dict(module.named_buffers(recurse=False))
 
 
 def module_of(model: PreTrainedModel, name: str) -> nn.Module | None:
