@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from haymaker.stats import Interval, bootstrap_crossed, bootstrap_grid, bootstrap_mean, resampled_means
+from haymaker.stats import (
+    Interval,
+    bootstrap_crossed,
+    bootstrap_grid,
+    bootstrap_mean,
+    resampled_means,
+    share_interval,
+)
 
 
 def test_bootstrap_interval_brackets_the_mean_and_shrinks_with_n() -> None:
@@ -103,3 +110,48 @@ def test_one_value_has_no_bounds() -> None:
     for found in (bootstrap_mean(np.array([0.5])), bootstrap_crossed(np.array([[0.4], [0.6]]))):
         assert found.mean == 0.5
         assert np.isnan(found[1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("found", "n", "low", "high"),
+    [
+        # (p + 1.92/n -+ 1.96 sqrt(p (1 - p) / n + 0.96 / n^2)) / (1 + 3.84 / n)
+        (0, 100, 0.0, 0.0370),
+        (1, 100, 0.0018, 0.0545),
+        (4, 100, 0.0157, 0.0984),
+        (1, 5, 0.0362, 0.6245),
+    ],
+)
+def test_few_of_many_have_wilsons_bounds(found: int, n: int, low: float, high: float) -> None:
+    values = np.array([1.0] * found + [0.0] * (n - found))
+    assert bootstrap_mean(values, reach=(0, 1)) == pytest.approx((found / n, low, high), abs=1e-4)
+    assert bootstrap_mean(1 - values, reach=(0, 1)) == pytest.approx((1 - found / n, 1 - high, 1 - low), abs=1e-4)
+    assert share_interval(found, n) == pytest.approx((found / n, low, high), abs=1e-4)
+
+
+def test_bounds_of_few_go_on_into_those_of_the_bootstrap() -> None:
+    """From none to half of 100 the bounds rise, and from five on they are the bootstrap's, which is as wide there."""
+    rows = [bootstrap_mean(np.array([1.0] * k + [0.0] * (100 - k)), reach=(0, 1)) for k in range(51)]
+    assert [row.high for row in rows] == sorted(row.high for row in rows)
+    assert all(abs(row.low - share_interval(k, 100).low) < 0.015 for k, row in enumerate(rows))
+    assert all(abs(row.high - share_interval(k, 100).high) < 0.025 for k, row in enumerate(rows))
+
+
+def test_a_few_partial_scores_and_differences_on_both_sides() -> None:
+    """One F1 of 0.5 among 50 is a share of 0.01; Wilson of 0.01 of 50 reaches to 0.0887 (1.96^2 = 3.84, as above)."""
+    half = bootstrap_mean(np.array([0.5] + [0.0] * 49), reach=(0, 1))
+    assert half == pytest.approx((0.01, 0.0008, 0.0887), abs=2e-3)
+    one = bootstrap_mean(np.array([-1.0] + [0.0] * 99), reach=(-1, 1))
+    assert one.mean == -0.01
+    # one of 100 worse: 0.0018 to 0.0545; none better: 0 to 0.0370
+    assert (one.low, one.high) == pytest.approx((-0.0545, 0.0370 - 0.0018), abs=1e-3)
+
+
+def test_seeds_that_differ_widen_the_bounds_of_few() -> None:
+    values = np.zeros((3, 40))
+    values[0, 0] = 1.0
+    several, alone = bootstrap_crossed(values, reach=(0, 1)), bootstrap_crossed(values[:1], reach=(0, 1))
+    assert (
+        several.high >= bootstrap_mean(values.mean(axis=0), reach=(0, 1)).high > several.mean == pytest.approx(1 / 120)
+    )
+    assert alone == bootstrap_mean(values[0], reach=(0, 1))

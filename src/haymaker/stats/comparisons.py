@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from haymaker.stats.intervals import Interval, Number, Reach, bootstrap_crossed
+from haymaker.stats.intervals import Interval, Number, Reach, bootstrap_crossed, wilson
 
 EXACT_FLIPS = 16  # differences up to which every pattern of signs is tried, 2^16 = 65,536
 FLIPS_AT_ONCE = 1_000
@@ -186,12 +186,9 @@ def share_interval(found: int, n: int, confidence: float = 0.95) -> Interval:
         >>> hm.stats.share_interval(0, 4).low
         0.0
     """
-    from scipy.stats import binomtest  # half a second, for those who ask
-
     if not 0 <= found <= n or n == 0:
         raise ValueError(f"expected some of at least one, found {found} of {n}")
-    low, high = binomtest(found, n).proportion_ci(confidence, method="wilson")
-    return Interval(found / n, float(low), float(high))
+    return wilson(found / n, n, confidence)
 
 
 def pooled_effect(effects: Sequence[Interval]) -> Interval:

@@ -13,6 +13,7 @@ Number = int | float  # rows come from JSON, where 1.0 may be written 1
 Reach = tuple[Number, Number]  # of a score, or of a difference of two: the smallest and the largest there can be
 SCORES: Reach = (0, 1)
 DIFFERENCES: Reach = (-1, 1)
+FEW = 5  # values of another kind, fewer than a bootstrap needs
 
 
 class Interval(NamedTuple):
@@ -86,8 +87,8 @@ def bootstrap_mean(
         confidence: Share of draws inside the bounds, 0 to 1.
         draws: Samples drawn with replacement.
         seed: Of the draws.
-        reach: The smallest and the largest value that there can be, (0, 1) of a score. Where all values are equal
-            no sample differs; bounds are then those of what so few examples may have missed.
+        reach: The smallest and the largest value that there can be, (0, 1) of a score. Where fewer than five values,
+            and less than a quarter, differ from the rest, bounds are Wilson's: of 0 of n, 1 of n and so on.
 
     Returns:
         The mean and its bounds; of a single value without a reach no bounds.
@@ -103,33 +104,57 @@ def bootstrap_mean(
         Interval(mean=1.0, low=1.0, high=1.0)
         >>> round(hm.stats.bootstrap_mean(np.zeros(150), reach=(0, 1)).high, 3)  # 3.84 / (150 + 3.84)
         0.025
+        >>> one = hm.stats.bootstrap_mean(np.eye(100)[0], reach=(0, 1))  # 1 of 100, by Wilson
+        >>> round(one.low, 4), round(one.high, 4)
+        (0.0018, 0.0545)
     """
     if len(values) == 0:
         raise ValueError("an interval needs at least one value, found none")
     picks = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
     low, high = np.quantile(values[picks].mean(axis=1), bounds_of(confidence))
-    return at_least(Interval(float(values.mean()), float(low), float(high)), len(values), confidence, reach)
+    found = Interval(float(values.mean()), float(low), float(high))
+    return by_counts(found, values[None], confidence, reach) or found
 
 
-def at_least(found: Interval, n: int, confidence: float = 0.95, reach: Reach | None = None) -> Interval:
-    """An interval from samples of n values, but where these cannot differ; of one value without a reach no bounds.
+def by_counts(
+    found: Interval, values: Float[ndarray, "seed n"], confidence: float = 0.95, reach: Reach | None = None
+) -> Interval | None:
+    """Bounds of values that are nearly all the same, of which samples know too little; None where enough differ.
 
-    Samples of equal values are equal, so a bootstrap takes what it has not seen for impossible. But values of another
-    size may be as many as Wilson's bound for none seen of n, z^2 / (n + z^2), and as far off as the reach allows.
+    The bootstrap takes what it has not seen for impossible: 0 of n would be 0 for certain, and 1 of n never more than
+    a few. Here the values away from the most frequent one, up and down, are shares of the way to the reach's ends,
+    each with Wilson's bounds; of scores of 0 and 1 that is Wilson's interval itself. A single value without a reach
+    has none.
     """
+    n = values.shape[1]
     if reach is None:
-        return found if n > 1 else Interval(found.mean)
-    # weights of samples do not add to 1 exactly
-    if not math.isclose(found.low, found.high, rel_tol=1e-9, abs_tol=1e-12):
-        return found
-    low, high = (found.mean + unseen(n, confidence) * (end - found.mean) for end in reach)
-    return Interval(found.mean, min(found.low, low), max(found.high, high))
+        return Interval(found.mean) if n < 2 else None
+    kinds, counts = np.unique(values.round(9), return_counts=True)
+    most = float(kinds[counts.argmax()])
+    away = np.where(abs(values - most) < 1e-9, 0.0, values - most)
+    others = int(away.any(axis=0).sum())
+    if others >= FEW or others * 4 >= n:
+        return None
+    low_end, high_end = reach
+    up = wilson(share_of(away.clip(min=0), high_end - most), n, confidence)
+    down = wilson(share_of(-away.clip(max=0), most - low_end), n, confidence)
+    low = most + (high_end - most) * up.low - (most - low_end) * down.high
+    high = most + (high_end - most) * up.high - (most - low_end) * down.low
+    return Interval(found.mean, min(low, found.mean), max(high, found.mean))
 
 
-def unseen(n: int, confidence: float = 0.95) -> float:
-    """The largest share of a kind of which n examples had none (Wilson 1927)."""
+def share_of(distances: Float[ndarray, "seed n"], whole: Number) -> float:
+    """The mean distance as a share of the whole one, at most 1; none of none."""
+    return min(float(distances.mean()) / whole, 1.0) if whole > 0 else 0.0
+
+
+def wilson(share: Number, n: int, confidence: float = 0.95) -> Interval:
+    """A share of n with the bounds of Wilson 1927, which are right also near 0 and 1."""
     square = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
-    return square / (n + square)
+    middle, half = share + square / (2 * n), math.sqrt(square * (share * (1 - share) / n + square / (4 * n**2)))
+    scale = 1 + square / n
+    low, high = (middle - half) / scale, (middle + half) / scale
+    return Interval(share, low if share > 0 else 0.0, high if share < 1 else 1.0)
 
 
 def bootstrap_grid(
@@ -231,7 +256,11 @@ def bootstrap_crossed(
     rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
     means = ((rows @ values) * columns).sum(axis=1)
     low, high = np.quantile(means, bounds_of(confidence))
-    return at_least(Interval(float(values.mean()), float(low), float(high)), n, confidence, reach)
+    found = Interval(float(values.mean()), float(low), float(high))
+    counted = by_counts(found, values, confidence, reach)
+    if counted is None or seeds == 1 or reach is None:
+        return counted or found
+    return Interval(found.mean, min(found.low, counted.low), max(found.high, counted.high))  # seeds differ as well
 
 
 def bounds_of(confidence: float) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from haymaker.stats import DIFFERENCES, SCORES, Interval, bootstrap_crossed, detectable, holm, paired
-from haymaker.stats.intervals import unseen
+from haymaker.stats.intervals import wilson
 from haymaker.study.cell import Row
 
 Model = tuple[Any, ...]  # model, task, setting, seed
@@ -106,7 +106,7 @@ def beside(first: Grid, second: Grid) -> Row:
     one, other = np.broadcast_arrays(*whole(one, other))
     found, change = paired(one, other, reach=DIFFERENCES), one - other
     between = spread_of(change.mean(axis=1))
-    room = unseen(len(questions))  # as many questions may differ although none did
+    room = wilson(0, len(questions)).high  # as many questions may differ although none did
     spread = max(float(change.mean(axis=0).std()), sqrt(room * (1 - room)))
     least = detectable(spread, len(questions), len(change), between or 0.0)
     return {
