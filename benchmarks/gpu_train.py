@@ -7,6 +7,7 @@ rows through transformers with PEFT and `labels=`. Losses and gradients are comp
 import statistics
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -188,16 +189,19 @@ def measure_packed(setting: Setting, model: Any, page: Page, tokens: int, repeat
 
     first: tuple[float, Tensor] | None = None
     for name, batches in ways.items():
+        act = partial(ours, batches)
         with packed_by(name.rpartition(" ")[2]) if name.startswith("in line") else nullcontext():
-            loss, gradient = step.gradient(lambda batches=batches: ours(batches))
-            found = setting.fits(lambda batches=batches: step.timed(lambda: ours(batches), repeats))
+            found = setting.fits(lambda act=act: (*step.gradient(act), *step.timed(act, repeats)))
+        if found is None:
+            page.fail(f"{name}: out of memory with {said(rungs)}")
+            continue
+        loss, gradient, seconds, peak = found
         first = first or (loss, gradient)
         off = float((gradient - first[1]).norm() / first[1].norm())
         page.check(
             off <= GRADIENT_TOLERANCE, f"{name}: another gradient, {off:.1e} of its norm from that of single rows"
         )
         page.check(abs(loss - first[0]) <= LOSS_TOLERANCE * first[0], f"{name}: another loss")
-        seconds, peak = found or (float("nan"), float("nan"))
         page.add([
             f"{sum(lengths):,} in {len(rows)} rows", name, f"{seconds:.3f}", f"{sum(lengths) / seconds:,.0f}", "", "",
             f"{peak / 2**30:.1f}", "", "", said(rungs),

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from haymaker.errors import DataError, Interrupted, LengthError, ModelError
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters
+from haymaker.models.rounding import rounding_difference
 from haymaker.records import Encoded, Example, Message, Segment
-from haymaker.training.answer_rows import Method, answer_loss, best_method
+from haymaker.training.answer_rows import Method, answer_loss, best_method, first_logits
 from haymaker.training.batches import encoded_rows, lay_out, rows_of_step
 from haymaker.training.checks import check_first_gradients
 from haymaker.training.loop import train
@@ -126,6 +128,19 @@ def test_a_method_that_disagrees_is_not_used_and_the_record_says_so(
 ) -> None:
     monkeypatch.setattr(checks, "relative_difference", lambda *_: 0.1)
     assert train(lm, random_rows(4), CONFIG, tmp_path, on_progress=quiet).record["method"] == "head"
+
+
+@pytest.mark.parametrize(("dtype", "difference", "agrees"), [
+    ("bfloat16", 0.9, True), ("bfloat16", 1.1, False), ("float32", 0.9, False),
+])  # fmt: skip
+def test_below_float32_a_method_may_disagree_by_twice_what_rounding_does(
+    dtype: str, difference: float, agrees: bool, new_model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch = new_model().to(getattr(torch, dtype)), lay_out(random_rows(1), CPU)
+    plain = partial(first_logits, model, batch.ids, batch.rows, "head")
+    noise = rounding_difference(model, plain)
+    monkeypatch.setattr(checks, "relative_difference", lambda *_: difference * 2 * noise)
+    assert checks.agrees(model, batch, "last_layer", tolerance=0.0) == agrees
 
 
 def test_the_record_names_the_method(lm: LanguageModel, tmp_path: Path) -> None:

@@ -17,9 +17,7 @@ from haymaker.errors import ExtensionError, ModelError
 from haymaker.files import read_json, write_json
 from haymaker.models.extend import positions_of
 from haymaker.models.handshake import (
-    TOLERANCE_FLOAT32,
-    TOLERANCE_ROUNDED,
-    probe_difference,
+    allowed_here,
     probe_logits,
     probe_prompt,
     weights_digest,
@@ -27,6 +25,7 @@ from haymaker.models.handshake import (
 from haymaker.models.load import PROBE_FILE, LanguageModel, Source, load_model
 from haymaker.models.lora import adapter_digest, quiet_peft
 from haymaker.models.names import TOKENIZER_FILES, WEIGHT_FILES, files_of
+from haymaker.models.rounding import relative_norm
 from haymaker.vocabulary import tokenizer_digest
 
 KEPT_FILES = ("generation_config.json", *TOKENIZER_FILES)
@@ -135,12 +134,11 @@ def check_same(lm: LanguageModel, read: LanguageModel, expected: torch.Tensor, *
         after and (after.length, after.frequencies_digest, after.window)
     ):
         raise ExtensionError(f"{lm.name}: the written config was read back with other positions: {after}, not {before}")
-    tolerance = TOLERANCE_FLOAT32 if exact else TOLERANCE_ROUNDED
-    difference = probe_difference(probe_logits(read.model, read.context), expected)
-    if not difference <= tolerance:
+    difference = relative_norm(probe_logits(read.model, read.context), expected)
+    if not difference <= (allowed := allowed_here(read, difference, exact=exact)):
         raise ModelError(
             f"{lm.name}: the written checkpoint differs from the model by {difference:.3g} of the norm of its logits, "
-            f"with {tolerance:g} allowed; it was not kept"
+            f"with {allowed:.3g} allowed; it was not kept"
         )
 
 

@@ -24,6 +24,7 @@ from haymaker.files import file_digest, read_json_if_there, write_json
 from haymaker.models.extend import Positions, positions_of
 from haymaker.models.names import BASE_FILE as BASE_FILE
 from haymaker.models.quantised import own_tensors
+from haymaker.models.rounding import allowed_difference, relative_norm
 from haymaker.vocabulary import tokenizer_digest
 
 ADAPTER_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
@@ -33,7 +34,6 @@ FORMAT = 1
 SAMPLES_PER_TENSOR = 1024
 PROBE_TOKENS, PROBE_LOGITS = 32, 64
 TOLERANCE_FLOAT32, TOLERANCE_ROUNDED = 1e-3, 5e-2  # norm of the difference over norm of the logits
-ROUNDING, NOISE_DRAWS = 2.0**-8, 4  # relative noise on embeddings, of the size of bfloat16's steps
 LIBRARIES = ("torch", "transformers", "peft")
 
 
@@ -152,32 +152,6 @@ def probe_logits(model: nn.Module, context: int) -> Float32[Tensor, "entry"]:
     return output.logits[0, -1, prompt.entries].float().cpu()
 
 
-def rounding_difference(model: nn.Module, context: int) -> float:
-    """How far rounding alone moves the probe's logits, as a share of their norm: the most of four draws of noise on the
-    embeddings. Random tokens are a place where a model in bfloat16 may amplify it a hundredfold."""
-    plain = probe_logits(model, context)
-    embeddings: Any = base_of(model).get_input_embeddings()
-    found = []
-    for seed in range(NOISE_DRAWS):
-        generator = torch.Generator().manual_seed(seed)
-
-        def shake(module: nn.Module, given: Any, output: Tensor, generator: torch.Generator = generator) -> Tensor:
-            noise = 1 + ROUNDING * (2 * torch.rand(output.shape, generator=generator) - 1)
-            return (output.float() * noise.to(output.device)).to(output.dtype)
-
-        hook = embeddings.register_forward_hook(shake)
-        try:
-            found.append(probe_difference(probe_logits(model, context), plain))
-        finally:
-            hook.remove()
-    return max(found)
-
-
-def probe_difference(found: Tensor, expected: Tensor) -> float:
-    """Norm of the difference over the norm of what was expected."""
-    return float((found - expected).norm() / expected.norm())
-
-
 # ---- the handshake
 
 
@@ -245,15 +219,19 @@ def say(positions: Positions | None) -> str:
 
 def check_probe(record: BaseRecord, folder: Path, lm: Any) -> None:
     """Refuse a model that answers the probe prompt otherwise than the adapter's record says. Raises ModelError."""
-    found = probe_logits(lm.model, lm.context)
-    difference = probe_difference(found, torch.tensor(record.probe))
+    difference = relative_norm(probe_logits(lm.model, lm.context), torch.tensor(record.probe))
     exact = record.dtype == "float32" and next(lm.base.parameters()).dtype == torch.float32
-    tolerance = TOLERANCE_FLOAT32 if exact else TOLERANCE_ROUNDED
-    if not exact and difference > tolerance:
-        tolerance = max(tolerance, 2 * rounding_difference(lm.model, lm.context))
-    if not difference <= tolerance:
+    allowed = allowed_here(lm, difference, exact=exact)
+    if not difference <= allowed:
         raise ModelError(
             f"{folder}: the loaded adapter's logits on the probe prompt differ from those recorded at training by "
-            f"{difference:.3g} of their norm, with {tolerance:.3g} allowed; a file of the adapter or the base was "
+            f"{difference:.3g} of their norm, with {allowed:.3g} allowed; a file of the adapter or the base was "
             "changed"
         )
+
+
+def allowed_here(lm: Any, difference: float, *, exact: bool) -> float:
+    """How far a model's probe logits may be from others, where both were computed in float32 (`exact`) or not."""
+    if exact:
+        return TOLERANCE_FLOAT32
+    return allowed_difference(difference, TOLERANCE_ROUNDED, lm.base, lambda: probe_logits(lm.model, lm.context))

@@ -33,14 +33,12 @@ from haymaker.models.gguf_files import (
     name_special_tokens,
 )
 from haymaker.models.handshake import (
-    TOLERANCE_FLOAT32,
-    TOLERANCE_ROUNDED,
     BaseRecord,
+    allowed_here,
     base_of,
     check_base,
     check_probe,
     check_weights,
-    probe_difference,
     probe_logits,
 )
 from haymaker.models.hub import check_hub
@@ -60,6 +58,7 @@ from haymaker.models.names import (
 from haymaker.models.other_adapters import adapter_files, check_complete, check_other_adapter
 from haymaker.models.precision import choose_threads, chosen_dtype
 from haymaker.models.quantised import check_method, unpack
+from haymaker.models.rounding import relative_norm
 
 PROBE_FILE = "probe.json"
 TELLING = (OSError, ValueError, ImportError, RuntimeError, TypeError, SafetensorError)  # their texts say what it was
@@ -290,12 +289,11 @@ def check_travelling_probe(lm: LanguageModel, source: Source) -> None:
     if source.gguf is not None or not isinstance(record, dict) or "probe" not in record:
         return
     expected = torch.tensor(record["probe"]["logits"])
-    tolerance = TOLERANCE_FLOAT32 if lm.base.dtype == torch.float32 else TOLERANCE_ROUNDED
-    difference = probe_difference(probe_logits(lm.model, lm.context), expected)
-    if not difference <= tolerance:
+    difference = relative_norm(probe_logits(lm.model, lm.context), expected)
+    if not difference <= (allowed := allowed_here(lm, difference, exact=lm.base.dtype == torch.float32)):
         raise ModelError(
             f"{source.name}: its logits on the probe prompt differ from those in {path.name} by {difference:.3g} of "
-            f"their norm, with {tolerance:g} allowed; a file of the checkpoint was changed"
+            f"their norm, with {allowed:.3g} allowed; a file of the checkpoint was changed"
         )
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from haymaker.config import Rung
 from haymaker.models.handshake import base_of
+from haymaker.models.rounding import relative_norm
 from haymaker.training.batches import MicroBatch
 from haymaker.training.kernels import norm_of, take_rows
 from haymaker.training.layer import Layer, angles, is_known, windows
@@ -98,12 +99,20 @@ def through_last(
 
 
 @torch.no_grad()
+def first_logits(model: Any, ids: Tensor, rows: Tensor, method: Method) -> Tensor:
+    """A method's logits on a prompt's first tokens: of the answer's rows, those behind them at the last of these."""
+    ids = ids[:, :VERIFIED_TOKENS]
+    return answer_logits(model, ids, rows.clamp(max=ids.shape[1] - 1), method)
+
+
 def relative_difference(model: Any, ids: Tensor, rows: Tensor, method: Method) -> float:
     """The norm of a method's logits less the plain forward's, over the norm of these, on a prompt's first tokens.
 
     Of all logits, not of the one that is furthest off: among ten million roundings of bfloat16 some are large.
     """
-    ids = ids[:, :VERIFIED_TOKENS]
-    rows = rows.clamp(max=ids.shape[1] - 1)
-    plain = answer_logits(model, ids, rows, "head" if method == "last_layer" else "all_rows").float()
-    return float((answer_logits(model, ids, rows, method).float() - plain).norm() / plain.norm())
+    return relative_norm(first_logits(model, ids, rows, method), first_logits(model, ids, rows, plain_of(method)))
+
+
+def plain_of(method: Method) -> Method:
+    """The method that is the model's own forward, as far as a better one is none."""
+    return "head" if method == "last_layer" else "all_rows"

@@ -9,8 +9,17 @@ from torch import Tensor
 from haymaker.errors import ModelError
 from haymaker.models.handshake import base_of
 from haymaker.models.lora import lora_parameters
+from haymaker.models.rounding import allowed_difference
 from haymaker.records import Encoded
-from haymaker.training.answer_rows import VERIFIED_TOKENS, Method, answer_states, best_method, relative_difference
+from haymaker.training.answer_rows import (
+    VERIFIED_TOKENS,
+    Method,
+    answer_states,
+    best_method,
+    first_logits,
+    plain_of,
+    relative_difference,
+)
 from haymaker.training.batches import MicroBatch, lay_out
 from haymaker.training.layer import FAMILY
 from haymaker.training.parallel import ALONE, World
@@ -27,7 +36,7 @@ def verified_method(model: Any, row: Encoded, device: torch.device, world: World
     """
     method, batch = best_method(model), lay_out([row], device)
     tolerance = METHOD_TOLERANCE.get(model.dtype, METHOD_TOLERANCE_FLOAT32)
-    if method == "last_layer" and relative_difference(model, batch.ids, batch.rows, method) > tolerance:
+    if method == "last_layer" and not agrees(model, batch, method, tolerance):
         method = "head"
     if world.context == 1:
         return method
@@ -43,6 +52,15 @@ def verified_method(model: Any, row: Encoded, device: torch.device, world: World
             f"where {tolerance:.0e} is allowed; train with context_parallel 1"
         )
     return method
+
+
+def agrees(model: Any, batch: MicroBatch, method: Method, tolerance: float) -> bool:
+    """Whether a method's logits are the plain forward's; below float32, to what rounding does to these."""
+    difference = relative_difference(model, batch.ids, batch.rows, method)
+    if model.dtype not in METHOD_TOLERANCE:
+        return difference <= tolerance
+    plain = partial(first_logits, model, batch.ids, batch.rows, plain_of(method))
+    return difference <= allowed_difference(difference, tolerance, base_of(model), plain)
 
 
 @torch.no_grad()
