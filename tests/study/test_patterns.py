@@ -124,6 +124,24 @@ CASES = [
     ("e", "not shown", "ablation", {"k": 10}, bounds(BEYOND, 0.0, -0.03, 0.03)),
     ("e", "undecided", "ablation", {"k": 10}, {"beyond_random_low": -0.9, "beyond_random_high": 0.1}),
     ("e", "undecided", "ablation", {"heads": "none"}, {"score": 0.04}),
+    ("a", "undecided", "pairs", BEST, {"difference": None, "low": None, "high": None}),
+    ("a", "undecided", "pairs", {"second": "symbolic"}, {"low": None}),
+    ("b", "not shown", "similarity", {"setting": "high-high"}, bounds("fewer", 0.1, -0.5, 0.5)),
+    ("b", "not shown", "similarity", {"setting": "symbolic"}, bounds("fewer", 7.0, 6.0, 8.0)),  # low-low: 8 fewer
+    ("c", "shown", "similarity", {"setting": "symbolic"}, bounds("subset", 0.6, 0.51, 0.7)),
+    ("c", "not shown", "similarity", {"setting": "symbolic"}, bounds("subset", 0.5, 0.46, 0.54)),
+    ("c", "contradicted", "similarity", {"setting": "symbolic"}, {**bounds("subset", 0.2, 0.1, 0.3), "subset_p": 0.9}),
+    ("c", "undecided", "similarity", {}, {"active": 0}),
+    ("d", "shown", "similarity", {}, {"recall": None}),  # cosine alone: five settings in a perfect order
+    ("d", "shown", "similarity", {}, {"recall": 0.5}),
+    ("d", "undecided", "similarity", {}, {"recall": None, "cosine": None}),
+    ("e", "undecided", "ablation", {"k": 10}, {"n": 9}),
+    ("e", "undecided", "ablation", {"heads": "none"}, {"n": 8}),
+    ("e", "undecided", "ablation", {"k": 10}, {BEYOND: None}),
+    ("f", "undecided", "patching", {}, {BEYOND: None}),
+    ("f", "undecided", "patching", {}, {"n": 5}),
+    ("f", "undecided", "patching", {}, {"heads": "complement"}),
+    ("f", "contradicted", "patching", {}, {"delta": 0.0}),
     ("f", "contradicted", "patching", {}, {"delta": -0.1}),
     ("f", "contradicted", "patching", {}, {"beyond_random": -0.1}),
     ("f", "undecided", "patching", {"setting": "symbolic"}, {"delta": -0.1}),
@@ -178,6 +196,46 @@ SIGNS = [
     ("maps do not tell heads apart", "maps", {"setting": "real"}, {"active": 0}),
     ("maps do not tell heads apart", "maps", {"setting": "real"}, {"reliability": 0.3}),
 ]  # fmt: skip
+
+
+NO_SIGNS = [
+    ("maps", {"setting": "real"}, {"setting": "base", "active": 0, "reliability": 0.1}),
+    ("maps", {"setting": "real"}, {"active": 40}),  # four in ten are not yet most
+    ("maps", {"setting": "real"}, {"reliability": None}),
+    ("evaluation", {"setting": "real"}, {"cut_off": 20}),  # a tenth is allowed
+    ("pairs", {"second": "extended"}, {"low": 0.001}),
+    ("ablation", {"k": 10}, {BEYOND: -0.1, f"{BEYOND}_low": -0.3, f"{BEYOND}_high": 0.1}),  # not known is not failed
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "wanted", "values"), NO_SIGNS)
+def test_what_is_no_sign(table: str, wanted: dict[str, Any], values: dict[str, Any]) -> None:
+    assert find_signs(change(tables(), table, wanted, **values)) == []
+
+
+def test_all_four_signs_are_named_together_and_for_their_task_alone() -> None:
+    found, other = tables(), tables("mdqa")
+    for sign in (0, 1, 3, 5):
+        _, table, wanted, values = SIGNS[sign]
+        change(found, table, wanted, **values)
+    rows = find_signs({name: found[name] + other[name] for name in found})
+    assert sorted({row["sign"] for row in rows}) == sorted({name for name, *_ in SIGNS})
+    assert {row["task"] for row in rows} == {"musique"}
+
+
+def test_a_pooled_share_is_a_share() -> None:
+    """(c) is judged by how far 0.9 lies above a half; what is told is 0.9."""
+    both, other = tables(), tables("mdqa")
+    rows = find_patterns({name: both[name] + other[name] for name in both})
+    (pooled,) = [row for row in rows if row["model"] == "all" and row["pattern"] == "c"]
+    assert (pooled["verdict"], pooled["effect"]) == ("shown", pytest.approx(0.9))
+    assert "0.90 [" in pooled["sentence"]
+
+
+def test_what_does_not_vary_is_said() -> None:
+    (row,) = [row for row in find_patterns(change(tables(), "similarity", {}, recall=1.0)) if row["pattern"] == "d"]
+    assert row["sentence"].startswith("recall is the same for all settings; cosine: rho 1.00, p 0.017, n 5")
+    assert row["effect"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("sign", "table", "wanted", "values"), SIGNS)

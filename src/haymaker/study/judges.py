@@ -25,6 +25,7 @@ from haymaker.study.verdicts import (
     interval_of,
     number,
     over_seeds,
+    too_few,
     why_not,
 )
 
@@ -159,9 +160,10 @@ def points_of(tables: Tables, measure: str) -> tuple[np.ndarray, np.ndarray]:
 
 def likeness_goes_with_score(tables: Tables) -> Judged:
     found = {measure: spearman(*points_of(tables, measure)) for measure in MEASURES}
-    n, sure = found["recall"].n, holm([one.p for one in found.values()])
+    sure = holm([one.p for one in found.values()])
     varying = {name: one for name, one in found.items() if not isnan(one.rho)}
-    shown = next(iter(varying.values()), found["recall"])
+    shown = next(iter(varying.values()), max(found.values(), key=lambda one: one.n))
+    n = shown.n
     signs = {np.sign(one.rho) for one, p in zip(found.values(), sure, strict=True) if p < SURE}
     doubt = (
         f"with {n} settings no order passes 5 %"
@@ -221,7 +223,7 @@ def masking_hurts(tables: Tables) -> Judged:
         n=min(row["n"] for row in at),
         seeds=seeds_of(at),
         sentence=f"{k} heads: " + "; ".join(f"{name} loses {in_words(one)} more" for name, one in losses.items()),
-        doubt=why_not(plain) or nothing,
+        doubt=why_not(plain) or too_few(at) or nothing,
     )
 
 
@@ -240,8 +242,11 @@ def patching_helps(tables: Tables) -> Judged:
     rows = [row for row in rows_of(tables, "patching", heads="intersection") if row["setting"] in SYNTHETIC]
     if not rows:
         return Judged(doubt="no rows with shared heads patched")
-    able = [row for row in rows if can_gain(row, tables)]
-    helped = [row for row in able if row["delta"] > 0 and beyond_random(row, tables, "patching").mean > 0]
+    beyond = [beyond_random(row, tables, "patching").mean for row in rows]
+    if all(map(isnan, beyond)):
+        return Judged(doubt="no random heads were patched to compare with")
+    told = [(row, gain) for row, gain in zip(rows, beyond, strict=True) if not isnan(gain) and can_gain(row, tables)]
+    able, helped = [row for row, _ in told], [row for row, gain in told if row["delta"] > 0 and gain > 0]
     share = share_interval(len(helped), len(able)) if able else Interval(nan)
     settled: Verdict = "shown" if share.low > MOST else "contradicted" if share.high < MOST else "undecided"
     return Judged(

@@ -16,7 +16,7 @@ from haymaker.study.judges import (
     rows_of,
     seeds_of,
 )  # fmt: skip
-from haymaker.study.verdicts import RULE, SURE, Judged, in_words
+from haymaker.study.verdicts import RULE, SURE, Judged, above, in_words
 
 Group = tuple[str, str]  # model, task
 EVERYTHING = "all"
@@ -76,9 +76,12 @@ def over_groups(name: str, judged: Mapping[Group, Judged], grouped: Mapping[Grou
     if name == "f":
         return counted(list(kept.values()))
     effect = pooled_effect([least_effect(one) for one in kept.values()])
+    shown = effect
+    if name == "c":  # judged by how far the share lies above MOST
+        shown = Interval(*(min(bound, 1.0) for bound in above(effect, -MOST)))
     n, seeds = sum(one.n for one in kept.values()), min(one.seeds for one in kept.values())
-    sentence = f"{len(kept)} models and tasks, random effects: {in_words(effect)}"
-    return Judged(effects=(effect,), shown=effect, n=n, seeds=seeds, sentence=sentence)
+    sentence = f"{len(kept)} models and tasks, random effects: {in_words(shown)}"
+    return Judged(effects=(effect,), shown=shown, n=n, seeds=seeds, sentence=sentence)
 
 
 def least_effect(judged: Judged) -> Interval:

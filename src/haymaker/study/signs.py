@@ -9,13 +9,15 @@
 from collections.abc import Callable, Iterator
 from math import isnan
 
-from haymaker.stats import known
+from haymaker.stats import Interval, known
 from haymaker.study.cell import Row, Tables
 from haymaker.study.judges import masking_hurts
 from haymaker.study.patterns import groups, of_group
+from haymaker.study.verdicts import in_words
 
 CUT_OFF = 0.1  # share of answers
 CROWDED = 0.4  # share of heads that are active
+UNTRAINED = ("base", "extended")  # that such a model has no heads is what a study starts from
 RELIABLE = 0.7  # split-half reliability of a map
 
 
@@ -42,9 +44,9 @@ def untaught(tables: Tables) -> Iterator[tuple[str, str]]:
         if row["first"] in references and row["second"] in ("extended", "base") and not known(row["low"]) > 0:
             if row["second"] == "base" and "extended" in scores:
                 continue
-            change = f"{known(row['difference']):+.2f} [{known(row['low']):.2f}, {known(row['high']):.2f}]"
+            change = Interval(*(known(row[name]) for name in ("difference", "low", "high")))
             yield (
-                f"{row['first']} beside {row['second']}: {change} (n = {row['n']}, seeds = {row['seeds']})",
+                f"{row['first']} minus {row['second']}: {in_words(change)} (n = {row['n']}, seeds = {row['seeds']})",
                 "train longer or at a higher rate, chosen on a dev split, or give more test rows",
             )
 
@@ -78,13 +80,13 @@ def flat_maps(tables: Tables) -> Iterator[tuple[str, str]]:
     for row in tables.get("maps", []):
         share = row["active"] / row["heads"] if row["heads"] else 0.0
         where = row["setting"] + (f"@{row['seed']}" if row.get("seed") else "")
-        if not 0 < share <= CROWDED:
+        if share > CROWDED or (not share and row["setting"] not in UNTRAINED):
             yield (
                 f"{where}: {row['active']} of {row['heads']} heads score over {row['threshold']:g}",
                 "choose another threshold; where most heads copy, use a model whose copying is sparse",
             )
         reliability = known(row["reliability"])
-        if not isnan(reliability) and reliability < RELIABLE:
+        if not isnan(reliability) and reliability < RELIABLE and row["setting"] not in UNTRAINED:
             yield (
                 f"{where}: two halves of the examples agree at {reliability:.2f} only (n = {row['n']})",
                 "score heads on more rows",

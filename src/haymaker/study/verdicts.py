@@ -99,12 +99,17 @@ def in_words(effect: Interval) -> str:
 
 def why_not(rows: Sequence[Row]) -> str:
     """Why answers can tell nothing; empty where they can."""
-    counts = [row["n"] for row in rows if row.get("n") is not None]
-    if counts and min(counts) < LEAST_QUESTIONS:
-        return f"{min(counts)} questions are too few"
+    if few := too_few(rows):
+        return few
     cut = [row["setting"] for row in rows if row.get("cut_off") and row["cut_off"] == row["n"]]
     if cut:
         return f"every answer of {', '.join(dict.fromkeys(cut))} was cut off"
     if rows and not any(known(row.get("score")) > 0 for row in rows):
         return "all scores are 0"
     return ""
+
+
+def too_few(rows: Sequence[Row]) -> str:
+    """Whether there are too few questions to judge from; empty where there are not."""
+    least = min((row["n"] for row in rows if row.get("n") is not None), default=LEAST_QUESTIONS)
+    return f"{least} questions are too few" if least < LEAST_QUESTIONS else ""
