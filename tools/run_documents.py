@@ -14,25 +14,49 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/index.md", "docs/your-data.md", "docs/recommend.md")
+HUB = "a model of the hub"
+TRAINING = "a training of a minute; docs/index.md runs one"
+NOT_RUN = {  # pages whose commands are run but for these, by how they begin, and why
+    "docs/data.md": {
+        "haymaker build ...": "the command above it with another flag",
+        "haymaker data diff": "it ends in exit code 1 where rows differ; tests/commands/test_datasets.py runs it",
+    },
+    "docs/models.md": {
+        "haymaker eval --model path/to/folder": "the reader's own model",
+        "haymaker eval --model org/name": HUB,
+        "haymaker extend org/name": HUB,
+        "haymaker eval --model meta-llama": HUB,
+        "haymaker train": TRAINING,
+        "haymaker eval --model miniature-llama --adapter": TRAINING,
+    },
+    "docs/studies.md": {
+        "haymaker study run miniature --only": TRAINING,
+        "haymaker study log": "it shows what that training said",
+        "haymaker study run miniature --set": "a whole study, of a minute; `make demo` runs one",
+        "haymaker study run studies/paper": "a GPU, or a cluster",
+    },
+    "docs/writer.md": {
+        "haymaker write": "a writer that is paid; tests/commands/test_writer.py runs one that is not",
+        "haymaker build": "what that writer writes",
+    },
+}
+NO_PYTHON = {"docs/studies.md": "it reads the demo's results; examples/results.ipynb does so in CI"}
 PYTHON_ONLY = {  # and why their commands are not run
-    "docs/data.md": "its commands are of 32,768 tokens, and pieces of lines",
     "docs/extending.md": "it has none",
     "docs/heads.md": "it has none",
-    "docs/models.md": "its commands speak of models of the hub, and of a server's answers",
     "docs/reference/index.md": "it has none",
 }
 LEFT_OUT = {
     "docs/open-questions.md": "studies of hours",
     "docs/plug-ins.md": "tests/test_plug_in.py installs its package and runs it",
-    "docs/studies.md": "`make demo` runs its study, tests/commands/test_studies.py the other commands",
-    "docs/writer.md": "a writer that is paid; tests/commands/test_writer.py runs one that is not",
 }
+DATASETS = {"docs/data.md": ("train", "test", "other"), "docs/models.md": ("data",)}  # that stand there
 ELSEWHERE = ("haymaker study run miniature",)  # `make demo`
 MILL = "The bridge is of stone. Ada Reyes founded the mill in 1871."
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -53,7 +77,9 @@ def commands(text: str) -> Iterator[str]:
 
 
 def stand_ins(folder: Path) -> None:
-    """The reader's own files."""
+    """The reader's own files and datasets."""
+    (folder / "studies").symlink_to(ROOT / "studies")
+    (folder / "writer.yaml").write_text("model: gpt-4o-mini")
     (folder / "mill.txt").write_text(MILL)
     passages = [{"title": f"Item {i}", "text": f"Item {i} is plain, and of no use to anybody."} for i in range(400)]
     (folder / "passages.jsonl").write_text("".join(json.dumps(row) + "\n" for row in passages))
@@ -69,7 +95,7 @@ def stand_ins(folder: Path) -> None:
                 ),
             ],
         }
-        for i in range(80)
+        for i in range(1000)
     ]
     (folder / "mine.jsonl").write_text("".join(map(row_of_house, range(16))))
     (folder / "bought.jsonl").write_text("".join(map(row_of_house, range(16, 32))))
@@ -77,6 +103,14 @@ def stand_ins(folder: Path) -> None:
         (folder / f"{setting}.yaml").write_text(f"{{task: mdqa, setting: {setting}, length: 512, rows: 32}}")
     with gzip.open(folder / "nq-open.jsonl.gz", "wt") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def datasets(names: Sequence[str], folder: Path) -> None:
+    """Folders that a page takes as built: 64 rows of 512 tokens."""
+    for name in names:
+        line = "build --task mdqa --length 512 --rows 64 --quiet --out"
+        split = ("--split", "test") if name == "test" else ()
+        subprocess.run([Path(sys.executable).parent / "haymaker", *line.split(), folder / name, *split], check=True)
 
 
 def row_of_house(i: int) -> str:
@@ -119,20 +153,30 @@ def command(line: str) -> None:
 
 
 def run_page(name: str, folder: Path) -> None:
-    """A page's python and, where it is one of PAGES, its commands, each in a process as its reader runs it."""
+    """A page's python and, of PAGES and NOT_RUN, its commands, each in a process as its reader runs it."""
     page = ROOT / name
     text = page.read_text(encoding="utf-8")
     script = script_of(page) if page.suffix == ".ipynb" else "\n".join(fenced(text, "python"))
+    script = "" if name in NO_PYTHON else script
     ran = subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
     print(ran.stdout, end="", flush=True)
     keep_promises(script, ran.stdout)
-    for line in commands(text) if name in PAGES else ():
-        if line in ELSEWHERE:
-            continue
+    for line in to_run(name, text):
         started = time.perf_counter()
         words = shlex.split(line)
         subprocess.run([Path(sys.executable).parent / words[0], *words[1:]], cwd=folder, check=True)
         print(f"{time.perf_counter() - started:6.1f} s  {line}", file=sys.stderr)
+
+
+def to_run(name: str, text: str) -> list[str]:
+    """A page's commands, without those that are run elsewhere or named with the reason."""
+    if name not in (*PAGES, *NOT_RUN):
+        return []
+    left = NOT_RUN.get(name, {})
+    found = [line for line in commands(text) if line not in ELSEWHERE]
+    return [
+        line for line in found if line.endswith("--dry-run") and "..." not in line or not line.startswith(tuple(left))
+    ]
 
 
 def keep_promises(script: str, said: str) -> None:
@@ -147,10 +191,11 @@ def keep_promises(script: str, said: str) -> None:
 
 def main() -> None:
     notebooks = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").glob("*.ipynb"))
-    for name in sys.argv[1:] or (*PAGES, *PYTHON_ONLY, *notebooks):
+    for name in sys.argv[1:] or (*PAGES, *NOT_RUN, *PYTHON_ONLY, *notebooks):
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             stand_ins(Path(folder))
+            datasets(DATASETS.get(name, ()), Path(folder))
             run_page(name, Path(folder))
         print(f"{time.perf_counter() - started:6.1f} s  {name}", file=sys.stderr)
 
