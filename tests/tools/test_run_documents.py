@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from run_documents import ELSEWHERE, LEFT_OUT, PAGES, PYTHON_ONLY, ROOT, commands, fenced, script_of
+from run_documents import ELSEWHERE, LEFT_OUT, NOT_RUN, PAGES, PYTHON_ONLY, ROOT, commands, fenced, script_of, to_run
 
 PAGE = """```
 haymaker a --b 1   # why
@@ -33,12 +33,26 @@ def test_every_page_that_says_what_to_run_is_run_or_named_with_a_reason() -> Non
     pages = [*ROOT.glob("*.md"), *(path for folder in ("docs", "examples") for path in (ROOT / folder).rglob("*.md"))]
     texts = {page.relative_to(ROOT).as_posix(): page.read_text() for page in pages}
     saying = {name for name, text in texts.items() if fenced(text, "python") or list(commands(text))}
-    assert saying == {*PAGES, *PYTHON_ONLY, *LEFT_OUT}
-    assert len(saying) == len(PAGES) + len(PYTHON_ONLY) + len(LEFT_OUT)
+    assert saying == {*PAGES, *NOT_RUN, *PYTHON_ONLY, *LEFT_OUT}
+    assert len(saying) == len(PAGES) + len(NOT_RUN) + len(PYTHON_ONLY) + len(LEFT_OUT)
     for name, reason in PYTHON_ONLY.items():
         assert ("it has none" in reason) == (not list(commands(texts[name]))), name
     for line in ELSEWHERE:
         assert any(line in commands(text) for text in texts.values()), line
+
+
+@pytest.mark.parametrize("name", NOT_RUN)
+def test_commands_that_are_not_run_stand_on_their_page_with_a_reason(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert to_run(name, text)
+    for start, reason in NOT_RUN[name].items():
+        assert any(line.startswith(start) and line not in to_run(name, text) for line in commands(text)), start
+        assert reason
+
+
+def test_a_dry_run_is_run_also_of_what_is_not() -> None:
+    page = "```\nhaymaker write --rows 1\nhaymaker write --rows 1 --dry-run\n```\n"
+    assert to_run("docs/writer.md", page) == ["haymaker write --rows 1 --dry-run"]
 
 
 def test_a_notebook_is_a_script_that_shows_what_a_notebook_shows(tmp_path: Path) -> None:
