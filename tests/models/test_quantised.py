@@ -1,19 +1,28 @@
 """Quantised bases: one sentence where a library is missing, and where nothing can be trained on them."""
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from quantised_bases import METHODS, quantise, say_quantised
 from tiny_rows import random_rows
+from torch import nn
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
-from haymaker.config import TrainConfig
-from haymaker.errors import ModelError
+from haymaker.config import Extend, TrainConfig
+from haymaker.errors import ModelError, ProbeError
+from haymaker.heads.detection import detect_heads
+from haymaker.interventions import attribute
+from haymaker.interventions.pairs import adapter_obstacle, same_weights
+from haymaker.models.checkpoint import write_checkpoint
 from haymaker.models.load import LanguageModel, load_model
+from haymaker.models.lora import add_lora
+from haymaker.records import Example, Label, Message, Segment
 from haymaker.training.loop import train
 
 KINDS: list[tuple[dict[str, Any], str]] = [
@@ -70,6 +79,70 @@ def test_a_quantised_base_is_what_its_codes_mean_and_trains(
     )
     assert len(result.metrics) == 2
     assert load_model(model_folder, adapter=tmp_path / "out", dtype="float32").adapter == tmp_path / "out"
+
+
+def test_a_linked_quantised_checkpoint_says_how_it_is_quantised(model_folder: Path, tmp_path: Path) -> None:
+    """transformers unpacks fp8 on a CPU, and its config then says nothing of it; the linked weights are codes still."""
+    if torch.cuda.is_available():
+        pytest.skip("on a GPU fp8 is computed by kernels of its own")
+    quantise(model_folder, "fp8")
+    (tmp_path / "out").mkdir()
+    write_checkpoint(model_folder, tmp_path / "out", Extend(length=256))
+    lm, ids = load_model(model_folder, extend=Extend(length=256), dtype="float32"), torch.arange(10, 40)[None]
+    assert torch.equal(load_model(tmp_path / "out", dtype="float32").model(ids).logits, lm.model(ids).logits)
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["quantization_config"]["quant_method"] == "fp8"
+
+
+class Codes(nn.Module):
+    """A layer as GPTQ's and AWQ's are: buffers alone."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.register_buffer("codes", layer.weight.detach().T.contiguous())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.get_buffer("codes")
+
+
+def test_write_is_read_through_layers_without_parameters(lm: LanguageModel) -> None:
+    plain = detect_heads(lm, [row()], "write").values
+    for layer in lm.model.model.layers:
+        layer.self_attn.o_proj = Codes(layer.self_attn.o_proj)
+    np.testing.assert_allclose(detect_heads(lm, [row()], "write").values, plain, atol=1e-5)
+
+
+def test_a_layer_without_a_gradient_is_one_sentence(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As bitsandbytes' 4 bits are on a CPU."""
+    forward = nn.Linear.forward
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, x: forward(self, x.detach()))
+    with pytest.raises(ProbeError, match="tiny: no gradient comes back to the heads of layer 0: .* use causal_map"):
+        attribute(lm, [row()])
+
+
+def test_rows_of_layers_that_take_one_adapter_alone_are_not_mixed(lm: LanguageModel) -> None:
+    model = add_lora(lm.model, rank=2, alpha=4.0, seed=0)
+    assert adapter_obstacle(model) is None
+    layer: Any = model.base_model.model.model.layers[0].self_attn.q_proj
+    layer.forward = lambda x: x
+    assert adapter_obstacle(model) == (
+        "has its adapter on quantised layers, whose rows cannot have adapters of their own (Linear)"
+    )
+
+
+def test_two_quantised_bases_of_other_codes_are_not_the_same(new_model) -> None:
+    models = [new_model(), new_model()]
+    for model in models:
+        model.hf_quantizer = SimpleNamespace()
+        model.model.layers[0].mlp.down_proj = Codes(model.model.layers[0].mlp.down_proj)
+    assert same_weights(*models)
+    models[1].model.layers[0].mlp.down_proj.codes += 1
+    assert not same_weights(*models)
+
+
+def row() -> Example:
+    gold = Segment("Tami").within(Label("evidence", 1), Label("answer"))
+    parts = (Segment("[1] Dito lives in "), gold, Segment(".\nQuestion: Where?\nAnswer:"))
+    return Example("e", "mdqa", (Message("user", parts),), "Where?", ("Tami",))
 
 
 def test_what_cannot_be_trained_on_is_refused_before_anything_is_written(lm: LanguageModel, tmp_path: Path) -> None:

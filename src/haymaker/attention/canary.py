@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -251,7 +252,7 @@ def sample_tokens(decoder: PreTrainedModel) -> tuple[Tensor, Tensor]:
 
 def place_of(module: Any) -> torch.device:
     """The device on which a module computes, also where accelerate keeps its weights elsewhere."""
-    parameter = next(module.parameters())
+    parameter = next(chain(module.parameters(), module.buffers()))  # GPTQ's and AWQ's layers have buffers alone
     hook: Any = getattr(module, "_hf_hook", None)
     if parameter.is_meta and getattr(hook, "execution_device", None) is not None:
         return torch.device(hook.execution_device)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from haymaker.errors import ModelError
-from haymaker.interventions.pairs import kind_obstacle, lora_layers, own_obstacle
+from haymaker.interventions.pairs import adapter_obstacle, kind_obstacle, lora_layers, own_obstacle
 from haymaker.models.handshake import BaseRecord, base_name, base_of, check_base, check_probe
 from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import ADAPTER_FILES, quiet_peft, remove_lora
@@ -168,6 +168,8 @@ def lent_from_folder(folder: Path, recipient: LanguageModel) -> Iterator[Shared]
         carrier = replace(recipient)
         attach_adapter(carrier, record, folder)
         try:
+            if reason := adapter_obstacle(carrier.model):
+                raise ModelError(f"{folder} on this base {reason}; load both as models")
             with mixed(carrier.model):
                 yield Shared(carrier.model, active_adapter(carrier.model), NO_ADAPTER)
         finally:

@@ -19,7 +19,7 @@ from haymaker.attention.canary import Architecture, check_architecture
 from haymaker.attention.edits import SCOPES
 from haymaker.attention.recording import Recording, record
 from haymaker.console import OnProgress
-from haymaker.errors import ConfigError
+from haymaker.errors import ConfigError, ProbeError
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branches import is_late
 from haymaker.interventions.causal import effects_of_examples, kept_effects
@@ -123,7 +123,13 @@ def slopes_of(
         wanted = torch.tensor(item.answer_ids, device=logits.device)
         total = logits.log_softmax(-1).gather(1, wanted[:, None]).sum()
         layers = sorted(recording.tensors)
-        slopes = torch.autograd.grad(total, [recording.tensors[layer] for layer in layers])
+        outputs, reached = [recording.tensors[layer] for layer in layers], total.requires_grad
+        slopes = torch.autograd.grad(total, outputs, allow_unused=True) if reached else [None]
+    if lost := [layer for layer, slope in zip(layers, slopes, strict=False) if slope is None]:
+        raise ProbeError(  # bitsandbytes' 4 bits on a CPU
+            f"{lm.name}: no gradient comes back to the heads of layer {lost[0]}: what stands behind them (quantised "
+            "weights?) has none on this device; use causal_map, which needs none"
+        )
     return recording.tensors, dict(zip(layers, slopes, strict=True))
 
 

@@ -3,6 +3,7 @@
 And when the two can be rows of one batch: as LoRA adapters, or none, over equal base models.
 """
 
+from inspect import signature
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from haymaker.errors import ModelError
 from haymaker.models.extend import positions_of
 from haymaker.models.handshake import base_name, is_adapters
 from haymaker.models.load import LanguageModel
+from haymaker.models.quantised import own_tensors
 
 
 def check_ready(*models: LanguageModel) -> None:
@@ -83,9 +85,18 @@ def adapter_obstacle(model: Any) -> str | None:
         return f"has {len(model.active_adapters)} active adapters, not one"
     if reason := kind_obstacle(model.peft_config[model.active_adapters[0]]):
         return reason
-    if any(layer.merged or layer.disable_adapters for layer in lora_layers(model).values()):
+    layers = lora_layers(model).values()
+    if any(layer.merged or layer.disable_adapters for layer in layers):
         return "has its adapter merged or disabled"
+    if alone := sorted({type(layer).__name__ for layer in layers if not takes_rows_apart(layer)}):
+        return f"has its adapter on quantised layers, whose rows cannot have adapters of their own ({', '.join(alone)})"
     return None
+
+
+def takes_rows_apart(layer: LoraLayer) -> bool:
+    """Whether PEFT's layer lets each row of a batch have its own adapter: those of GPTQ and AWQ do not."""
+    options = signature(layer.forward).parameters.values()  # type: ignore[attr-defined] - of every subclass
+    return any(one.name == "adapter_names" or one.kind is one.VAR_KEYWORD for one in options)
 
 
 def kind_obstacle(config: Any) -> str | None:
@@ -108,7 +119,7 @@ def settings_of(base: PreTrainedModel) -> dict[str, Any]:
 def same_weights(first: nn.Module, second: nn.Module) -> bool:
     """Whether two models are equal in all but their LoRA, bit for bit and on one device."""
     ours, theirs = (
-        {base_name(name): weight for name, weight in model.named_parameters() if not is_adapters(name)}
+        {base_name(name): weight for name, weight in own_tensors(model) if not is_adapters(name)}
         for model in (first, second)
     )
     return ours.keys() == theirs.keys() and all(same_tensor(weight, theirs[name]) for name, weight in ours.items())

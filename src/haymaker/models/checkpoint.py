@@ -48,7 +48,7 @@ def write_checkpoint(
     linked = adapter is None and write_unchanged(source, folder)
     if not linked:
         merged(lm).to(dtype).save_pretrained(folder)
-    write_config(lm, folder, dtype)
+    write_config(lm, folder, dtype, quantised=read_json(Path(source.place) / "config.json") if linked else {})
     write_tokenizer(lm, source, folder)
     read = load_model(folder, dtype="float32", device="cpu")
     check_same(lm, read, expected, exact=linked or dtype == torch.float32)
@@ -94,9 +94,13 @@ def merged(lm: LanguageModel) -> Any:
         ) from error
 
 
-def write_config(lm: LanguageModel, folder: Path, dtype: torch.dtype) -> None:
+def write_config(lm: LanguageModel, folder: Path, dtype: torch.dtype, quantised: dict[str, Any]) -> None:
+    """The config in full. How weights are quantised it says as the config of the linked ones does (`quantised`), for
+    what was read may be unpacked, or plain, by now."""
     config: Any = lm.base.config
     values = json.loads(config.to_json_string(use_diff=False))
+    values = {key: value for key, value in values.items() if key != "quantization_config"}
+    values |= {key: value for key, value in quantised.items() if key == "quantization_config"}
     values = {key: value for key, value in values.items() if key not in ("_name_or_path", "_model_name_or_path")}
     values |= {"dtype": str(dtype).removeprefix("torch."), "architectures": [type(lm.base).__name__]}
     write_json(folder / "config.json", values | old_names(values.get("rope_parameters") or {}))
