@@ -1,13 +1,12 @@
 """What two processes on a CPU do together, the same in both: rows of a step apart, rows cut in chunks, weights shared.
 
-Process 0 is the test's own; the other one runs this file.
+Process 0 is the test's own; the others are forked from one that has imported all of this once.
 """
 
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,6 +16,7 @@ from unittest.mock import patch
 
 import torch
 import torch.distributed as distributed
+from command_line import run
 from small_decoders import VOCABULARY, small_decoder
 from tiny_rows import random_rows
 
@@ -32,7 +32,6 @@ from haymaker.training.loop import train
 from haymaker.training.parallel import World, world_of
 from haymaker.training.sharding import shard_base
 
-ROOT = Path(__file__).parents[1]
 CONFIG = TrainConfig(steps=3, batch=5, rank=2, rate=0.01, save_every=2)
 RUNS = {
     "rows apart": CONFIG,
@@ -134,17 +133,28 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def place_of_two() -> dict[str, str]:
-    """Variables of processes that tests start."""
-    path = f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}"
-    return {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+def command(model: Path, out: Path) -> Any:
+    """`haymaker train` as torchrun starts it, which gives each process its place by variables alone. One speaks."""
+    words = ["train", "--model", "miniature-llama", "--data", out / "rows.jsonl", "--out", out / "command", "--json"]
+    words += ["--set", "steps=1", "--set", "context_parallel=2", "--set", "shard=true"]
+    result = run(*words)
+    if os.environ["RANK"] == "1":
+        assert (result.exit_code, result.stdout) == (0, "")
+    return result
+
+
+@contextmanager
+def placed(rank: int, port: int) -> Iterator[None]:
+    """Inside the block this process is one of two for whoever asks its variables."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
+    with patch.dict(os.environ, place | {"RANK": str(rank), "LOCAL_RANK": str(rank)}):
+        yield
 
 
 @contextmanager
 def joined(rank: int, port: int) -> Iterator[None]:
-    """Inside the block this process is one of two."""
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank)}
-    with patch.dict(os.environ, place | {"GLOO_SOCKET_IFNAME": "lo"}):
+    """Inside the block this process is one of two that reach each other."""
+    with placed(rank, port):
         distributed.init_process_group("gloo", timeout=timedelta(seconds=100))
         try:
             yield
@@ -152,20 +162,30 @@ def joined(rank: int, port: int) -> Iterator[None]:
             distributed.destroy_process_group()
 
 
-def both(model: Path, out: Path, what: str, code: int = 0) -> dict[str, Any]:
+def one_of_two(rank: int, port: int, model: Path, out: Path, what: str) -> Any:
+    """What one process finds."""
+    with (placed if what == "command" else joined)(rank, port):
+        return globals()[what](model, out)
+
+
+def second(*place: Any) -> None:
+    """The other process; as many threads as the first one, which is forked from no process of one thread."""
+    torch.set_num_threads(1)
+    one_of_two(1, *place)
+
+
+def both(model: Path, out: Path, what: str, code: int = 0) -> Any:
     """What the two find, as this process has it; the other one ends with `code`."""
-    port = free_port()
-    words = [sys.executable, __file__, str(model), str(out), str(port), what]
-    other = subprocess.Popen(words, env=os.environ | place_of_two())
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["two_processes"])
+    place = (free_port(), model, out, what)
+    other = context.Process(target=second, args=place)
+    with patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):
+        other.start()
     try:
-        with joined(0, port):
-            found = globals()[what](model, out)
-        assert other.wait(timeout=60) == code
+        found = one_of_two(0, *place)
+        other.join(timeout=60)
+        assert other.exitcode == code
         return found
     finally:
         other.kill()
-
-
-if __name__ == "__main__":
-    with joined(1, int(sys.argv[3])):
-        globals()[sys.argv[4]](Path(sys.argv[1]), Path(sys.argv[2]))

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from safetensors.torch import load_file
 from small_decoders import VOCABULARY
 from tiny_rows import random_rows
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from two_processes import CASES, CONFIG, RUNS, adapted, both, free_port, place_of_two, refused, step
+from two_processes import CASES, CONFIG, RUNS, adapted, both, refused, step
 
 from haymaker.config import TrainConfig
 from haymaker.errors import ConfigError, ModelError, OutputError
@@ -201,19 +199,14 @@ def test_every_token_and_every_answer_row_is_in_one_process_with_about_the_same_
 # ---- started
 
 
-def test_torchrun_starts_the_command_which_speaks_once(tmp_path: Path) -> None:
-    rows, out = tmp_path / "rows.jsonl", tmp_path / "out"
+def test_the_command_that_torchrun_starts_speaks_once(folder: Path, place: Path) -> None:
     document = {"text": "The key is in the barn.", "gold": True}
-    rows.write_text(json.dumps({"question": "Where is the key?", "answers": ["In the barn."], "documents": [document]}))
-    words = ["--model", "miniature-llama", "--data", str(rows), "--out", str(out), "--json"]
-    words += ["--set", "steps=1", "--set", "context_parallel=2", "--set", "shard=true"]
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-    done = subprocess.run(
-        [*start, "-m", "haymaker", "train", *words], env=os.environ | place_of_two(), capture_output=True
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    row = {"question": "Where is the key?", "answers": ["In the barn."], "documents": [document]}
+    (place / "rows.jsonl").write_text(json.dumps(row))
+    done = both(folder, place, "command")
+    assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["steps"] == 1
-    assert json.loads((out / "training.json").read_text())["processes"] == 2
+    assert json.loads((place / "command" / "training.json").read_text())["processes"] == 2
 
 
 # ---- refused

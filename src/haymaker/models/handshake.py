@@ -108,7 +108,8 @@ def weights_digest(model: nn.Module, rounded_to: torch.dtype | None = None) -> s
     whole = hashlib.sha256()
     found = {base_name(name): weight for name, weight in own_tensors(model) if not is_adapters(name)}
     for name, weight in sorted(found.items()):
-        flat = weight.detach().flatten()
+        # What processes share out among them is put together: all of them ask for the same weights in the same order.
+        flat = getattr(weight, "full_tensor", weight.detach)().flatten()
         sample = flat[:: max(1, flat.numel() // SAMPLES_PER_TENSOR)]
         sample = (sample if rounded_to is None else sample.to(rounded_to)).float().cpu()
         whole.update(f"{name}{list(weight.shape)}".encode() + sample.numpy().tobytes())
