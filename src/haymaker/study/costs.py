@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from haymaker.models.batching import LONG
 from haymaker.processes import free_memory
 from haymaker.study.cell import Cell
 from haymaker.study.machines import Machine, shape_for
@@ -25,6 +26,7 @@ ROW_BYTES = 2.2  # of a built row, for each token, compressed
 LOAD_BYTES = 1.5e9  # of weights that are loaded in a second
 CELL_SECONDS = 2.0  # to start a cell, read its rows and write what it made
 ANSWER_TOKENS = 32  # where a study leaves their number to the rows
+ANSWERS_TOGETHER = 16  # on a GPU, of prompts that may be padded; memory may allow more
 PREDICTION_BYTES = 2_000  # of an answer's row
 MODEL_STAGES = ("train", "evaluate", "heads", "ablate", "patch", "parts")
 WITH_DONOR = ("patch", "parts")
@@ -124,13 +126,17 @@ class Costs:
         return products + 2.0 * shape.layers * shape.query * length**2 / device.attention
 
     def answer_seconds(self, length: int, tokens: int) -> float:
-        """An answer, token by token: weights and cache are read anew for each."""
+        """An answer, token by token: weights and cache are read anew for each.
+
+        Where launches take the time, as of a small model on a GPU, answers that are decoded together share it.
+        """
         shape, device = self.shape, self.machine.device
         if shape is None:
             return 0.0
         cache = 2 * shape.layers * shape.key_value * shape.element * length
         moved = (shape.base_bytes + cache) / device.bandwidth
-        return tokens * max(moved, shape.layers * self.machine.layer_seconds)
+        together = ANSWERS_TOGETHER if self.machine.gpu and length <= LONG else 1
+        return tokens * max(moved, shape.layers * self.machine.layer_seconds / together)
 
     def loading(self) -> float:
         return (self.shape.base_bytes if self.shape else 0) / LOAD_BYTES
