@@ -122,7 +122,7 @@ def test_a_layer_without_a_gradient_is_one_sentence(lm: LanguageModel, monkeypat
 def test_rows_of_layers_that_take_one_adapter_alone_are_not_mixed(lm: LanguageModel) -> None:
     model = add_lora(lm.model, rank=2, alpha=4.0, seed=0)
     assert adapter_obstacle(model) is None
-    layer: Any = model.base_model.model.model.layers[0].self_attn.q_proj
+    layer: Any = model.get_submodule("base_model.model.model.layers.0.self_attn.q_proj")
     layer.forward = lambda x: x
     assert adapter_obstacle(model) == (
         "has its adapter on quantised layers, whose rows cannot have adapters of their own (Linear)"

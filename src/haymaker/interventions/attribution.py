@@ -130,7 +130,7 @@ def slopes_of(
             f"{lm.name}: no gradient comes back to the heads of layer {lost[0]}: what stands behind them (quantised "
             "weights?) has none on this device; use causal_map, which needs none"
         )
-    return recording.tensors, dict(zip(layers, slopes, strict=True))
+    return recording.tensors, {layer: one for layer, one in zip(layers, slopes, strict=True) if one is not None}
 
 
 @torch.no_grad()
