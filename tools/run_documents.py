@@ -76,8 +76,8 @@ def commands(text: str) -> Iterator[str]:
             yield line.partition(" #")[0].strip()
 
 
-def stand_ins(folder: Path) -> None:
-    """The reader's own files and datasets."""
+def stand_ins(folder: Path, rows_of_file: int = 80) -> None:
+    """The reader's own files."""
     (folder / "studies").symlink_to(ROOT / "studies")
     (folder / "writer.yaml").write_text("model: gpt-4o-mini")
     (folder / "mill.txt").write_text(MILL)
@@ -95,7 +95,7 @@ def stand_ins(folder: Path) -> None:
                 ),
             ],
         }
-        for i in range(1000)
+        for i in range(rows_of_file)
     ]
     (folder / "mine.jsonl").write_text("".join(map(row_of_house, range(16))))
     (folder / "bought.jsonl").write_text("".join(map(row_of_house, range(16, 32))))
@@ -194,7 +194,7 @@ def main() -> None:
     for name in sys.argv[1:] or (*PAGES, *NOT_RUN, *PYTHON_ONLY, *notebooks):
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            stand_ins(Path(folder))
+            stand_ins(Path(folder), 1000 if name == "docs/writer.md" else 80)
             datasets(DATASETS.get(name, ()), Path(folder))
             run_page(name, Path(folder))
         print(f"{time.perf_counter() - started:6.1f} s  {name}", file=sys.stderr)
