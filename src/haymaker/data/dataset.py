@@ -52,7 +52,7 @@ class Dataset(Sequence[Example]):
 
     def _repr_html_(self) -> str:
         columns = ("id", "question", "answers", "n_prompt_tokens", "concept", "context")
-        rows = [row | {"answers": " | ".join(row["answers"])} for row in self[:SHOWN].select(columns)]
+        rows = [row | {"answers": " | ".join(map(str, row["answers"] or ()))} for row in self[:SHOWN].select(columns)]
         return markup.table(rows, repr(self) if len(self) <= SHOWN else f"{self!r}, the first {SHOWN}")
 
     def to_pandas(self) -> "pandas.DataFrame":
