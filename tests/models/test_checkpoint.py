@@ -81,6 +81,30 @@ def test_an_adapter_is_merged_with_the_extension_that_it_brings(base: Path, tmp_
     assert not os.path.samefile(base / "model.safetensors", tmp_path / "out" / "model.safetensors")
 
 
+RULES = {
+    "default": {},
+    "llama3": {"factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16},
+    "yarn": {"factor": 4.0, "original_max_position_embeddings": 16},
+    "linear": {"factor": 2.0},
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_adapter_of_the_extended_base_stands_on_the_written_folder_too(
+    rule: str, tmp_path: Path, new_model, tokenizer
+) -> None:
+    """On disk a rule has its old name beside the new one, which is no other position."""
+    model = new_model()
+    model.config.rope_parameters = {"rope_type": rule, "rope_theta": 10_000.0, **RULES[rule]}
+    type(model)(model.config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    lm = load_model(tmp_path / "base", extend=Extend(length=LONG))
+    train(lm, random_rows(4), TrainConfig(steps=2, batch=2), tmp_path / "adapter", on_progress=lambda steps: None)
+    passes("extend", tmp_path / "base", "--length", LONG, "--out", tmp_path / "out")
+    read, ids = load_model(tmp_path / "out", adapter=tmp_path / "adapter"), torch.arange(3, 60)[None]
+    torch.testing.assert_close(read.model(ids).logits, lm.model(ids).logits, rtol=0, atol=0)
+
+
 def test_a_changed_file_is_noticed_on_loading(base: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     passes("extend", base, "--length", LONG, "--out", folder)

@@ -103,10 +103,18 @@ def positions_of(model: PreTrainedModel) -> Positions | None:
     return Positions(
         int(config.max_position_embeddings),
         float(theta),
-        copy.deepcopy(dict(rope_parameters(model))),
+        plain_names(rope_parameters(model)),
         tensor_digest(every),
         sliding_window(model),
     )
+
+
+def plain_names(parameters: dict[str, Any]) -> dict[str, Any]:
+    """RoPE parameters without the old name of their rule, which a config on disk may have beside the new one."""
+    found = {key: value for key, value in parameters.items() if key != "type" or "rope_type" not in parameters}
+    return {
+        key: plain_names(value) if isinstance(value, dict) else copy.deepcopy(value) for key, value in found.items()
+    }
 
 
 def rope_parameters(model: PreTrainedModel) -> dict[str, Any]:
