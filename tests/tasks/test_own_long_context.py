@@ -34,7 +34,7 @@ NOLIMA = {
 # answers, length, dataset, language, all_classes, _id), OpenAI-MRCR's graders (prompt, answer, n_needles,
 # random_string_to_prepend, desired_msg_index, total_messages, n_chars), HELMET's data.py (id, question, answers, s_pop,
 # ctxs of title, text, has_answer), RULER's generators (niah.py, qa.py, variable_tracking.py), NoLiMa's run_tests.py and
-# async_evaluate.py, BABILong's README and collect_results.py (input, question, target).
+# async_evaluate.py, OpenCompass's reader of BABILong (input, question, target).
 ROWS: dict[str, tuple[dict[str, Any], tuple[str, ...], list[str]]] = {
     "ruler": ({"index": 3, "input": TEXT, "outputs": ["4711"], "answer_prefix": " Answer:"}, ("4711",), [NEEDLE]),
     "ruler, as niah.py writes it": (
