@@ -211,6 +211,24 @@ class Aligner(Renderer):
         """Tokens of each text alone, without special tokens: to plan with, never to place a span."""
         return [len(encoding) for encoding in self.encodings(texts, as_text=True)]
 
+    def blank(self) -> str:
+        """How the vocabulary writes a blank before a word."""
+        tokens = self.encodings([" a"], as_text=True)[0].tokens
+        return tokens[-1].removesuffix("a") if tokens else ""
+
+    @property
+    def within_words(self) -> str:
+        """How the vocabulary marks a piece that begins within a word."""
+        return getattr(self.backend.model, "continuing_subword_prefix", None) or ""
+
+    @property
+    def merges(self) -> bool:
+        """Whether tokens are made by merging pairs, in the order of their ids."""
+        return type(self.backend.model).__name__ == "BPE"
+
+    def piece_id(self, piece: str) -> int | None:
+        return self.backend.token_to_id(piece)
+
     def start_of(self, text: str, tokens: int) -> str:
         """The start of a text that takes about so many tokens; it may end within a word."""
         encoding = self.encodings([text], as_text=True)[0]

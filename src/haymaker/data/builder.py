@@ -14,7 +14,7 @@ from haymaker.choices import plug_ins
 from haymaker.config import Recipe
 from haymaker.data.checks import SUMMED, check_page, summary
 from haymaker.data.dataset import Dataset
-from haymaker.data.fit.costs import Costs
+from haymaker.data.fit.costs import Costs, counted
 from haymaker.data.fit.fitter import Fitter
 from haymaker.data.fit.page import Page
 from haymaker.data.schema import Row, table_of
@@ -26,9 +26,9 @@ from haymaker.tasks import metrics_of, task
 from haymaker.tokens import Aligner
 from haymaker.vocabulary import tokenizer_digest
 
-VERSION = 8  # of the rows that a recipe gives; counts up when they change
+VERSION = 9  # of the rows that a recipe gives; counts up when they change
+COUNTED_VERSION = 8  # of those whose documents are counted, which were left as they were then
 MOST_TRIED = 8  # rows of which one tells what documents of a kind take
-LEAST_JUDGED = 2_048  # tokens of a row; in a shorter one every document is counted
 MOST_LENGTH = 2**22  # tokens of a row
 MOST_ROWS = 2**30
 MOST_IN_MEMORY = 2**31  # tokens of a dataset that is not written part by part
@@ -91,7 +91,8 @@ class Builder:
         self.fitter = Fitter(recipe, self.costs)
         self.tokenizer_digest = tokenizer_digest(tokenizer)
         self.dated = self.costs.aligner.use_template and writes_date(tokenizer)
-        self.sampled = recipe.matched or recipe.shortest < LEAST_JUDGED  # these are counted to the token
+        self.sampled = counted(recipe)
+        self.version = COUNTED_VERSION if self.sampled else VERSION
 
     def table(self, numbers: Iterable[int]) -> tuple[pa.Table, list[Failure]]:
         """Rows of these numbers, and those that failed where the recipe says to skip them."""
@@ -113,7 +114,7 @@ class Builder:
         self.sampled = True
         for number in range(min(self.recipe.rows, MOST_TRIED)):
             with suppress(DataError):
-                self.costs.sample(self.drafts.draft(number).further())
+                self.costs.sample(self.drafts.draft(number).further(), self.recipe.longest)
                 return
 
     def row(self, number: int) -> Row:
@@ -174,7 +175,7 @@ class Builder:
             "inputs": sorted(self.drafts.inputs.values()),
             "tokenizer": self.tokenizer_digest,
             "packages": plug_ins(self.recipe.model_dump()),
-            "version": VERSION,
+            "version": self.version,
         }
 
     def manifest(self, checks: dict[str, Any], failures: Iterable[Failure]) -> dict[str, Any]:
@@ -192,7 +193,7 @@ class Builder:
             "tokenizer_name": self.tokenizer_name,
             "tokenizer_sha256": self.tokenizer_digest,
             "versions": {
-                "rows": VERSION,
+                "rows": self.version,
                 "python": sys.version.split()[0],
                 **{name: version(name) for name in LIBRARIES},
                 **plug_ins(self.recipe.model_dump()),

@@ -1,82 +1,144 @@
-"""What documents take of a row: cached counts of tokens, to plan a row by. They place no span and end no row.
+"""What documents take of a row, to plan it by: counted or judged, and cached. They place no span and end no row.
 
 A document is counted behind the end of one like itself, as it will stand in a prompt. Where tokens run over the ends of
 documents the sum of counts is a little off; the finished row is tokenised whole, and its plan is repaired by the
-difference (plan.py).
+difference (plan.py). Counting costs as much as tokenising the row, so documents of rows that are long enough for it
+(`counted` says which) are judged: by their words (judge.py), or by their length where they are of a kind.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from typing import Generic, TypeVar
 
 import numpy as np
 
+from haymaker.config import Recipe
 from haymaker.data.fit import Amount
+from haymaker.data.fit.judge import Judge
 from haymaker.drafts import Document, Style
 from haymaker.realism.answers import without_last_word
 from haymaker.records import Segment
 from haymaker.tokens import Aligner, token_ranges
 
 KEPT = 60_000  # counts of the younger half; documents that come again stay, others leave after a while
-SAMPLED = 512  # documents of a stream whose counts stand for all of their kind
+LEAST_JUDGED = 2_048  # tokens of a row
+LEAST_SAMPLE, MOST_SAMPLE = 4_096, 16_384  # tokens of a stream whose counts stand for all: a quarter of a row between
+SAMPLED = 512  # documents of a stream at most, whose length stands for that of their kind
 NUMBERS_AT_ONCE = 32
 MORE_CHARACTERS = 96  # than a number of words seems to need
 END_CHARACTERS = 2  # of a document, before what joins it to the next
 DUMMY = Document("dummy", (Segment("a."),), title="a")
 
 
-class Costs:
-    """Counts documents in one style for one tokenizer."""
+Key = TypeVar("Key")
+Value = TypeVar("Value", int, Amount)
 
-    def __init__(self, aligner: Aligner, style: Style) -> None:
-        self.aligner, self.style = aligner, style
-        self.young: dict[tuple[str, str], int] = {}
-        self.old: dict[tuple[str, str], int] = {}
-        self.ends: dict[str, int] = {}  # tokens of documents' ends
-        self.rates: dict[str, float] = {}  # tokens a character of documents of a kind
-        self.number_sums = [0, 0]
-        self.usual = 0  # tokens of a document of the streams read last; how much to read at once, no more
-        self.dummy = self.count([DUMMY])[0]
 
-    def of(self, documents: Sequence[Document]) -> list[Amount]:
-        """Tokens of the documents as number 1: counted, or judged by their kind where that is known."""
-        counted = iter(self.count([document for document in documents if document.kind not in self.rates]))
-        rates = self.rates
-        return [
-            rates[document.kind] * len(document.text) if document.kind in rates else next(counted)
-            for document in documents
-        ]
+def counted(recipe: Recipe) -> bool:
+    """Whether the recipe's documents are counted to the token: in short rows and in twins that match.
 
-    def sample(self, documents: Iterable[Document]) -> None:
-        """Learn what documents of a kind take from the first ones of a stream; later ones of it are not counted."""
-        found: dict[str, list[Document]] = defaultdict(list)
-        for document in islice(documents, SAMPLED):
-            if not document.kind:
-                return
-            found[document.kind].append(document)
-        for kind, some in found.items():
-            self.rates[kind] = sum(self.count(some)) / sum(len(document.text) for document in some)
+    Judged ones are off by a thousandth or two of a row of many, but a row of few may lack no more than one of them.
+    """
+    return recipe.matched or recipe.shortest < LEAST_JUDGED
 
-    def count(self, documents: Sequence[Document]) -> list[int]:
-        """Tokens of the documents as number 1; what was counted before is not counted again."""
+
+class Remembered(Generic[Key, Value]):
+    """What a function says of keys, asked once. Keys that come again stay, others leave after a while."""
+
+    def __init__(self, measure: Callable[[list[Key]], Sequence[Value]]) -> None:
+        self.measure = measure
+        self.young: dict[Key, Value] = {}
+        self.old: dict[Key, Value] = {}
+
+    def of(self, keys: Sequence[Key]) -> list[Value]:
         known = self.young
-        keys = [(document.title, document.host or document.text) for document in documents]
-        missing = [key for key in dict.fromkeys(keys) if key not in known and not self.remembered(key)]
+        missing = [key for key in dict.fromkeys(keys) if key not in known and not self.found_again(key)]
         if missing:
-            known.update(zip(missing, self.measured(missing), strict=True))
+            known.update(zip(missing, self.measure(missing), strict=True))
         found = [known[key] for key in keys]
-        if any(document.inserted for document in documents):
-            more = self.aligner.counts([document.inserted for document in documents])
-            found = [count + further for count, further in zip(found, more, strict=True)]
         if len(known) > KEPT:
             self.young, self.old = {}, known
         return found
 
-    def remembered(self, key: tuple[str, str]) -> bool:
-        """Whether an older count is known; it is young then."""
+    def found_again(self, key: Key) -> bool:
+        """Whether an older value is known; it is young then."""
         if key in self.old:
             self.young[key] = self.old[key]
         return key in self.young
+
+
+class Costs:
+    """What documents take in one style for one tokenizer."""
+
+    def __init__(self, aligner: Aligner, style: Style) -> None:
+        self.aligner, self.style = aligner, style
+        self.counts: Remembered[tuple[str, str], int] = Remembered(self.measured)
+        self.judged: Remembered[tuple[str, str], Amount] = Remembered(self.judged_all)
+        self.ends: dict[str, int] = {}  # tokens of documents' ends
+        self.rates: dict[str, float] = {}  # tokens a character of documents of a kind
+        self.judge: Judge | None = None  # where documents are judged
+        self.number_sums: list[Amount] = [0, 0]
+        self.usual = 0  # tokens of a document of the streams read last; how much to read at once, no more
+        self.dummy = self.count([DUMMY])[0]
+
+    def of(self, documents: Sequence[Document]) -> list[Amount]:
+        """Tokens of the documents as number 1: judged where that was learnt, else counted."""
+        if self.judge is None:
+            return list(self.count(documents))
+        rates = self.rates
+        rest = iter(self.judged_by(self.judge, [document for document in documents if document.kind not in rates]))
+        return [
+            rates[document.kind] * len(document.text) if document.kind in rates else next(rest)
+            for document in documents
+        ]
+
+    def closely(self, documents: Sequence[Document]) -> list[int]:
+        """As `of`, those of a kind no worse than others: the last documents of a row are chosen by it."""
+        return [round(size) for size in self.judged_by(self.judge, documents)] if self.judge else self.count(documents)
+
+    def sample(self, documents: Iterable[Document], length: int) -> None:
+        """Learn from the first documents of a stream what those like them take in rows of `length` tokens.
+
+        They are judged from now on: those of a kind by their length, those of none by their words.
+        """
+        judge, left = Judge(self.aligner), max(LEAST_SAMPLE, min(MOST_SAMPLE, length // 4))
+        some: list[Document] = []
+        kinds: dict[str, list[Document]] = defaultdict(list)
+        for document in islice(documents, SAMPLED):
+            if left > 0:
+                some.append(document)
+                left -= judge.pieces(document.text)
+            elif not document.kind:
+                break
+            kinds[document.kind].append(document)
+        if some:
+            judge.learn([self.drawn(document.title, document.text) for document in some], sum(self.count(some)))
+            self.judge = judge
+        for kind, those in kinds.items():
+            if kind:
+                characters = sum(len(document.text) for document in those)
+                self.rates[kind] = sum(self.judged_by(judge, those)) / characters
+
+    def count(self, documents: Sequence[Document]) -> list[int]:
+        """Tokens of the documents as number 1; what was counted before is not counted again."""
+        found = self.counts.of([(document.title, document.host or document.text) for document in documents])
+        if any(document.inserted for document in documents):
+            more = self.aligner.counts([document.inserted for document in documents])
+            found = [count + further for count, further in zip(found, more, strict=True)]
+        return found
+
+    def judged_by(self, judge: Judge, documents: Sequence[Document]) -> list[Amount]:
+        """As `count`, judged."""
+        found = self.judged.of([(document.title, document.host or document.text) for document in documents])
+        if any(document.inserted for document in documents):
+            more = judge.sizes([document.inserted for document in documents])
+            found = [size + further for size, further in zip(found, more, strict=True)]
+        return found
+
+    def judged_all(self, keys: Sequence[tuple[str, str]]) -> list[float]:
+        assert self.judge is not None
+        return self.judge.sizes([self.drawn(title, text) for title, text in keys])
 
     def measured(self, keys: Sequence[tuple[str, str]]) -> list[int]:
         """Tokens that (title, text) adds to a prompt as number 1."""
@@ -94,9 +156,9 @@ class Costs:
 
     def first_words(self, document: Document, tokens: int) -> str:
         """The document's first words, about as many as it can hold within `tokens`."""
-        share = tokens / max(1, self.count([document])[0])
+        bare = self.closely([Document("", (Segment(""),), title=document.title)])[0]
+        share = tokens / max(1, self.closely([document])[0])
         start = document.text[: max(0, int(1.25 * share * len(document.text))) + MORE_CHARACTERS]
-        bare = self.count([Document("", (Segment(""),), title=document.title)])[0]
         found = self.aligner.start_of(start, tokens - bare)
         return found if found == document.text else without_last_word(found)
 
@@ -109,10 +171,11 @@ class Costs:
         while first + count >= len(self.number_sums):
             start = len(self.number_sums) - 1
             wanted = range(start, start + NUMBERS_AT_ONCE)
-            one, *counts = self.aligner.counts([self.drawn("a", "a.", number) for number in (1, *wanted)])
+            sizes = self.judge.sizes if self.judge else self.aligner.counts
+            one, *counts = sizes([self.drawn("a", "a.", number) for number in (1, *wanted)])
             for found in counts:
                 self.number_sums.append(self.number_sums[-1] + found - one)
-        return self.number_sums[first + count] - self.number_sums[first]
+        return round(self.number_sums[first + count] - self.number_sums[first])
 
     # ---- what stands around the documents
 

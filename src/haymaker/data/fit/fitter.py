@@ -54,5 +54,9 @@ class Fitter:
         return supply
 
     def short_for(self, closers: Sequence[Document]) -> bool:
-        """Whether what a row may fall short of its length is less than half a document of these."""
-        return 2 * (1 - LEAST_FILL) * self.lengths[0] * len(closers) < sum(self.costs.of(closers))
+        """Whether what a row may fall short of its length is less than half a document of these.
+
+        Of that a plan of judged documents keeps half free on either side.
+        """
+        short = (1 - LEAST_FILL) * self.lengths[0] / (2 if self.costs.judge else 1)
+        return 2 * short * len(closers) < sum(self.costs.of(closers))

@@ -57,7 +57,7 @@ class RowPlan:
         self.costs, self.supply, self.inner = costs, supply, inner
         self.slack = int((1 - LEAST_FILL) * self.length)  # tokens that a row may fall short of its length
         # Where a plan aims: counts are seldom off by more than a few tokens, judged ones may be by many.
-        self.margin = self.slack // 2 if costs.rates else self.slack // 4
+        self.margin = self.slack // 2 if costs.judge else self.slack // 4
         self.most_left = max(0, self.slack - self.margin - ENDS)  # tokens that a plan may leave
         self.cuts, self.closest = self.draft.trim, False  # whether documents are cut, and which of all cuts fills best
         before, after = costs.around(self.draft.question)
@@ -212,7 +212,7 @@ class RowPlan:
         choices = self.supply.choices(LAST_CHOICES, (*chosen, *taken))
         number = len(chosen) + len(taken)
         label = self.costs.numbers(1, number + 1)
-        costs = [cost + label for cost in self.costs.count(choices)]
+        costs = [cost + label for cost in self.costs.closely(choices)]
         picked = closest_sum(costs, int(room))
         gap = int(room) - sum(costs[i] for i in picked)
         self.supply.use(choices, picked)
@@ -235,11 +235,11 @@ class RowPlan:
         found: list[tuple[int, int, list[Document]]] = []  # tokens left, documents that stay, cut ones
         for dropped in range(min(len(unused), len(documents) + 1)):
             kept, those = len(documents) - dropped, unused[: dropped + 1]
-            room = gap + sum(self.costs.count(documents[kept:])) - label
+            room = gap + sum(self.costs.closely(documents[kept:])) - label
             if self.closest:  # the longest last, as it takes what the others leave
-                those = sorted(those, key=lambda document: self.costs.count([document])[0])
+                those = sorted(those, key=lambda document: self.costs.closely([document])[0])
             if cut := self.cut_each(those, room):
-                found.append((room - sum(self.costs.count(cut)), kept, cut))
+                found.append((room - sum(self.costs.closely(cut)), kept, cut))
                 if not self.closest:
                     break
         return min(found, key=lambda option: option[0])[1:] if found else (len(documents), [])
@@ -252,7 +252,7 @@ class RowPlan:
             if short is None:
                 return []
             found.append(short)
-            room -= self.costs.count([short])[0]
+            room -= self.costs.closely([short])[0]
         return found
 
     def cut(self, document: Document, room: int, slack: int = 0, letters: bool = False) -> Document | None:
@@ -266,7 +266,7 @@ class RowPlan:
         while text := text.rstrip(punctuation) if letters else text:
             key = f"{document.key} (first {len(text.split())} words)"
             short = replace(document, key=key, segments=(Segment(text, labels),), kind="", host="", inserted="")
-            if self.costs.count([short])[0] <= room:
+            if self.costs.closely([short])[0] <= room:
                 return short
             text = without_last_word(text)
         return None

@@ -1,0 +1,52 @@
+"""What words say of tokens: as many pieces as the tokenizer makes, where the vocabulary spells them."""
+
+import pytest
+from tiny_tokenizers import KINDS, tiny_tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from haymaker.data.fit.judge import WORDS, Judge
+from haymaker.realism.context import world_passages
+from haymaker.tokens import Aligner
+
+
+def byte_pairs(*merges: str) -> PreTrainedTokenizerFast:
+    """Letters and these merges of two, in this order; words are parted by blanks."""
+    pieces = [*"abcdĠ", *(merge.replace("+", "") for merge in merges)]
+    model = models.BPE(
+        {piece: i for i, piece in enumerate(pieces)}, [(merge.split("+")[0], merge.split("+")[1]) for merge in merges]
+    )
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+def test_pairs_are_merged_in_their_order() -> None:
+    # bc comes before ab: abc is a bc and no ab c; abcd is a bc d. The longest first would be ab cd.
+    judge = Judge(Aligner(byte_pairs("b+c", "a+b", "c+d", "Ġ+a"), False))
+    assert [judge.pieces(word) for word in ("abc", "abcd", "abab", "ab", " a")] == [2, 3, 2, 1, 1]
+    assert [judge.longest(word) for word in ("abc", "abcd")] == [2, 2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_judge_that_has_learnt_is_off_by_little(kind: str) -> None:
+    aligner = Aligner(tiny_tokenizer(kind), False)
+    texts = [passage.text for passage in world_passages("train", 0)][:120]
+    judge, counts = Judge(aligner), aligner.counts(texts)
+    judge.learn(texts[:40], sum(counts[:40]))
+    spent = aligner.spent
+    assert sum(judge.sizes(texts[40:])) == pytest.approx(sum(counts[40:]), rel=0.03)
+    assert aligner.spent - spent <= sum(counts[40:]) / 10
+    assert judge.sizes(texts[40:]) == judge.sizes(texts[40:])
+
+
+def test_words_hold_every_character() -> None:
+    for text in ('He said: "No, I don\'t."\n\n  (1998-2004)  x_1\t…', "日本語の文。", "", " \n "):
+        assert "".join(WORDS.findall(text)) == text
+
+
+def test_what_the_vocabulary_writes_otherwise_is_counted(tokenizer: PreTrainedTokenizerBase) -> None:
+    aligner = Aligner(tokenizer, False)
+    judge = Judge(aligner)
+    for word in ("žluťoučký", "日本語の文", "\n"):
+        assert judge.pieces(word) == aligner.counts([word])[0]
