@@ -21,6 +21,7 @@ from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread, before the tokenizer is made
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from data_common import DEFAULT_DATA, SETTINGS, TASKS, recipe_of, require_data, settings_of, tokenizer_of
 from tables import machine, write_page
@@ -47,6 +48,7 @@ class Speed:
 
     rows: int = 0
     emitted: int = 0
+    before: int = 0  # tokens of a row that was built first and is not timed
     seconds: float = 0.0
     lines: list[float] = field(default_factory=lambda: [0.0, 0.0])  # the tokenizer's own tokens and seconds
     whole: list[float] = field(default_factory=lambda: [0.0, 0.0])
@@ -75,7 +77,7 @@ def measured(builder: Builder, tokenizer: PreTrainedTokenizerBase, rows: int) ->
     found = Speed()
     copies = [Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()) for _ in range(2)]  # type: ignore[attr-defined]
     rows = min(rows, builder.drafts.count or rows)
-    builder.table([0])  # what is loaded once for a process is not counted
+    found.before = tokens_of(builder.table([0])[0])  # what is loaded once for a process is not timed
     at_once = rows_per_part(builder.recipe)
     every = max(1, rows * builder.recipe.length // YARDSTICK_TOKENS)
     for start in range(0, rows, at_once):
@@ -88,8 +90,12 @@ def measured(builder: Builder, tokenizer: PreTrainedTokenizerBase, rows: int) ->
             own_speed(copies[0], [text for content in contents for text in pieces(content)], found.lines)
             own_speed(copies[1], contents, found.whole)
         found.rows += table.num_rows
-        found.emitted += sum(pc.sum(table[name]).as_py() for name in ("n_prompt_tokens", "n_target_tokens"))
+        found.emitted += tokens_of(table)
     return found
+
+
+def tokens_of(table: pa.Table) -> int:
+    return sum(pc.sum(table[name]).as_py() for name in ("n_prompt_tokens", "n_target_tokens"))
 
 
 def own_speed(yardstick: Tokenizer, texts: list[str], found: list[float]) -> None:
@@ -108,7 +114,7 @@ def line_of(task: str, setting: str, length: int, rows: int, data: Path, tokeniz
     except LengthError as error:
         reason = "too few passages" if "unfilled" in str(error) else "too short for its evidence"
         return f"| {task} | {setting} | {length} | {reason}{' | -' * 6} |"
-    again = builder.costs.aligner.spent / found.emitted
+    again = builder.costs.aligner.spent / (found.before + found.emitted)
     cells = [f"{found.build / 1e6:.2f}"]
     for tokens, seconds in (found.lines, found.whole):
         cells += [f"{tokens / seconds / 1e6:.2f}", f"{found.build * seconds / tokens:.2f}"]
