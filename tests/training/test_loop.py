@@ -15,6 +15,7 @@ from tiny_rows import CONTEXT, random_rows
 from torch.nn import functional
 from transformers import Phi3Config, Phi3ForCausalLM, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
+import haymaker.training.answer_rows as answer_rows
 import haymaker.training.checks as checks
 import haymaker.training.run as run
 from haymaker.config import TrainConfig
@@ -128,6 +129,14 @@ def test_a_method_that_disagrees_is_not_used_and_the_record_says_so(
 ) -> None:
     monkeypatch.setattr(checks, "relative_difference", lambda *_: 0.1)
     assert train(lm, random_rows(4), CONFIG, tmp_path, on_progress=quiet).record["method"] == "head"
+
+
+def test_a_long_row_is_verified_at_places_all_over_its_first_tokens(new_model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three answer rows of a row of 20 tokens, of which ten are read: places 0, 4 and 9."""
+    monkeypatch.setattr(answer_rows, "VERIFIED_TOKENS", 10)
+    model, ids, rows = new_model(), torch.arange(3, 23)[None], torch.tensor([[16, 17, 18]])
+    found = answer_rows.first_logits(model, ids, rows, "head")
+    assert torch.allclose(found, model(input_ids=ids[:, :10]).logits[:, [0, 4, 9]], atol=1e-5)
 
 
 @pytest.mark.parametrize(("dtype", "difference", "agrees"), [

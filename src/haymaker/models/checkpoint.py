@@ -29,6 +29,7 @@ from haymaker.models.rounding import relative_norm
 from haymaker.vocabulary import tokenizer_digest
 
 KEPT_FILES = ("generation_config.json", *TOKENIZER_FILES)
+NOT_WRITTEN = ("quantization_config", "_name_or_path", "_model_name_or_path")  # of what was read
 INDEX_FILES = ("*.safetensors.index.json",)
 
 
@@ -99,9 +100,8 @@ def write_config(lm: LanguageModel, folder: Path, dtype: torch.dtype, quantised:
     what was read may be unpacked, or plain, by now."""
     config: Any = lm.base.config
     values = json.loads(config.to_json_string(use_diff=False))
-    values = {key: value for key, value in values.items() if key != "quantization_config"}
+    values = {key: value for key, value in values.items() if key not in NOT_WRITTEN}
     values |= {key: value for key, value in quantised.items() if key == "quantization_config"}
-    values = {key: value for key, value in values.items() if key not in ("_name_or_path", "_model_name_or_path")}
     values |= {"dtype": str(dtype).removeprefix("torch."), "architectures": [type(lm.base).__name__]}
     write_json(folder / "config.json", values | old_names(values.get("rope_parameters") or {}))
 

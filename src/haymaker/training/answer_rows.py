@@ -100,9 +100,11 @@ def through_last(
 
 @torch.no_grad()
 def first_logits(model: Any, ids: Tensor, rows: Tensor, method: Method) -> Tensor:
-    """A method's logits on a prompt's first tokens: of the answer's rows, those behind them at the last of these."""
-    ids = ids[:, :VERIFIED_TOKENS]
-    return answer_logits(model, ids, rows.clamp(max=ids.shape[1] - 1), method)
+    """A method's logits on a prompt's first tokens: of a longer one at as many places as the answer has."""
+    if ids.shape[1] > VERIFIED_TOKENS:
+        ids = ids[:, :VERIFIED_TOKENS]
+        rows = torch.linspace(0, VERIFIED_TOKENS - 1, rows.shape[1], device=rows.device).long().expand_as(rows)
+    return answer_logits(model, ids, rows, method)
 
 
 def relative_difference(model: Any, ids: Tensor, rows: Tensor, method: Method) -> float:
