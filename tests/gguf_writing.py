@@ -1,38 +1,26 @@
-"""GGUF files of tiny Llamas, written by hand as llama.cpp's converter writes them."""
+"""GGUF files of tiny models, written by hand as llama.cpp's converter writes them."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-NAMES = {
-    "model.embed_tokens": "token_embd",
-    "model.norm": "output_norm",
-    "lm_head": "output",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
+SHAPE: dict[str, Any] = dict(
+    hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+    max_position_embeddings=256, initializer_range=0.2, bos_token_id=0, eos_token_id=1,
+)  # fmt: skip
+KINDS = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
 
 
-def tiny_llama(vocabulary: int, seed: int = 0) -> LlamaForCausalLM:
+def tiny_llama(vocabulary: int, seed: int = 0, **shape: Any) -> LlamaForCausalLM:
     torch.manual_seed(seed)
-    shape: dict[str, Any] = dict(
-        vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.2, tie_word_embeddings=False,
-        bos_token_id=0, eos_token_id=1, rope_parameters={"rope_type": "default", "rope_theta": 50_000.0},
-    )  # fmt: skip
-    return LlamaForCausalLM(LlamaConfig(**shape)).eval()
+    plain = {"tie_word_embeddings": False, "rope_parameters": {"rope_type": "default", "rope_theta": 50_000.0}}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, **(SHAPE | plain | shape))).eval()
 
 
 def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
@@ -40,62 +28,92 @@ def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def name_of(name: str) -> str:
-    stem = name.removesuffix(".weight")
-    if stem.startswith("model.layers."):
-        _, _, layer, rest = stem.split(".", 3)
-        return f"blk.{layer}.{NAMES[rest]}.weight"
-    return f"{NAMES[stem]}.weight"
+def apart(weight: np.ndarray, heads: int) -> np.ndarray:
+    """Their rows put back, by this file's own rule and not by the loader's."""
+    return weight.reshape(heads, -1, 2, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def tensors_of(model: LlamaForCausalLM) -> dict[str, np.ndarray]:
-    """The model's weights by llama.cpp's names, in its order of rows."""
-    config, found = model.config, {}
-    for name, weight in model.state_dict().items():
-        values = weight.numpy()
-        if "q_proj" in name or "k_proj" in name:
-            heads = config.num_attention_heads if "q_proj" in name else config.num_key_value_heads
-            values = interleaved(values, heads)
-        found[name_of(name)] = values
+def stored(name: str, values: np.ndarray, config: Any, architecture: str, back: bool = False) -> np.ndarray:
+    """A weight in llama.cpp's form: Llama's q and k interleaved, Gemma's norms one more, GPT-2's products turned."""
+    if architecture == "llama" and ("q_proj" in name or "k_proj" in name):
+        heads = config.num_attention_heads if "q_proj" in name else config.num_key_value_heads
+        return (apart if back else interleaved)(values, heads)
+    if architecture.startswith("gemma") and "norm" in name:
+        return values - 1 if back else values + 1
+    turned = architecture == "gpt2" and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
+    return np.ascontiguousarray(values.T) if turned else values
+
+
+def names_of(model: PreTrainedModel, architecture: str) -> dict[str, str]:
+    """Names of a file's tensors by the model's."""
+    names: Any = gguf.get_tensor_name_map(KINDS[architecture], model.config.num_hidden_layers)
+    tied = model.config.tie_word_embeddings
+    wanted = [name for name in model.state_dict() if not (tied and name == "lm_head.weight")]
+    return {name: names.get_name(name, try_suffixes=(".weight", ".bias")) for name in wanted}
+
+
+def metadata_of(config: Any, architecture: str) -> dict[str, Any]:
+    """What every file says; keys of an architecture's own are a test's."""
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    found = {
+        "block_count": config.num_hidden_layers,
+        "context_length": config.max_position_embeddings,
+        "embedding_length": config.hidden_size,
+        "feed_forward_length": inner,
+        "attention.head_count": config.num_attention_heads,
+        "attention.head_count_kv": getattr(config, "num_key_value_heads", config.num_attention_heads),
+        "vocab_size": config.vocab_size,
+    }
+    if hasattr(config, "rms_norm_eps"):
+        found["attention.layer_norm_rms_epsilon"] = config.rms_norm_eps
+    if architecture == "llama":
+        rotary = {"rope.dimension_count": config.head_dim, "rope.freq_base": config.rope_parameters["rope_theta"]}
+        return found | rotary
     return found
 
 
 def write_gguf(
     path: Path,
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
+    architecture: str = "llama",
     pattern: str = "gpt-2",
     kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
-    extra: dict[str, np.ndarray] | None = None,
-    scaling: str | None = None,
+    extra: Mapping[str, np.ndarray] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    without: Sequence[str] = (),
+    name: str = "tiny",
+    parts: int = 1,
 ) -> dict[str, np.ndarray]:
     """Write model and tokenizer; matrices as `kind`. Returns what was written, each tensor dequantised."""
-    writer, config = gguf.GGUFWriter(path, "llama"), model.config
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_vocab_size(config.vocab_size)
-    if scaling is not None:
-        writer.add_string("llama.rope.scaling.type", scaling)
-    write_tokenizer(writer, tokenizer, pattern)
-    written = {}
-    for name, values in (tensors_of(model) | (extra or {})).items():
-        its = gguf.GGMLQuantizationType.F32 if values.ndim == 1 else kind
-        packed = gguf.quants.quantize(values, its)
-        writer.add_tensor(name, packed, raw_dtype=its)
-        written[name] = gguf.quants.dequantize(packed, its)
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_name(name)
+    if parts > 1:
+        writer.add_uint16("split.count", parts)
+    for key, value in (metadata_of(model.config, architecture) | dict(metadata or {})).items():
+        if key not in without:
+            add(writer, f"{architecture}.{key}", value)
+    if "tokenizer" not in without:
+        write_tokenizer(writer, tokenizer, pattern)
+    state, written = model.state_dict(), {}
+    values = {place: stored(own, state[own].numpy(), model.config, architecture)
+              for own, place in names_of(model, architecture).items()}  # fmt: skip
+    for place, weight in (values | dict(extra or {})).items():
+        its = gguf.GGMLQuantizationType.F32 if weight.ndim == 1 else kind
+        packed = gguf.quants.quantize(weight, its)
+        writer.add_tensor(place, packed, raw_dtype=its)
+        written[place] = gguf.quants.dequantize(packed, its)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return written
+
+
+def add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
+    kinds = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string, list: writer.add_array}
+    kinds[type(value)](key, value)
 
 
 def write_tokenizer(writer: gguf.GGUFWriter, tokenizer: Any, pattern: str) -> None:
@@ -114,13 +132,9 @@ def write_tokenizer(writer: gguf.GGUFWriter, tokenizer: Any, pattern: str) -> No
         writer.add_chat_template(tokenizer.chat_template)
 
 
-def state_of(written: dict[str, np.ndarray], model: LlamaForCausalLM) -> dict[str, torch.Tensor]:
-    """A state dict of what was written: the tensors' rows put back by this file's own rule, not by the loader's."""
-    config, state = model.config, {}
-    for name in model.state_dict():
-        values = written[name_of(name)]
-        if "q_proj" in name or "k_proj" in name:
-            heads = config.num_attention_heads if "q_proj" in name else config.num_key_value_heads
-            values = values.reshape(heads, -1, 2, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
-        state[name] = torch.from_numpy(np.ascontiguousarray(values))
-    return state
+def state_of(written: Mapping[str, np.ndarray], model: PreTrainedModel, architecture: str = "llama") -> dict[str, Any]:
+    """A state dict of what was written."""
+    return {
+        own: torch.from_numpy(np.ascontiguousarray(stored(own, written[place], model.config, architecture, back=True)))
+        for own, place in names_of(model, architecture).items()
+    }

@@ -1,7 +1,7 @@
-"""GGUF files: what they say of themselves, held against what transformers makes of them, and the tokenizer in them.
+"""GGUF files: their tensors, held against the model that transformers makes of them, and the tokenizer in them.
 
-transformers dequantises the weights, and passes over what it does not know without a word: tensors, scaled RoPE, the
-pattern by which a vocabulary's texts were split. The first two are refused here; the tokenizer is built from the file.
+transformers dequantises the weights, and passes over what it does not know without a word: tensors, and the pattern by
+which a vocabulary's texts were split. The former are refused here; the tokenizer is built from the file.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from haymaker.errors import ModelError
+from haymaker.models.gguf_config import CHECKPOINT, FACTORS, check_rotated
 
 CONTROL, USER_DEFINED = 3, 4  # kinds of token in a GGUF
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -37,7 +38,6 @@ SPLITS: Mapping[str, str | None] = {
 WHOLE_WORDS_FIRST = ("llama-bpe", "llama3", "llama-v3", "tekken")  # a word in the vocabulary is not put together
 NORMALISED = ("qwen2", "deepseek-r1-qwen")  # NFC
 SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
-PLAIN_ROPE = (None, "none", "default")
 
 
 @lru_cache(maxsize=2)  # a file is asked for its tensors and its tokenizer, and parsing a vocabulary takes seconds
@@ -74,30 +74,20 @@ class GGUFFile:
 # ---- the weights
 
 
-def check_gguf_config(gguf: GGUFFile, config: PreTrainedConfig) -> None:
-    """Raise ModelError where the file scales RoPE and the config that transformers made of it does not."""
-    scaling = gguf.get(f"{gguf.architecture}.rope.scaling.type")
-    found = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    if scaling not in PLAIN_ROPE and found == "default":
-        raise ModelError(
-            f"{gguf.file}: its RoPE is scaled ({scaling}), which this transformers version leaves out, so it would be "
-            "another model; load the checkpoint that the file was made from"
-        )
-
-
 def check_gguf_weights(gguf: GGUFFile, model: PreTrainedModel) -> None:
-    """Raise ModelError, which names them, where tensors of the file have no place in the model."""
+    """Raise ModelError, which names them, where tensors of the file have no place in the model or its config."""
     from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 
     kinds = {name: kind for kind, name in MODEL_ARCH_NAMES.items()}
     names = get_tensor_name_map(kinds[gguf.architecture], model.config.num_hidden_layers)
     placed = {names.get_name(name, try_suffixes=(".weight", ".bias")) for name in model.state_dict()}
-    lost = [tensor.name for tensor in gguf.reader.tensors if tensor.name not in placed]
+    lost = [tensor.name for tensor in gguf.reader.tensors if tensor.name not in placed and tensor.name not in FACTORS]
     if lost:
         raise ModelError(
             f"{gguf.file}: {len(lost)} of its {len(gguf.reader.tensors)} tensors have no place in "
-            f"{type(model).__name__}, such as {lost[0]}; load the checkpoint that the file was made from"
+            f"{type(model).__name__}, such as {lost[0]}; {CHECKPOINT}"
         )
+    check_rotated(gguf, model)
 
 
 def forget_quantization(model: PreTrainedModel) -> None:
@@ -116,8 +106,11 @@ def forget_quantization(model: PreTrainedModel) -> None:
 def byte_level_tokenizer(gguf: GGUFFile) -> PreTrainedTokenizerBase | None:
     """The byte-level tokenizer that a file describes; None where it is of another kind (sentencepiece, Unigram).
 
-    Raises ModelError for a pattern of splitting that is not in the table: another one would give other tokens.
+    Raises ModelError for a file without a vocabulary, and for a pattern of splitting that is not in the table: another
+    one would give other tokens.
     """
+    if gguf.get("tokenizer.ggml.tokens") is None:
+        raise ModelError(f"{gguf.file}: holds no tokenizer; put the model's tokenizer.json beside it, give the folder")
     if gguf.get("tokenizer.ggml.model") != "gpt2":
         return None
     pattern = gguf.get("tokenizer.ggml.pre", "default")

@@ -24,10 +24,10 @@ from haymaker.errors import HaymakerError, ModelError
 from haymaker.files import read_json_if_there
 from haymaker.models.extend import Extension, extend_context
 from haymaker.models.forward import stack_of
+from haymaker.models.gguf_config import completed_config
 from haymaker.models.gguf_files import (
     GGUFFile,
     byte_level_tokenizer,
-    check_gguf_config,
     check_gguf_weights,
     forget_quantization,
     name_special_tokens,
@@ -232,7 +232,7 @@ def read_config(source: Source) -> PreTrainedConfig:
     with explained(source.name, "config"):
         config = AutoConfig.from_pretrained(source.place, trust_remote_code=False, **source.file)
     if gguf is not None:
-        check_gguf_config(gguf, config)
+        config = completed_config(gguf, config)
         config.dtype = gguf.precision
     kinds = config.architectures or [f"{config.model_type}ForCausalLM"]
     if getattr(config, "is_encoder_decoder", False) or not any(kind.endswith(DECODER_ENDINGS) for kind in kinds):
