@@ -1,6 +1,6 @@
 """The fuzzed tests in numbers: readers of real rows, row metrics, files of predictions and of head scores, datasets.
 
-    python benchmarks/data_fuzz.py [--examples 10000] [--kinds readers,metrics,predictions,scores,folders]
+    python benchmarks/data_fuzz.py [--examples 10000] [--kinds readers,metrics,predictions,scores,folders] [--only TEXT]
 
 Ends with an error at the first example that gives a traceback, or something that is kept and wrong. Prints a line for
 each test.
@@ -79,10 +79,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--examples", type=int, default=10_000, help="of each test")
     parser.add_argument("--kinds", default="readers,metrics,predictions,scores,folders")
+    parser.add_argument("--only", default="", help="tests whose name has this text")
     asked = parser.parse_args()
     os.environ["HAYMAKER_FUZZED"] = str(asked.examples)
     for kind in asked.kinds.split(","):
         for name, run in runs(kind):
+            if asked.only not in name:
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 run(Path(folder))
             print(f"| {name} | {asked.examples} |", flush=True)

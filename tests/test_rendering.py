@@ -1,11 +1,14 @@
 """A row in a template: what changes or drops a text is refused, and a label lies within one message."""
 
+from datetime import datetime
+from typing import Any
+
 import pytest
 from tiny_tokenizers import STRIPPING, TEMPLATE, tiny_tokenizer
 
 from haymaker.errors import DataError
 from haymaker.records import Example, Label, Message, Segment
-from haymaker.rendering import Renderer, rendered_spans
+from haymaker.rendering import TEMPLATE_DATE, Renderer, rendered_spans
 
 
 def example(tail: str = "\nAnswer:") -> Example:
@@ -48,3 +51,26 @@ def test_a_label_over_two_messages_is_refused() -> None:
     row = Example("id", "mdqa", messages, "?", ("a",))
     with pytest.raises(DataError, match="label each message alone"):
         rendered_spans(row, renderer(TEMPLATE).render(row))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages[0].content + 1 }}",
+        "{{ 1 / 0 }}",
+        "{{ raise_exception() }}",
+        "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
+        "{% for message in messages %}{{ message.content ",
+        {"rag": TEMPLATE, "tool_use": TEMPLATE},
+    ],
+    ids=["type", "division", "no reason", "recursion", "syntax", "no default"],
+)
+def test_a_template_that_fails_however_is_one_error(template: Any) -> None:
+    with pytest.raises(DataError, match="the chat template refuses messages of user, assistant"):
+        renderer(template).render(example())
+
+
+@pytest.mark.parametrize("form", ["%F", "%D %T", "%-d/%-m/%y", "%e. %B %G, week %V", "%Y-%m-%dT%H:%M:%S%z", "%j %U %%"])
+def test_a_date_of_any_form_is_that_of_the_day_on_which_templates_are_rendered(form: str) -> None:
+    said = renderer(f"{{{{ strftime_now('{form}') }}}}\n{TEMPLATE}").render(example()).text
+    assert said.splitlines()[0] == datetime.fromisoformat(TEMPLATE_DATE).strftime(form)

@@ -11,7 +11,6 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.errors import DataError
@@ -20,6 +19,9 @@ from haymaker.records import Example, Label, Span
 SENTINEL = "\ue000{}\ue001"  # private-use characters: no template changes them
 TEMPLATE_DATE = "2024-07-26"
 """The day on which a chat template that writes today's date is rendered (Llama 3's own default): rows stay the same."""
+
+DAY_SIGNS = "aAbBcCdDeFfgGhHIjklmMnpPrRStTuUVwWxXyYzZ"  # what strftime writes of a day, as %d
+NUMBER_SIGNS = "deHIjklmMSuUVwWy"  # without a leading zero, as %-d
 
 
 @dataclass(frozen=True)
@@ -97,15 +99,15 @@ class Renderer:
     def apply_template(self, messages: Sequence[tuple[str, str]], generation: bool) -> str:
         said = [{"role": role, "content": content} for role, content in messages]
         options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": generation}
-        if writes_date(self.tokenizer):
-            options["chat_template"] = dated(str(self.tokenizer.get_chat_template()))
         try:
+            if writes_date(self.tokenizer):
+                options["chat_template"] = dated(str(self.tokenizer.get_chat_template()))
             return str(self.tokenizer.apply_chat_template(said, **options))
-        except TemplateError as error:
+        except Exception as error:  # a template is a program, and fails as any program does
             roles = ", ".join(role for role, _ in messages)
             raise DataError(
                 f"the chat template refuses messages of {roles} ({error}); use other roles, or chat_template=False"
-            ) from None
+            ) from error
 
 
 def rendered_spans(example: Example, prompt: Prompt) -> list[tuple[Label, Span]]:
@@ -135,8 +137,8 @@ def cut_at(text: str, marks: Sequence[str]) -> list[str]:
 def dated(template: str) -> str:
     """The chat template with TEMPLATE_DATE for today: a macro that takes the place of the function `strftime_now`."""
     day = datetime.fromisoformat(TEMPLATE_DATE)
-    written = {f"%{sign}": day.strftime(f"%{sign}") for sign in "aAbBcdHIjmMpSUwWxXyY"}
-    written |= {"%-d": str(day.day), "%-m": str(day.month)}
+    signs = [*DAY_SIGNS, *(f"-{sign}" for sign in NUMBER_SIGNS), "%"]  # %% last, as what it leaves is no sign
+    written = {f"%{sign}": day.strftime(f"%{sign}") for sign in signs}
     said = "".join(f" | replace({form!r}, {text!r})" for form, text in written.items())
     line = "\n" * template.startswith("\n")  # for the one that goes with the tag before it
     return f"{{% macro strftime_now(format) %}}{{{{ format{said} }}}}{{% endmacro %}}{line}{template}"

@@ -119,6 +119,21 @@ def changed(draw: st.DrawFn, value: Any) -> Any:
     return draw(TEXTS if isinstance(value, str) else NUMBERS)
 
 
+def whole(row: dict[str, Any], texts: list[str]) -> dict[str, Any]:
+    """A pooled row with its texts in place; any other as it is."""
+    messages = [
+        {"role": message["role"], "content": "".join(said(piece, texts) for piece in message["pieces"])}
+        if "pieces" in message
+        else message
+        for message in row["messages"]
+    ]
+    return row | {"messages": messages}
+
+
+def said(piece: dict[str, Any], texts: list[str]) -> str:
+    return piece["text"] if piece["document"] is None else texts[piece["document"]]
+
+
 def covered(content: str, places: list[tuple[str, int, int, int]]) -> set[tuple[str, int, int]]:
     """Every character of every label."""
     return {(kind, index, at) for kind, index, start, stop in places for at in range(start, stop)}
@@ -144,15 +159,19 @@ def test_changed_cells_are_refused_or_read_as_they_are(written: Path, tmp_path: 
     path = next(folder.glob("data-*.parquet"))
     table = pq.read_table(path)
     first, second = table.to_pylist()
-    pooled = "documents" in json.loads((folder / "manifest.json").read_text())
+    texts = [text for file in folder.glob("documents*") for text in pq.read_table(file)["text"].to_pylist()]
 
     @fuzz(st.data())
     def run(data: st.DataObject) -> None:
         row = data.draw(changed(first))
-        pq.write_table(pa.Table.from_pylist([row, second], table.schema), path)
+        try:
+            table_of_both = pa.Table.from_pylist([row, second], table.schema)
+        except pa.ArrowException:  # a number for a text that is null in pooled rows: no file holds it
+            return
+        pq.write_table(table_of_both, path)
         resealed(folder, path)
         rows = kept(folder)
-        if rows is not None and not pooled:
-            check_row(rows[0], row)
+        if rows is not None:
+            check_row(rows[0], whole(row, texts))
 
     run()
