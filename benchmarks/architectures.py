@@ -150,6 +150,7 @@ Every causal architecture of transformers that can be built tiny, with random we
 model's `config.json`. A `yes` was held against an oracle that is not Haymaker's; a number is the refusal below, as you
 would read it. Written by `benchmarks/architectures.py`.
 
+- **load**: `hm.load_model` reads what `save_pretrained` wrote, and logits are the same.
 - **probe**: attention of a few rows equals the model's own eager weights, and logits move by no bit.
 - **Zero**: a head without output equals zeroed columns of its output projection.
 - **write**: a head's direct effect on a logit equals what the logit loses while all else adds what it added.
@@ -168,7 +169,8 @@ def numbered(found: Sequence[Verdict]) -> dict[str, int]:
 
 def general(one: Verdict) -> str:
     """A sentence that is the same for all architectures of which it is true."""
-    text = re.sub(r"\{[^{}]*\}", "...", " ".join(one.why.split()))
+    text = re.sub(r"^/\S+(?=: )", "the model", " ".join(one.why.split()))  # its folder
+    text = re.sub(r" of type '\w+'(?=, of which)", "", re.sub(r"\{[^{}]*\}", "...", text))
     text = re.sub(
         r"\b\w+(For\w+|Model|LMHead\w*|Attention\w*|Decoder\w*|RotaryEmbedding|LMHeadModel)\b", "the model", text
     )

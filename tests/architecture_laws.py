@@ -24,7 +24,7 @@ from haymaker.heads.direct_path import check_direct_path, contributions, watch_s
 from haymaker.interventions.branches import can_branch
 from haymaker.interventions.causal import branched_effects, relayed_effects
 from haymaker.models.extend import extend_context, positions_of
-from haymaker.models.load import LanguageModel
+from haymaker.models.load import LanguageModel, load_model
 from haymaker.models.names import MINIATURES
 from haymaker.records import Encoded, Span
 from haymaker.training.loop import train
@@ -56,6 +56,19 @@ def same(what: str, ours: Tensor, theirs: Tensor, tolerance: float = TOLERANCE) 
     assert ours.shape == theirs.shape, f"{what}: shape {list(ours.shape)}, expected {list(theirs.shape)}"
     difference = far(ours, theirs)
     assert difference <= tolerance, f"{what}: off by {difference:.3g}"
+
+
+# ---- loading
+
+
+def loads(model: PreTrainedModel) -> None:
+    """What `save_pretrained` wrote is loaded as the same model."""
+    ids = prompt(2)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model.save_pretrained(folder)
+        tokenizer().save_pretrained(folder)
+        same("logits of the model loaded", run(load_model(folder, dtype="float32", device="cpu").model, ids), run(model, ids), RIGHT)
 
 
 # ---- reading
@@ -332,6 +345,7 @@ def tokenizer() -> Any:
 
 
 LAWS: dict[str, Callable[[PreTrainedModel], None]] = {
+    "load": loads,
     "probe": reads,
     "Zero": zeroes,
     "write": writes,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from any_architecture import shrunk, tiny
 from command_line import run
 from peft import PeftModel
 from rotary_bases import BASES
@@ -16,9 +17,11 @@ from tiny_rows import CONTEXT, random_rows
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     BertConfig,
     BertForMaskedLM,
 )
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from haymaker.config import Extend, TrainConfig
 from haymaker.errors import ConfigError, ExtensionError, ModelError
@@ -121,6 +124,58 @@ def test_a_bias_that_the_config_does_not_have_is_refused(kind: str, tmp_path: Pa
     save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=f"leaves no place, such as .*{BIASED[kind]}.bias"):
         load_model(tmp_path)
+
+
+SWITCHES = {  # of parts of layers: what the config is said to have instead
+    "persimmon": {"qk_layernorm": False},
+    "stablelm": {"use_parallel_residual": True},
+    "lfm2_moe": {"use_expert_bias": False},
+    "deepseek_v3": {"num_hidden_layers": 3},  # whose config says that one layer predicts further tokens
+}
+
+
+@pytest.mark.parametrize("kind", SWITCHES)
+def test_a_part_of_a_layer_that_the_config_does_not_have_is_refused(kind: str, tmp_path: Path, tokenizer: Any) -> None:
+    tiny(kind).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert load_model(tmp_path).name
+    whole = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(whole | SWITCHES[kind]))
+    with pytest.raises(ModelError, match=r"for which its config leaves no place, such as .*\.layers\.\d\."):
+        load_model(tmp_path)
+
+
+FOREIGN = (
+    "score.weight", "mtp.layers.0.mlp.up_proj.weight", "model.mtp_layers.0.input_proj.weight", "visual.blocks.7.bias",
+    "model.vision_tower.encoder.layers.9.fc1.bias", "model.layers.0.self_attn.rotary_emb.inv_freq", "v_head.bias",
+    "model.layers.0.self_attn.k_scale", "model.layers.0.self_attn.q_proj.weight_scale",
+)  # fmt: skip
+
+
+def test_what_is_no_part_of_the_decoder_is_left_out(tmp_path: Path, tokenizer: Any) -> None:
+    tensors = saved("llama", tmp_path, tokenizer)
+    own = SHAPE["num_hidden_layers"]
+    ahead = {name.replace(".0.", f".{own}."): weight.clone() for name, weight in tensors.items() if ".0." in name}
+    ahead[f"model.layers.{own}.eh_proj.weight"] = torch.ones(2, 4)  # as DeepSeek's, GLM's
+    tensors |= ahead | {name: torch.ones(2) for name in FOREIGN}
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    assert load_model(tmp_path).context
+
+
+def test_the_decoder_of_a_model_that_reads_images_too_is_loaded(tmp_path: Path, tokenizer: Any) -> None:
+    torch.manual_seed(0)
+    config = shrunk(CONFIG_MAPPING["qwen3_5"], {})
+    config.vision_config.depth = 1
+    model = AutoModelForImageTextToText.from_config(config).eval()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        assert torch.allclose(load_model(tmp_path).model(ids).logits, model(input_ids=ids).logits, atol=1e-5)
+    tiny("gemma3").save_pretrained(tmp_path / "alone")
+    tokenizer.save_pretrained(tmp_path / "alone")
+    with pytest.raises(ModelError, match="found Gemma3ForConditionalGeneration of type .* no text decoder"):
+        load_model(tmp_path / "alone")
 
 
 def test_what_earlier_versions_wrote_beside_the_layers_is_left_out(tmp_path: Path, tokenizer: Any) -> None:

@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from haymaker.config import Extend
@@ -63,6 +64,7 @@ from haymaker.models.rounding import relative_norm
 PROBE_FILE = "probe.json"
 TELLING = (OSError, ValueError, ImportError, RuntimeError, TypeError, SafetensorError)  # their texts say what it was
 DECODER_ENDINGS = ("ForCausalLM", "LMHeadModel")
+COMPOSITE = "ForConditionalGeneration"
 
 
 @dataclass
@@ -234,10 +236,22 @@ def read_config(source: Source) -> PreTrainedConfig:
     if gguf is not None:
         config = completed_config(gguf, config)
         config.dtype = gguf.precision
-    kinds = config.architectures or [f"{config.model_type}ForCausalLM"]
-    if getattr(config, "is_encoder_decoder", False) or not any(kind.endswith(DECODER_ENDINGS) for kind in kinds):
-        raise ModelError(f"{source.name}: expected a decoder (a causal language model), found {', '.join(kinds)}")
+    check_decoder(source.name, config)
     return config
+
+
+def check_decoder(name: str, config: PreTrainedConfig) -> None:
+    """Raise ModelError for what is no decoder. Of a model that reads images too, the decoder of its text is one."""
+    kinds = config.architectures or [f"{config.model_type}ForCausalLM"]
+    loaded = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    causal = "" if loaded is None else loaded.__name__
+    encodes = getattr(config, "is_encoder_decoder", False)
+    composite = not encodes and any(kind.endswith(COMPOSITE) for kind in kinds)
+    decodes = any(kind.endswith(DECODER_ENDINGS) or kind == causal for kind in kinds)
+    if encodes or not (causal.endswith(DECODER_ENDINGS) if composite else decodes and causal):
+        hint = f" of type {config.model_type!r}, of which transformers loads no text decoder by itself"
+        found = ", ".join(kinds) + (hint if composite or decodes else "")
+        raise ModelError(f"{name}: expected a decoder (a causal language model), found {found}")
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

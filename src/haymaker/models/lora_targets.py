@@ -15,6 +15,7 @@ from haymaker.records import Head
 ATTENTION_NAMES = ("self_attn", "self_attention", "attention", "attn")
 SEPARATE = ("q_proj", "k_proj", "v_proj")  # what a choice of heads needs, and an output projection
 GROUPS = ("attention", "mlp")
+CHOOSING = ("gate", "router")  # they choose experts; an indexer chooses keys, and no gradient goes through it
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def linear_layers(layer: nn.Module) -> dict[str, tuple[str, nn.Module]]:
     found: dict[str, tuple[str, nn.Module]] = {}
     for name, module in layer.named_modules():
         parts = name.split(".")
-        if is_linear(module) and parts[-1] not in ("gate", "router"):
+        if is_linear(module) and parts[-1] not in CHOOSING and "indexer" not in parts:
             found[name] = ("attention" if parts[0] in ATTENTION_NAMES else "mlp", module)
     return found
 

@@ -81,16 +81,16 @@ def check_first_gradients(model: Any, masked: bool = False) -> None:
 
     Where only some heads learn, the others have none, and it is enough that all are finite.
     """
-    dead = [
-        name
-        for name, weight in lora_parameters(model).items()
-        if ".lora_B." in name
-        and (weight.grad is None or not weight.grad.isfinite().all() or not (masked or weight.grad.any()))
-    ]
-    if dead:
+    found = {name: weight.grad for name, weight in lora_parameters(model).items() if ".lora_B." in name}
+    if broken := [name for name, grad in found.items() if grad is not None and not grad.isfinite().all()]:
         raise ModelError(
-            f"{len(dead)} adapter matrices get no finite gradient at step 1, such as {dead[0]}; "
+            f"{len(broken)} adapter matrices get no finite gradient at step 1, such as {broken[0]}; "
             "are the base's weights whole?"
+        )
+    if loose := [name for name, grad in found.items() if grad is None or not (masked or grad.any())]:
+        raise ModelError(
+            f"{len(loose)} adapter matrices get no gradient at step 1, such as {loose[0]}: they are not on the way "
+            "from the prompt to the answer; give `targets` without them"
         )
 
 
