@@ -243,8 +243,7 @@ def read_config(source: Source) -> PreTrainedConfig:
 def check_decoder(name: str, config: PreTrainedConfig) -> None:
     """Raise ModelError for what is no decoder. Of a model that reads images too, the decoder of its text is one."""
     kinds = config.architectures or [f"{config.model_type}ForCausalLM"]
-    loaded = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-    causal = "" if loaded is None else loaded.__name__
+    causal = getattr(MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None), "__name__", "")  # what would be loaded
     encodes = getattr(config, "is_encoder_decoder", False)
     composite = not encodes and any(kind.endswith(COMPOSITE) for kind in kinds)
     decodes = any(kind.endswith(DECODER_ENDINGS) or kind == causal for kind in kinds)
