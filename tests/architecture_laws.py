@@ -68,7 +68,8 @@ def loads(model: PreTrainedModel) -> None:
         folder = Path(name)
         model.save_pretrained(folder)
         tokenizer().save_pretrained(folder)
-        same("logits of the model loaded", run(load_model(folder, dtype="float32", device="cpu").model, ids), run(model, ids), RIGHT)
+        loaded = load_model(folder, dtype="float32", device="cpu").model
+        same("logits of the model loaded", run(loaded, ids), run(model, ids), RIGHT)
 
 
 # ---- reading
