@@ -62,6 +62,26 @@ def test_short_prompts_of_a_small_model_are_answered_together_on_a_gpu(amx: None
     assert found.answer_seconds(1024, 8) == pytest.approx(8 * 0.018 / 16)
 
 
+def test_what_smollm2_s_study_took_on_an_h100_is_foreseen(amx: None) -> None:
+    # benchmarks/results/gpu-study-nvidia-h100-80gb-hbm3.md: seconds of a cell by stage, ten processes on the card
+    measured = {
+        "train": (21, 46.9),
+        "evaluate": (23, 9.6),
+        "heads": (22, 5.5),
+        "ablate": (3, 55.3),
+        "patch": (14, 23.8),
+    }
+    study = plan_study(load_config(STUDIES / "smollm2.yaml", StudyConfig))
+    found, told = costs(machine_of("h100"), study), {}
+    for stage, (_, seconds) in measured.items():
+        each = [found.of(cell).seconds or 0.0 for cell in study.cells.values() if cell.stage.name == stage]
+        told[stage] = sum(each) / len(each)
+        assert 1 / 1.35 < told[stage] / seconds < 1.35, (stage, told[stage])
+    hours = [sum(n * each[stage] for stage, (n, _) in measured.items()) for each in
+             (told, {stage: seconds for stage, (_, seconds) in measured.items()})]  # fmt: skip
+    assert 1 / 1.5 < hours[0] / hours[1] < 1.5
+
+
 def test_the_precision_is_the_one_that_models_are_loaded_in(monkeypatch: pytest.MonkeyPatch) -> None:
     device = torch.device("cpu")
     for has in (True, False):

@@ -11,7 +11,7 @@ from haymaker.errors import ConfigError
 from haymaker.models.shapes import Shape
 from haymaker.records import Encoded
 from haymaker.training.budget import KERNEL_BYTES, RUNGS, Largest, kept_bytes, peak_bytes, planned, said
-from haymaker.training.cost import cost_of_row, floor_seconds
+from haymaker.training.cost import LAUNCH_SECONDS, cost_of_row, floor_seconds, together_seconds
 from haymaker.training.dry_run import forecast
 
 LLAMA_8B = Shape(
@@ -101,6 +101,25 @@ def test_what_an_h100_took_is_foreseen() -> None:
         rungs = [first if layer < 12 else others for layer in range(32)]
         assert cost_of_row(LLAMA_8B, tokens, 128, rungs).seconds(DEVICES["h100"]) == pytest.approx(seconds, rel=0.25)
         assert peak_bytes(LLAMA_8B, tokens, rungs, largest=Largest(128)) / GIB == pytest.approx(gib, rel=0.05)
+
+
+def test_short_rows_on_a_gpu_wait_for_launches_and_share_them_in_line() -> None:
+    # benchmarks/results/gpu-train-nvidia-h100-80gb-hbm3.md: 12 rows one after another, and in nine passes; the lengths
+    # are those that `gpu_train.short_rows` draws
+    passes = [[2041, 1985], [1817, 1780, 1732], [1495], [1388], [1208], [997], [854], [589], [498]]
+    none: list[Rung] = ["none"] * 32
+    costs = [[cost_of_row(LLAMA_8B, length, length // 32, none) for length in lengths] for lengths in passes]
+    alone = [[cost] for part in costs for cost in part]
+    h100 = DEVICES["h100"]
+    for parts, seconds in ((alone, 2.852), (costs, 2.013)):
+        told = sum(together_seconds(part, 32, h100, gpu=True) for part in parts)
+        assert told == pytest.approx(seconds, rel=0.1)
+    assert together_seconds(costs[-1], 32, h100, gpu=False) == costs[-1][0].seconds(h100) < LAUNCH_SECONDS * 32
+    # 8 steps of 4 rows of 40 tokens in 3 layers: in line one pass a step, two where two rows fill it
+    model, rows = small_decoder("llama").config, [Encoded(str(i), (5,) * 40, 38) for i in range(8)]
+    hours = [forecast(model, rows, TrainConfig(steps=8, batch=4, tokens_at_once=most), torch.bfloat16, "h100")["hours"]
+             for most in (160, 80)]  # fmt: skip
+    assert [3_600 * one for one in hours] == pytest.approx([8 * 3 * LAUNCH_SECONDS, 16 * 3 * LAUNCH_SECONDS])
 
 
 def test_memory_is_that_of_the_rows_that_a_step_takes_and_of_their_answers() -> None:

@@ -4,6 +4,7 @@ Operations and bytes are counted as `training.cost` and `training.budget` count 
 where cells of a stage are finished, what they took corrects the others of it.
 """
 
+import math
 import platform
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,7 @@ from haymaker.study.plan import Plan
 from haymaker.study.runners.work import Request
 from haymaker.study.survey import Standing
 from haymaker.training.budget import STATE_BYTES, USABLE, Largest, peak_bytes, planned
-from haymaker.training.cost import cost_of_row
+from haymaker.training.cost import cost_of_row, together_seconds
 
 BUILD_TOKENS = 0.35e6  # that a core builds in a second (benchmarks/results/data_speed.md)
 ROW_BYTES = 2.2  # of a built row, for each token, compressed
@@ -33,6 +34,7 @@ WITH_DONOR = ("patch", "parts")
 OF_TWO_MODELS = ("parts",)  # a patch has both adapters on one base
 TEACHER_FORCED = ("heads", "parts")
 PARTS_READINGS = 5  # of a row: each model, each on the other's inputs, and the recipient once more to answer
+BRANCHES = 2  # of a patched answer: the donor's layers beside the recipient's
 MARGIN = 3.0  # times the predicted seconds, for a time limit
 LEAST_MINUTES = 15.0
 WORKER_BYTES = 2 * 2**30  # of a process beside its model
@@ -90,10 +92,15 @@ class Costs:
         if cell.stage.name == "train":
             train = cell.params.train  # type: ignore[attr-defined] - of TrainParams
             passes = train.steps * train.batch
-            return passes * length, self.loading() + passes * self.row_seconds(length)
+            tracked = self.tracked_rows(train)
+            read, learned = tracked * self.reading_seconds(length), passes * self.row_seconds(length, train)
+            return (passes + tracked) * length, self.loading() + read + learned
         passes = rows * self.readings(cell)
         answer = 0 if cell.stage.name in TEACHER_FORCED else getattr(cell.params, "new_tokens", None) or ANSWER_TOKENS
-        each = self.reading_seconds(length) + self.answer_seconds(length, answer)
+        together = self.together(length) if answer else 1  # heads are read a row at a time
+        each = self.reading_seconds(length, together) + self.answer_seconds(length, answer)
+        if cell.stage.name == "patch":
+            each *= BRANCHES
         return passes * (length + answer), self.loading() + passes * each
 
     def readings(self, cell: Cell) -> int:
@@ -105,25 +112,39 @@ class Costs:
             return 2 if params.identity else 3 + params.draws
         return PARTS_READINGS if cell.stage.name == "parts" else 1
 
-    def row_seconds(self, length: int) -> float:
-        """A training step's share of one row."""
+    def tracked_rows(self, train: Any) -> int:
+        """Rows on which heads are read while a model is trained: at first, and every so many steps."""
+        return 0 if train.track is None else train.track.rows * (1 + math.ceil(train.steps / train.track.every))
+
+    def row_seconds(self, length: int, train: Any = None) -> float:
+        """A training step's share of one row, alone or among those that go together."""
         if self.shape is None:
             return 0.0
         free = USABLE * (self.machine.device.memory or free_memory())
         rungs = planned(self.shape, length, free, self.largest(length))
-        return cost_of_row(self.shape, length, ANSWER_TOKENS, rungs).seconds(self.machine.device)
+        rows = 1
+        if train is not None and self.machine.gpu and length < train.packed_below:
+            rows = max(1, min(train.batch, train.tokens_at_once // length))
+        costs = [cost_of_row(self.shape, length, ANSWER_TOKENS, rungs)] * rows
+        return together_seconds(costs, self.shape.layers, self.machine.device, self.machine.gpu) / rows
 
     def largest(self, length: int) -> Largest:
         """Of a training cell, whose rows are taken one at a time here."""
         return Largest(ANSWER_TOKENS, None if self.machine.gpu else length)
 
-    def reading_seconds(self, length: int) -> float:
-        """One forward pass over a row."""
+    def reading_seconds(self, length: int, together: int = 1) -> float:
+        """One forward pass over a row, whose launches `together` rows share on a GPU."""
         shape, device = self.shape, self.machine.device
         if shape is None:
             return 0.0
         products = 2.0 * shape.layers * shape.layer_weights * length / device.products
-        return products + 2.0 * shape.layers * shape.query * length**2 / device.attention
+        computed = products + 2.0 * shape.layers * shape.query * length**2 / device.attention
+        launched = shape.layers * self.machine.layer_seconds / together if self.machine.gpu else 0.0
+        return max(computed, launched)
+
+    def together(self, length: int) -> int:
+        """How many prompts of this length are read and answered at a time."""
+        return ANSWERS_TOGETHER if self.machine.gpu and length <= LONG else 1
 
     def answer_seconds(self, length: int, tokens: int) -> float:
         """An answer, token by token: weights and cache are read anew for each.
@@ -135,8 +156,7 @@ class Costs:
             return 0.0
         cache = 2 * shape.layers * shape.key_value * shape.element * length
         moved = (shape.base_bytes + cache) / device.bandwidth
-        together = ANSWERS_TOGETHER if self.machine.gpu and length <= LONG else 1
-        return tokens * max(moved, shape.layers * self.machine.layer_seconds / together)
+        return tokens * max(moved, shape.layers * self.machine.layer_seconds / self.together(length))
 
     def loading(self) -> float:
         return (self.shape.base_bytes if self.shape else 0) / LOAD_BYTES

@@ -4,12 +4,17 @@ Counted as 2 m n k for each product, causal attention as half of the square, its
 the base is frozen, so its backward pass has the gradient of the input alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from haymaker.choices import Device
 from haymaker.config import Rung
 from haymaker.models.shapes import Shape
+
+# On a GPU no layer goes forwards and backwards in less, however few its tokens: launching its kernels takes so long. An
+# H100: 7.4e-3 in 12 passes of short rows, 6.9e-3 in nine (benchmarks/results/gpu-train-*.md, 32 layers), and 6.9e-3 in
+# trainings of SmolLM2, ten at a time (gpu-study-*.md, less starting and tracking).
+LAUNCH_SECONDS = 7e-3
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,11 @@ def cost_of_row(shape: Shape, tokens: int, answer: int, rungs: Sequence[Rung]) -
         (inside + 2 * pruned) * 2.5 * attention,
         width * (2.5 * inside + sum(passes[rung] for rung in rungs[:inside])),
     )
+
+
+def together_seconds(costs: Iterable[Cost], layers: int, device: Device, gpu: bool) -> float:
+    """Seconds of rows that go forwards and backwards together: to compute them or, if that is more, to launch it."""
+    return max(sum(cost.seconds(device) for cost in costs), LAUNCH_SECONDS * layers if gpu else 0.0)
 
 
 def floor_seconds(shape: Shape, tokens: int, rungs: Sequence[Rung], operations_a_second: float = 800e12) -> float:

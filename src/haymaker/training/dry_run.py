@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from haymaker.choices import CPU, DEVICES, named_device
 from haymaker.config import Extend, Rung, TrainConfig
+from haymaker.models.batching import batches_of
 from haymaker.models.load import Source, read_config, read_tokenizer
 from haymaker.models.lora import lora_size
 from haymaker.models.lora_targets import Targets, target_modules
@@ -18,9 +19,9 @@ from haymaker.models.names import display_name
 from haymaker.models.precision import choose_threads, chosen_dtype
 from haymaker.models.shapes import Shape, shape_of
 from haymaker.records import Encoded, Example
-from haymaker.training.batches import encoded_rows, rows_of_step
+from haymaker.training.batches import encoded_rows, packs_of, rows_of_step
 from haymaker.training.budget import USABLE, Largest, as_one_of, peak_bytes, planned, said
-from haymaker.training.cost import Cost, cost_of_row
+from haymaker.training.cost import cost_of_row, together_seconds
 from haymaker.training.memory_plan import answer_share, tokens_of_largest
 from haymaker.training.rates import rates_here
 
@@ -43,8 +44,10 @@ def forecast(
     rungs: list[Rung] = (
         planned(own, tokens, free, largest) if config.recompute == "auto" else [config.recompute] * shape.layers
     )
-    taken = [row for step in range(config.steps) for row in rows_of_step(rows, config.batch, config.seed, step)]
-    cost = sum((cost_of_row(shape, len(row), len(row.answer_rows), rungs) for row in taken), Cost(0.0, 0.0, 0.0, 0.0))
+    parts = list(parts_of_run(rows, config, gpu=place.type != "cpu"))
+    taken = [row for part in parts for row in part]
+    costs = [[cost_of_row(shape, len(row), len(row.answer_rows), rungs) for row in part] for part in parts]
+    seconds = sum(together_seconds(part, shape.layers, chosen, gpu=place.type != "cpu") for part in costs)
     peak = peak_bytes(own, tokens, rungs, largest=largest)
     return {
         "device": name,
@@ -54,13 +57,22 @@ def forecast(
         "tokens": sum(len(row) for row in taken),
         "answer_tokens": sum(len(row.answer_rows) for row in taken),
         "parameters": shape.adapter,
-        "operations": cost.operations,
+        "operations": sum(cost.operations for part in costs for cost in part),
         "recompute": said(rungs),
         "peak_bytes": peak,
         "memory_bytes": int(chosen.memory),
         "fits": peak <= free,
-        "hours": cost.seconds(chosen) / 3600 / processes,
+        "hours": seconds / 3600 / processes,
     }
+
+
+def parts_of_run(rows: Sequence[Encoded], config: TrainConfig, gpu: bool) -> Iterator[list[Encoded]]:
+    """The rows of every forward pass of a run in one process: laid in line on a GPU, else of about equal length."""
+    for step in range(config.steps):
+        its = rows_of_step(rows, config.batch, config.seed, step)
+        lengths, most = [len(row) for row in its], config.tokens_at_once
+        groups = packs_of(lengths, most, config.packed_below) if gpu else batches_of(lengths, most)
+        yield from ([its[i] for i in group] for group in groups)
 
 
 def forecast_run(
