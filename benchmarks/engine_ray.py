@@ -4,6 +4,7 @@ python benchmarks/engine_ray.py [--rungs 6] [--seconds 1]
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import threading
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--rungs", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=1.0)
     arguments = parser.parse_args()
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # of the nodes' processes, too
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
@@ -47,12 +49,12 @@ def measure(arguments: argparse.Namespace, cluster: Cluster, victim: object, hom
         cluster.remove_node(victim)
         print(f"node killed after {len(record.read_text().splitlines())} calls", flush=True)
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     began = time.perf_counter()
     runner = open_runner(RunnerConfig(name="ray", retries=3), {}, store.root)
     summary = execute(plan, store, runner, retries=3)
-    killer.join()
+    killer.join(timeout=60)
     calls = [line.split()[0] for line in record.read_text().splitlines()]
     made = [int(path.read_text()) for path in store.root.glob("cells/*/output/value.txt")]
     alone = Store(home / "alone")

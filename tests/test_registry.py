@@ -59,6 +59,9 @@ def test_an_unknown_name_is_told_with_those_there_are(toys: Registry, install: I
     install(("abs", "os.path:abspath", "paths"))
     with pytest.raises(ConfigError, match="no toy 'split'; there are join, absent, abs"):
         toys["split"]
+    for unnamed in (len, ["abs"]):
+        with pytest.raises(ConfigError, match=r"a toy is chosen by name, .*entry point haymaker.toys, docs/plug-ins.md"):
+            toys[unnamed]  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,11 @@ class Registry:
 
     def entry(self, name: str) -> Entry:
         """What is known of a name, unloaded. Raises ConfigError where nobody brings it, PluginError where two do."""
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"a {self.kind} is chosen by name, found {name!r:.80}; a package of some lines gives your own one "
+                f"(entry point {self.group}, docs/plug-ins.md)"
+            )
         found = [entry for group, other, entry in installed() if (group, other) == (self.group, name)]
         found = [self.own[name], *found] if name in self.own else found
         if len(found) > 1:

@@ -13,7 +13,7 @@ from haymaker.attention.edits import Edit, Knockout, Mean, Patch, Uniform, Zero,
 from haymaker.attention.hook import current_step
 from haymaker.attention.probing import probe
 from haymaker.attention.recording import record
-from haymaker.attention.targets import as_head
+from haymaker.attention.targets import as_head, as_heads
 from haymaker.errors import ProbeError
 from haymaker.records import Head
 
@@ -251,6 +251,7 @@ def test_edits_apart_in_position_or_batch_row_do_not_conflict() -> None:
         ("llama", lambda: Knockout([(0, 1)], (3, 4)), "expected a Span"),
         ("llama", lambda: Zero(["1.2"]), "'16-19'"),
         ("llama", lambda: Zero([(1,)]), "'16-19'"),
+        ("llama", lambda: Zero(7), "expected heads like .* of scores, .top"),
         ("llama", lambda: Zero([(-1, 2)]), "counted from 0"),
     ],
 )
@@ -325,4 +326,6 @@ def test_threads_do_not_mix() -> None:
 def test_heads_print_and_parse() -> None:
     assert str(Head(16, 19)) == "16-19" == f"{Head.parse('16-19')}"
     assert as_head("3-4") == as_head((3, 4)) == as_head(Head(3, 4)) == Head(3, 4)
+    assert as_heads("3-4, 0-1,3-4") == as_heads(["3-4", (0, 1)]) == (Head(3, 4), Head(0, 1))
+    assert as_heads(Head(3, 4)) == as_heads("3-4") == (Head(3, 4),)
     assert Zero(["3-4", (3, 4), Head(0, 1)]).heads == (Head(3, 4), Head(0, 1))

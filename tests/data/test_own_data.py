@@ -159,10 +159,13 @@ def test_prompts_show_documents_in_their_order(tmp_path: Path) -> None:
         ({**HOTPOT, "supporting_facts": [["The dam", 0]]}, "a supporting fact names a document that there is not"),
     ],
 )
-def test_rows_of_no_use_are_counted_by_their_reason(row: dict[str, Any], reason: str, tmp_path: Path) -> None:
+def test_rows_of_no_use_are_counted_by_their_reason_and_told(
+    row: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = LAYOUTS["documents"][0]
     found = read(tmp_path, good, row, row)
     assert (len(found), found.manifest["rejected"]) == (1, {reason: 2})
+    assert f"2 rows are of no use and left out: 2: {reason}\n" in capsys.readouterr().err
     with pytest.raises(DataError, match="none of its rows is of use"):
         read(tmp_path, row)
 

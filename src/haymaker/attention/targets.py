@@ -30,10 +30,14 @@ def as_head(head: HeadLike) -> Head:
     return Head(layer, index)
 
 
-def as_heads(heads: Iterable[HeadLike]) -> tuple[Head, ...]:
-    """Heads in the order given, each once."""
-    if isinstance(heads, str | Head):
+def as_heads(heads: Iterable[HeadLike] | Any) -> tuple[Head, ...]:
+    """Heads in the order given, each once: a list of them, one alone, or names in one text, `18-6,17-3`."""
+    if isinstance(heads, str):
+        heads = heads.split(",")
+    if isinstance(heads, Head):
         heads = [heads]
+    if not isinstance(heads, Iterable):
+        raise ProbeError(f"expected heads like [(16, 19), '3-4'] or '16-19,3-4', found {heads!r:.80}; of scores, .top(5)")
     return tuple(dict.fromkeys(as_head(head) for head in heads))
 
 

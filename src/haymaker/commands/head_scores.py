@@ -103,7 +103,8 @@ def show_heads(found: "dict[str, HeadScores]", threshold: float, top: int, json:
         about |= {name: value for name, value in map_row(scores, threshold, top).items() if name not in about}
         told.append(about | {"top": best})
         if not json:
-            show_values({f"head {name}": value for name, value in best.items()} | about, False)
+            known = {name: value for name, value in about.items() if value == value}  # of one example no bounds
+            show_values({f"head {name}": value for name, value in best.items()} | known, False)
     if json:
         show_scores(list(found.values()), told)
     for scores in found.values():

@@ -11,6 +11,7 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.config import Recipe, SplitName
+from haymaker.console import note
 from haymaker.data.checks import SUMMED, answer_type, summary
 from haymaker.data.dataset import Dataset, Folder, load_dataset
 from haymaker.data.fit.page import laid_out
@@ -56,7 +57,7 @@ def read_examples(
 
     Returns:
         The dataset. Evidence is what rows say, else where an answer stands exactly once in a gold document. Rows that
-        are of no use are counted by their reason in `manifest["rejected"]`.
+        are of no use are counted by their reason in `manifest["rejected"]`, and told on stderr.
 
     Raises:
         DataError: A file that cannot be read, a row of no layout (the message names file and line), or none of use.
@@ -87,6 +88,8 @@ def read_examples(
     name = next(iter(opened.inputs)) if isinstance(opened, GivenRows) else str(source)
     if not examples:
         raise DataError(f"{name}: none of its rows is of use ({reasons(rejected)})")
+    if rejected:
+        note(f"{name}: {rejected.total()} rows are of no use and left out: {reasons(rejected)}")
     about = {"inputs": opened.inputs, "rejected": dict(sorted(rejected.items()))}
     recipe = {"source": name, "split": split, "columns": renaming or None}
     return dataset_of(list(examples.values()), tokenizer, recipe, about)

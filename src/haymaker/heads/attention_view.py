@@ -198,9 +198,7 @@ def heads_of(lm: LanguageModel, example: Example, heads: Iterable[HeadLike] | He
         heads = detect_heads(lm, [example], "copy_anywhere")
     if isinstance(heads, HeadScores):
         heads = heads.ranked()[:SHOWN_HEADS]
-    if isinstance(heads, str):
-        heads = [name.strip() for name in heads.split(",")]
-    chosen = tuple(dict.fromkeys(as_heads(heads)))
+    chosen = as_heads(heads)
     if not chosen:
         raise ConfigError("heads: expected at least one head, found none; give heads, or None for those that copy")
     check_heads(lm, chosen)

@@ -50,7 +50,7 @@ def refuse_long_rows(rows: Sequence[Encoded], context: int) -> None:
         fit = f" ({prompts} of them would fit without their answer)" if prompts else ""
         raise LengthError(
             f"{len(long)} of {len(rows)} rows are longer than the model's context of {context} tokens: {named(long)}; "
-            f"rows are never cut: build shorter ones or extend the model further{fit}"
+            f"rows are never cut: {remedy(rows)}{fit}"
         )
 
 
@@ -59,8 +59,12 @@ def refuse_long_prompts(rows: Sequence[Encoded], context: int) -> None:
     if long := {row.example_id: row.prompt_length for row in rows if row.prompt_length >= context}:
         raise LengthError(
             f"{len(long)} of {len(rows)} prompts leave no room to answer in the context of {context} tokens: "
-            f"{named(long)}; build shorter rows or extend the model further"
+            f"{named(long)}; {remedy(rows)}"
         )
+
+
+def remedy(rows: Sequence[Encoded]) -> str:
+    return f"build shorter ones or extend the model to {max(map(len, rows))} tokens or more"
 
 
 def named(lengths: dict[str, int]) -> str:
