@@ -15,7 +15,7 @@ import haymaker as hm
 from haymaker.data.dataset import Folder
 from haymaker.data.own_data import load_data, open_data
 from haymaker.errors import ConfigError, DataError
-from haymaker.tasks.own_layouts import NO_VALUE
+from haymaker.tasks.own_layouts import NO_VALUE, TOOLS
 from haymaker.tasks.own_rows import NO_GOLD, NO_QUESTION, NOWHERE, TWICE
 
 MILL = "Ada Reyes founded the mill in 1871."
@@ -61,6 +61,16 @@ LAYOUTS: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
         {**ASKED, "documents": [document(BRIDGE, gold=True), document(MILL, gold=True)]}, [BRIDGE, MILL], ["Ada Reyes"]
     ),
     "context": ({**ASKED, "context": WHOLE}, [MILL], ["Ada Reyes"]),
+    "context, Chinese": (
+        {**ASKED, "context": "桥很旧。Ada Reyes 建了磨坊。后来。"}, ["Ada Reyes 建了磨坊。"], ["Ada Reyes"]
+    ),
+    "hotpotqa as texts": (
+        {**HOTPOT, **{key: json.dumps(HOTPOT[key]) for key in ("context", "supporting_facts")}}, [MILL], ["Ada Reyes"]
+    ),
+    "hotpotqa as objects": (
+        {**HOTPOT, "context": [{"title": title, "content": content} for title, content in HOTPOT["context"]],
+         "supporting_facts": [{"title": "The mill", "sent_id": 1}]}, [MILL], ["Ada Reyes"]
+    ),
     "context, evidence": ({**ASKED, "context": WHOLE, "evidence": [[24, 41]]}, ["Ada Reyes founded"], ["Ada Reyes"]),
     "context, evidence elsewhere": ({**ASKED, "context": WHOLE, "evidence": [BRIDGE]}, [BRIDGE], []),
     "messages": ({"messages": [*CHAT, ANSWER], "evidence": [MILL]}, [MILL], ["Ada Reyes"]),
@@ -70,6 +80,7 @@ LAYOUTS: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
         {"messages": [{"role": "user", "content": [{"type": "text", "text": MILL}]}, ANSWER], "evidence": [MILL]},
         [MILL], ["Ada Reyes"],
     ),
+    "sharegpt, keys of openai": ({"conversations": [*CHAT, ANSWER], "evidence": [MILL]}, [MILL], ["Ada Reyes"]),
     "sharegpt": (
         {"conversations": [{"from": "human", "value": MILL}, {"from": "gpt", "value": "Ada Reyes"}],
          "evidence": ["Ada Reyes"]}, ["Ada Reyes"], ["Ada Reyes"],
@@ -152,6 +163,10 @@ def test_prompts_show_documents_in_their_order(tmp_path: Path) -> None:
         ({**ASKED, "answers": [], "documents": [document(MILL, gold=True)]}, NO_QUESTION),
         ({**ASKED, "context": None}, NO_VALUE),
         ({"instruction": None, "output": "Ada"}, NO_VALUE),
+        ({"messages": [*CHAT, {"role": "tool", "content": "x"}, ANSWER]}, TOOLS),
+        ({"messages": [*CHAT, {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, ANSWER]}, TOOLS),
+        ({"conversations": [{"from": "observation", "value": "x"}, {"from": "gpt", "value": "Ada"}]}, TOOLS),
+        ({"input": " ", "context": MILL, "answers": ["A summary."]}, NO_QUESTION),
         (
             {**ASKED, "context": MILL, "answers": {"text": [], "answer_start": []}},
             "the question is marked unanswerable",
@@ -186,7 +201,7 @@ def test_rows_of_no_use_are_counted_by_their_reason_and_told(
         ({**ASKED, "context": MILL, "evidence": ["a dam"]}, "line 2, evidence: 'a dam' stands nowhere"),
         ({**ASKED, "context": f"{MILL} {MILL}", "evidence": [MILL]}, "stands in the text more than once"),
         ({**ASKED, "context": MILL, "evidence": [[0, 9], [5, 12]]}, "overlap"),
-        ({"messages": [{"role": "tool", "content": "x"}, ANSWER]}, "turn 0: expected a turn of user, human"),
+        ({"messages": [{"role": "judge", "content": "x"}, ANSWER]}, "turn 0: expected a turn of user, human"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}, ANSWER]}, "expected a text, found list"),
         ({"messages": [{"role": "user"}, ANSWER]}, "expected a text, found NoneType"),
         ({"messages": [*CHAT, ANSWER], "evidence": [[5, 15]]}, "runs over the end of a message"),

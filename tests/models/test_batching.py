@@ -60,5 +60,5 @@ def test_rows_that_do_not_fit_are_named_with_their_lengths() -> None:
     refuse_long_prompts(rows, 11)
     with pytest.raises(LengthError, match=r"1 of 2 rows .* context of 10 tokens: long \(11\); .* to 11 tokens"):
         refuse_long_rows(rows, 10)
-    with pytest.raises(LengthError, match=r"1 of 2 prompts leave no room .* context of 10 tokens: long \(10\); .* to 11 tokens"):
+    with pytest.raises(LengthError, match=r"1 of 2 prompts leave no .* of 10 tokens: long \(10\); .* to 11 tokens"):
         refuse_long_prompts(rows, 10)

@@ -108,6 +108,7 @@ def test_the_word_of_a_split_inside_another_is_none(tmp_path: Path) -> None:
     [
         ("a.csv", "a,b\n1\n", "row 1: expected as many cells as the heading has columns"),
         ("a.csv", "a,b\n1,2,3\n", "row 1: expected as many cells"),
+        ("a.csv", "a,b,a\n1,2,3\n", "two columns are called 'a'"),
         ("a.csv", 'a\n"1\n', "not a table of cells"),
         ("a.parquet", "rows", "cannot be read as parquet"),
         ("a.arrow", "rows", "cannot be read as Arrow"),
@@ -155,7 +156,7 @@ def test_long_cells_are_read_and_the_interpreter_keeps_its_limit(tmp_path: Path)
         csv.field_size_limit(limit)
 
 
-@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF-1.7"])
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF-1.7", b"BZh91AY"])
 def test_spreadsheets_and_documents_are_told(start: bytes, tmp_path: Path) -> None:
     (tmp_path / "mine.xlsx").write_bytes(start + bytes(40))
     with pytest.raises(DataError, match="mine.xlsx: not a file of rows; save it as .jsonl"):

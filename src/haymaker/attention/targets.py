@@ -37,7 +37,7 @@ def as_heads(heads: Iterable[HeadLike] | Any) -> tuple[Head, ...]:
     if isinstance(heads, Head):
         heads = [heads]
     if not isinstance(heads, Iterable):
-        raise ProbeError(f"expected heads like [(16, 19), '3-4'] or '16-19,3-4', found {heads!r:.80}; of scores, .top(5)")
+        raise ProbeError(f"expected heads like [(16, 19), '3-4'] or '1-9,3-4', found {heads!r:.60}; of scores .top(5)")
     return tuple(dict.fromkeys(as_head(head) for head in heads))
 
 

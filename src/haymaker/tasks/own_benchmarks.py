@@ -9,11 +9,13 @@ from haymaker.files import required, texts_of
 from haymaker.tasks.own_layouts import Reader, Row, answers_of, name_of
 from haymaker.tasks.own_rows import Found, OwnDocument, Question, sentence_around
 from haymaker.tasks.own_spans import Range, place_of
+from haymaker.tasks.row_files import cell
 
 UNANSWERABLE = "the question is marked unanswerable"
 NO_SUCH_SENTENCE = "a supporting fact names a sentence that there is not"
 MARKS = ("isgold", "is_gold", "gold")  # of the passage that the question was written for
 HOLDS = ("hasanswer", "has_answer")  # of those that hold an answer, where no other is marked
+NESTED = ("context", "supporting_facts", "evidences")
 NO_SUCH_DOCUMENT = "a supporting fact names a document that there is not"
 
 
@@ -26,6 +28,7 @@ def hotpotqa(row: Row, place: str) -> Found:
     Evidence are the supporting sentences. 2WikiMultihopQA's `evidences` (subject, relation, object) are the hops, where
     there are as many as gold documents.
     """
+    row = {key: unfolded(value) if key in NESTED else value for key, value in row.items()}
     titles, sentences = paragraphs_in(row, place)
     facts = supporting(row, place)
     numbers = {title: i for i, title in reversed(list(enumerate(titles)))}
@@ -40,6 +43,14 @@ def hotpotqa(row: Row, place: str) -> Found:
     ]
     question = required(row, "question", str, place).strip()
     return Question(question, answers_of(row, place), tuple(own), name_of(row), steps=hops_of(row, own))
+
+
+def unfolded(value: Any) -> Any:
+    """Lists that a table keeps as JSON in a text, or as objects of named parts, as the hub's copies do."""
+    found = cell(value) if isinstance(value, str) else value
+    if not isinstance(found, list):
+        return found
+    return [[*item.values()] if isinstance(item, Mapping) else item for item in found]
 
 
 def paragraphs_in(row: Row, place: str) -> tuple[list[str], list[list[str]]]:

@@ -24,6 +24,9 @@ ROLES: dict[str, Role] = {
 NO_ANSWER_TURN = "the last turn is not the assistant's"
 NO_TURN = "there is no turn before the answer"
 EMPTY_ANSWER = "the answer is empty"
+SHAREGPT_KEYS = ("from", "value")
+TOOL_ROLES = ("tool", "function", "ipython", "tool_call", "tool_response", "function_call", "observation")
+TOOLS = "a turn is a tool's, or calls one"
 NO_VALUE = "a column that its layout needs is empty"
 
 
@@ -174,14 +177,24 @@ def name_of(row: Row) -> str:
 
 def messages(row: Row, place: str) -> Found:
     """messages of role and content, the last of them the answer; perhaps evidence in the others."""
-    return talk(turns_in(required(row, "messages", list, place), ("role", "content"), place), row, place)
+    said, keys = required(row, "messages", list, place), ("role", "content")
+    return TOOLS if has_tools(said, keys[0]) else talk(turns_in(said, keys, place), row, place)
 
 
 def sharegpt(row: Row, place: str) -> Found:
-    """conversations of from and value; perhaps a system text before them."""
-    said = turns_in(required(row, "conversations", list, place), ("from", "value"), place)
-    system = row.get("system")
+    """conversations of from and value, or of role and content; perhaps a system text before them."""
+    items, system = required(row, "conversations", list, place), row.get("system")
+    keys = ("role", "content") if all(isinstance(item, Mapping) and "role" in item for item in items) else SHAREGPT_KEYS
+    if has_tools(items, keys[0]):
+        return TOOLS
+    said = turns_in(items, keys, place)
     return talk([Turn("system", system), *said] if isinstance(system, str) and system else said, row, place)
+
+
+def has_tools(items: Sequence[Any], role: str) -> bool:
+    """Whether a conversation has turns that are no text between people and a model."""
+    turns = [item for item in items if isinstance(item, Mapping)]
+    return any(item.get("tool_calls") or item.get("function_call") or item.get(role) in TOOL_ROLES for item in turns)
 
 
 def alpaca(row: Row, place: str) -> Found:
@@ -201,8 +214,9 @@ def prompt_completion(row: Row, place: str) -> Found:
     """prompt and completion: two texts, or two lists of messages."""
     halves = []
     for key, role in (("prompt", "user"), ("completion", "assistant")):
-        said = required(row, key, (str, list), place)
-        keys = ("role", "content")
+        said, keys = required(row, key, (str, list), place), ("role", "content")
+        if has_tools(said if isinstance(said, list) else (), keys[0]):
+            return TOOLS
         halves += [Turn(role, said)] if isinstance(said, str) else turns_in(said, keys, place)  # type: ignore[arg-type]
     return talk(halves, row, place)
 

@@ -13,7 +13,7 @@ from haymaker.errors import DataError
 from haymaker.files import required, texts_of
 from haymaker.realism.answers import occurrences
 from haymaker.tasks.own_layouts import Reader, Row, evidence_of, name_of, turns_in
-from haymaker.tasks.own_rows import Found, OwnDocument, Question, Talk, sentence_around
+from haymaker.tasks.own_rows import NO_QUESTION, Found, OwnDocument, Question, Talk, sentence_around
 from haymaker.tasks.own_spans import Range, Turn, ranges_in
 
 EMPTY = "the answer is empty"
@@ -51,6 +51,8 @@ def ruler(row: Row, place: str) -> Found:
 def longbench(row: Row, place: str) -> Found:
     """LongBench's question answering: input (the question), context, answers."""
     question, context = (required(row, key, str, place) for key in ("input", "context"))
+    if not question.strip():
+        return NO_QUESTION  # summaries and counts, which LongBench asks for in prompts of its own
     asked = f"{context}\n\nQuestion: {question}\nAnswer:"
     return answered(asked, texts_of(row, "answers", place), row, place, question)
 

@@ -21,7 +21,10 @@ from haymaker.files import read_json, read_jsonl, read_text
 Rows = Iterator[tuple[str, dict[str, Any]]]
 SPLIT_WORDS = {"train": ("train",), "dev": ("validation", "valid", "dev"), "test": ("test",)}
 ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow")
-OTHER_FILES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF")  # spreadsheets, documents and archives
+OTHER_FILES = (  # spreadsheets, documents and archives; .zst, .bz2, .xz
+    *(b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF"),
+    *(b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zX"),
+)
 MISSING = ("", "NA")  # of a cell: pandas and R write them where there is nothing
 LONGEST_CELL = 2**31 - 1  # the most that csv takes everywhere; of itself it takes 131,072 characters, less than a novel
 _limiting = threading.Lock()  # csv has one limit for all threads
@@ -62,7 +65,7 @@ def refuse_other_files(path: Path, ending: str) -> None:
     with path.open("rb") as raw:
         start = raw.read(4)
     if start.startswith(OTHER_FILES):
-        raise DataError(f"{path}: not a file of rows; save it as {', '.join(ENDINGS)}")
+        raise DataError(f"{path}: not a file of rows; save it as {', '.join(ENDINGS)}, plain or .gz")
 
 
 def files_of(folder: Path, split: str) -> list[Path]:
@@ -123,6 +126,9 @@ def csv_rows(path: Path) -> Rows:
     lines = read_text(path, newline="")  # what stands in quotes is read as it is
     try:
         reader = csv.DictReader(lines, delimiter=delimiter_of(path), strict=True)
+        names = list(reader.fieldnames or ())
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise DataError(f"{path}: two columns are called {twice[0]!r}; give each a name of its own")
         for number, row in enumerate(of_any_length(reader), 1):
             if None in row or None in row.values():
                 raise DataError(f"{path}, row {number}: expected as many cells as the heading has columns")

@@ -26,7 +26,7 @@ from haymaker.tasks.summhay_files import Haystacks, Question, Topic, read, with_
 CHARACTERS_PER_TOKEN = 3.0  # low, so that carriers leave room; the fit itself counts tokens
 MOST_CARRIERS = 8
 EVIDENCE = Label("evidence", -1)  # of the document's own number
-SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?]+(?=\s|$)|\n|$)(?:[\"”’)]+)?")
+SENTENCE = re.compile(r"[^.!?。！？\n]+(?:[.!?]+(?=\s|$)|[。！？]+|\n|$)(?:[\"”’)」』]+)?")
 FORMS = ("{} This was noted by several observers.", "According to reports, {}", "Much was made of one point: {}")
 PADDING_SENTENCES = 12  # of a document of padding that carries an insight
 SIZES = (2, 3, 4, 5)  # numbers in a list
