@@ -56,21 +56,29 @@ def test_rows_of_ones_own_are_not_held_against_a_tokenizer_that_never_built_them
 
 
 @pytest.mark.parametrize(
-    "changes", [{"checks": "[]"}, {"gold_depths": [2.0]}, {"max_tokens": 0}, {"n_target_tokens": None}]
+    "changes",
+    [
+        {"checks": "[]"},
+        {"gold_depths": [2.0]},
+        {"max_tokens": 0},
+        {"n_target_tokens": None},
+        {"n_prompt_tokens": None, "n_target_tokens": None},
+    ],
 )
 def test_what_cannot_be_counted_is_a_problem_of_its_row(
     changes: dict[str, Any], built: Dataset, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     found = validate(altered(built, 2, **changes), tokenizer, rebuild=False)
-    assert [problem.partition(":")[0] for problem in found.problems] == [built[2].id]
+    assert {problem.partition(":")[0] for problem in found.problems} == {built[2].id}
     assert found.rows == 4
 
 
 @pytest.mark.parametrize(("task", "setting"), [("mdqa", "real"), ("musique", "high-high"), ("summhay", "symbolic")])
-@pytest.mark.parametrize("template", [None, TEMPLATE], ids=["plain", "chat"])
-def test_what_was_built_is_valid(task: str, setting: str, template: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("template", "split"), [(None, "test"), (TEMPLATE, "train")], ids=["plain", "chat"])
+def test_what_was_built_is_valid(task: str, setting: str, template: str | None, split: str, tmp_path: Path) -> None:
+    """Test rows too, of which more than a hundredth is left free for an answer."""
     tokenizer = tiny_tokenizer("bytes", template)
-    made = hm.build(recipe(task=task, setting=setting, length=600, rows=3), tokenizer)
+    made = hm.build(recipe(task=task, setting=setting, length=600, rows=3, split=split), tokenizer)
     found = validate(made, tokenizer)
     assert (found.problems, found.rows) == ([], 3)
     assert problems(Folder(made.save(tmp_path / "data")), tokenizer) == []

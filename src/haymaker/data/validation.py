@@ -90,8 +90,12 @@ def changed_sums(manifest: dict[str, Any], summed: Summary) -> Iterator[str]:
 
 
 def missed_length(row: Row, recipe: Recipe) -> Iterator[str]:
-    """How far a row misses its length; where a number of documents was asked for it may be of any."""
-    tokens, length = row["n_prompt_tokens"] + row["n_target_tokens"], recipe.length
+    """How far a row misses its length, of which the room for an answer is a part; where a number of documents was asked
+    for it may be of any."""
+    if row["n_prompt_tokens"] is None:
+        yield "its tokens are not counted"
+        return
+    tokens, length = row["n_prompt_tokens"] + max(row["n_target_tokens"], recipe.room), recipe.length
     if row["max_tokens"] != length:
         yield f"its length is recorded as {row['max_tokens']}, the recipe's is {length}"
     if recipe.documents is None and tokens < least_tokens(length):

@@ -50,3 +50,13 @@ def test_what_the_vocabulary_writes_otherwise_is_counted(tokenizer: PreTrainedTo
     judge = Judge(aligner)
     for word in ("žluťoučký", "éèà", "日本語の文", "\n"):  # a byte alphabet has é, for another letter
         assert judge.pieces(word) == aligner.counts([word])[0]
+
+
+@pytest.mark.parametrize("kind", ["bytes", "unigram"])
+def test_pieces_of_a_word_without_end_are_counted(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To find them takes the square of its letters: of a line without a blank, minutes."""
+    aligner = Aligner(tiny_tokenizer(kind), False)
+    judge, words = Judge(aligner), ["ab" * 5_000, "grass"]
+    monkeypatch.setattr(judge, "spelled", lambda word: {"grass": 7}[word])
+    assert judge.pieces(words[1]) == 7
+    assert judge.pieces(words[0]) == aligner.counts(words)[0]

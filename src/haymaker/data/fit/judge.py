@@ -15,6 +15,7 @@ from haymaker.tokens import Aligner
 # Words with a blank or sign before them, figures, signs with the ends of lines, blanks: about as tokenizers cut them.
 WORDS = re.compile(r"[^\w\n]?[^\W\d]+| ?\d+| ?[^\s\w]+\n*|\s+(?!\S)|\s+")
 MOST_WORDS = 200_000  # whose pieces are kept
+LONGEST_WORD = 500  # letters; the pieces of a longer one are counted, for to find them takes the square of its letters
 
 
 class Judge:
@@ -46,7 +47,8 @@ class Judge:
 
     def meet(self, words: Sequence[str]) -> None:
         """Have the pieces of new words: from the vocabulary, or counted where it spells their letters otherwise."""
-        told = {word: self.spelled(word.replace(" ", self.blank)) if word.isascii() else 0 for word in words}
+        plain = {word: word.isascii() and len(word) <= LONGEST_WORD for word in words}
+        told = {word: self.spelled(word.replace(" ", self.blank)) if plain[word] else 0 for word in words}
         counted = [word for word, pieces in told.items() if not pieces]
         self.known |= told | dict(zip(counted, self.aligner.counts(counted), strict=True))
 
