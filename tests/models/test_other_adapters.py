@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, PeftType, get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
 
 from haymaker.config import Extend
 from haymaker.errors import ExtensionError, ModelError
@@ -20,6 +21,7 @@ from haymaker.models.checkpoint import write_checkpoint
 from haymaker.models.handshake import base_of, weights_digest
 from haymaker.models.load import load_model
 from haymaker.models.lora import quiet_peft
+from haymaker.models.other_adapters import NEVER_MERGED, adapter_files
 from haymaker.provenance import adapter_in_use
 from haymaker.records import Example, Label, Message, Segment
 
@@ -50,16 +52,18 @@ APART = {"DoRA": "use_dora", "parameters": "target_parameters"}  # what rows of 
 def made(new_model, tmp_path: Path) -> Callable[..., Path]:
     """Writes an adapter folder by PEFT alone, with random weights and a base's name."""
 
-    def write(config: Any, base: str = "org/model", seed: int = 1) -> Path:
+    def write(config: Any, base: str = "org/model", seed: int = 1, *, on: Any = None) -> Path:
         torch.manual_seed(seed)
         with quiet_peft():
-            model = get_peft_model(new_model(), config)
+            model = get_peft_model(on or new_model(), config)
         for name, weight in model.named_parameters():
             if weight.requires_grad:
                 torch.nn.init.normal_(weight, mean=float("magnitude" in name), std=0.3)
         model.peft_config["default"].base_model_name_or_path = base
         folder = tmp_path / f"adapter {seed}"
-        model.save_pretrained(folder, save_embedding_layers=False)
+        # as PEFT does by itself where an adapter stands on them: the file then holds the base's own weights too
+        ends = {"lm_head", "embed_tokens"} & set(getattr(config, "target_modules", None) or ())
+        model.save_pretrained(folder, save_embedding_layers=bool(ends))
         return folder
 
     return write
@@ -127,7 +131,8 @@ def test_the_digest_in_provenance_is_of_all_its_weights(made, model_folder: Path
 
 
 @pytest.mark.parametrize(
-    "kind", ["rank 1, one projection", "all projections", "rsLoRA", "biases of its own", "DoRA", "parameters"]
+    "kind",
+    ["rank 1, one projection", "all projections", "rsLoRA", "biases of its own", "DoRA", "parameters", "the head"],
 )
 def test_it_is_patched_as_a_model_and_from_its_folder(kind: str, made, model_folder: Path) -> None:
     folder, heads = made(lora(**KINDS[kind])), [(0, 1), (1, 2), (2, 3)]
@@ -221,9 +226,46 @@ def test_modules_that_do_not_exist_are_named(made, model_folder: Path, new_model
         load_model(model_folder, adapter=folder)
 
 
+def test_an_embedding_of_another_base_is_refused(made, model_folder: Path) -> None:
+    folder = made(lora(**KINDS["embeddings"]))
+    change(folder, "base_layer", lambda weight: weight + 1e-3)
+    with pytest.raises(ModelError, match="that are not this base's, such as model.embed_tokens.weight"):
+        load_model(model_folder, adapter=folder)
+
+
+@pytest.mark.parametrize("end", ["lm_head", "embed_tokens"])
+def test_a_head_that_is_the_embedding_is_written_apart_from_it(
+    end: str, made, model_folder: Path, new_model, tmp_path: Path
+) -> None:
+    config = new_model().config
+    config.tie_word_embeddings = True
+    LlamaForCausalLM(config).save_pretrained(model_folder)
+    folder = made(lora(r=2, target_modules=[end]), on=LlamaForCausalLM.from_pretrained(model_folder))
+    write_checkpoint(model_folder, tmp_path / "out", Extend(length=128), adapter=folder)
+    lm = load_model(model_folder, adapter=folder, extend=Extend(length=128))
+    found = load_model(tmp_path / "out").model(input_ids=IDS).logits
+    torch.testing.assert_close(found, lm.model(input_ids=IDS).logits, rtol=0, atol=1e-4)
+
+
+def test_every_other_type_of_peft_is_named_with_what_to_do(made) -> None:
+    folder = made(lora(r=2, target_modules=["q_proj"]))
+    path = folder / "adapter_config.json"
+    values = json.loads(path.read_text())
+    for kind in PeftType:
+        if kind == PeftType.LORA:
+            continue
+        path.write_text(json.dumps(values | {"peft_type": kind.value}))
+        advice = "which no checkpoint can take up" if kind.value in NEVER_MERGED else "merge it into a checkpoint"
+        with pytest.raises(ModelError, match=f"expected a LoRA adapter, found PEFT's type {kind.value}[,;] {advice}"):
+            adapter_files(folder)
+    assert {kind.value for kind in PeftType} >= set(NEVER_MERGED) - {"SHADOW", "LILY", "CARTRIDGE"}  # of newer PEFTs
+
+
 def test_whole_weights_beside_lora_are_refused(made, model_folder: Path) -> None:
     folder = made(lora(r=2, target_modules=["q_proj"], modules_to_save=["lm_head"]))
-    with pytest.raises(ModelError, match="holds whole weights beside LoRA, such as lm_head.weight"):
+    with pytest.raises(
+        ModelError, match="holds whole weights beside LoRA that are not this base's, such as lm_head.weight"
+    ):
         load_model(model_folder, adapter=folder)
 
 

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from haymaker.errors import ModelError
 from haymaker.interventions.pairs import adapter_obstacle, kind_obstacle, lora_layers, own_obstacle
-from haymaker.models.handshake import BaseRecord, base_name, base_of, check_base, check_probe
+from haymaker.models.handshake import BaseRecord, base_name, base_of, check_base, check_probe, is_adapters
 from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import ADAPTER_FILES, quiet_peft, remove_lora
 from haymaker.models.other_adapters import check_other_adapter
@@ -179,7 +179,8 @@ def lent_from_folder(folder: Path, recipient: LanguageModel) -> Iterator[Shared]
         check_other_adapter(folder, recipient)
     else:
         check_base(record, folder, recipient)
-    weights = {name: weight.float() for name, weight in load_file(folder / ADAPTER_FILES[1]).items()}
+    read = load_file(folder / ADAPTER_FILES[1])
+    weights = {name: weight.float() for name, weight in read.items() if is_adapters(name)}
     refuse_more_modules(folder, weights, recipient)
     with lent(recipient.model, config, weights) as shared:
         if record is not None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft.tuners.lora import LoraLayer
+from torch import nn
 
 from haymaker.config import Extend
 from haymaker.errors import ExtensionError, ModelError
@@ -85,6 +87,7 @@ def merged(lm: LanguageModel) -> Any:
     """The base model with the adapter's product added to its weights. Raises ModelError where PEFT cannot add it."""
     if lm.adapter is None:
         return lm.model
+    untie(lm.base)
     try:
         with quiet_peft():
             return lm.model.merge_and_unload(safe_merge=True)
@@ -93,6 +96,15 @@ def merged(lm: LanguageModel) -> Any:
             f"{lm.adapter}: PEFT cannot merge this adapter into its base ({' '.join(str(error).split())[:200]}); "
             "use base and adapter apart"
         ) from error
+
+
+def untie(base: Any) -> None:
+    """Give a head that is the embedding weights of its own, where an adapter stands on either: merged they differ."""
+    head, embedding = base.get_output_embeddings(), base.get_input_embeddings()
+    if head.weight is embedding.weight and (isinstance(head, LoraLayer) or isinstance(embedding, LoraLayer)):
+        own: Any = LoraLayer.get_base_layer(head) if isinstance(head, LoraLayer) else head
+        own.weight = nn.Parameter(own.weight.detach().clone(), requires_grad=False)
+        base.config.tie_word_embeddings = False
 
 
 def write_config(lm: LanguageModel, folder: Path, dtype: torch.dtype, quantised: dict[str, Any]) -> None:

@@ -65,11 +65,13 @@ def quiet_peft() -> Iterator[None]:
     """PEFT 0.21 asks transformers 5.23 for a property under its old name, which warns users of what is not theirs.
 
     It also warns of weights that an adapter's file lacks, which to us is an error (`check_complete`), and of those that
-    could not be merged, which is one where it is asked for.
+    could not be merged, which is one where it is asked for; and of a head that is the embedding, which `checkpoint`
+    writes apart from it.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found missing adapter keys", category=UserWarning)
         warnings.filterwarnings("ignore", message=".*lora_bias=True.*was passed", category=UserWarning)
+        warnings.filterwarnings("ignore", message=".*a tied layer is part of the adapter", category=UserWarning)
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         yield
 

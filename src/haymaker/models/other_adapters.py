@@ -7,6 +7,7 @@ writes over the base's, with no more than a warning.
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 
@@ -17,19 +18,24 @@ from haymaker.models.adapter_card import EXTENDED_NAME
 from haymaker.models.handshake import BASE_FILE, base_name, is_adapters
 from haymaker.models.lora import ADAPTER_FILES
 
-# What of a LoRA config makes another model of the base than LoRA beside its layers, and what that is.
+ADVICE = "; merge it into a checkpoint with its own tools, and load that"
+UNMERGED = ", which no checkpoint can take up"  # it depends on the prompt, or stands before it
+# What of a LoRA config makes another model of the base than LoRA beside its layers, what that is, and what to do.
 OTHER_KINDS = {
-    "alora_invocation_tokens": "depends on tokens of the prompt (activated LoRA)",
-    "arrow_config": "chooses among several adapters (Arrow)",
-    "layer_replication": "repeats layers, so that heads are other ones than the base's",
-    "megatron_config": "is of Megatron's layers",
+    "alora_invocation_tokens": ("depends on tokens of the prompt (activated LoRA)", UNMERGED),
+    "arrow_config": ("chooses among several adapters (Arrow)", UNMERGED),
+    "layer_replication": ("repeats layers, so that heads are other ones than the base's", ADVICE),
+    "megatron_config": ("is of Megatron's layers", ADVICE),
 }
 # First weights (`init_lora_weights`) for which PEFT takes a part out of the base's own weights, as it does for KaSA:
 # again whenever such an adapter is loaded, by chance in part (pissa_niter); and it stays out when the adapter goes.
 TAKEN_OUT_OF_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 KASA = "kasa_config"
-BEFORE_PROMPTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT")
-ADVICE = "merge it into a checkpoint with its own tools, and load that"
+BELOW = ".base_layer."  # in the name of a weight that LoRA stands beside
+NEVER_MERGED = (
+    *("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT", "CARTRIDGE"),
+    *("POLY", "XLORA", "SHADOW", "LILY"),
+)
 
 
 def check_other_adapter(folder: Path, lm: Any) -> None:
@@ -68,15 +74,15 @@ def check_kind(folder: Path, config: dict[str, Any]) -> None:
     """LoRA on a language model, of a kind that stands beside the base's layers."""
     kind, task = config.get("peft_type"), config.get("task_type")
     if kind != "LORA":
-        what = ", which no checkpoint can take up" if kind in BEFORE_PROMPTS else f"; {ADVICE}"
-        raise ModelError(f"{folder}: expected a LoRA adapter, found PEFT's type {kind}{what}")
+        advice = UNMERGED if kind in NEVER_MERGED else ADVICE
+        raise ModelError(f"{folder}: expected a LoRA adapter, found PEFT's type {kind}{advice}")
     if task not in (None, "CAUSAL_LM"):
         raise ModelError(f"{folder}: expected an adapter of a causal language model, found one for the task {task}")
     if (bias := config.get("bias", "none")) != "none":
-        raise ModelError(f"{folder}: it trained biases (bias: {bias}), which PEFT writes over the base's own; {ADVICE}")
-    for name, what in OTHER_KINDS.items():
+        raise ModelError(f"{folder}: it trained biases (bias: {bias}), which PEFT writes over the base's own{ADVICE}")
+    for name, (what, advice) in OTHER_KINDS.items():
         if config.get(name):
-            raise ModelError(f"{folder}: this adapter {what}: {name}; {ADVICE}")
+            raise ModelError(f"{folder}: this adapter {what}: {name}{advice}")
     check_base_whole(folder, config)
 
 
@@ -88,7 +94,7 @@ def check_base_whole(folder: Path, config: dict[str, Any]) -> None:
         raise ModelError(
             f"{folder}: PEFT takes a part out of the base's weights for it ({named}), so they would not be the base's "
             "any more; save it as plain LoRA (PEFT's save_pretrained with path_initial_model_for_weight_conversion, "
-            f"where that is offered), or {ADVICE}"
+            f"where that is offered){ADVICE.replace(';', ', or')}"
         )
 
 
@@ -103,22 +109,33 @@ def weight_names(folder: Path) -> list[str]:
 
 
 def check_keys(folder: Path, names: list[str], lm: Any) -> None:
-    """Every tensor is of a module that the base has, and none is the base's own."""
+    """Every tensor is of a module that the base has; whole ones are the base's own to the bit, as PEFT writes
+    embeddings and the head beside LoRA on them."""
     modules = {base_name(name) for name, _ in lm.model.named_modules()}
     adapted = {name: base_name(name).partition(".lora_")[0] for name in names if ".lora_" in name}
     if lost := sorted({module for module in adapted.values() if module not in modules}):
         raise ModelError(f"{folder}: adapts {len(lost)} modules that {lm.name} does not have, such as {lost[0]}")
-    if written := [name for name in names if not is_adapters(name)]:
+    if written := [name for name in names if not is_adapters(name) and not is_bases(folder, name, lm)]:
         raise ModelError(
-            f"{folder}: holds whole weights beside LoRA, such as {base_name(written[0])}, which would stand in place "
-            f"of the base's; {ADVICE}"
+            f"{folder}: holds whole weights beside LoRA that are not this base's, such as {base_name(written[0])}, "
+            f"which would stand in their place{ADVICE}"
         )
+
+
+def is_bases(folder: Path, name: str, lm: Any) -> bool:
+    """Whether a whole tensor under a layer with LoRA is the base's, so that PEFT writes there what stands there."""
+    own = dict(lm.base.named_parameters(remove_duplicate=False)).get(base_name(name))
+    if BELOW not in name or own is None:
+        return False
+    with safe_open(folder / ADAPTER_FILES[1], "pt") as file:
+        found = file.get_tensor(name)
+    return found.shape == own.shape and torch.equal(found.to(own.device, own.dtype), own)
 
 
 def check_complete(folder: Path, model: PeftModel) -> None:
     """Raise ModelError where PEFT would have filled in weights, or left some of the file's out."""
     expected = set(get_peft_model_state_dict(model, save_embedding_layers=False))
-    found = set(weight_names(folder))
+    found = {name for name in weight_names(folder) if is_adapters(name)}
     if lost := expected - found:
         raise ModelError(f"{folder}: its config asks for {len(lost)} weights that its file lacks, such as {min(lost)}")
     if more := found - expected:
