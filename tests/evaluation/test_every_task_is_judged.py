@@ -169,6 +169,9 @@ def test_what_scores_cannot_say_is_told(rows: dict[str, Any], wide: LanguageMode
     found = evaluate(wide, articles)
     assert (found.ceiling, found.limited) == (0.0, 2)
     assert "2 of 2 rows cannot reach 1 by squad_f1" in " ".join(found.notes())
+    assert "2 of 2 rows have a gold of signs or articles alone, so any answer scores by best_subspan_em" in " ".join(
+        found.notes()
+    )
     row = rows["summhay"][0]
     judged = hm.evaluate(wide, [row]).predictions[0]
     again = Evaluation((replace(judged, text="[1 2]"),)).judged_by(["citation_f1", "citation_f1_lenient"])

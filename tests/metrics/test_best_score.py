@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from haymaker import metrics
 from haymaker.errors import ConfigError, DataError
 from haymaker.metrics import METRICS, ceiling
+from haymaker.metrics.best_score import unearned
 
 TABLE = [  # metric, golds, the best that an answer can reach
     ("squad_f1", ["A"], 0.0),  # articles are taken out: no word is left to share
@@ -36,6 +37,23 @@ TABLE = [  # metric, golds, the best that an answer can reach
 def test_the_best_score_worked_by_hand(metric: str, golds: list[str], best: float) -> None:
     assert ceiling(metric, golds) == best
     assert ceiling(METRICS[metric], golds) == best
+
+
+@pytest.mark.parametrize(
+    ("metric", "golds", "score"),
+    [
+        ("best_subspan_em", ["..."], 1.0),  # without punctuation it is the empty text, which is in every answer
+        ("best_subspan_em_uncut", ["mill", "The"], 1.0),
+        ("best_subspan_em", ["mill"], 0.0),
+        ("best_subspan_em_words", ["..."], 0.0),
+        ("squad_f1", ["..."], 0.0),
+        ("kv_accuracy", ["mill", ""], 1.0),
+        ("ruler_all", ["mill", ""], 0.5),
+        ("citation_f1", ["1"], 0.0),  # a letter is no citation
+    ],
+)
+def test_what_any_answer_scores(metric: str, golds: list[str], score: float) -> None:
+    assert unearned(metric, golds) == score
 
 
 def test_what_no_answer_can_be_compared_with_is_refused() -> None:

@@ -19,7 +19,7 @@ from haymaker.files import read_jsonl, required, texts_of, write_jsonl
 from haymaker.kept import Kept
 from haymaker.markup import table
 from haymaker.metrics import ceiling
-from haymaker.metrics.best_score import golds_for
+from haymaker.metrics.best_score import golds_for, unearned
 from haymaker.models.answer_text import STOP
 from haymaker.models.generation import Generation, generate
 from haymaker.models.load import LanguageModel
@@ -209,8 +209,13 @@ class Evaluation:
         margins = [one.margin for one in self.predictions if one.margin is not None]
         return bounds("margin", bootstrap_mean(np.array(margins))) if margins else {}
 
+    def unearned(self, metric: str) -> int:
+        """Rows on which any answer has a score by this metric."""
+        return sum(unearned(metric, one.answers) > 0 for one in self.predictions)
+
     def notes(self) -> list[str]:
-        """In words, what the numbers do not say of answers cut off, taken apart or unread, and of rows short of 1."""
+        """In words, what the numbers do not say of answers cut off, taken apart or unread, of rows short of 1, and of
+        rows on which any answer is right."""
         n, metric = len(self.predictions), self.metric
         found = {
             "answers reached the limit of new tokens and were cut off; allow more new tokens": self.cut_off,
@@ -219,6 +224,8 @@ class Evaluation:
             "answers are of batches that ran out of memory and were computed in halves": self.halved,
             f"rows cannot reach 1 by {metric}, whatever is answered (best mean {self.ceiling:.3f})": self.limited,
         }
+        for name in self.metrics:
+            found[f"rows have a gold of signs or articles alone, so any answer scores by {name}"] = self.unearned(name)
         return [f"{count} of {n} {what}" for what, count in found.items() if count]
 
     def save(self, path: str | Path) -> None:

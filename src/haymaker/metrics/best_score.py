@@ -9,6 +9,7 @@ from haymaker.errors import DataError
 from haymaker.metrics.citation import citations
 from haymaker.metrics.shared import RowMetric, require_golds
 
+STRANGER = "\ue000"  # of no language
 _NUMBER = re.compile(r"\d+")
 
 
@@ -40,6 +41,15 @@ def ceiling(metric: str | RowMetric, golds: Sequence[str]) -> float:
         with suppress(DataError):  # a text that a metric cannot read is no good answer; another may be
             found.append(score(answer, golds))
     return max(found) if found else score("", golds)
+
+
+def unearned(metric: str, golds: Sequence[str]) -> float:
+    """What an answer of one letter that no gold has scores on a row: above 0 where a gold is in every answer, as "..."
+    is for `best_subspan_em`, which compares without punctuation."""
+    try:
+        return METRICS[metric](STRANGER, golds_for(metric, golds))
+    except DataError:  # it reads answers of a form that a letter has not
+        return 0.0
 
 
 def golds_for(metric: str, golds: Sequence[str]) -> list[str]:
