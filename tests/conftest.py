@@ -6,8 +6,10 @@ What they need is imported where it is needed: of several processes the first on
 from __future__ import annotations
 
 import gc
+import re
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from haymaker.models.load import LanguageModel
+
+
+def pytest_configure() -> None:
+    """Shapes of arrays are checked in every module that names any; plain types pyright proves.
+
+    Functions of other modules are let alone: to check them all takes a sixth of the time of the suite.
+    """
+    [home] = [Path(place) for place in find_spec("haymaker").submodule_search_locations]  # type: ignore[union-attr]
+    shaped = [path for path in home.rglob("*.py") if re.search(r"^from jaxtyping", path.read_text(), re.MULTILINE)]
+    names = [".".join(path.relative_to(home.parent).with_suffix("").parts) for path in shaped]
+    jaxtyping.install_import_hook(names, "beartype.beartype")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -31,6 +44,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(50_000)
         gc.enable()
 
 
