@@ -390,7 +390,7 @@ SMALL = {
 def test_a_whole_study_of_a_tiny_model(tiny: Path, tmp_path: Path) -> None:
     study, out = tmp_path / "small.yaml", tmp_path / "out"
     study.write_text(yaml.safe_dump(SMALL | {"model": str(tiny)}))
-    result = run("study", "run", study, "--out", out, "--json", "--workers", "1")
+    result = run("study", "run", study, "--out", out, "--json", "--runner", "serial")
     assert result.exit_code == 0, result.output
     tables = results_of(out)["tables"]
     assert (out / "report.html").stat().st_size > 10_000
