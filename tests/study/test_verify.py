@@ -97,7 +97,20 @@ def edit_manifest(folder: Path) -> None:
     path.write_text(path.read_text().replace('"version": 1', '"version": 7'))
 
 
-CHANGES = [edit_table, flip_a_bit, lose, add, edit_manifest]
+def tear(folder: Path) -> None:
+    (folder.parent / "manifest.json").write_bytes((folder.parent / "manifest.json").read_bytes()[:60])
+
+
+def half_copy(folder: Path) -> None:
+    (folder.parent / "manifest.json").unlink()
+
+
+def lose_stamps(folder: Path) -> None:
+    path = folder.parent / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "files": ["tables"]}))
+
+
+CHANGES = [edit_table, flip_a_bit, lose, add, edit_manifest, tear, half_copy, lose_stamps]
 
 
 @pytest.mark.parametrize("change", CHANGES)

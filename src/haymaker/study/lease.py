@@ -137,7 +137,7 @@ def owner(path: Path) -> dict[str, Any]:
     """Who holds the lease; empty where nobody does or its file is still being written."""
     try:
         return json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}
 
 

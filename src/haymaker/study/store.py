@@ -98,7 +98,30 @@ class Digests:
 # plans/<study>.json                   the keys of a study's cells when it last ran, for gc
 
 Manifest = dict[str, Any]
+MADE = {name: str for name in ("key", "cell", "stage", "content", "started")} | {
+    "seconds": (int, float),
+    "params": dict,
+}
+MADE |= {name: dict for name in ("inputs", "libraries")}  # what a manifest says at least, and of which type
+FAILED = {name: str for name in ("key", "cell", "message", "failed")}
+TORN = {"cell": "unreadable", "stage": "", "content": "", "started": "", "seconds": 0.0, "params": {}, "inputs": {}}
 ACTION = ("stage", "version", "params", "inputs", "libraries")  # see `cell.action`, whose digest is the key
+
+
+def record_in(path: Path, kinds: Mapping[str, Any]) -> Manifest | None:
+    """What stands in a file of the store; None where there is none, or what was to be there is lost."""
+    try:
+        found = read_json_if_there(path, REMEDY)
+    except DataError:
+        return None
+    right = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
+    return found if right and has_stamps(found) else None
+
+
+def has_stamps(manifest: Manifest) -> bool:
+    """Whether what it says of files can be compared."""
+    files = manifest.get("files", {})
+    return isinstance(files, dict) and all(isinstance(stamp, list) and len(stamp) == 3 for stamp in files.values())
 
 
 class Store:
@@ -112,8 +135,11 @@ class Store:
         return self.root / "cells" / key / "output"
 
     def manifest(self, key: str) -> Manifest | None:
-        """What is recorded of a finished cell; None if there is none."""
-        return read_json_if_there(self.root / "cells" / key / "manifest.json", REMEDY)
+        """What is recorded of a finished cell; None if there is none. Of one that is torn `problems` tells."""
+        folder = self.root / "cells" / key
+        if not folder.is_dir():
+            return None
+        return record_in(folder / "manifest.json", MADE) or {**TORN, "key": key, "libraries": {}}
 
     def manifests(self) -> Iterator[Manifest]:
         """Every finished cell, the newest first."""
@@ -131,12 +157,12 @@ class Store:
         return changed_files(self.output(key), manifest["files"], thorough) if "files" in manifest else []
 
     def failure(self, key: str) -> Manifest | None:
-        """The record of the last failed attempt; None if there is none or the cell finished since."""
-        return read_json_if_there(self.failure_path(key), REMEDY)
+        """The record of the last failed attempt; None if there is none, or a torn one, or the cell finished since."""
+        return record_in(self.failure_path(key), FAILED)
 
     def failed_at(self) -> dict[str, str]:
         """When every failed cell failed, by key."""
-        found = (read_json_if_there(path, REMEDY) for _, path in self.kept("failures"))
+        found = (record_in(path, FAILED) for _, path in self.kept("failures"))
         return {str(record.get("key")): str(record.get("failed")) for record in found if record}
 
     def failure_path(self, key: str) -> Path:
