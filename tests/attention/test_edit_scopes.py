@@ -154,6 +154,19 @@ def test_a_block_that_wrote_nothing_says_so() -> None:
             logits(model, ids, use_cache=False)
 
 
+def test_a_prompt_that_was_begun_by_hand_has_one_last_token() -> None:
+    model, ids = tiny_model("llama"), tokens(1, 10)
+    for scope, wrong in [("last", True), ("last+decode", True), ("prompt", False), ("all", False)]:
+        cache = DynamicCache(config=model.config)
+        with edit(model, Zero(["0-0"]), scope=scope):
+            logits(model, ids[:, :6], past_key_values=cache)
+            if wrong:
+                with pytest.raises(ProbeError, match="found one of 6 tokens, .* goes on with them to 10"):
+                    model.generate(ids, past_key_values=cache, max_new_tokens=2)
+            else:
+                model.generate(ids, past_key_values=cache, max_new_tokens=2)
+
+
 def in_another_thread(model: Any, ids: torch.Tensor) -> None:
     with edit(model, Zero(["0-0"])):
         thread = threading.Thread(target=logits, args=(model, ids))

@@ -9,6 +9,8 @@ import pytest
 import haymaker as hm
 from haymaker.errors import ConfigError, DataError
 from haymaker.heads.detection import detect_heads
+from haymaker.heads.scores import HeadScores
+from haymaker.heads.tracking import HeadTracker
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.records import Encoded
 
@@ -63,6 +65,22 @@ def test_a_stopped_run_reads_no_step_twice_and_a_file_can_be_the_reference(
     assert [row["step"] for row in table] == [0, 2, 4, 5]
     assert table[0]["cosine"] == pytest.approx(1.0)  # a new adapter changes nothing
     assert {row["reference"] for row in table} == {reference}
+
+
+@pytest.mark.parametrize(
+    ("origin", "metric", "told"),
+    [({}, "copy", ""), ({"weights": "x"}, "copy", "of other weights"), ({}, "causal_zero", "by causal_zero, not copy")],
+)
+def test_a_reference_of_another_model_or_metric_is_told(
+    origin: dict, metric: str, told: str, rows: list[hm.Example], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = HeadScores(np.ones((1, 4, 8)), ("row",), metric, origin)
+    scores.save(tmp_path / "base.safetensors")
+    track = config(reference=str(tmp_path / "base.safetensors")).track
+    assert track is not None
+    HeadTracker(load_model("miniature-llama"), rows, track, tmp_path)
+    said = capsys.readouterr().err
+    assert (bool(said), told in said) == (bool(told), True)
 
 
 def test_what_cannot_be_tracked_is_said_before_training(rows: list[hm.Example], tmp_path: Path) -> None:

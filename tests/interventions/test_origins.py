@@ -13,7 +13,7 @@ from haymaker.heads.compare import other_origins
 from haymaker.heads.formats import HeadList
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.ablation import ablation_curve
-from haymaker.interventions.origins import tell_other_origin, tell_other_tokenizer
+from haymaker.interventions.origins import tell_other_origin, tell_other_tokenizer, tell_pair
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.records import Head
@@ -59,6 +59,29 @@ def test_two_files_of_two_models_are_told_apart() -> None:
         "of other weights and of other rows"
     )
     assert other_origins(first, HeadList((Head(0, 0),))) == ""
+
+
+def test_a_donor_of_other_weights_or_positions_is_told(lm: LanguageModel, capsys: pytest.CaptureFixture[str]) -> None:
+    tell_pair(lm, lm)
+    assert capsys.readouterr().err == ""
+    one, same = hm.load_model("miniature-llama"), hm.load_model("miniature-llama")
+    wider = hm.load_model("miniature-llama", extend=hm.Extend(length=256))
+    tell_pair(one, same)
+    assert capsys.readouterr().err == ""
+    tell_pair(one, wider)
+    assert "has another extension of the context than the recipient" in capsys.readouterr().err
+    weight = next(same.model.parameters())
+    weight.data += 1
+    tell_pair(same, one)
+    assert "has other weights than the recipient" in capsys.readouterr().err
+
+
+def test_effects_of_heads_say_of_which_model_they_are(lm: LanguageModel) -> None:
+    examples = [hm.example("Ann keeps a red hat.", "red", "What colour?", "red")]
+    for effects in (hm.causal_map, hm.attribute):
+        found = effects(lm, examples, scope="last+decode").provenance
+        assert (found["weights"], found["adapter"]) == (weights_digest(lm.model), None)
+        assert {"tokenizer", "dataset", "extend"} <= found.keys()
 
 
 def test_rows_of_another_tokenizer_are_told(

@@ -91,6 +91,7 @@ class Scope:
     lengths: Tensor | None = None
     reached: Tensor | None = None  # which of the table's rows some forward computed
     whole: Tensor | None = None  # ids of the last forward that began a sequence and kept no keys
+    ended: int | None = None  # where the last prompt ended that was taken to be whole, though its keys are kept
 
     @classmethod
     def parse(cls, scope: str | Rows, prompt_length: int | Sequence[int] | None) -> "Scope":
@@ -177,7 +178,14 @@ class Scope:
     def _last(self, step: Step) -> Where | None:
         lengths = self.lengths_in(step)
         if lengths is not None:
+            if self.lengths is None and step.first and step.first == self.ended:
+                raise ProbeError(
+                    f"scope {'+'.join(self.parts)}: expected one forward that ends the prompt, found one of "
+                    f"{self.ended} tokens, the last of which was written, and `generate` that goes on with them to "
+                    f"{int(lengths[0])}; give prompt_length, or fill the cache outside of the block"
+                )
             return self._listed(step, lengths - 1)
+        self.ended = step.slots.stop if step.cached else None
         last = torch.tensor([[step.slots.stop - 1]])
         if step.padding is not None and step.padding.ndim == 2:
             last = (step.padding[:, : step.slots.stop].cpu() != 0).mul(torch.arange(step.slots.stop)).argmax(1)[:, None]

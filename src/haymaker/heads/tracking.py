@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 
 from haymaker.config import TrackConfig
+from haymaker.console import note
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import read_jsonl, write_json, write_jsonl
-from haymaker.heads.compare import comparable, comparison
+from haymaker.heads.compare import ScoreFile, comparable, comparison, other_origins
 from haymaker.heads.detection import detect_heads
 from haymaker.heads.formats import read_scores
 from haymaker.heads.scores import HeadScores
+from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded, Example
+from haymaker.vocabulary import tokenizer_digest
 
 LINES_FILE, TABLE_FILE = "tracking.jsonl", "tracking.json"
 
@@ -38,7 +41,18 @@ class HeadTracker:
         if config.k > shape[0] * shape[1]:
             raise ConfigError(f"track.k: expected at most the {shape[0] * shape[1]} heads there are, found {config.k}")
         if self.reference is not None:  # a file of another shape is known now rather than at the end
-            comparable(self.as_scores(np.zeros(shape).tolist()), self.reference)
+            own = self.as_scores(np.zeros(shape).tolist())
+            comparable(own, self.reference)
+            self.tell_reference(own, self.reference)
+
+    def tell_reference(self, own: HeadScores, reference: ScoreFile) -> None:
+        """Say in what the reference differs from what is read: the model's own weights and tokens, or the metric."""
+        origin = {"weights": weights_digest(self.lm.model), "tokenizer": tokenizer_digest(self.lm.tokenizer)}
+        other = [other_origins(replace(own, provenance=origin), reference)]
+        if isinstance(reference, HeadScores) and reference.metric not in (own.metric, "kv", "list"):
+            other.append(f"scores by {reference.metric}, not {own.metric}")
+        if said := " and ".join(filter(None, other)):
+            note(f"track.reference {self.config.reference}: {said}", style="yellow")
 
     def keep(self, steps: int) -> None:
         """Forget readings of steps that run again."""

@@ -25,14 +25,14 @@ from haymaker.console import OnProgress
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import ADVICE
 from haymaker.interventions.branches import Branch, Trunk, can_branch
+from haymaker.interventions.origins import tell_pair
 from haymaker.interventions.pairs import check_pair, check_ready
 from haymaker.interventions.relayed import Relay
 from haymaker.kept import Codec, Kept, read_array, written_array
 from haymaker.models.batching import refuse_long_rows
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of, packed_rows_that_fit
-from haymaker.models.precision import computed_by
-from haymaker.provenance import donor_of, halved_of, kept_rows
+from haymaker.provenance import donor_of, halved_of, kept_rows, provenance_of
 from haymaker.records import Encoded, Example, Head, examples_of
 from haymaker.tokens import encode_many
 
@@ -126,6 +126,7 @@ def effects_of_examples(
     check_ready(*([lm] if donor is None else [lm, donor]))
     if donor is not None:
         check_pair(donor, lm)
+        tell_pair(donor, lm)
     encoded = encode_many(examples_of(examples), lm.tokenizer)
     refuse_long_rows(encoded, lm.context)
 
@@ -141,8 +142,7 @@ def effects_of_examples(
             if on_progress:
                 on_progress(1)
     ids = tuple(item.example_id for item in encoded)
-    about: dict[str, Any] = {"model": lm.name, "answer": "gold", "scope": scope, "unit": "nats"}
-    about |= computed_by(lm.model) | halved_of(ids, kept)
+    about = provenance_of(lm, encoded) | {"answer": "gold", "scope": scope, "unit": "nats"} | halved_of(ids, kept)
     provenance = about if donor is None else about | {"donor": donor.name}
     return HeadScores(np.stack(found), ids, f"{metric}_{'zero' if donor is None else 'patch'}", provenance)
 

@@ -13,6 +13,7 @@ from haymaker.console import note
 from haymaker.errors import DataError
 from haymaker.files import read_json_if_there
 from haymaker.heads.scores import HeadScores
+from haymaker.models.extend import positions_of
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.provenance import adapter_in_use
@@ -55,6 +56,19 @@ def tell(place: str, origin: Mapping[str, Any], found: Mapping[str, Any], name: 
     other = [WORDS[key] for key, value in found.items() if key in origin and origin[key] != value]
     if other:
         note(f"{place}: made with {' and '.join(other)} than {name} as it is loaded here", style="yellow")
+
+
+def tell_pair(donor: LanguageModel, recipient: LanguageModel) -> None:
+    """Say where heads are lent between models that are not one base in one context: that may be meant."""
+    bases = donor.base, recipient.base
+    other = []
+    if bases[0] is not bases[1]:
+        if bases[0].dtype == bases[1].dtype and weights_digest(bases[0]) != weights_digest(bases[1]):
+            other.append("other weights")
+        if positions_of(bases[0]) != positions_of(bases[1]):
+            other.append("another extension of the context")
+    if other:
+        note(f"donor {donor.name}: has {' and '.join(other)} than the recipient {recipient.name}", style="yellow")
 
 
 def tell_other_tokenizer(data: Path, lm: Any) -> None:

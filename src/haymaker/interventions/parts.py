@@ -36,6 +36,7 @@ from haymaker.console import OnProgress
 from haymaker.errors import ProbeError
 from haymaker.interventions.branch_answers import ADVICE
 from haymaker.interventions.branches import Branch, Trunk
+from haymaker.interventions.origins import tell_pair
 from haymaker.interventions.pairs import check_pair, check_ready
 from haymaker.kept import Codec
 from haymaker.models.batching import refuse_long_rows
@@ -88,6 +89,7 @@ def patching_parts(
     chosen = {name: as_heads(heads) for name, heads in sets.items()}
     check_ready(donor, recipient)
     check_pair(donor, recipient)
+    tell_pair(donor, recipient)
     encoded = encode_many(examples_of(examples), recipient.tokenizer)
     refuse_long_rows(encoded, recipient.context)
     effects: list[list[list[float]]] = []

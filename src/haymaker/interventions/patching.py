@@ -13,6 +13,7 @@ from haymaker.interventions.branch_answers import AnswerBranches, judged_sets, p
 from haymaker.interventions.branches import Trunk, can_branch
 from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import identity_sets, patching_sets
+from haymaker.interventions.origins import tell_pair
 from haymaker.interventions.pairs import check_pair, check_ready
 from haymaker.interventions.patching_runs import Donor, Patched, Run, Sizes
 from haymaker.models.answer_text import STOP
@@ -206,6 +207,7 @@ def patch_sets(
     if not (can_branch(donor.model, scope) and can_branch(recipient.model, scope)):
         run = Run(donor, recipient, exam, scope, Sizes(tokens_at_once, batch), on_progress=on_progress)
         return list(run.kept_sets({str(place): heads for place, heads in enumerate(chosen)}, None, keep).values())
+    tell_pair(donor, recipient)
 
     def prepare(item: Encoded, rows_at_once: int) -> AnswerBranches:
         lender, trunk = (Trunk(lm.model, item.prompt_ids, rows_at_once) for lm in (donor, recipient))

@@ -13,6 +13,7 @@ from haymaker.evaluation.exam import Exam
 from haymaker.evaluation.predictions import Evaluation, examine, judged, room_for
 from haymaker.interventions.adapters import Shared, one_model
 from haymaker.interventions.lockstep import OneBatch, TwoModels
+from haymaker.interventions.origins import tell_pair
 from haymaker.interventions.pairs import check_pair, check_ready, obstacle
 from haymaker.kept import Kept
 from haymaker.models.batching import batches_of, parted
@@ -52,6 +53,7 @@ def chosen_mode(donor: Donor, recipient: LanguageModel, wanted: str | None) -> M
         return "one batch"
     check_ready(donor, recipient)
     check_pair(donor, recipient)
+    tell_pair(donor, recipient)
     if wanted == "two models":
         return wanted
     reason = obstacle(donor, recipient)

@@ -185,7 +185,11 @@ def check_base(record: BaseRecord, folder: Path, lm: Any) -> None:
     if (found := positions_of(lm.base)) != record.positions:
         raise ExtensionError(
             f"{folder}: this adapter was trained at {say(record.positions)}, and the model stands at {say(found)}; "
-            "load it without `extend`, and the adapter brings its own"
+            + (
+                "load it without `extend`, and the adapter brings its own"
+                if lm.extend
+                else f"its base is {record.base!r}"
+            )
         )
 
 
