@@ -282,6 +282,29 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DataError(f"{path}: the file is empty; expected one JSON object a line")
 
 
+def read_appended(path: Path, keys: Iterable[str]) -> list[dict[str, Any]]:
+    """Rows of a file to which a run added a line at a time, each with these keys; none where there is no such file.
+
+    A last line that a crash cut short is left out: its step runs again. Raises DataError for any other that is no row.
+    """
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    while lines and not lines[-1].strip():
+        lines.pop()
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            if number == len(lines) > len(found):
+                break
+            row = None
+        if not isinstance(row, dict) or (lost := [key for key in keys if key not in row]):
+            why = f"has no {', '.join(lost)}" if isinstance(row, dict) else "is not JSON"
+            raise DataError(f"{path}: line {number} {why}; delete the file or train with overwrite")
+        found.append(row)
+    return found
+
+
 def refuse_half_letters(value: Any, text: str, place: str) -> None:
     """DataError where a JSON value holds half of a surrogate pair: no letter, so no tokenizer or file takes it."""
     if "\\ud" in text or "\\uD" in text:  # an escape alone can say one; most files have none

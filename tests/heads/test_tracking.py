@@ -92,3 +92,28 @@ def test_what_cannot_be_tracked_is_said_before_training(rows: list[hm.Example], 
     with pytest.raises(ConfigError, match="metric"):
         config(metric="nonsense")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_line_that_a_kill_cut_short_is_read_again_and_lost_ones_are_told(
+    rows: list[hm.Example], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lm, path = load_model("miniature-llama"), tmp_path / "tracking.jsonl"
+    tracker = HeadTracker(lm, rows, config().track, tmp_path)
+    zeros = np.zeros((lm.base.config.num_hidden_layers, lm.base.config.num_attention_heads)).tolist()
+    line = {"step": 0, "seconds": 0.1, "n": 3, "scores": zeros}
+    path.write_text(json.dumps(line) + '\n{"step": 2, "sco')
+    tracker.keep(2)
+    assert [found["step"] for found in tracker.lines()] == [0]
+    assert "holds 1 of the 2 readings until step 2; the others are lost" in " ".join(capsys.readouterr().err.split())
+    path.write_text(json.dumps(line) + "\n{}\n")
+    with pytest.raises(DataError, match="tracking.jsonl: line 2 has no step, seconds, n, scores"):
+        tracker.lines()
+
+
+def test_maps_without_a_score_have_no_likeness(rows: list[hm.Example], tmp_path: Path) -> None:
+    lm = load_model("miniature-llama")
+    tracker = HeadTracker(lm, rows, config().track, tmp_path)
+    zeros = np.zeros((lm.base.config.num_hidden_layers, lm.base.config.num_attention_heads)).tolist()
+    (tmp_path / "tracking.jsonl").write_text(json.dumps({"step": 0, "seconds": 0.1, "n": 3, "scores": zeros}) + "\n")
+    tracker.finish()  # at the end of a run: NaN is no JSON
+    assert json.loads((tmp_path / "tracking.json").read_text())[0]["cosine"] is None

@@ -14,8 +14,9 @@ from torch import equal
 import haymaker.files as files
 import haymaker.training.state as state
 from haymaker.config import TrainConfig
-from haymaker.errors import DataError, Interrupted, OutputError
+from haymaker.errors import DataError, Interrupted, ModelError, OutputError
 from haymaker.models.load import LanguageModel, load_model
+from haymaker.models.lora import remove_lora
 from haymaker.training.loop import train
 
 CONFIG = TrainConfig(steps=5, batch=2, rank=2, rate=0.01, save_every=2)
@@ -158,3 +159,50 @@ def test_a_state_of_another_precision_does_not_go_on(lm: LanguageModel, tmp_path
     lm.model.bfloat16()
     with pytest.raises(DataError, match="holds a run with another dtype"):
         train(lm, random_rows(4), CONFIG, tmp_path / "out", on_progress=lambda steps: None)
+
+
+LINES = [
+    (b"\xff\xfe\n{}\n", "metrics.jsonl: line 1 is not JSON"),
+    (b"null\n", "line 1 is not JSON"),
+    (b'{"step": 1}\n', "line 1 has no loss, seconds, peak_bytes"),
+]
+FINISHED = [
+    ("training.json", lambda whole: b"[]", "training.json: not the record of a run .it is no mapping"),
+    ("training.json", lambda whole: b"{}", "not the record of a run .it has no identity"),
+    ("base.json", lambda whole: whole.replace(b"theta", b"thetb"), "base.json: not the record that training wrote"),
+    ("adapter_model.safetensors", lambda whole: whole[:-9], "cannot load its adapter"),
+    ("adapter_model.safetensors", lambda whole: None, "expected the adapter's weights as safetensors, found none"),
+]
+
+
+def test_lines_of_a_run_that_are_none_are_named_and_lost_ones_are_told(
+    lm: LanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Interrupted):
+        train(lm, random_rows(4), CONFIG, tmp_path, on_progress=stop_after_three([]))
+    for content, said in LINES:
+        (tmp_path / "metrics.jsonl").write_bytes(content)
+        with pytest.raises(DataError, match=f"{said}; delete the file or train with overwrite"):
+            train(lm, random_rows(4), CONFIG, tmp_path, on_progress=lambda steps: None)
+    (tmp_path / "metrics.jsonl").unlink()
+    result = train(lm, random_rows(4), CONFIG, tmp_path, on_progress=lambda steps: None)
+    assert "metrics.jsonl: holds the metrics of 0 of the 3 steps that are done" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert [line["step"] for line in result.metrics] == [4, 5]
+
+
+def test_files_of_a_finished_run_that_are_broken_are_named(lm: LanguageModel, tmp_path: Path) -> None:
+    train(lm, random_rows(4), CONFIG.changed(steps=1), tmp_path, on_progress=lambda steps: None)
+    lm.model = remove_lora(lm.model)
+    for name, damage, said in FINISHED:
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).unlink()
+        if (broken := damage(whole)) is not None:
+            (tmp_path / name).write_bytes(broken)
+        with pytest.raises((DataError, ModelError), match=said):
+            train(lm, random_rows(4), CONFIG.changed(steps=1), tmp_path, on_progress=lambda steps: None)
+        (tmp_path / name).write_bytes(whole)
+    (tmp_path / "metrics.jsonl").unlink()
+    result = train(lm, random_rows(4), CONFIG.changed(steps=1), tmp_path, on_progress=lambda steps: None)
+    assert result.final_loss == result.record["final_loss"]

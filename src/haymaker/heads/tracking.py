@@ -12,7 +12,7 @@ import numpy as np
 from haymaker.config import TrackConfig
 from haymaker.console import note
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import read_jsonl, write_json, write_jsonl
+from haymaker.files import read_appended, write_json, write_jsonl
 from haymaker.heads.compare import ScoreFile, comparable, comparison, other_origins
 from haymaker.heads.detection import detect_heads
 from haymaker.heads.formats import read_scores
@@ -57,11 +57,15 @@ class HeadTracker:
     def keep(self, steps: int) -> None:
         """Forget readings of steps that run again."""
         path = self.folder / LINES_FILE
-        write_jsonl(path, [line for line in self.lines() if line["step"] <= steps] if steps else [])
+        kept = [line for line in self.lines() if line["step"] <= steps] if steps else []
+        due = 1 + steps // self.config.every if steps else 0
+        if len(kept) < due:
+            note(f"{path}: holds {len(kept)} of the {due} readings until step {steps}; the others are lost", "yellow")
+        write_jsonl(path, kept)
 
     def lines(self) -> list[dict[str, Any]]:
         path = self.folder / LINES_FILE
-        return [line for _, line in read_jsonl(path)] if path.is_file() and path.stat().st_size else []
+        return read_appended(path, ("step", "seconds", "n", "scores"))
 
     def read(self, model: Any, step: int) -> None:
         """Score the heads of a model as it stands after `step` steps."""
@@ -84,15 +88,20 @@ class HeadTracker:
         for line, own in zip(lines, maps, strict=True):
             first, second, _ = comparable(own, self.reference or maps[-1])
             found = comparison(first, second, self.config.threshold, self.config.k)
-            rows.append({
+            rows.append(with_nulls({
                 "step": line["step"], "metric": self.config.metric, "reference": self.config.reference or "end",
                 **{key: found[key] for key in ("cosine", "recall", "overlap", "k", "threshold", "active")},
                 **{key: value for key, value in found.items() if key.endswith(("_null", "_percentile", "_p"))},
                 "n": line["n"], "seconds": line["seconds"],
-            })  # fmt: skip
+            }))  # fmt: skip
         write_json(self.folder / TABLE_FILE, rows)
         return rows
 
     def as_scores(self, values: Sequence[Sequence[float | None]]) -> HeadScores:
         mean = np.array([[np.nan if value is None else value for value in layer] for layer in values])
         return HeadScores(mean[None], ("tracked rows",), self.config.metric)
+
+
+def with_nulls(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of which JSON knows all: null for a likeness that maps without a score above 0 do not have."""
+    return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in row.items()}

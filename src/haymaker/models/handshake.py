@@ -71,10 +71,15 @@ class BaseRecord:
             raise ModelError(
                 f"{folder / BASE_FILE}: expected format {FORMAT}; it was written by another Haymaker version"
             )
-        values["extend"] = values["extend"] and Extend(**values["extend"])
-        values["positions"] = values["positions"] and Positions(**values["positions"])
-        values["probe"] = tuple(values["probe"])
-        return cls(**values)
+        try:
+            values["extend"] = values["extend"] and Extend(**values["extend"])
+            values["positions"] = values["positions"] and Positions(**values["positions"])
+            values["probe"] = tuple(values["probe"])
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise ModelError(
+                f"{folder / BASE_FILE}: not the record that training wrote ({error}); restore the file or train again"
+            ) from None
 
 
 def read_record(folder: Path) -> dict[str, Any]:

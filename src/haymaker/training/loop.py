@@ -14,13 +14,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from haymaker.choices import TRACKER
 from haymaker.config import TrainConfig
 from haymaker.console import OnProgress
-from haymaker.errors import ModelError
+from haymaker.errors import DataError, ModelError
 from haymaker.files import file_digest, read_json, write_json, write_text
 from haymaker.models.adapter_card import CARD_FILE, adapter_card, base_of_others
 from haymaker.models.handshake import WEIGHTS_FILE, BaseRecord, describe_base, library_versions, weights_digest
-from haymaker.models.load import LanguageModel, attach_adapter
+from haymaker.models.load import LanguageModel, attach_adapter, explained
 from haymaker.models.lora import add_lora, lora_parameters, remove_lora, save_adapter
 from haymaker.models.lora_targets import Targets, head_masks, target_modules
+from haymaker.models.other_adapters import adapter_files
 from haymaker.records import Encoded, Example, digest, rows_of_kind
 from haymaker.training.backends import chosen_backend
 from haymaker.training.batches import encoded_rows
@@ -29,6 +30,8 @@ from haymaker.training.parallel import World, joined_world
 from haymaker.training.run import Report, Run
 from haymaker.training.sharding import let_go, shard_base, sharding_device
 from haymaker.training.state import METRICS_FILE, STATE_FILE, kept_on_disk, read_lines
+
+NEEDED = ("identity", "dtype", "final_loss", "seconds", "processes", "memory")  # of a run's record, to go by it
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class TrainResult:
 
     @property
     def final_loss(self) -> float:
-        return self.metrics[-1]["loss"]
+        return self.record["final_loss"]
 
 
 def train(
@@ -181,6 +184,13 @@ def dtype_name(model: Any) -> str:
 def finished_run(lm: LanguageModel, folder: Path, identity: Mapping[str, Any]) -> TrainResult:
     """Put a finished run's adapter on `lm`."""
     record = read_json(folder / RECORD_FILE, "train with overwrite to write it again")
+    if not isinstance(record, dict) or (lost := [key for key in NEEDED if key not in record]):
+        why = f"it has no {', '.join(lost)}" if isinstance(record, dict) else "it is no mapping"
+        raise DataError(
+            f"{folder / RECORD_FILE}: not the record of a run ({why}); train with overwrite to write it again"
+        )
+    with explained(str(folder), "adapter"):
+        adapter_files(folder)
     refuse_other_run(folder, {"dtype": record["dtype"], **record["identity"]}, identity)
     attach_adapter(lm, BaseRecord.load(folder), folder)
     return TrainResult(folder, read_lines(folder / METRICS_FILE), record)

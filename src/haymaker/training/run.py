@@ -26,7 +26,7 @@ from haymaker.training.memory_plan import MemoryPlan, Meter, answer_share, model
 from haymaker.training.optimizer import apply_masks, clip, new_optimizer, rate_share, set_rate
 from haymaker.training.packed_attention import choose_packed
 from haymaker.training.parallel import World
-from haymaker.training.state import METRICS_FILE, append_line, keep_lines, load_state, save_state
+from haymaker.training.state import METRICS_FILE, append_line, keep_lines, kept_on_disk, load_state, save_state
 from haymaker.training.trackers import check_tracker, sending
 
 PACKING_DEVICES = ("cuda",)  # on a CPU padding costs little, and short rows fill a core
@@ -78,8 +78,8 @@ class Run:
 
     def go(self, report: Report) -> None:
         """Run the steps that are left. Raises Interrupted, with the state saved, when the user stops it."""
-        if self.watch is not None and not self.finished:
-            self.watch(0)
+        if not self.finished:
+            self.watched()
         tracker = sending(self.config, self.folder, self.finished, wanted=self.world.is_first)
         with stop_signal("this step") as stopped, tracker as send:
 
@@ -114,11 +114,16 @@ class Run:
         self.metrics.append({"step": self.finished, **line})
         if self.world.is_first:
             append_line(self.folder / METRICS_FILE, self.metrics[-1])
-        if self.watch is not None:
-            self.watch(self.finished)
+        self.watched()
         if self.finished % self.config.save_every == 0 and self.finished < self.config.steps:
             self.save()
         report(self.metrics[-1])
+
+    def watched(self) -> None:
+        """Tell of the finished steps whoever reads the model after them, and writes what was read."""
+        if self.watch is not None:
+            with kept_on_disk(self.folder, self.finished):
+                self.watch(self.finished)
 
     def accumulate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
         """Gradients of the mean loss over all answer tokens of the step, however it is cut into parts."""

@@ -13,8 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from haymaker.console import note
 from haymaker.errors import DataError, OutputError
-from haymaker.files import whole_file, write_jsonl
+from haymaker.files import read_appended, whole_file, write_jsonl
 from haymaker.models.lora import lora_parameters
 
 STATE_FILE, METRICS_FILE = "state.safetensors", "metrics.jsonl"
@@ -106,21 +107,18 @@ def append_line(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The metrics of every step; a last line that a crash cut short is left out, as its step runs again."""
-    lines = path.read_text().splitlines() if path.is_file() else []
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            if number < len(lines):
-                raise DataError(f"{path}: line {number} is not JSON; delete the file or train with overwrite") from None
-    return found
+    """The metrics of every step."""
+    return read_appended(path, ("step", "loss", "seconds", "peak_bytes"))
 
 
 def keep_lines(path: Path, steps: int, writes: bool = True) -> list[dict[str, Any]]:
-    """Forget the metrics of steps that run again; returns the others."""
+    """Forget the metrics of steps that run again; returns the others. A run goes on without those that are lost."""
     kept = [line for line in read_lines(path) if line["step"] <= steps]
+    if len(kept) != steps and writes:
+        note(
+            f"{path}: holds the metrics of {len(kept)} of the {steps} steps that are done; the others are lost",
+            "yellow",
+        )
     if writes:
         write_jsonl(path, kept)
     return kept
