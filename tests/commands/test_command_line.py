@@ -336,6 +336,23 @@ def test_models_and_data_that_are_not_there_are_named(tmp_path: Path) -> None:
     assert not out.exists() or not list(out.iterdir())
 
 
+@pytest.mark.parametrize("command", ["eval", "heads", "train"])
+def test_a_context_of_no_length_is_refused_and_not_left_as_it_is(command: str, tmp_path: Path) -> None:
+    fails(
+        2,
+        "Extend: length",
+        command,
+        "--model",
+        "miniature-llama",
+        "--data",
+        tmp_path,
+        "--out",
+        tmp_path / "out.safetensors",
+        "--extend",
+        0,
+    )
+
+
 def test_nothing_is_left_where_a_command_fails(tmp_path: Path) -> None:
     for fresh in (fresh_folder, fresh_file):
         with pytest.raises(DataError), fresh(tmp_path / "out", overwrite=False) as work:  # noqa: PT012

@@ -150,6 +150,8 @@ def test_every_row_leaves_the_room_for_an_answer_free(
     assert hm.build(chosen.changed(rows=2), tokenizer)[0].id == found[0].id
     with pytest.raises(LengthError, match="answer_room: 1 tokens were to stay free"):
         hm.build(recipe(length=256, rows=4, split="test", answer_room=1), tokenizer)
+    with pytest.raises(ConfigError, match="answer_room: 256 were asked for, and 255 are the most"):
+        hm.build(recipe(length=256, rows=4, answer_room=256), tokenizer)
 
 
 def test_test_rows_leave_room_unasked_and_are_as_full(tokenizer: PreTrainedTokenizerBase) -> None:

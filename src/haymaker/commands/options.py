@@ -83,7 +83,7 @@ def stop_text(given: str) -> str | None:
 
 def loading(length: int | None, dtype: str) -> dict[str, Any]:
     """How a stage loads the model."""
-    return {"extend": Extend(length=length) if length else None, "dtype": dtype}
+    return {"extend": Extend(length=length) if length is not None else None, "dtype": dtype}
 
 
 def values_of(config: Path | None, overrides: list[str] | None) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def recommend(
     from haymaker.models.load import load_model
     from haymaker.recommender.ranking import recommend as rank
 
-    lm = load_model(model, extend=Extend(length=extend) if extend else None, dtype=dtype)
+    lm = load_model(model, extend=Extend(length=extend) if extend is not None else None, dtype=dtype)
     with bar("probes", len(sources) + 2) as advance:
         found = rank(
             lm, sources, given, by, config=training, rows=rows, real_rows=real_rows, metric=metric, threshold=threshold,

@@ -227,6 +227,7 @@ def check_bounds(recipe: Recipe) -> None:
         "length": (recipe.longest, MOST_LENGTH),
         "rows": (recipe.rows, MOST_ROWS),
         "documents": (recipe.documents or 1, recipe.length),  # each takes a token at least
+        "answer_room": (recipe.answer_room or 0, recipe.shortest - 1),
         "competitors": (max(recipe.competitors, recipe.padding_competitors), recipe.longest),
     }
     for name, (asked, most) in bounds.items():
