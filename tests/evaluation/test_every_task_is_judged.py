@@ -18,6 +18,7 @@ from haymaker.evaluation.predictions import Evaluation, evaluate
 from haymaker.heads.detection import detect_all
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions import ablate, ablate_sets, ablation_curve, patch, patch_sets, patching_table
+from haymaker.models.budget import budget_of
 from haymaker.models.generation import Decoder
 from haymaker.models.load import LanguageModel
 from haymaker.tasks import metrics_of
@@ -151,6 +152,15 @@ def test_rows_that_fit_only_without_their_answer_are_told_as_such(
             asked()
     with pytest.raises(LengthError, match=rf"context of {context} tokens: .*1 of them would fit without their answer"):
         hm.detect_heads(wide, data)
+
+
+def test_a_gold_longer_than_what_a_prompt_leaves_is_not_answered_with_more_tokens(tokenizer: Any) -> None:
+    """Where a prompt leaves one token or two of the context, asking for more is refused too."""
+    gold = hm.example("A mill.", question="Who?", answer="Ada Reyes of the old mill by the river")
+    filling = hm.example("The mill is old. " * 20, question="Who?", answer="Ada")
+    items = [hm.encode(row, tokenizer) for row in (gold, filling)]
+    with pytest.raises(ConfigError, match=r"1 of 2 golds .*; build the rows with answer_room=\d+, or extend the model"):
+        budget_of(items, tokenizer, context=len(items[1]))
 
 
 def test_the_budget_is_the_rooms_and_no_function_of_the_gold(rows: dict[str, Any], wide: LanguageModel) -> None:

@@ -31,7 +31,7 @@ def budget_of(
         refuse_rows_that_fit_without_their_answer(rows, tokenizer, context)
     least = min((context - row.prompt_length for row in rows), default=NEW_TOKENS) if context else NEW_TOKENS
     budget = wanted or recorded or min(NEW_TOKENS, least)
-    refuse_long_golds(rows, tokenizer, budget)
+    refuse_long_golds(rows, tokenizer, budget, left=not (wanted or recorded) and least < NEW_TOKENS)
     if context is not None and least < budget:
         short = {row.example_id: context - row.prompt_length for row in rows if context - row.prompt_length < budget}
         raise LengthError(
@@ -63,17 +63,22 @@ def refuse_rows_that_fit_without_their_answer(
         )
 
 
-def refuse_long_golds(rows: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase, budget: int) -> None:
-    """Raises ConfigError where the target of a row does not fit into an answer of `budget` tokens."""
+def refuse_long_golds(
+    rows: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase, budget: int, left: bool = False
+) -> None:
+    """Raises ConfigError where the target of a row does not fit into an answer of `budget` tokens, which is what some
+    prompt has `left` of the context or what was asked for."""
     long = {
         row.example_id: needed
         for row in rows
         if len(row.answer_ids) > budget and (needed := text_tokens(row.answer_ids, tokenizer)) > budget
     }
     if long:
+        room = max(long.values())
+        more = f"build the rows with answer_room={room}, or extend the model further" if left else ""
         raise ConfigError(
             f"new_tokens: {len(long)} of {len(rows)} golds take more than the {budget} tokens that an answer may have: "
-            f"{named(long)}; give new_tokens={max(long.values())} or more"
+            f"{named(long)}; {more or f'give new_tokens={room} or more'}"
         )
 
 
