@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from haymaker.config import Extend
 from haymaker.errors import ExtensionError
+from haymaker.models.finite import at_fault
 from haymaker.models.forward import stack_of
 from haymaker.models.rope import attention_scale, check_way, extended_parameters, frequencies_of
 from haymaker.models.windows import WINDOWED, layer_types, open_window, sliding_window, verify_window, window_name
@@ -379,5 +380,6 @@ def short_logits(model: PreTrainedModel, tokens: int) -> Float[Tensor, "token vo
     ids = torch.arange(1, tokens + 1, device=model.device)[None] * 7919 % size
     logits = model(input_ids=ids, use_cache=False).logits[0].float().cpu()
     if not logits.isfinite().all():
-        raise ExtensionError(f"{type(model).__name__}: the logits of {tokens} tokens are not finite; check its weights")
+        name = type(model).__name__
+        raise ExtensionError(f"{name}: the logits of {tokens} tokens are not finite, {at_fault(model)}")
     return logits

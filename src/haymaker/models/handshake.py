@@ -22,6 +22,7 @@ from haymaker.config import Extend
 from haymaker.errors import ExtensionError, ModelError
 from haymaker.files import file_digest, read_json_if_there, write_json
 from haymaker.models.extend import Positions, positions_of
+from haymaker.models.finite import at_fault
 from haymaker.models.names import BASE_FILE as BASE_FILE
 from haymaker.models.quantised import own_tensors
 from haymaker.models.rounding import allowed_difference, relative_norm
@@ -148,14 +149,20 @@ def probe_prompt(vocabulary: int, context: int) -> ProbePrompt:
 
 @torch.no_grad()
 def probe_logits(model: nn.Module, context: int) -> Float32[Tensor, "entry"]:
-    """64 logits after 32 fixed tokens at positions spread over the whole context, so that theta shows in them."""
+    """64 logits after 32 fixed tokens at positions spread over the whole context, so that theta shows in them.
+
+    Raises ModelError where they are not finite.
+    """
     config: Any = model.config
     device = next(model.parameters()).device
     prompt = probe_prompt(config.vocab_size, context)
     ids, positions = (torch.tensor([some], device=device) for some in (prompt.input_ids, prompt.position_ids))
     # with a mask, transformers does not take the gaps between positions for borders between packed rows
     output = model(input_ids=ids, position_ids=positions, attention_mask=torch.ones_like(ids), use_cache=False)
-    return output.logits[0, -1, prompt.entries].float().cpu()
+    found = output.logits[0, -1, prompt.entries].float().cpu()
+    if not found.isfinite().all():
+        raise ModelError(f"{type(model).__name__}: its logits on the probe prompt are not finite, {at_fault(model)}")
+    return found
 
 
 # ---- the handshake

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from haymaker.errors import ModelError
+from haymaker.models.finite import at_fault
 from haymaker.models.handshake import base_of
 from haymaker.models.lora import lora_parameters
 from haymaker.models.rounding import allowed_difference
@@ -84,8 +85,8 @@ def check_first_gradients(model: Any, masked: bool = False) -> None:
     found = {name: weight.grad for name, weight in lora_parameters(model).items() if ".lora_B." in name}
     if broken := [name for name, grad in found.items() if grad is not None and not grad.isfinite().all()]:
         raise ModelError(
-            f"{len(broken)} adapter matrices get no finite gradient at step 1, such as {broken[0]}; "
-            "are the base's weights whole?"
+            f"{len(broken)} adapter matrices get no finite gradient at step 1, such as {broken[0]}: gradients are "
+            f"not finite, {at_fault(model)}"
         )
     if loose := [name for name, grad in found.items() if grad is None or not (masked or grad.any())]:
         raise ModelError(
