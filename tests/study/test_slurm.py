@@ -126,7 +126,12 @@ def test_a_cell_of_a_shared_job_ends_when_it_is_made_and_has_its_own_answer(tmp_
     ]
     results.unlink()
     store = Store(tmp_path)
-    store.publish(store.draft("key", "me", resumable=False), "key", {"seconds": 7.5})
+    told = dict.fromkeys(("key", "cell", "stage", "content", "started"), "") | {
+        "params": {},
+        "inputs": {},
+        "libraries": {},
+    }
+    store.publish(store.draft("key", "me", resumable=False), "key", told | {"seconds": 7.5})
     made = ask(first, {"7": "RUNNING"})
     assert (made and made.status, made and made.seconds) == ("done", 7.5)
 
