@@ -73,6 +73,8 @@ def test_kv_heads_split_into_those_that_retrieve_and_those_that_stream(
     assert told["retrieval"] == (["0-0", "1-1", "1-0", "0-1"] if retrieval is None else retrieval)
     assert sorted(told["retrieval"] + told["streaming"]) == ["0-0", "0-1", "1-0", "1-1"]
     assert np.array(told["retrieval_mask"]).sum() == len(told["retrieval"])
+    with pytest.raises(DataError, match="split.json: a split of KV heads in two kinds, which holds no scores"):
+        hm.read_scores(tmp_path / "split.json")
 
 
 def test_splits_need_kv_heads_and_a_share(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from haymaker.errors import ConfigError, DataError
 from haymaker.heads.compare import agreement
+from haymaker.heads.formats import KVScores
 from haymaker.heads.scores import HeadScores, difference, intersection, jaccard, union
 from haymaker.records import Head
 
@@ -30,6 +32,15 @@ def test_mean_top_and_active() -> None:
 
 def test_ties_go_to_the_lower_head() -> None:
     assert scores([[0.5, 0.5], [0.5, 0.5]]).top(2) == [Head(0, 0), Head(0, 1)]
+
+
+@pytest.mark.parametrize("k", [-1, 1.5, "2", None])
+@pytest.mark.usefixtures("unchecked")
+def test_a_number_of_heads_is_one(k: Any) -> None:
+    for found in (FOUR, KVScores(np.ones((2, 2)))):
+        with pytest.raises(ConfigError, match=r"k: expected a number of (KV )?heads, from 0, found"):
+            found.top(k)
+    assert FOUR.top(np.int64(1)) == [Head(1, 1)]
 
 
 def test_comparison_by_hand() -> None:

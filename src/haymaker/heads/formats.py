@@ -18,8 +18,8 @@ from numpy import ndarray
 
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import read_bytes, write_text
-from haymaker.heads.scores import HeadScores
-from haymaker.heads.splits import CSV_START, csv_text, from_csv, split_text
+from haymaker.heads.scores import HeadScores, check_count
+from haymaker.heads.splits import CSV_START, SPLIT_MARK, csv_text, from_csv, split_text
 from haymaker.records import Head
 
 Rule = Literal["max", "mean"]
@@ -57,8 +57,7 @@ class KVScores:
 
     def top(self, k: int) -> list[KVHead]:
         """The k KV heads with the highest scores; ties go to the lower layer and head."""
-        if k < 0:
-            raise ConfigError(f"k: expected a number of KV heads, from 0, found {k}")
+        check_count(k, "KV heads")
         order = np.argsort(-self.values.ravel(), kind="stable")[:k]
         return [KVHead(*divmod(int(i), self.values.shape[1])) for i in order]
 
@@ -184,6 +183,10 @@ def parse_text(text: str, where: str) -> ScoreFile:
 
 def parse_wu(text: str, where: str) -> HeadScores:
     """{"layer-head": [score of each trial]}; null where a trial has no score for a head."""
+    if SPLIT_MARK in text:
+        raise DataError(
+            f"{where}: a split of KV heads in two kinds, which holds no scores; give the scores it is made of"
+        )
     try:
         trials = json.loads(text, object_pairs_hook=trials_of, parse_constant=no_number)
     except (ValueError, TypeError, RecursionError) as error:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,9 +141,8 @@ class HeadScores:
         return scored
 
     def top(self, k: int) -> list[Head]:
-        """The k heads with the highest means; fewer where fewer have one. Raises ConfigError for a negative k."""
-        if k < 0:
-            raise ConfigError(f"k: expected a number of heads, from 0, found {k}")
+        """The k heads with the highest means; fewer where fewer have one. Raises ConfigError for a k that is no count."""
+        check_count(k, "heads")
         return self.ranked()[:k]
 
     def active(self, threshold: float = 0.0) -> set[Head]:
@@ -270,6 +270,12 @@ class HeadScores:
         if about.get("provenance_hash", found.provenance_hash) != found.provenance_hash:
             raise DataError(f"{place}: its provenance is not that of its hash, so it was changed; copy both files")
         return found
+
+
+def check_count(k: Any, kind: str) -> None:
+    """Raise ConfigError for a k that is no number of heads."""
+    if not isinstance(k, Integral) or k < 0:
+        raise ConfigError(f"k: expected a number of {kind}, from 0, found {k}")
 
 
 def check_k(k: int, *several: HeadScores) -> None:

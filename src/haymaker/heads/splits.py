@@ -14,6 +14,7 @@ from haymaker.records import Head
 
 COLUMNS = ("layer", "head", "score", "low", "high", "n")
 CSV_START = ",".join(COLUMNS[:3])
+SPLIT_MARK = '"retrieval_mask":'  # of a split's text, and of no scores
 
 
 @dataclass(frozen=True)
