@@ -141,7 +141,7 @@ class HeadScores:
         return scored
 
     def top(self, k: int) -> list[Head]:
-        """The k heads with the highest means; fewer where fewer have one. Raises ConfigError for a k that is no count."""
+        """The k heads with the highest means, or as many as have one. Raises ConfigError for a k that is none."""
         check_count(k, "heads")
         return self.ranked()[:k]
 
