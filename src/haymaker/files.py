@@ -13,6 +13,7 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -345,6 +346,16 @@ def required(row: Any, key: str, kind: type | tuple[type, ...], place: str) -> A
         names = kind.__name__ if isinstance(kind, type) else " or ".join(one.__name__ for one in kind)
         raise DataError(f"{place}: {key!r} should be {names}, found {type(row[key]).__name__}")
     return row[key]
+
+
+def only_fields(row: Mapping[str, Any], kind: type, place: str) -> None:
+    """DataError for a row that lacks a field of the dataclass `kind`, or has one that it does not know."""
+    known = {one.name: one.default is MISSING and one.default_factory is MISSING for one in fields(kind) if one.init}
+    if missing := [name for name, needed in known.items() if needed and name not in row]:
+        found = ", ".join(sorted(row)) or "nothing"
+        raise DataError(f"{place}: no {', '.join(map(repr, missing))} here; found {found}")
+    if unknown := sorted(set(row) - set(known)):
+        raise DataError(f"{place}: {', '.join(map(repr, unknown))} is not known here; known are {', '.join(known)}")
 
 
 def texts_of(row: Any, key: str, place: str) -> list[str]:

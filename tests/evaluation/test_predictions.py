@@ -66,8 +66,8 @@ def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
     found.save(tmp_path / "deep" / "predictions.jsonl")
     assert Evaluation.load(tmp_path / "deep" / "predictions.jsonl") == found
     with (tmp_path / "broken.jsonl").open("w") as file:
-        file.write(json.dumps({"text": "Tami"}) + "\n")
-    with pytest.raises(DataError, match=r"broken.jsonl, line 1: not a prediction"):
+        file.write(json.dumps({"text": "Tami", "answers": []}) + "\n")
+    with pytest.raises(DataError, match=r"broken.jsonl, line 1: not a prediction \(here: no 'example_id', 'scores',"):
         Evaluation.load(tmp_path / "broken.jsonl")
     with pytest.raises(DataError, match="cannot be read"):
         Evaluation.load(tmp_path / "none.jsonl")

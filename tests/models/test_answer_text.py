@@ -2,7 +2,7 @@
 
 import pytest
 
-from haymaker.models.answer_text import THOUGHTS, is_opening, opens_thought, read_answer
+from haymaker.models.answer_text import THOUGHTS, is_opening, marks_of_thought, opens_thought, read_answer
 
 TABLE = [  # written, answer, whether the stop has ended it
     ("Paris", "Paris", False),
@@ -35,6 +35,11 @@ TABLE = [  # written, answer, whether the stop has ended it
     ("It is\nLyon?</think>\nParis", "Paris", False),  # a template had opened it
     ("<think></think>Sure!\nParis\n", "Paris", True),
     ("<think>a</think><think>b\n</think>Paris", "Paris", False),
+    ("<|channel|>analysis<|message|>Lyon?\n<|end|><|start|>assistant<|channel|>final<|message|>Paris\n", "Paris", True),
+    ("<|channel|>analysis<|message|>Lyon?\nNo.assistant<|channel|>final<|message|>Paris", "Paris", False),
+    ("<|channel|>analysis<|message|>a<|channel|>commentary<|message|>b\n", "", False),  # no final channel yet
+    ("<|channel|>final<|message|>Paris", "Paris", False),
+    ("<|channel>thought\nLyon?\n<channel|>Paris\n", "Paris", True),
 ]
 
 
@@ -56,6 +61,11 @@ def test_every_kind_of_thought_is_taken_off(opening: str, closing: str) -> None:
     begun = read_answer(f"One line.\nAnother{closing}\nParis", in_thought=True)
     assert begun.text == "Paris"
     assert read_answer("One line.\nAnother", in_thought=True).text == ""
+
+
+def test_special_tokens_of_a_tag_are_all_of_it_or_none() -> None:
+    assert marks_of_thought({"<think>", "<|message|>", "</s>"}) == {"<think>"}
+    assert marks_of_thought({"<|channel|>", "<|message|>", "<|end|>"}) == {"<|channel|>", "<|message|>"}
 
 
 def test_without_a_stop_all_text_behind_thoughts_is_the_answer() -> None:

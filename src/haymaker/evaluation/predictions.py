@@ -15,7 +15,7 @@ from haymaker.errors import DataError
 from haymaker.evaluation.choosing import choices, chooses
 from haymaker.evaluation.exam import Exam, Metrics, judge, scores_of
 from haymaker.evaluation.places import grouped
-from haymaker.files import read_jsonl, required, texts_of, write_jsonl
+from haymaker.files import only_fields, read_jsonl, required, texts_of, write_jsonl
 from haymaker.kept import Kept
 from haymaker.markup import table
 from haymaker.metrics import ceiling
@@ -252,13 +252,14 @@ def read_predictions(path: Path) -> Iterable[Prediction]:
     row = None
     for place, row in read_jsonl(path):
         try:
+            only_fields(row, Prediction, "here")
             check_kinds(row)
             lists = {
                 "answers": texts_of(row, "answers", "here"),
                 "unread": texts_of({"unread": [], **row}, "unread", ""),
             }
             yield Prediction(**{**row, **{name: tuple(values) for name, values in lists.items()}})
-        except (TypeError, DataError) as error:
+        except DataError as error:
             raise DataError(f"{place}: not a prediction ({error})") from None
     if row is None:
         raise DataError(f"{path}: holds no prediction; give the predictions.jsonl that `haymaker eval` wrote")

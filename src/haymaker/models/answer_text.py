@@ -1,6 +1,7 @@
 """Where an answer starts and stops in what a model wrote: behind thoughts and opening lines, at a stop after text."""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
 STOP = "\n"  # what ends an answer unless told otherwise
@@ -11,8 +12,17 @@ THOUGHTS = (
     ("<reasoning>", "</reasoning>"),
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
+    ("<seed:think>", "</seed:think>"),
+    ("<longcat_think>", "</longcat_think>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
+    ("<|channel>thought", "<channel|>"),  # Gemma 4
+    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
+    ("<|channel|>commentary<|message|>", "<|channel|>final<|message|>"),
 )
 TAGS = frozenset(tag for pair in THOUGHTS for tag in pair)
+_TOKEN = re.compile(r"<[^<>]+>|\[[^\[\]]+\]|◁[^◁▷]+▷")  # of a tag: what a tokenizer may have as one special token
 _MARKUP = " \t\r\n*_`>\"'“”"
 _HEADING = re.compile(r"#{1,6}\s")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
@@ -44,7 +54,7 @@ class AnswerText:
 def read_answer(written: str, stop: str | None = STOP, in_thought: bool = False) -> AnswerText:
     r"""The answer in what a model wrote.
 
-    Blocks of thought (`<think>...</think>` and the like) are no part of it; of one that is not closed nothing follows.
+    Blocks of thought (`<think>...</think>`, gpt-oss's channels and the like) are no part of it; of one that is not closed nothing follows.
     The stop counts after text alone: not at the start, not inside a thought, and not behind an opening line that only
     says that an answer follows ("Sure!", "Here is the answer:"). Opening lines are no part of the answer unless nothing
     follows them.
@@ -83,6 +93,12 @@ def after_thoughts(written: str, in_thought: bool) -> tuple[int, bool]:
             return len(written), True
         start = max(start, last + len(closing))
     return start, in_thought and not start
+
+
+def marks_of_thought(names: Container[str]) -> set[str]:
+    """Which of a tokenizer's special tokens make the tags of thoughts; of a tag only all or none."""
+    parts = (_TOKEN.findall(tag) for tag in TAGS)
+    return {name for tag in parts if all(name in names for name in tag) for name in tag}
 
 
 def opens_thought(prompt: str) -> bool:

@@ -13,7 +13,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from haymaker.console import OnProgress
 from haymaker.errors import ModelError
 from haymaker.kept import Codec, Kept
-from haymaker.models.answer_text import STOP, TAGS, AnswerText, opens_thought, read_answer
+from haymaker.models.answer_text import STOP, AnswerText, marks_of_thought, opens_thought, read_answer
 from haymaker.models.batching import batches_of, parted, refuse_long_prompts
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of, tokens_that_fit
@@ -150,7 +150,8 @@ class AnswerEnd:
         """Special tokens that are no part of a text, where marks of a thought are special too; else None."""
         tokenizer: Any = self.lm.tokenizer
         special = set(tokenizer.all_special_ids)
-        marks = {number for tag, number in tokenizer.get_added_vocab().items() if tag in TAGS} & special
+        names = {name: number for name, number in tokenizer.get_added_vocab().items() if number in special}
+        marks = {names[name] for name in marks_of_thought(names)}
         return special - marks if marks else None
 
     def __call__(self, written: Sequence[int]) -> Reason | None:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from haymaker.config import Extend
-from haymaker.errors import ExtensionError, ModelError
-from haymaker.files import file_digest, read_json_if_there, write_json
+from haymaker.errors import DataError, ExtensionError, ModelError
+from haymaker.files import file_digest, only_fields, read_json_if_there, write_json
 from haymaker.models.extend import Positions, positions_of
 from haymaker.models.finite import at_fault
 from haymaker.models.names import BASE_FILE as BASE_FILE
@@ -73,11 +73,12 @@ class BaseRecord:
                 f"{folder / BASE_FILE}: expected format {FORMAT}; it was written by another Haymaker version"
             )
         try:
+            only_fields(values, cls, "here")
             values["extend"] = values["extend"] and Extend(**values["extend"])
             values["positions"] = values["positions"] and Positions(**values["positions"])
             values["probe"] = tuple(values["probe"])
             return cls(**values)
-        except (KeyError, TypeError) as error:
+        except (TypeError, DataError) as error:
             raise ModelError(
                 f"{folder / BASE_FILE}: not the record that training wrote ({error}); restore the file or train again"
             ) from None
