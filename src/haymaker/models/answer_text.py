@@ -54,7 +54,8 @@ class AnswerText:
 def read_answer(written: str, stop: str | None = STOP, in_thought: bool = False) -> AnswerText:
     r"""The answer in what a model wrote.
 
-    Blocks of thought (`<think>...</think>`, gpt-oss's channels and the like) are no part of it; of one that is not closed nothing follows.
+    Blocks of thought (`<think>...</think>`, gpt-oss's channels and the like) are no part of it; of one that is not
+    closed nothing follows.
     The stop counts after text alone: not at the start, not inside a thought, and not behind an opening line that only
     says that an answer follows ("Sure!", "Here is the answer:"). Opening lines are no part of the answer unless nothing
     follows them.
