@@ -1,7 +1,7 @@
 """Whether recorded token spans are those of the whole prompt: every task x setting x tokenizer x chat template.
 
     python benchmarks/data_spans.py [--rows 1000] [--data FOLDER] [--tokenizers FOLDER] [--tasks mdqa,kv] [--world]
-        [--also FOLDER] [--out FILE]
+        [--length 32768] [--also FOLDER] [--out FILE]
 
 Every row's prompt is tokenised whole by transformers alone, as it is before generation, and each span looked for in a
 plain loop over the offsets. A row is right if its numbers of tokens and all of its spans are the recorded ones, and
@@ -29,8 +29,8 @@ from haymaker.data import builder
 from haymaker.data.schema import Row
 from haymaker.errors import LengthError
 
-LENGTHS = {"summhay": 4_096}  # tokens; its documents are of about 900
-LENGTH = 768
+LENGTH = 768  # tokens of a row
+LENGTHS = dict.fromkeys(TASKS, LENGTH) | {"summhay": 4_096}  # of rows of files; SummHay's documents are of about 900
 builder.drafts_of = lru_cache(2)(builder.drafts_of)  # a source is read once for all tokenizers,
 builder.tokenizer_digest = lru_cache(builder.tokenizer_digest)  # and a vocabulary once for all sources
 RESULTS = Path(__file__).resolve().parent / "results" / "data_spans.md"
@@ -95,7 +95,7 @@ def rows_of(
     task: str, setting: str, data: Path | None, count: int, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[Row]:
     """Up to `count` rows; those whose evidence is longer than so short a row are left out."""
-    length = LENGTHS.get(task, LENGTH) if data else LENGTH
+    length = LENGTHS[task] if data else LENGTH
     rows = builder.Builder(recipe_of(task, setting, data, length=length), tokenizer)
     for number in range(min(count, rows.drafts.count or count)):
         try:
@@ -133,10 +133,12 @@ def main() -> int:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--settings", default=",".join(SETTINGS))
     parser.add_argument("--world", action="store_true", help="rows of the miniature world alone")
+    parser.add_argument("--length", type=int, help="tokens of each row of files")
     parser.add_argument("--also", type=Path, help="a folder of tokenizers, NAME/tokenizer.json with what is beside it")
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     require_data(asked.data)
+    LENGTHS.update(dict.fromkeys(LENGTHS, asked.length) if asked.length else {})
     tokenizers, data = dict(tokenizers_of(asked)), None if asked.world else asked.data
     lines = [f"| task | setting | {' | '.join(tokenizers)} |", "|---|---|" + "---|" * len(tokenizers)]
     right: list[bool] = []
