@@ -172,6 +172,25 @@ def test_unknown_numbers_are_dashes(results: Row) -> None:
     assert "NaN" not in json.dumps([page.specs, page.carried])
 
 
+@pytest.mark.parametrize(
+    ("table", "values", "words"),
+    [
+        ("evaluation", {"score": float("nan")}, "No setting has a score that is a number, so nothing can be compared."),
+        ("evaluation", {"score_low": None, "score_high": None}, "No score has an interval."),
+        ("evaluation", {"cut_off": report_rows.N}, "Every answer of base, extended, real, "),
+        ("evaluation", {"n": 1}, "n = 1 question, one seed"),
+        ("heads", {"score": 0.3}, "real : none highest, all 0.30"),
+        ("heads", {"score": float("nan")}, "The rows of the table heads hold nothing that can be drawn here."),
+        ("timings", {"seconds": float("nan")}, "The rows of the table timings hold nothing that can be drawn here."),
+    ],
+)
+def test_what_cannot_be_judged_is_said(table: str, values: Row, words: str, results: Row) -> None:
+    change(results["tables"][table], {}, **values)
+    text = re.sub(r"\s+", " ", Page(render(results)).text)
+    assert words in text
+    assert not re.search(r"\bnan\b", text)
+
+
 @pytest.mark.parametrize("column", ["setting", "model", "task"])
 def test_markup_in_names_stays_text(results: Row, column: str) -> None:
     evil = "<script>alert('x')</script>\" onload=\"y"

@@ -39,3 +39,5 @@ def test_several_seeds_are_told_together_as_the_study_did(results: Row) -> None:
     found = measured({"evaluation": runs, "settings": [pooled]})["real"]
     assert (found.score, found.spread) == (Interval(0.6, 0.41, 0.79), False)
     assert found.cut_off == 0.2  # 40 of 200
+    lost = measured({"evaluation": [one, {**one, "seed": 1, "score": None}]})["real"]
+    assert (lost.score, lost.spread) == (Interval.of(one), False)  # one seed's own bounds, no spread of one number

@@ -91,11 +91,14 @@ def cell(head: Head, score: Interval, rings: set[Head]) -> dict[str, Any]:
 
 
 def highest(mean: Float[ndarray, "layer head"]) -> str:
-    """2-0 highest, 0.86"""
+    """2-0 highest, 0.86; or how many are equally high."""
     if np.isnan(mean).all():
         return "none with a score"
-    best = np.unravel_index(np.nanargmax(mean), mean.shape)
-    return f"{Head(int(best[0]), int(best[1]))} highest, {two_decimals(float(mean[best]))}"
+    best = [Head(*at) for at in np.argwhere(mean == np.nanmax(mean)).tolist()]
+    if len(best) == (~np.isnan(mean)).sum() > 1:
+        return f"none highest, all {two_decimals(float(np.nanmax(mean)))}"
+    equal = f" and {len(best) - 1} more" if len(best) > 1 else ""
+    return f"{best[0]}{equal} highest, {two_decimals(float(np.nanmax(mean)))}"
 
 
 def axis(name: str, count: int) -> Any:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from haymaker.report.tables import Row, Tables
+from haymaker.report.tables import Row, Tables, with_number
 
 
 @dataclass(frozen=True)
@@ -39,5 +39,5 @@ def cell_lines(tables: Tables) -> list[CellLine]:
 
 def line(name: str, timing: Row | None, key: str, counts: dict[str, int]) -> CellLine:
     stage = timing["stage"] if timing else name.split("/")[0]
-    seconds = f"{timing['seconds']:,.1f}" if timing and timing["seconds"] is not None else ""
+    seconds = f"{timing['seconds']:,.1f}" if timing and with_number([timing], "seconds") else ""
     return CellLine(name, key, stage, seconds, ", ".join(f"{table} {count:,}" for table, count in counts.items()))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from haymaker.charts.chart import Point
-from haymaker.charts.heads import Extremes, blank_map, colour_key
+from haymaker.charts.heads import Extremes, blank_map, colour_key, highest
 from haymaker.charts.numbers import JOIN, metric_label, two_decimals
 from haymaker.charts.scatter import scatter
 from haymaker.records import Head
@@ -55,8 +55,10 @@ def runs_of(rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def map_of(setting: str, seed: Any, rows: list[Row]) -> dict[str, Any]:
-    top = max(rows, key=lambda row: row["score"])
-    told = f"{Head(top['layer'], top['head'])} highest, {two_decimals(top['score'])}"
+    grid = np.full((1 + max(row["layer"] for row in rows), 1 + max(row["head"] for row in rows)), np.nan)
+    for row in rows:
+        grid[row["layer"], row["head"]] = row["score"]
+    told = highest(grid)
     run = setting if seed is None else f"{setting}, seed {seed}"
     return {
         "setting": setting,

@@ -59,6 +59,8 @@ def draws_in_words(random: list[Row]) -> str:
         return "There are no random draws."
     counts = sorted({len(select(random, k=row["k"])) for row in random})
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    if counts == [1]:
+        return "There is one random draw, so nothing is said of others."
     return f"Band: smallest to largest of {number} random draws; dashed line: their mean."
 
 
@@ -112,9 +114,9 @@ def change(rows: list[Row], every: list[Row]) -> Change:
     first = rows[0]
     found = Interval.spread([row["delta"] for row in rows])
     before = sum(known(row["score_original"]) for row in rows) / len(rows)
-    if first["heads"] == "identity":
+    if first["heads"] == "identity" or (first["heads"] == "random" and len(rows) == 1):
         found = Interval(found.mean)
-    elif first["heads"] != "random" and len(rows) == 1:
+    elif len(rows) == 1 and first["heads"] != "random":
         found = change_of(first, every) or found
     return Change(first["setting"], first["heads"], first["k"], before, found, cells_of(rows))
 

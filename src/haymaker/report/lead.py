@@ -9,8 +9,19 @@ from haymaker.charts.chart import Chart
 from haymaker.charts.numbers import JOIN, bounds, in_words, metric_label, two_decimals
 from haymaker.report.findings import EVERYTHING, Findings
 from haymaker.report.score_panels import score_chart
-from haymaker.report.tables import SYNTHETIC, Group, Measured, Row, Tables, cells_of, measured, seeds_in, select
-from haymaker.report.wording import chance, questions, what_bars_are
+from haymaker.report.tables import (
+    SYNTHETIC,
+    Group,
+    Measured,
+    Row,
+    Tables,
+    cells_of,
+    measured,
+    seeds_in,
+    select,
+    with_number,
+)
+from haymaker.report.wording import chance, listed, questions, what_bars_are
 from haymaker.stats import Interval, known
 
 
@@ -83,13 +94,17 @@ def sure(tables: Tables, scored: dict[str, Measured], found: Findings | None) ->
     """How many questions and seeds, what the study can tell apart, and what speaks against it."""
     if not scored:
         return []
-    several = max(seeds_in(one.runs) for one in scored.values())
+    if all(one.score is None for one in scored.values()):
+        return ["No setting has a score that is a number, so nothing can be compared."]
+    several = max(seeds_in(with_number(one.runs, "score")) for one in scored.values())
     runs = [row for one in scored.values() for row in one.runs]
     seeds = f"{several} seeds" if several > 1 else "one seed of training, so nothing is said of others"
     brackets = (
         "the smallest and the largest seed" if any(one.spread for one in scored.values()) else f"95{JOIN}% intervals"
     )
     told = [f"{questions(runs)}, {seeds}; in brackets {brackets}.", *nearest(tables["pairs"])]
+    if cut := [name for name, one in scored.items() if one.cut_off == 1]:
+        told.append(f"Every answer of {listed(cut)} was cut off, so nothing is known of what else they say.")
     return told + [f"A sign of a study gone wrong: {sign.name}." for sign in (found.signs if found else [])]
 
 

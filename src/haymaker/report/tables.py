@@ -189,13 +189,13 @@ def measured(tables: Tables, length: int | None = None) -> dict[str, Measured]:
 def over_seeds(runs: list[Row], pooled: Row | None) -> tuple[Interval | None, bool]:
     """What a study says of all seeds together, else of one run its own interval and of several their spread."""
     together = Interval.of(pooled) if pooled and len(runs) > 1 else None
-    return (together, False) if together else (over_runs(runs), len(runs) > 1)
+    return (together, False) if together else (over_runs(runs), len(with_number(runs, "score")) > 1)
 
 
 def over_runs(runs: list[Row], name: str = "score") -> Interval | None:
     """A measure of one run with its own bounds; of several smallest and largest."""
     found = [one for row in runs if (one := Interval.of(row, name)) is not None]
-    if len(runs) == 1 or not found:
+    if len(found) < 2:
         return found[0] if found else None
     return Interval.spread([one.mean for one in found])
 

@@ -12,7 +12,9 @@ from haymaker.stats import Interval, Number
 def tracking(tables: Tables) -> list[Figure]:
     """Recall and cosine of the heads over the steps of training, a line a setting; one figure a metric."""
     rows = tables["tracking"]
-    return [tracking_of(metric, select(rows, metric=metric)) for metric in dict.fromkeys(row["metric"] for row in rows)]
+    metrics = dict.fromkeys(row["metric"] for row in rows)
+    found = [tracking_of(metric, select(rows, metric=metric)) for metric in metrics]
+    return [figure for figure in found if figure.charts]
 
 
 def tracking_of(metric: str, rows: list[Row]) -> Figure:

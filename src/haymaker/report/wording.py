@@ -4,14 +4,16 @@ from collections.abc import Iterable, Sequence
 from math import isnan
 
 from haymaker.charts.numbers import JOIN, two_decimals
-from haymaker.report.tables import Measured, Row, seeds_in
+from haymaker.report.tables import Measured, Row, seeds_in, with_number
 from haymaker.stats import known
 
 
 def what_bars_are(found: Iterable[Measured]) -> str:
     """Of a figure of scores: what its intervals leave open."""
-    every = list(found)
-    several = max((seeds_in(one.runs) for one in every), default=1)
+    every = [one for one in found if one.score is not None]
+    if every and all(isnan(known(one.score and one.score.low)) for one in every):
+        return "No score has an interval."
+    several = max((seeds_in(with_number(one.runs, "score")) for one in every), default=1)
     if any(one.spread for one in every):
         return f"Bars and brackets: 95 % intervals over questions; of {several} seeds, the smallest and the largest."
     return f"Bars and brackets: 95 % intervals over questions{f' and {several} seeds of training' * (several > 1)}."
@@ -33,7 +35,7 @@ def questions(rows: list[Row]) -> str:
     """n = 200 questions, or the range of it."""
     counts = sorted({row["n"] for row in rows})
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"n{JOIN}={JOIN}{number} questions"
+    return f"n{JOIN}={JOIN}{number} question{'s' * (number != '1')}"
 
 
 def chance(p: float) -> str:
