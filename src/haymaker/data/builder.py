@@ -29,8 +29,6 @@ from haymaker.vocabulary import tokenizer_digest
 VERSION = 9  # of the rows that a recipe gives; counts up when they change
 COUNTED_VERSION = 8  # of those whose documents are counted, which were left as they were then
 MOST_TRIED = 8  # rows of which one tells what documents of a kind take
-MOST_LENGTH = 2**22  # tokens of a row
-MOST_ROWS = 2**30
 MOST_IN_MEMORY = 2**31  # tokens of a dataset that is not written part by part
 FILES = ("source", "pool", "written")  # keys of a recipe that name files: what counts is what these hold
 LIBRARIES = ("haymaker", "transformers", "tokenizers", "pyarrow")
@@ -219,20 +217,6 @@ def without_collection() -> Iterator[None]:
 def nothing_built(failures: Iterable[Failure]) -> DataError:
     failed = list(failures)
     return DataError(f"none of the {len(failed)} rows could be built; the first one: {failed[0].reason}")
-
-
-def check_bounds(recipe: Recipe) -> None:
-    """ConfigError for rows that no memory holds: each is written, tokenised and stored whole."""
-    bounds = {
-        "length": (recipe.longest, MOST_LENGTH),
-        "rows": (recipe.rows, MOST_ROWS),
-        "documents": (recipe.documents or 1, recipe.length),  # each takes a token at least
-        "answer_room": (recipe.answer_room or 0, recipe.shortest - 1),
-        "competitors": (max(recipe.competitors, recipe.padding_competitors), recipe.longest),
-    }
-    for name, (asked, most) in bounds.items():
-        if asked > most:
-            raise ConfigError(f"{name}: {asked:,} were asked for, and {most:,} are the most that a build can hold")
 
 
 def drafts_of(recipe: Recipe) -> Drafts:

@@ -161,6 +161,8 @@ class StudyConfig(Frozen):
         self.extension()
         if "seed" in self.train.model_fields_set:
             raise ConfigError("train.seed: seeds of a study stand in `seeds`, one training run each; remove this key")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(f"seeds: expected each once, found {list(self.seeds)}")
         for part in ("similarity", "ablation", "patching", "parts"):
             if getattr(self, part) is not None and self.heads is None:
                 raise ConfigError(f"{part}: needs head scores; give `heads`, or set {part}: null")
@@ -274,6 +276,11 @@ def check_settings(config: StudyConfig, task: TaskName) -> None:
         raise ConfigError(f"settings: {', '.join(repeated)} stands more than once for {task}")
     if "base" in config.ablated(task) and config.length > config.context:
         raise ConfigError(f"ablation.settings: base cannot read rows of {config.length} tokens; name other settings")
+    if config.ablation and config.ablation.settings is not None and not config.ablated(task):
+        chosen, listed = ", ".join(config.ablation.settings or ()) or "none", ", ".join(settings)
+        raise ConfigError(
+            f"ablation.settings: found {chosen}, and {task} has {listed}; name one of them, or set ablation: null"
+        )
     needed = {
         "similarity.reference": config.similarity and config.similarity.reference,
         "patching.donor": config.patching and config.patching.donor,

@@ -1,7 +1,10 @@
 """What a study would only fail at after hours, refused before anything runs. Imports no torch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from haymaker.data.bounds import check_bounds
 from haymaker.errors import ConfigError
 from haymaker.files import read_json
 from haymaker.models.names import check_model, model_here
@@ -15,13 +18,27 @@ LENGTHS = ("max_position_embeddings", "n_positions")
 
 
 def refuse_hopeless(config: StudyConfig, plan: Plan, survey: Survey) -> None:
-    """Raises ConfigError where the model has another context or fewer heads, or a source fewer rows, than the study
-    asks for. What is not on this machine is not judged."""
+    """Raises ConfigError where no build can hold the rows, and where the model has another context, fewer layers or
+    heads, or a source fewer rows, than the study asks for. What is not on this machine is not judged."""
+    for name, cell in plan.cells.items():
+        if cell.stage.name == "data":
+            recipe: Any = cell.params
+            with at_cell(name):
+                check_bounds(recipe)
     about = model_config(config.model)
     if about:
         refuse_other_context(config, about)
         refuse_too_many_heads(config, about)
     refuse_too_many_rows(plan, survey)
+
+
+@contextmanager
+def at_cell(name: str) -> Iterator[None]:
+    """A ConfigError says which cell it is of."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
 
 
 def model_config(name: str) -> dict[str, Any]:
@@ -50,6 +67,8 @@ def refuse_too_many_heads(config: StudyConfig, about: dict[str, Any]) -> None:
     if not isinstance(layers, int) or not isinstance(heads, int):
         return
     total = layers * heads
+    if (last := max(config.train.layers or (0,))) >= layers:
+        raise ConfigError(f"train.layers: {config.model_name} has {layers} layers, 0 to {layers - 1}, found {last}")
     for part in ("similarity", "patching"):
         k = getattr(getattr(config, part), "k", 0)
         if k > total:
