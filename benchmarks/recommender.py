@@ -47,8 +47,11 @@ def rank(
     """The recommender's rows for these settings after so many steps."""
     lm = hm.load_model(config.model, extend=config.extension(), dtype=config.dtype)
     candidates = {name: config.train_recipe(options.task, name, seed) for name in names}
-    real = config.test_recipe(options.task, config.length).changed(split="dev", rows=options.real_rows)
-    train = config.train.changed(steps=steps, seed=seed)
+    whose = config.test_recipe(options.task, config.length)
+    if options.dev_of == "train":
+        whose = config.train_recipe(options.task, "real", seed)
+    real = whose.changed(split="dev", rows=options.real_rows)
+    train = config.train.changed(steps=steps, seed=seed, track=None)
     wanted = {"rows": steps * train.batch, "real_rows": options.real_rows, "answers": options.answers}
     return [plain(row) for row in hm.recommend(lm, candidates, real, config=train, **wanted)]
 
@@ -176,6 +179,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, nargs="+", default=[4, 12, 20])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of the candidates' rows and trainings")
     parser.add_argument("--real-rows", type=int, default=48)
+    parser.add_argument("--dev-of", choices=("test", "train"), default="test", help="whose source real rows are of")
     parser.add_argument("--answers", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--keep", type=Path, help="a JSON file for the rankings; what is in it is not ranked again")
     parser.add_argument("--out", type=Path)

@@ -74,6 +74,8 @@ def test_what_cannot_be_ranked_is_refused(lm: hm.LanguageModel) -> None:
         hm.recommend(lm, CANDIDATES, rows, "f1")
     with pytest.raises(ConfigError, match="needs answers"):
         hm.recommend(lm, CANDIDATES, rows, "score", answers=False)
+    with pytest.raises(ConfigError, match="config: track: a probe's heads are read once"):
+        hm.recommend(lm, CANDIDATES, rows, config=hm.TrainConfig(track={"every": 1}))
     with pytest.raises(ConfigError, match="at least 8 rows, half of them to compare with, found 3"):
         hm.recommend(lm, CANDIDATES, rows[:3])
     with pytest.raises(ConfigError, match="candidate none: holds no rows"):

@@ -122,7 +122,7 @@ def recommend(
         anew), and the costs of the whole training: `writer_tokens`, `build_seconds`, `training_hours`.
 
     Raises:
-        ConfigError: Fewer than 2 candidates or 8 real rows, or an unknown `by`.
+        ConfigError: Fewer than 2 candidates or 8 real rows, an unknown `by`, or a `config` with `track`.
         ModelError: A model with an adapter on.
         LengthError: Rows beyond the model's context.
 
@@ -136,7 +136,7 @@ def recommend(
         >>> sorted(row["candidate"] for row in found if row["rank"])
         ['low-low', 'symbolic']
     """
-    check(lm, by, answers)
+    check(lm, by, answers, config)
     plan = Plan(config or TrainConfig(**PROBE), metric, threshold, full_rows, full_steps, full_length, answers)
     sources = named(candidates)
     given, _ = examples_of(real, lm, real_rows)
@@ -148,14 +148,16 @@ def recommend(
     return ranked(lm, read, probes, by, plan)
 
 
-def check(lm: LanguageModel, by: str, answers: bool) -> None:
-    """Raises for a model that is trained already, and for what cannot rank."""
+def check(lm: LanguageModel, by: str, answers: bool, config: TrainConfig | None) -> None:
+    """Raises for a model that is trained already, for what cannot rank, and for what a probe training does not do."""
     if lm.adapter is not None:
         raise ModelError(f"{lm.adapter}: an adapter is on; each candidate trains its own, so load the model without")
     if by not in RANKED_BY:
         raise ConfigError(f"by: expected {', '.join(RANKED_BY)}, found {by!r}")
     if by == "score" and not answers:
         raise ConfigError("by: the score needs answers; leave `answers` on")
+    if config is not None and config.track is not None:
+        raise ConfigError("config: track: a probe's heads are read once, at its end; leave `track` out")
 
 
 def probed(
