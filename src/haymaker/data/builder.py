@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from haymaker.choices import plug_ins
 from haymaker.config import Recipe
+from haymaker.data.bounds import check_bounds
 from haymaker.data.checks import SUMMED, check_page, summary
 from haymaker.data.dataset import Dataset
 from haymaker.data.fit.costs import Costs, counted
