@@ -91,6 +91,21 @@ def test_a_layer_norm_before_the_unembedding_is_refused() -> None:
         watch_scales(model, ROWS).__enter__()
 
 
+def test_attention_that_other_positions_read_is_refused() -> None:
+    """Each head reaches its own position as expected, and the one behind it as well."""
+    model = tiny_model("llama")
+    attention: Any = model.model.layers[0].self_attn
+    plain = attention.forward
+
+    def summed(*args: Any, **options: Any) -> Any:
+        output, *rest = plain(*args, **options)
+        return (output.cumsum(1), *rest)
+
+    attention.forward = summed
+    with pytest.raises(ProbeError, match="layer 0's heads write .* found another path"):
+        watch_scales(model, ROWS).__enter__()
+
+
 def test_a_projection_without_a_gradient_is_refused() -> None:
     """As bitsandbytes' 4 bits on a CPU."""
 

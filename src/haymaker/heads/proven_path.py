@@ -247,11 +247,11 @@ def sample_factors(
             direction = direction * scales[layer][row, position].float().cpu()
         projection = output_projection(decoder.get_submodule(architecture.layers[layer].name))
         ours = pulled_back(projection, direction[None, None], leaf.shape[-1], decoder.dtype)[0, 0]
-        theirs = (
-            torch.zeros_like(ours) if gradient is None else gradient[row].reshape(TOKENS, -1)[position].float().cpu()
-        )
-        factor = float(ours @ theirs / (ours @ ours).clamp(min=1e-30))
-        found[layer] = (factor, float((theirs - factor * ours).norm() / theirs.norm().clamp(min=1e-30)))
+        entered = torch.zeros_like(leaf) if gradient is None else gradient
+        theirs = entered[row].reshape(TOKENS, -1).float().cpu()  # of every position: others may not reach this logit
+        factor = float(ours @ theirs[position] / (ours @ ours).clamp(min=1e-30))
+        unexplained = theirs.index_add(0, torch.tensor([position]), ours[None], alpha=-factor)
+        found[layer] = (factor, float(unexplained.norm() / theirs.norm().clamp(min=1e-30)))
     return found
 
 
