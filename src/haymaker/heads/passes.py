@@ -48,7 +48,7 @@ def read_own(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> li
     probes = PassProbes(lm, subjects, wants, torch.arange(longest - 1, longest - 1 + most)[None], shifts)
     with probes.open():
         decoder = Decoder(lm.model, prompts)
-        written, lengths = greedy(decoder.prefill(), decoder.go_on, endings)
+        written, lengths = greedy(decoder.prefill(), decoder.go_on, endings, lm.model)
     encoded = [
         replace(subject.encoded, input_ids=(*subject.encoded.prompt_ids, *ids))
         for subject, ids in zip(subjects, written, strict=True)

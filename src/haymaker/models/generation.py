@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from haymaker.console import OnProgress
@@ -15,6 +15,7 @@ from haymaker.errors import ModelError
 from haymaker.kept import Codec, Kept
 from haymaker.models.answer_text import STOP, AnswerText, marks_of_thought, opens_thought, read_answer
 from haymaker.models.batching import batches_of, parted, refuse_long_prompts
+from haymaker.models.finite import at_fault
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of, tokens_that_fit
 from haymaker.records import Encoded
@@ -101,11 +102,13 @@ def greedy(
     first: Float[Tensor, "answer vocabulary"],
     go_on: Callable[[list[int], Tensor], Tensor],
     rules: Sequence[Mapping[Name, Callable[[list[int]], Any]]],
+    model: nn.Module,
 ) -> tuple[list[list[int]], list[dict[Name, int]]]:
     """The most probable token, again and again, until every rule of every answer holds.
 
     first: logits of each answer's first token. go_on(which answers, their newest tokens) gives the logits of the next
     tokens of those that are not over. A rule says of an answer's tokens whether it is over; an answer may have several.
+    model: whose logits they are, for the error where they are not finite.
     Returns the tokens of each answer, and by rule how many there were when it first held.
     """
     written: list[list[int]] = [[] for _ in rules]
@@ -113,10 +116,7 @@ def greedy(
     going, logits = list(range(len(rules))), first
     while going:
         if not logits.isfinite().all():
-            raise ModelError(
-                "the model's logits are not finite, so no token can be chosen; load it with dtype float32, or, where "
-                "it has that already, whole weights"
-            )
+            raise ModelError(f"the model's logits are not finite, so no token can be chosen, {at_fault(model)}")
         tokens = logits.argmax(dim=-1)
         for i, token in zip(going, tokens.tolist(), strict=True):
             written[i].append(token)
@@ -204,7 +204,9 @@ def answers(
     example_ids: Sequence[str],
 ) -> list[Generation]:
     """Greedy answers, each until its own end."""
-    written, _ = greedy(first, go_on, [{"answer": end} for end in ends])
+    if not ends:
+        return []
+    written, _ = greedy(first, go_on, [{"answer": end} for end in ends], ends[0].lm.model)
     return [end.generation(name, ids) for end, name, ids in zip(ends, example_ids, written, strict=True)]
 
 
