@@ -276,11 +276,6 @@ def check_settings(config: StudyConfig, task: TaskName) -> None:
         raise ConfigError(f"settings: {', '.join(repeated)} stands more than once for {task}")
     if "base" in config.ablated(task) and config.length > config.context:
         raise ConfigError(f"ablation.settings: base cannot read rows of {config.length} tokens; name other settings")
-    if config.ablation and config.ablation.settings is not None and not config.ablated(task):
-        chosen, listed = ", ".join(config.ablation.settings or ()) or "none", ", ".join(settings)
-        raise ConfigError(
-            f"ablation.settings: found {chosen}, and {task} has {listed}; name one of them, or set ablation: null"
-        )
     needed = {
         "similarity.reference": config.similarity and config.similarity.reference,
         "patching.donor": config.patching and config.patching.donor,
@@ -289,3 +284,8 @@ def check_settings(config: StudyConfig, task: TaskName) -> None:
     for key, setting in needed.items():
         if setting and setting not in settings:
             raise ConfigError(f"{key}: {setting!r} is not among the settings of {task}: {', '.join(settings)}")
+    if config.ablation and config.ablation.settings is not None and not config.ablated(task):
+        chosen, listed = ", ".join(config.ablation.settings or ()) or "none", ", ".join(settings)
+        raise ConfigError(
+            f"ablation.settings: found {chosen}, and {task} has {listed}; name one of them, or set ablation: null"
+        )
