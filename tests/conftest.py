@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import re
+import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from importlib.util import find_spec
@@ -31,6 +32,8 @@ def pytest_configure() -> None:
     shaped = [path for path in home.rglob("*.py") if re.search(r"^from jaxtyping", path.read_text(), re.MULTILINE)]
     names = [".".join(path.relative_to(home.parent).with_suffix("").parts) for path in shaped]
     jaxtyping.install_import_hook(names, "beartype.beartype")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a script's `&` starts it; tests send Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
