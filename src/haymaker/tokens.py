@@ -9,6 +9,7 @@ cannot do that, the text is refused.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -225,6 +226,11 @@ class Aligner(Renderer):
     def merges(self) -> bool:
         """Whether tokens are made by merging pairs, in the order of their ids."""
         return type(self.backend.model).__name__ == "BPE"
+
+    @cached_property
+    def longest_piece(self) -> int:
+        """Letters of the vocabulary's longest piece."""
+        return max(map(len, self.backend.get_vocab()), default=0)
 
     def piece_id(self, piece: str) -> int | None:
         return self.backend.token_to_id(piece)

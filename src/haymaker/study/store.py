@@ -98,12 +98,11 @@ class Digests:
 # plans/<study>.json                   the keys of a study's cells when it last ran, for gc
 
 Manifest = dict[str, Any]
-MADE = {name: str for name in ("key", "cell", "stage", "content", "started")} | {
-    "seconds": (int, float),
-    "params": dict,
+MADE = {  # what a manifest says at least, and of which type
+    **dict.fromkeys(("key", "cell", "stage", "content", "started"), str),
+    **{"seconds": (int, float), **dict.fromkeys(("params", "inputs", "libraries"), dict)},
 }
-MADE |= {name: dict for name in ("inputs", "libraries")}  # what a manifest says at least, and of which type
-FAILED = {name: str for name in ("key", "cell", "message", "failed")}
+FAILED = dict.fromkeys(("key", "cell", "message", "failed"), str)
 TORN = {"cell": "unreadable", "stage": "", "content": "", "started": "", "seconds": 0.0, "params": {}, "inputs": {}}
 ACTION = ("stage", "version", "params", "inputs", "libraries")  # see `cell.action`, whose digest is the key
 

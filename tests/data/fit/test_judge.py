@@ -1,5 +1,8 @@
 """What words say of tokens: as many pieces as the tokenizer makes, where the vocabulary spells them."""
 
+import random
+from itertools import pairwise
+
 import pytest
 from tiny_tokenizers import KINDS, tiny_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -52,11 +55,30 @@ def test_what_the_vocabulary_writes_otherwise_is_counted(tokenizer: PreTrainedTo
         assert judge.pieces(word) == aligner.counts([word])[0]
 
 
-@pytest.mark.parametrize("kind", ["bytes", "unigram"])
-def test_pieces_of_a_word_without_end_are_counted(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To find them takes the square of its letters: of a line without a blank, minutes."""
+def test_merging_is_that_of_one_pair_after_the_other() -> None:
+    aligner = Aligner(byte_pairs("b+c", "a+b", "c+d", "ab+ab", "d+a", "bc+d", "a+bc", "abab+abab"), False)
+    judge, drawn = Judge(aligner), random.Random(0)
+    for _ in range(300):
+        word = "".join(drawn.choices("abcd", k=drawn.randrange(1, 40)))
+        parts = list(word)
+        while pairs := [pair for both in pairwise(parts) if (pair := aligner.piece_id("".join(both))) is not None]:
+            at = next(i for i, both in enumerate(pairwise(parts)) if aligner.piece_id("".join(both)) == min(pairs))
+            parts[at : at + 2] = ["".join(parts[at : at + 2])]
+        assert judge.merged(word) == len(parts), word
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_word_without_end_takes_lookups_by_its_letters_and_not_by_their_square(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     aligner = Aligner(tiny_tokenizer(kind), False)
-    judge, words = Judge(aligner), ["ab" * 5_000, "grass"]
-    monkeypatch.setattr(judge, "spelled", lambda word: {"grass": 7}[word])
-    assert judge.pieces(words[1]) == 7
-    assert judge.pieces(words[0]) == aligner.counts(words)[0]
+    judge, word, asked = Judge(aligner), "ab" * 2_000, 0
+
+    def piece_id(piece: str) -> int | None:
+        nonlocal asked
+        asked += 1
+        return aligner.backend.token_to_id(piece)
+
+    monkeypatch.setattr(aligner, "piece_id", piece_id)
+    assert judge.pieces(word) > 0
+    assert 0 < asked <= (aligner.longest_piece + 5) * len(word)

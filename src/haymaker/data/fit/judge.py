@@ -8,14 +8,14 @@ off by one or two, and a row of many by some thousandths.
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from heapq import heapify, heappop, heappush
+from operator import add
 
 from haymaker.tokens import Aligner
 
 # Words with a blank or sign before them, figures, signs with the ends of lines, blanks: about as tokenizers cut them.
 WORDS = re.compile(r"[^\w\n]?[^\W\d]+| ?\d+| ?[^\s\w]+\n*|\s+(?!\S)|\s+")
 MOST_WORDS = 200_000  # whose pieces are kept
-LONGEST_WORD = 500  # letters; the pieces of a longer one are counted, for to find them takes the square of its letters
 
 
 class Judge:
@@ -47,8 +47,7 @@ class Judge:
 
     def meet(self, words: Sequence[str]) -> None:
         """Have the pieces of new words: from the vocabulary, or counted where it spells their letters otherwise."""
-        plain = {word: word.isascii() and len(word) <= LONGEST_WORD for word in words}
-        told = {word: self.spelled(word.replace(" ", self.blank)) if plain[word] else 0 for word in words}
+        told = {word: self.spelled(word.replace(" ", self.blank)) if word.isascii() else 0 for word in words}
         counted = [word for word, pieces in told.items() if not pieces]
         self.known |= told | dict(zip(counted, self.aligner.counts(counted), strict=True))
 
@@ -61,28 +60,34 @@ class Judge:
 
     def merged(self, word: str) -> int:
         """Pieces that are left when pairs are merged, the one that the vocabulary holds first before the others."""
-        known = self.aligner.piece_id
-        parts = list(word)
+        known, parts = self.aligner.piece_id, list(word)
         if any(known(part) is None for part in parts):
             return 0
-        pairs = [known(left + right) for left, right in pairwise(parts)]
-        while (first := min((pair for pair in pairs if pair is not None), default=None)) is not None:
-            at = pairs.index(first)
-            parts[at : at + 2] = [parts[at] + parts[at + 1]]
-            del pairs[at]
-            if at:
-                pairs[at - 1] = known(parts[at - 1] + parts[at])
-            if at < len(pairs):
-                pairs[at] = known(parts[at] + parts[at + 1])
-        return len(parts)
+        left, before, after = len(parts), list(range(-1, len(parts))), list(range(1, len(parts) + 2))
+        both = map(add, parts, parts[1:])
+        waiting = [(pair, at, text) for at, text in enumerate(both) if (pair := known(text)) is not None]
+        heapify(waiting)
+        while waiting:
+            _, at, text = heappop(waiting)
+            right = after[at]
+            if right >= len(parts) or not parts[at] or parts[at] + parts[right] != text:
+                continue  # one of the two was merged with another since
+            parts[at], parts[right], left = text, "", left - 1
+            after[at], before[after[right]] = after[right], at
+            for first, second in ((before[at], at), (at, after[at])):
+                if first >= 0 and second < len(parts):
+                    text = parts[first] + parts[second]
+                    if (pair := known(text)) is not None:
+                        heappush(waiting, (pair, first, text))
+        return left
 
     def longest(self, word: str) -> int:
         """Pieces of a word where each is the longest that begins there."""
-        known, within = self.aligner.piece_id, self.aligner.within_words
+        known, within, most = self.aligner.piece_id, self.aligner.within_words, self.aligner.longest_piece
         at = pieces = 0
         while at < len(word):
-            before = within if at else ""
-            stop = next((end for end in range(len(word), at, -1) if known(before + word[at:end]) is not None), None)
+            before, last = within if at else "", min(len(word), at + most)
+            stop = next((end for end in range(last, at, -1) if known(before + word[at:end]) is not None), None)
             if stop is None:
                 return 0
             at, pieces = stop, pieces + 1
