@@ -16,6 +16,7 @@ import pytest
 
 from haymaker import files
 from haymaker.errors import ConfigError, DataError, OutputError
+from haymaker.records import Span
 
 
 def names(folder: Path) -> list[str]:
@@ -257,3 +258,17 @@ def test_an_empty_file_of_json_is_told_as_empty(text: str, tmp_path: Path) -> No
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DataError, match="the file is empty; fetch the file again"):
         files.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"start": 1}, "row 3: no 'stop' here; found start"),
+        ({}, "row 3: no 'start', 'stop' here; found nothing"),
+        ({"start": 1, "stop": 2, "end": 3}, "row 3: 'end' is not known here; known are start, stop"),
+    ],
+)
+def test_a_row_has_the_fields_of_what_is_made_of_it_and_no_others(row: dict[str, int], said: str) -> None:
+    with pytest.raises(DataError, match=f"^{said}$"):
+        files.only_fields(row, Span, "row 3")
+    files.only_fields({"start": 1, "stop": 2}, Span, "row 3")
