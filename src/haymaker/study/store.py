@@ -98,11 +98,11 @@ class Digests:
 # plans/<study>.json                   the keys of a study's cells when it last ran, for gc
 
 Manifest = dict[str, Any]
-MADE = {  # what a manifest says at least, and of which type
+MADE: Manifest = {  # what a manifest says at least, and of which type
     **dict.fromkeys(("key", "cell", "stage", "content", "started"), str),
     **{"seconds": (int, float), **dict.fromkeys(("params", "inputs", "libraries"), dict)},
 }
-FAILED = dict.fromkeys(("key", "cell", "message", "failed"), str)
+FAILED: Manifest = dict.fromkeys(("key", "cell", "message", "failed"), str)
 TORN = {"cell": "unreadable", "stage": "", "content": "", "started": "", "seconds": 0.0, "params": {}, "inputs": {}}
 ACTION = ("stage", "version", "params", "inputs", "libraries")  # see `cell.action`, whose digest is the key
 
