@@ -25,8 +25,9 @@ def group_chart(points: Sequence[Point], groups: Sequence[str], x_title: str, *,
         for point in lines[name]
     ]
     told = "; ".join(f"{name} " + ", ".join(f"{p.at} {in_words(p.value)}" for p in lines[name]) for name in names)
-    chart = Chart(data=data(rows), layer=layers(groups, names, x_title, score), height=HEIGHT)
-    return chart.properties(description=f"{title}: {told}.")
+    return Chart(
+        data=data(rows), layer=layers(groups, names, x_title, score), height=HEIGHT, description=f"{title}: {told}."
+    )
 
 
 def layers(groups: Sequence[str], names: Sequence[str], x_title: str, score: str) -> list[alt.Chart]:
@@ -37,12 +38,12 @@ def layers(groups: Sequence[str], names: Sequence[str], x_title: str, score: str
     value = fraction("value:Q", score)
     name = alt.Chart().transform_filter("datum.end !== null")
     return [
-        base.encode(y=value, detail="name:N").mark_line(strokeWidth=1, opacity=0.45),
-        base.encode(y=fraction("low:Q", score), y2="high:Q").mark_rule(style="whisker"),
+        base.encode(y=value, detail=alt.Detail("name:N")).mark_line(strokeWidth=1, opacity=0.45),
+        base.encode(y=fraction("low:Q", score), y2=alt.Y2("high:Q")).mark_rule(style="whisker"),
         base.encode(y=value, tooltip=[alt.Tooltip("of:N", title="of"), tooltip("of", score)[1]]).mark_point(
             style="dot"
         ),
-        name.encode(x=alt.value("width"), y=fraction("end:Q", score), text="name:N", color=colour_of_kind()).mark_text(
-            align="left", dx=6, baseline="middle", fontWeight=600
-        ),
+        name.encode(
+            x=alt.value("width"), y=fraction("end:Q", score), text=alt.Text("name:N"), color=colour_of_kind()
+        ).mark_text(align="left", dx=6, baseline="middle", fontWeight=600),
     ]

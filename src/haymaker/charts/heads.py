@@ -50,9 +50,15 @@ def head_map(
     description = f"Scores of {name}: {len(rows)} heads, {highest(mean)}."
     shape = mean.shape[0], mean.shape[1]
     layered = layers(shape, reach, legend)
-    chart = Chart(data=data(rows), layer=layered, title=name if legend else alt.Undefined)
     width, height = size_of(shape)
-    return chart.properties(description=description, width=width, height=height)
+    return Chart(
+        data=data(rows),
+        layer=layered,
+        title=name if legend else alt.Undefined,
+        description=description,
+        width=width,
+        height=height,
+    )
 
 
 Shape = tuple[int, int]  # layers, heads of each
@@ -81,8 +87,13 @@ def blank_map(shape: Shape, extremes: Extremes) -> Chart:
     named = alt.Chart().encode(x=axis("head", shape[1]), y=axis("layer", shape[0]))
     frame = named.transform_filter("datum.name === chosen").mark_rect(style="chosen")
     parameters = [alt.VariableParameter(name="threshold", value=-1e9), alt.VariableParameter(name="chosen", value="")]
-    chart = Chart(data=alt.NamedData("heads"), layer=[cells.encode(opacity=seen), ring, frame], params=parameters)
-    return chart.properties(description="A map of heads.", height=size_of(shape)[1])
+    return Chart(
+        data=alt.NamedData("heads"),
+        layer=[cells.encode(opacity=seen), ring, frame],
+        params=parameters,
+        description="A map of heads.",
+        height=size_of(shape)[1],
+    )
 
 
 def cell(head: Head, score: Interval, rings: set[Head]) -> dict[str, Any]:
@@ -123,9 +134,9 @@ def colour_key(reach: Extremes) -> Chart:
     rows = [{"score": edge + width / 2, "from": edge, "to": edge + width} for edge in edges]
     ticks = alt.Axis(values=[low, 0, most(reach)], format=".2~g", grid=False, domain=False)
     x = alt.X("from:Q", title=None, scale=alt.Scale(domain=[low, most(reach)], nice=False), axis=ticks)
-    strip = alt.Chart().mark_rect().encode(x=x, x2="to:Q", color=shade(reach, legend=False))
+    strip = alt.Chart().mark_rect().encode(x=x, x2=alt.X2("to:Q"), color=shade(reach, legend=False))
     description = f"Colours from {two_decimals(low)} to {two_decimals(most(reach))}."
-    return Chart(data=data(rows), layer=[strip], height=12).properties(description=description)
+    return Chart(data=data(rows), layer=[strip], height=12, description=description)
 
 
 def most(reach: Extremes) -> Number:

@@ -30,13 +30,16 @@ def dots(
         base = base.encode(yOffset=alt.YOffset("name:N", scale=alt.Scale(domain=series)))
     layers = [
         alt.Chart(data([{}])).mark_rule(style="zero").encode(x=alt.datum(0)),
-        base.mark_rule(style="whisker").encode(x=alt.X("low:Q", title=x_title, scale=scale, axis=grid), x2="high:Q"),
+        base.mark_rule(style="whisker").encode(
+            x=alt.X("low:Q", title=x_title, scale=scale, axis=grid), x2=alt.X2("high:Q")
+        ),
         base.mark_point(style="dot").encode(x=alt.X("value:Q", scale=scale), tooltip=tooltip("of", x_title)),
     ]
     told = "; ".join(f"{p.at}{'' if p.name == p.at else f', {p.name}'} {in_words(p.value)}" for p in points)
     height = ROW * len(rows) * (len(series) if rows != series else 1.6)
-    chart = Chart(data=data(point.row() for point in points), layer=layers, height=height)
-    return chart.properties(description=f"{title}: {told}.")
+    return Chart(
+        data=data(point.row() for point in points), layer=layers, height=height, description=f"{title}: {told}."
+    )
 
 
 def key_of(points: Sequence[Point], words: Mapping[str, str]) -> alt.Legend:
@@ -51,5 +54,4 @@ def bars(values: Mapping[str, Number], x_title: str, *, title: str) -> Chart:
     hints = tooltip("of", x_title)
     bar = alt.Chart().mark_bar(style="bar").encode(y=y, x=alt.X("value:Q", title=x_title), tooltip=hints)
     told = "; ".join(f"{name} {value:,.1f}" for name, value in values.items())
-    chart = Chart(data=data(rows), layer=[bar], height=26 * len(rows))
-    return chart.properties(description=f"{title}: {told}.")
+    return Chart(data=data(rows), layer=[bar], height=26 * len(rows), description=f"{title}: {told}.")

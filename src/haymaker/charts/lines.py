@@ -29,8 +29,12 @@ def line_chart(
         for point in lines[name]
     ]
     told = "; ".join(f"{name} {in_order(lines[name])}" for name in names)
-    chart = Chart(data=data(rows), layer=line_layers(sorted({p.at for p in points}), x_title, score), height=HEIGHT)
-    return chart.properties(description=f"{title or score} by {x_title}: {told}.")
+    return Chart(
+        data=data(rows),
+        layer=line_layers(sorted({p.at for p in points}), x_title, score),
+        height=HEIGHT,
+        description=f"{title or score} by {x_title}: {told}.",
+    )
 
 
 def in_order(line: list[Point]) -> str:
@@ -42,10 +46,10 @@ def line_layers(values: list[Any], x_title: str, score: str) -> list[alt.Chart]:
     ticks = alt.Axis(values=values, grid=False, format="d")
     x = alt.X("at:Q", title=f"{x_title} (logarithmic)", scale=scale, axis=ticks)
     base = alt.Chart().encode(x=x, color=colour_of_kind())
-    line = base.encode(y=fraction("value:Q", score), detail="name:N")
-    banded = base.transform_filter("datum.band").encode(y=fraction("low:Q", score), y2="high:Q")
-    barred = base.transform_filter("!datum.band").encode(y=fraction("low:Q", score), y2="high:Q")
-    ends = base.transform_filter("datum.end !== null").encode(y=fraction("end:Q", score), text="name:N")
+    line = base.encode(y=fraction("value:Q", score), detail=alt.Detail("name:N"))
+    banded = base.transform_filter("datum.band").encode(y=fraction("low:Q", score), y2=alt.Y2("high:Q"))
+    barred = base.transform_filter("!datum.band").encode(y=fraction("low:Q", score), y2=alt.Y2("high:Q"))
+    ends = base.transform_filter("datum.end !== null").encode(y=fraction("end:Q", score), text=alt.Text("name:N"))
     return [
         banded.mark_area(style="band"),
         barred.mark_rule(style="whisker"),

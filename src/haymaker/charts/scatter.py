@@ -22,17 +22,18 @@ def scatter(points: Sequence[Point], x_title: str, title: str, score: str = "F1"
     scale = alt.Scale(domain=[low - 0.1 * (low == high), high], nice=False, padding=PADDING)
     x = alt.X("at:Q", title=x_title, scale=scale, axis=alt.Axis(tickCount=4, format="~g"))
     base = alt.Chart().encode(x=x, color=colour_of_kind())
-    beside = base.encode(y=fraction("name_at:Q", score), text="name:N")
+    beside = base.encode(y=fraction("name_at:Q", score), text=alt.Text("name:N"))
     layers = [
         *column_layers(base, score),
-        base.encode(y=fraction("low:Q", score), y2="high:Q").mark_rule(style="whisker"),
+        base.encode(y=fraction("low:Q", score), y2=alt.Y2("high:Q")).mark_rule(style="whisker"),
         base.encode(y=fraction("value:Q", score), tooltip=tooltip("setting", score)).mark_point(style="dot"),
         beside.transform_filter("datum.side == 'right'").mark_text(style="name", align="left", dx=GAP),
         beside.transform_filter("datum.side == 'left'").mark_text(style="name", align="right", dx=-GAP),
     ]
     told = "; ".join(f"{p.name} {two_decimals(p.at)}, {two_decimals(p.value.mean)}" for p in points)
-    chart = Chart(data=data(rows_with_names(points, low, high)), layer=layers, height=HEIGHT)
-    return chart.properties(description=f"{title}: {told}.")
+    return Chart(
+        data=data(rows_with_names(points, low, high)), layer=layers, height=HEIGHT, description=f"{title}: {told}."
+    )
 
 
 def rows_with_names(points: Sequence[Point], low: Number, high: Number) -> list[dict[str, Any]]:
@@ -54,8 +55,10 @@ def across(at: Number, low: Number, high: Number) -> float:
 def column_layers(base: alt.Chart, score: str) -> list[alt.Chart]:
     """Names right of the chart, each with a thin line to its dot."""
     aside = base.transform_filter("datum.side == 'column'")
-    line = aside.encode(y=fraction("value:Q", score), x2=alt.X2Value("width"), y2="name_at:Q").mark_rule(style="leader")
-    name = aside.encode(x=alt.XValue("width"), y=fraction("name_at:Q", score), text="name:N")
+    line = aside.encode(y=fraction("value:Q", score), x2=alt.X2Value("width"), y2=alt.Y2("name_at:Q")).mark_rule(
+        style="leader"
+    )
+    name = aside.encode(x=alt.XValue("width"), y=fraction("name_at:Q", score), text=alt.Text("name:N"))
     return [line, name.mark_text(style="name", align="left", dx=4)]
 
 
@@ -71,8 +74,13 @@ def blank_pairs() -> Chart:
     }
     base = alt.Chart().encode(x=alt.X("x:Q", title="first", **options), y=alt.Y("y:Q", title="second", **options))
     hints = [alt.Tooltip("name:N", title="head"), alt.Tooltip("told:N", title="scores")]
-    equal = alt.Chart(alt.NamedData("equal")).encode(x="x:Q", y="y:Q").mark_line(style="equal")
+    equal = alt.Chart(alt.NamedData("equal")).encode(x=alt.X("x:Q"), y=alt.Y("y:Q")).mark_line(style="equal")
     dots = base.encode(color=colour_of_kind(), tooltip=hints).mark_point(style="dot")
     parameters = [alt.VariableParameter(name="low", value=0), alt.VariableParameter(name="most", value=1)]
-    chart = Chart(data=alt.NamedData("heads"), layer=[dots, equal], params=parameters, height=300)
-    return chart.properties(description="Heads by their scores in two settings.")
+    return Chart(
+        data=alt.NamedData("heads"),
+        layer=[dots, equal],
+        params=parameters,
+        height=300,
+        description="Heads by their scores in two settings.",
+    )
