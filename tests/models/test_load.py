@@ -148,11 +148,46 @@ def test_a_part_of_a_layer_that_the_config_does_not_have_is_refused(kind: str, t
 FOREIGN = (
     "score.weight", "mtp.layers.0.mlp.up_proj.weight", "model.mtp_layers.0.input_proj.weight", "visual.blocks.7.bias",
     "model.vision_tower.encoder.layers.9.fc1.bias", "model.layers.0.self_attn.rotary_emb.inv_freq", "v_head.bias",
-    "model.layers.0.self_attn.k_scale", "model.layers.0.self_attn.q_proj.weight_scale",
+    "model.layers.0.self_attn.k_scale", "model.norm_vision.weight", "mtp_norm.weight", "cls.seq_relationship.weight",
 )  # fmt: skip
 
 
-def test_what_is_no_part_of_the_decoder_is_left_out(tmp_path: Path, tokenizer: Any) -> None:
+BESIDE = (
+    "model.embed_positions.weight", "model.embed_norm.weight", "model.norm.bias", "lm_head.bias", "project_in.weight",
+    "model.layers.0.self_attn.q_norm.weight", "model.layers.0.mlp.up_proj.weight_scale_inv",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("key", BESIDE)
+def test_a_part_of_the_decoder_that_the_config_does_not_have_is_refused(
+    key: str, tmp_path: Path, tokenizer: Any
+) -> None:
+    tensors = saved("llama", tmp_path, tokenizer) | {key: torch.ones(2)}
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=f"1 weights for which its config leaves no place, such as {key}"):
+        load_model(tmp_path)
+
+
+def test_weights_that_nothing_is_known_of_are_told_and_a_head_of_its_own_is_used(
+    tmp_path: Path, tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = saved("llama", tmp_path, tokenizer)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"tie_word_embeddings": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    tensors |= {"model.layers.0.layer_scalar": torch.ones(1), "prompt": torch.ones(2)}
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    base = load_model(tmp_path, dtype="float32").base
+    said = capsys.readouterr().err
+    assert "2 weights of its file are left out, such as model.layers.0.layer_scalar" in said
+    assert "its file holds a head of its own" in said
+    assert not base.config.tie_word_embeddings
+    assert torch.equal(base.lm_head.weight, tensors["lm_head.weight"])
+    assert torch.equal(base.model.embed_tokens.weight, tensors["model.embed_tokens.weight"])
+
+
+def test_what_is_no_part_of_the_decoder_is_left_out(
+    tmp_path: Path, tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     tensors = saved("llama", tmp_path, tokenizer)
     own = SHAPE["num_hidden_layers"]
     ahead = {name.replace(".0.", f".{own}."): weight.clone() for name, weight in tensors.items() if ".0." in name}
@@ -160,6 +195,7 @@ def test_what_is_no_part_of_the_decoder_is_left_out(tmp_path: Path, tokenizer: A
     tensors |= ahead | {name: torch.ones(2) for name in FOREIGN}
     save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
     assert load_model(tmp_path).context
+    assert "left out" not in capsys.readouterr().err
 
 
 def test_the_decoder_of_a_model_that_reads_images_too_is_loaded(tmp_path: Path, tokenizer: Any) -> None:

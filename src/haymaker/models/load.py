@@ -43,7 +43,7 @@ from haymaker.models.handshake import (
     probe_logits,
 )
 from haymaker.models.hub import check_hub
-from haymaker.models.left_out import check_left_out
+from haymaker.models.left_out import check_left_out, use_own_head
 from haymaker.models.lora import quiet_peft, remove_lora
 from haymaker.models.names import (
     TOKENIZERS,
@@ -285,6 +285,7 @@ def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: t
     if lost:
         raise ModelError(f"{source.name}: {len(lost)} weights are missing or of another shape, such as {lost[0]}")
     check_left_out(source.name, model, info["unexpected_keys"])
+    use_own_head(source.name, model)
     if source.gguf is not None:
         check_gguf_weights(GGUFFile(source.gguf), model)
         forget_quantization(model)
