@@ -6,7 +6,8 @@
 The truth is the study's own table: the score of every trained setting on the test rows, mean over its seeds. Candidates
 are built anew from the study's recipes; the real rows are of the dev split, so neither training nor test rows are seen.
 Over all settings, and again without each of them in turn: Spearman's rank correlation with the truth, how often the
-first choice is the best. What was ranked is kept in a file, and is not ranked again.
+first choice is the best. What was ranked is kept in a file, and is not ranked again,
+and a ranking that was stopped goes on.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def truth_of(results: dict[str, Any], config: StudyConfig, task: str) -> Scores:
 
 
 def rank(
-    config: StudyConfig, names: Sequence[str], steps: int, seed: int, options: argparse.Namespace
+    config: StudyConfig, names: Sequence[str], steps: int, seed: int, options: argparse.Namespace, key: str
 ) -> list[dict[str, Any]]:
     """The recommender's rows for these settings after so many steps."""
     lm = hm.load_model(config.model, extend=config.extension(), dtype=config.dtype)
@@ -53,7 +54,11 @@ def rank(
     real = whose.changed(split="dev", rows=options.real_rows)
     train = config.train.changed(steps=steps, seed=seed, track=None)
     wanted = {"rows": steps * train.batch, "real_rows": options.real_rows, "answers": options.answers}
-    return [plain(row) for row in hm.recommend(lm, candidates, real, config=train, **wanted)]
+    keep = options.keep and options.keep.with_name(f".{options.keep.name}.{key.replace(' ', '-')}.partial")
+    found = hm.recommend(lm, candidates, real, config=train, keep=keep, **wanted)
+    if keep:
+        keep.unlink()
+    return [plain(row) for row in found]
 
 
 def measured(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, Scores]:
@@ -150,7 +155,7 @@ def kept_trials(config: StudyConfig, truth: Scores, options: argparse.Namespace)
         for seed in options.seeds:
             key = f"{config.name} {options.task} steps {steps} seed {seed} real {options.real_rows}"
             if key not in kept:
-                kept[key] = rank(config, list(truth), steps, seed, options)
+                kept[key] = rank(config, list(truth), steps, seed, options, key)
                 if path:
                     write_json(path, kept)
             yield steps, seed, kept[key]

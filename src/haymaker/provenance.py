@@ -81,13 +81,18 @@ def kept_rows(
     """
     if keep is None:
         return nullcontext(Kept(room=room))
+    refuse_inside_blocks(lm, keep)
+    inputs = kept_inputs(lm, encoded) | options
+    total, what = copies * len(encoded), "rows" if copies == 1 else "answers"
+    return keeping(Path(keep), inputs, total, what, codec, room=room)
+
+
+def refuse_inside_blocks(lm: LanguageModel, keep: str | Path) -> None:
+    """Raises ConfigError where a block reads or edits the model: what is kept would not say so."""
     if open_tools(decoder_of(lm.model)):
         raise ConfigError(
             f"keep: {lm.name} is inside a probe or edit block, of which {keep} would not know; keep rows outside one"
         )
-    inputs = kept_inputs(lm, encoded) | options
-    total, what = copies * len(encoded), "rows" if copies == 1 else "answers"
-    return keeping(Path(keep), inputs, total, what, codec, room=room)
 
 
 def halved_of(ids: Sequence[str], kept: Kept[Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The recommender on the miniature, in steps as few as can be; laws of its rows, not what it finds."""
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ import torch
 from command_line import fails, passes
 
 import haymaker as hm
-from haymaker.errors import ConfigError, ModelError
+from haymaker.errors import ConfigError, Interrupted, ModelError
+from haymaker.recommender import short_training
 
 LENGTH = 128
 CONFIG = hm.TrainConfig(steps=1, batch=2, rate=5e-3)
@@ -89,6 +92,36 @@ def test_a_trained_model_is_refused(lm: hm.LanguageModel, tmp_path: Path) -> Non
     )
     with pytest.raises(ModelError, match="an adapter is on"):
         hm.recommend(trained, CANDIDATES, list(hm.build(REAL, lm.tokenizer)))
+
+
+MEASURES = ("cosine", "recall", "loss_low", "score", "score_high", "ladm", "active")
+
+
+def test_a_stopped_ranking_goes_on_behind_the_probes_that_are_done(
+    lm: hm.LanguageModel, ranking: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, trainings, train = list(hm.build(REAL, lm.tokenizer)), [], short_training.train
+
+    def counted(*given: Any, **options: Any) -> Any:
+        trainings.append(1)
+        if len(trainings) == stop:
+            raise Interrupted("what was done is in a folder that goes")
+        return train(*given, **options)
+
+    monkeypatch.setattr(short_training, "train", counted)
+    call = partial(hm.recommend, lm, CANDIDATES | {"as real": rows[::2]}, rows, config=CONFIG, keep=tmp_path / "kept")
+    stop = 3  # the reference's is the first, then one of each candidate
+    with pytest.raises(Interrupted, match=r"stopped with 3 of 5 probes done; they are kept in .*kept"):
+        call()
+    trainings.clear()
+    again = call(by="cosine")
+    assert len(trainings) == 2
+    told = [[row.get(name) for name in ("candidate", *MEASURES)] for row in ranking]
+    assert [[row.get(name) for name in ("candidate", *MEASURES)] for row in again] == told
+    assert call(by="loss")[0]["loss"] == min(row["loss"] for row in again if row["rank"])
+    assert len(trainings) == 2  # none is made again for another measure
+    with pytest.raises(Interrupted, match="stopped with 1 of 5"):
+        call(config=CONFIG.changed(seed=1))  # of other trainings nothing is taken
 
 
 def test_the_command_ranks_folders_files_and_recipes(lm: hm.LanguageModel, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """haymaker recommend: which data to pay for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,7 +9,7 @@ import typer
 
 from haymaker.choices import DETECTORS
 from haymaker.commands import options as flag
-from haymaker.commands.output import declare, show_rows, show_table
+from haymaker.commands.output import Reading, declare, kept_beside, show_rows, show_table
 from haymaker.commands.own_prompt import of_file, rows_of_file
 from haymaker.config import Extend, Recipe, TrainConfig, load_config, set_dotted
 from haymaker.console import bar
@@ -71,24 +73,23 @@ def recommend(
     """Rank training data by a short training with each and the transfer of heads to real rows, with what each costs."""
     paths = named_paths(candidate)
     DETECTORS.entry(metric)
-    if out is not None:
-        check_ending(out)
-        declare(out, overwrite=overwrite, reading=(model, real, config, *paths.values()))
-    training = probe_training(config, overrides)
-    sources = sources_of(paths, real, columns)
-    given = sources.pop(REAL)
     from haymaker.models.load import load_model
     from haymaker.recommender.ranking import recommend as rank
 
-    lm = load_model(model, extend=Extend(length=extend) if extend is not None else None, dtype=dtype)
-    with bar("probes", len(sources) + 2) as advance:
-        found = rank(
-            lm, sources, given, by, config=training, rows=rows, real_rows=real_rows, metric=metric, threshold=threshold,
-            answers=answers, full_rows=full_rows, full_steps=full_steps, full_length=full_length, on_progress=advance,
-        )  # fmt: skip
-    told = [plain(row) for row in found]
-    if out is not None:
-        write_ranking(out, told)
+    with probes_beside(out, overwrite, (model, real, config, *paths.values())) as keep:
+        training = probe_training(config, overrides)
+        sources = sources_of(paths, real, columns)
+        given = sources.pop(REAL)
+        lm = load_model(model, extend=Extend(length=extend) if extend is not None else None, dtype=dtype)
+        with bar("probes", len(sources) + 2) as advance:
+            found = rank(
+                lm, sources, given, by, config=training, rows=rows, real_rows=real_rows, metric=metric, keep=keep,
+                threshold=threshold, answers=answers, full_rows=full_rows, full_steps=full_steps,
+                full_length=full_length, on_progress=advance,
+            )  # fmt: skip
+        told = [plain(row) for row in found]
+        if out is not None:
+            write_ranking(out, told)
     if json:
         from haymaker.study.stage_inputs import computed
 
@@ -96,6 +97,18 @@ def recommend(
         show_table("ranking", told, model=model, **computed(lm), by=by, heads=metric, **paid)
         return
     show_ranking([readable(row, by) for row in found], f"To train on {full_rows} rows for {full_steps} steps:")
+
+
+@contextmanager
+def probes_beside(out: Path | None, overwrite: bool, reading: Reading) -> Iterator[Path | None]:
+    """Where the probes that are done are kept until the ranking stands in `out`; nowhere without that."""
+    if out is None:
+        yield None
+        return
+    check_ending(out)
+    with kept_beside(out, overwrite) as (keep, replace):
+        declare(out, overwrite=replace, reading=reading)
+        yield keep
 
 
 def probe_training(config: Path | None, overrides: list[str] | None) -> TrainConfig | None:

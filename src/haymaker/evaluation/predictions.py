@@ -252,17 +252,19 @@ def read_predictions(path: Path) -> Iterable[Prediction]:
     row = None
     for place, row in read_jsonl(path):
         try:
-            only_fields(row, Prediction, "here")
-            check_kinds(row)
-            lists = {
-                "answers": texts_of(row, "answers", "here"),
-                "unread": texts_of({"unread": [], **row}, "unread", ""),
-            }
-            yield Prediction(**{**row, **{name: tuple(values) for name, values in lists.items()}})
+            yield prediction_of(row)
         except DataError as error:
             raise DataError(f"{place}: not a prediction ({error})") from None
     if row is None:
         raise DataError(f"{path}: holds no prediction; give the predictions.jsonl that `haymaker eval` wrote")
+
+
+def prediction_of(row: dict[str, Any]) -> Prediction:
+    """A prediction of what JSON says of it. Raises DataError for a field too many, too few or of another kind."""
+    only_fields(row, Prediction, "here")
+    check_kinds(row)
+    lists = {"answers": texts_of(row, "answers", "here"), "unread": texts_of({"unread": [], **row}, "unread", "")}
+    return Prediction(**{**row, **{name: tuple(values) for name, values in lists.items()}})
 
 
 def check_kinds(row: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,8 @@ from haymaker.models.shapes import shape_of
 from haymaker.recommender.candidates import Candidate, Source, examples_of, named, opened
 from haymaker.recommender.names import PROBE, REAL, UNTRAINED
 from haymaker.recommender.selectors import ladm, long_attention, long_range
-from haymaker.recommender.short_training import Reading, reading, trained
-from haymaker.records import Example
+from haymaker.recommender.short_training import Reading, kept_probes, reading, trained
+from haymaker.records import Encoded, Example
 from haymaker.stats import Interval, bootstrap_mean
 from haymaker.tokens import encode_many
 from haymaker.training.cost import cost_of_row
@@ -90,6 +91,7 @@ def recommend(
     full_steps: int = 250,
     full_length: int | None = None,
     on_progress: OnProgress | None = None,
+    keep: str | Path | None = None,
 ) -> Ranking:
     """Ranks training data by a short training with each and the transfer of heads to real rows.
 
@@ -114,6 +116,8 @@ def recommend(
         full_steps: Its steps.
         full_length: Tokens of its rows; None: as long as the candidate's.
         on_progress: Called with the number of probes finished since its last call: the candidates, and two more.
+        keep: A file for the probes that are done; after a stop the same call goes on behind them, and another `by`,
+            `threshold` or `full_...` takes them as they are. You remove it.
 
     Returns:
         A row per candidate, best first, then one of the untrained model and one of the real probe, which have no rank:
@@ -122,9 +126,11 @@ def recommend(
         anew), and the costs of the whole training: `writer_tokens`, `build_seconds`, `training_hours`.
 
     Raises:
-        ConfigError: Fewer than 2 candidates or 8 real rows, an unknown `by`, or a `config` with `track`.
+        ConfigError: Fewer than 2 candidates or 8 real rows, an unknown `by`, a `config` with `track`, or `keep` inside
+            a block that edits the model.
         ModelError: A model with an adapter on.
         LengthError: Rows beyond the model's context.
+        Interrupted: Stopped by the user, with what is done in `keep`.
 
     Source:
         Heads as the measure: Zhao et al. 2025 (arXiv 2410.22316). LADM: arXiv 2503.02502. LongAttn: arXiv 2502.16860.
@@ -144,7 +150,7 @@ def recommend(
         raise ConfigError(f"real: expected at least {FEWEST} rows, half of them to compare with, found {len(given)}")
     learned, held = given[::2], given[1::2]
     read = [opened(name, source, lm, rows) for name, source in sources.items()]
-    probes = probed(lm, read, plan, learned=learned, held=held, on_progress=on_progress)
+    probes = probed(lm, read, plan, learned=learned, held=held, on_progress=on_progress, keep=keep)
     return ranked(lm, read, probes, by, plan)
 
 
@@ -168,17 +174,28 @@ def probed(
     learned: Sequence[Example],
     held: Sequence[Example],
     on_progress: OnProgress | None,
+    keep: str | Path | None,
 ) -> dict[str, Reading]:
     """What each probe shows on the held rows: the untrained model, the real one's, each candidate's."""
     told = on_progress or (lambda steps: None)
-    found = {UNTRAINED: reading(lm, held, plan.metric, plan.answers)}
-    told(1)
-    sets = {REAL: tuple(encode_many(learned, lm.tokenizer))} | {one.name: one.encoded for one in read}
-    for name, rows in sets.items():
-        with trained(lm, rows, plan.config) as seconds:
-            found[name] = reading(lm, held, plan.metric, plan.answers, seconds)
-        told(1)
+    sets: dict[str, tuple[Encoded, ...]] = {REAL: tuple(encode_many(learned, lm.tokenizer))}
+    sets |= {one.name: one.encoded for one in read}
+    options = {"metric": plan.metric, "answers": plan.answers}
+    found = {}
+    with kept_probes(keep, lm, encode_many(held, lm.tokenizer), sets, plan.config, **options) as kept:
+        for place, name in enumerate((UNTRAINED, *sets)):
+            compute = partial(probe, lm, sets.get(name), held, plan)
+            (found[name],) = kept.row((place,), compute)
+            told(1)
     return found
+
+
+def probe(lm: LanguageModel, rows: Sequence[Encoded] | None, held: Sequence[Example], plan: Plan) -> list[Reading]:
+    """What the model shows after a training on the rows; as it is without any."""
+    if rows is None:
+        return [reading(lm, held, plan.metric, plan.answers)]
+    with trained(lm, rows, plan.config) as seconds:
+        return [reading(lm, held, plan.metric, plan.answers, seconds)]
 
 
 # ---- rows
