@@ -489,12 +489,38 @@ def test_what_does_not_fit_the_batch_is_refused() -> None:
         _ = plain.output
 
 
-def test_dropout_is_refused() -> None:
+DROPPING = {  # rates that parts of decoders have
+    "attention": ("layers.0.self_attn", "attention_dropout"),
+    "hidden": ("layers.1.mlp", "hidden_dropout"),
+    "layers": ("", "layerdrop"),
+    "noise": ("layers.0.mlp", "jitter_noise"),
+}
+
+
+@pytest.mark.parametrize("kind", DROPPING)
+def test_dropout_is_refused(kind: str) -> None:
     model = tiny_model("llama")
-    for layer in model.model.layers:
-        layer.self_attn.attention_dropout = 0.5
-    model.train()
-    with pytest.raises(ProbeError, match="dropout"), probe(model, ROWS):
+    place, rate = DROPPING[kind]
+    setattr(model.model.get_submodule(place), rate, 0.5)
+    with probe(model, ROWS):
         model(input_ids=tokens())
+    model.train()
+    with pytest.raises(ProbeError, match=f"no dropout, found it on in {place or 'LlamaModel'}"), probe(model, ROWS):
+        pass
     assert model.training
     assert model.model.layers[0].training
+
+
+def test_dropout_that_comes_on_inside_a_block_or_in_a_part_alone_is_refused() -> None:
+    model: Any = tiny_model("llama").eval()
+    attention = model.model.layers[1].self_attn
+    attention.q_proj = torch.nn.Sequential(attention.q_proj, torch.nn.Dropout(0.5)).eval()
+    with probe(model, ROWS):
+        model(input_ids=tokens())
+        model.train()
+        with pytest.raises(ProbeError, match=r"found it on in layers.1.self_attn.q_proj.1"):
+            model(input_ids=tokens())
+    model.eval()
+    attention.q_proj.train()
+    with pytest.raises(ProbeError, match="no dropout"), probe(model, ROWS):
+        pass

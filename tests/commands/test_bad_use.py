@@ -18,6 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from haymaker.attention.edits import Knockout, Patch, Zero, edit
 from haymaker.attention.recording import record
 from haymaker.errors import ConfigError, ModelError, OutOfMemory, ProbeError
+from haymaker.evaluation.predictions import evaluate
 from haymaker.heads.detection import detect_heads
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions import ablate, ablation_curve, attribute, patch, patch_many, patching_sets
@@ -220,10 +221,16 @@ def test_models_in_train_mode(pair: tuple[LanguageModel, LanguageModel]) -> None
         lambda: patch(donor, recipient, examples(), SOME, 2),
         lambda: patch(recipient, donor, examples(), SOME, 2, mode="two models"),
         lambda: patch("nowhere", donor, examples(), SOME, 2),
+        lambda: detect_heads(donor, examples()),
+        lambda: evaluate(donor, examples()),
     ]
     for use in uses:
         with pytest.raises(ModelError, match=r"adapted 1: expected a model in eval mode.*call lm.model.eval\(\)"):
             use()
+    donor.model.eval()
+    next(module for name, module in donor.model.named_modules() if name.endswith("layers.1")).train()  # a part of it
+    with pytest.raises(ModelError, match="expected a model in eval mode"):
+        evaluate(donor, examples())
 
 
 @pytest.mark.parametrize("error", RAN_OUT, ids=lambda error: type(error).__name__)

@@ -161,6 +161,16 @@ def test_the_record_names_the_method(lm: LanguageModel, tmp_path: Path) -> None:
 # ---- batches
 
 
+def test_a_base_left_in_train_mode_is_trained_without_its_dropout(lm: LanguageModel, new_model, tmp_path: Path) -> None:
+    rows = random_rows(6)
+    expected = train(lm, rows, CONFIG, tmp_path / "eval", on_progress=quiet)
+    base = new_model().train()
+    for module in base.modules():
+        module.attention_dropout = module.dropout = 0.5
+    got = train(LanguageModel(base, lm.tokenizer, "other"), rows, CONFIG, tmp_path / "train", on_progress=quiet)
+    assert [line["loss"] for line in got.metrics] == [line["loss"] for line in expected.metrics]
+
+
 def test_every_epoch_has_every_row_once_in_its_own_order() -> None:
     rows = random_rows(10)
     stream = [row.example_id for step in range(5) for row in rows_of_step(rows, 4, seed=0, step=step)]

@@ -11,11 +11,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from haymaker.attention.canary import Architecture, Site, at_projection, check_architecture, check_heads
+from haymaker.attention.chance import dropping
 from haymaker.attention.edit_kinds import Edit, Knockout, Mean, Patch, Resample, Uniform, Zero
 from haymaker.attention.generating import watched
 from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of, open_tools, unwrapped
 from haymaker.attention.recording import Recording
 from haymaker.attention.targets import Rows, Target, Where, as_head, as_heads, reach, row_table
+from haymaker.console import note
 from haymaker.errors import ProbeError
 from haymaker.records import Head
 
@@ -253,6 +255,9 @@ class Editing(Tool):
             raise ProbeError("gradient checkpointing would recompute without the edit: disable it, or call eval()")
         if step.prompts and step.batch % step.prompts:
             raise ProbeError(f"expected rows of {step.prompts} prompts, found a batch of {step.batch}")
+        if self.decoder.training and not self.forwards and not torch.is_grad_enabled() and dropping(self.decoder):
+            note("hm.edit: the model is in train mode with dropout on, so outputs differ by chance: call model.eval()",
+                 style="yellow")  # fmt: skip
         self.forwards += 1
         self.told |= step.prompt_length is not None and step.prompts is None
         step.memo[self] = self.scope.places(step)

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from haymaker.attention.canary import Architecture, check_architecture
+from haymaker.attention.chance import dropping
 from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of
 from haymaker.attention.rows import (
     VisibleKeys,
@@ -63,7 +64,7 @@ def probe(
         `lse` [layer, batch, head, row], `mass[name]` (0 to 1) likewise. On exit its results move to the CPU, once.
 
     Raises:
-        ProbeError: Rows, spans or layers that cannot be; an architecture that fails the check; attention dropout.
+        ProbeError: Rows, spans or layers that cannot be; an architecture that fails the check; dropout that is on.
 
     Examples:
         >>> with hm.probe(lm.model, rows=[3], spans={"start": hm.Span(0, 2)}) as seen:
@@ -73,6 +74,7 @@ def probe(
     """
     decoder = decoder_of(model)
     architecture = check_architecture(model)
+    refuse_dropping(decoder)
     seen = Seen(row_table(rows), _spans(spans or {}), architecture, decoder.config.num_hidden_layers)
     if topk < 1:
         raise ProbeError(f"expected topk of 1 or more, found {topk}")
@@ -120,6 +122,11 @@ def _union(name: str, spans: list[Any]) -> list[tuple[int, int]]:
     return merged
 
 
+def refuse_dropping(decoder: PreTrainedModel) -> None:
+    if (place := dropping(decoder)) is not None:
+        raise ProbeError(f"expected no dropout, found it on in {place}: call model.eval() first")
+
+
 class _Probe(Tool):
     """Reduces chosen rows of each call on the spot, and writes the results into a Seen."""
 
@@ -130,6 +137,8 @@ class _Probe(Tool):
         self.seen, self.topk, self.values, self.layers, self.budget = seen, topk, values, layers, budget
 
     def begin(self, step: Step) -> None:
+        if self.decoder.training:
+            refuse_dropping(self.decoder)
         for name, parts in self.seen.spans.items():
             if len(parts) not in (1, step.batch):
                 raise ProbeError(
@@ -144,7 +153,7 @@ class _Probe(Tool):
         if plan is None or call.layer not in self.layers:
             return
         if call.dropout:
-            raise ProbeError(f"expected no attention dropout, found {call.dropout}: call model.eval() first")
+            raise ProbeError(f"expected no dropout, found {call.dropout} in attention: call model.eval() first")
         size = self._rows_at_once(call)
         if size >= len(plan.columns):
             self._read(call, plan, self._shared(call, plan), output)

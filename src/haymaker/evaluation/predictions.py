@@ -21,6 +21,7 @@ from haymaker.markup import table
 from haymaker.metrics import ceiling
 from haymaker.metrics.best_score import golds_for, unearned
 from haymaker.models.answer_text import STOP
+from haymaker.models.forward import check_ready
 from haymaker.models.generation import Generation, generate
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import tokens_that_fit
@@ -326,12 +327,14 @@ def evaluate(
             longest gold.
         DataError: No example, golds that a metric refuses, or no foil.
         LengthError: An example whose prompt leaves less than the budget of the model's context.
+        ModelError: A model in train mode.
         OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Examples:
         >>> hm.evaluate(lm, rows, new_tokens=8).row()["metric"]
         'squad_f1'
     """
+    check_ready(lm)
     if chooses(metric or metrics):
         told = choices(lm, examples, beyond_context=beyond_context, on_progress=on_progress, keep=keep)
         return Evaluation(told)

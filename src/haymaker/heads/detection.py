@@ -20,6 +20,7 @@ from haymaker.kept import Codec, read_array, written_array
 from haymaker.models.answer_text import STOP
 from haymaker.models.batching import batches_of, parted, refuse_long_rows
 from haymaker.models.budget import budget_of, room_of
+from haymaker.models.forward import check_ready
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of, tokens_that_fit
 from haymaker.provenance import halved_of, kept_rows, provenance_of
@@ -75,6 +76,7 @@ def detect_heads(
         DataError: No example, or one without a needle.
         LengthError: An example longer than the model's context.
         ProbeError: A model that cannot be read, or that `write` cannot read.
+        ModelError: A model in train mode.
         OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Source:
@@ -126,6 +128,7 @@ def detect_all(
         DataError: No example, or one without a needle.
         LengthError: An example longer than the model's context.
         ProbeError: A model that cannot be read, or that `write` cannot read.
+        ModelError: A model in train mode.
         OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Examples:
@@ -135,10 +138,10 @@ def detect_all(
     detectors = known(metrics)
     mode = answer_of(detectors, answer)
     wants = Wants.of(detectors.values(), needle)
+    check_ready(lm)
     if wants.values:
         check_direct_path(lm.model)
-    rows = examples_of(examples)
-    if not rows:
+    if not (rows := examples_of(examples)):
         raise DataError("expected at least one example to score heads on, found none")
     encoded = encode_many(rows, lm.tokenizer)
     if mode == "gold":

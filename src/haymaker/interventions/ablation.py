@@ -21,9 +21,9 @@ from haymaker.interventions.branches import Branch, Trunk, can_branch
 from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import ablation_sets
 from haymaker.interventions.origins import refuse_other_shape
-from haymaker.interventions.pairs import check_ready
 from haymaker.kept import Kept
 from haymaker.models.answer_text import STOP
+from haymaker.models.forward import check_ready
 from haymaker.models.generation import Generation
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded, Example, Head

@@ -26,10 +26,11 @@ from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import ADVICE
 from haymaker.interventions.branches import Branch, Trunk, can_branch
 from haymaker.interventions.origins import tell_pair
-from haymaker.interventions.pairs import check_pair, check_ready
+from haymaker.interventions.pairs import check_pair
 from haymaker.interventions.relayed import Relay
 from haymaker.kept import Codec, Kept, read_array, written_array
 from haymaker.models.batching import refuse_long_rows
+from haymaker.models.forward import check_ready
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of, packed_rows_that_fit
 from haymaker.provenance import donor_of, halved_of, kept_rows, provenance_of

@@ -20,13 +20,6 @@ from haymaker.models.load import LanguageModel
 from haymaker.models.quantised import own_tensors
 
 
-def check_ready(*models: LanguageModel) -> None:
-    """Raise ModelError for a model in train mode: dropout would be on, and answers would be chance."""
-    for lm in models:
-        if lm.model.training:
-            raise ModelError(f"{lm.name}: expected a model in eval mode, found it in train mode; call lm.model.eval()")
-
-
 def check_pair(donor: LanguageModel, recipient: LanguageModel) -> None:
     """Raise ModelError where the heads or tokens of one model have no counterpart in the other."""
     shapes = [shape_of(lm) for lm in (donor, recipient)]

@@ -37,9 +37,10 @@ from haymaker.errors import ProbeError
 from haymaker.interventions.branch_answers import ADVICE
 from haymaker.interventions.branches import Branch, Trunk
 from haymaker.interventions.origins import tell_pair
-from haymaker.interventions.pairs import check_pair, check_ready
+from haymaker.interventions.pairs import check_pair
 from haymaker.kept import Codec
 from haymaker.models.batching import refuse_long_rows
+from haymaker.models.forward import check_ready
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import PACKED_ROWS, memory_of
 from haymaker.provenance import donor_of, kept_rows

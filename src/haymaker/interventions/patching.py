@@ -14,9 +14,10 @@ from haymaker.interventions.branches import Trunk, can_branch
 from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import identity_sets, patching_sets
 from haymaker.interventions.origins import tell_pair
-from haymaker.interventions.pairs import check_pair, check_ready
+from haymaker.interventions.pairs import check_pair
 from haymaker.interventions.patching_runs import Donor, Patched, Run, Sizes
 from haymaker.models.answer_text import STOP
+from haymaker.models.forward import check_ready
 from haymaker.models.load import LanguageModel
 from haymaker.provenance import donor_of
 from haymaker.records import Encoded, Example

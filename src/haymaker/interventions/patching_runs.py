@@ -14,9 +14,10 @@ from haymaker.evaluation.predictions import Evaluation, examine, judged, room_fo
 from haymaker.interventions.adapters import Shared, one_model
 from haymaker.interventions.lockstep import OneBatch, TwoModels
 from haymaker.interventions.origins import tell_pair
-from haymaker.interventions.pairs import check_pair, check_ready, obstacle
+from haymaker.interventions.pairs import check_pair, obstacle
 from haymaker.kept import Kept
 from haymaker.models.batching import batches_of, parted
+from haymaker.models.forward import check_ready
 from haymaker.models.generation import MEMORY_ADVICE, Generation, decode_group
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of

@@ -1,4 +1,4 @@
-"""A decoder's layers, and modules that run another function for a while in place of their own forward."""
+"""A decoder's layers, their modes, and modules that run another function for a while in place of their own forward."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
+
+from haymaker.errors import ModelError
 
 
 @contextmanager
@@ -41,3 +43,10 @@ def layers_of(model: PreTrainedModel) -> list[nn.Module]:
     depth = getattr(decoder.config, "num_hidden_layers", None)
     lists = [child for child in decoder.children() if isinstance(child, nn.ModuleList) and len(child) == depth]
     return list(lists[0]) if lists else []
+
+
+def check_ready(*models: Any) -> None:
+    """Raise ModelError for a language model in train mode: dropout would be on, and answers would be chance."""
+    for lm in models:
+        if any(module.training for module in lm.model.modules()):
+            raise ModelError(f"{lm.name}: expected a model in eval mode, found it in train mode; call lm.model.eval()")
