@@ -36,6 +36,7 @@ READERS = Registry(  # the first whose keys a row has reads it
         "mrcr": ("haymaker.tasks.own_long_context:MRCR", "OpenAI-MRCR: say a turn of a long conversation again"),
         "ruler": ("haymaker.tasks.own_long_context:RULER", "RULER's jsonl, of any of its tasks"),
         "longbench": ("haymaker.tasks.own_long_context:LONGBENCH", "LongBench's question answering"),
+        "longbench-v2": ("haymaker.tasks.own_long_context:LONGBENCH_V2", "LongBench v2's questions of four choices"),
         "babilong": ("haymaker.tasks.own_long_context:BABILONG", "BABILong"),
         "nolima": ("haymaker.tasks.own_long_context:NOLIMA", "NoLiMa's needle sets; the haystack is the pool"),
         "context": ("haymaker.tasks.own_layouts:CONTEXT", "a question over one text"),
@@ -165,6 +166,8 @@ METRICS = Registry(
             "longbench_f1": "LongBench: F1 of words",
             "longbench_retrieval": "LongBench: share of the answer's numbers that name the paragraph",
             "longbench_count": "LongBench: share of the answer's numbers that are the gold",
+            "longbench_choice": 'LongBench v2: the letter behind "The correct answer is" is the gold\'s',
+            "mrcr": "OpenAI-MRCR: likeness to the wanted turn, 0 without the string before it",
             "musique_em": "MuSiQue: equal to the answer or an alias",
             "musique_f1": "MuSiQue: shared words with the answer or an alias",
             "citation_f1": "SummHay: cited documents against those that carry it",
@@ -187,6 +190,7 @@ FORMATS = Registry(  # by the metric's name: the form in which it reads an answe
         ("longbench_retrieval", "longbench_count"), ("haymaker.metrics.formats:numbered", "a number in digits")
     )
     | {
+        "longbench_choice": ("haymaker.metrics.formats:lettered", "The correct answer is (A)"),
         "citation_f1": ("haymaker.metrics.formats:cited", "document numbers in brackets, as [1][3]"),
         "citation_f1_lenient": ("haymaker.metrics.formats:cited_anyhow", "document numbers in any form"),
     },

@@ -367,6 +367,12 @@ def texts_of(row: Any, key: str, place: str) -> list[str]:
     return values
 
 
+def texts_in(row: Any, key: str, place: str) -> list[str]:
+    """row[key] as a list of texts; one text alone is a list of it."""
+    value = row.get(key)
+    return [value] if isinstance(value, str) else texts_of(row, key, place)
+
+
 # ---- digests
 
 

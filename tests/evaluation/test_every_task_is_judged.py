@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,35 @@ from haymaker.interventions import ablate, ablate_sets, ablation_curve, patch, p
 from haymaker.models.budget import budget_of
 from haymaker.models.generation import Decoder
 from haymaker.models.load import LanguageModel
-from haymaker.tasks import metrics_of
+from haymaker.tasks import golds_of, metrics_of, metrics_of_row
 
 LENGTH = 320
 BUILT = [name for name in TASKS.own]
+MILL = "A mill is old. Ada founded it. Ines saw it."
+ASKED = {"question": "Who?", "answers": ["Ada"]}
+READ: dict[str, tuple[dict[str, Any], str]] = {  # rows of benchmarks, and the metric that is theirs
+    "ruler": ({"input": MILL, "outputs": ["Ada", "Ines"], "answer_prefix": " They are"}, "ruler_all"),
+    "ruler-qa": ({"input": f"Answer the question based on the given documents. {MILL}", "outputs": ["Ada", "A. R."]},
+                 "ruler_part"),
+    "mrcr": ({"prompt": [{"role": "user", "content": "Say it."}], "answer": "x7Ada", "random_string_to_prepend": "x7"},
+             "mrcr"),
+    "longbench": ({"input": "Who?", "context": MILL, "answers": ["Ada"], "dataset": "qasper"}, "longbench_f1"),
+    "longbench-v2": ({"question": "Who?", "context": MILL, "answer": "B", "choice_A": "Ines", "choice_B": "Ada",
+                      "choice_C": "I", "choice_D": "He"}, "longbench_choice"),
+    "babilong": ({"input": MILL, "question": "Who?", "target": "Ada"}, "ruler_part"),
+    "nolima": ({"needle": "{CHAR} has a {1}.", "questions": {"onehop": "Who has it?"}, "character_set": ["Ada"],
+                "tests": {"T1": {"input_args": ["mill"]}}}, "ruler_part"),
+    "helmet": ({**ASKED, "ctxs": [{"text": MILL, "has_answer": True}]}, "best_subspan_em_uncut"),
+    "musique-file": ({**ASKED, "answer": "Ada", "paragraphs": [{"paragraph_text": MILL, "is_supporting": True}]},
+                     "musique_f1"),
+}  # fmt: skip
+EVERY = {task: metrics_of(task)[0] for task in BUILT} | {name: metric for name, (_, metric) in READ.items()}
 
 
 @pytest.fixture(scope="module")
 def rows(tokenizer: Any) -> dict[str, Any]:
-    return {task: hm.build(hm.Recipe(task=task, length=LENGTH, rows=2, split="test"), tokenizer) for task in BUILT}
+    built = {task: hm.build(hm.Recipe(task=task, length=LENGTH, rows=2, split="test"), tokenizer) for task in BUILT}
+    return built | {name: hm.read_examples([row]) for name, (row, _) in READ.items()}
 
 
 @pytest.fixture
@@ -41,7 +62,12 @@ def wide(new_model: Callable[..., Any], tokenizer: Any) -> LanguageModel:
 
 def perfect(lm: LanguageModel, data: Any, monkeypatch: pytest.MonkeyPatch, before: str = "") -> None:
     """Every decoder writes, behind `before`, the gold of the row that it was given, and the end token."""
-    ids = {hm.encode(one, lm.tokenizer).prompt_ids: one.target for one in data}
+    ids = {
+        hm.encode(one, lm.tokenizer).prompt_ids: " ".join(golds_of(one))
+        if metrics_of_row(one)[0] == "ruler_all"
+        else one.target
+        for one in data
+    }
     end = lm.tokenizer.eos_token_id
 
     def forward(decoder: Decoder, given: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
@@ -57,31 +83,33 @@ def perfect(lm: LanguageModel, data: Any, monkeypatch: pytest.MonkeyPatch, befor
     monkeypatch.setattr(Decoder, "forward", forward)
 
 
-@pytest.mark.parametrize("before", ["", "\n\n", "Sure!\n", "<think>One.\nTwo.</think>\n"])
-@pytest.mark.parametrize("task", BUILT)
+BEFORE = ["", "\n\n", "Sure!\n", "<think>One.\nTwo.</think>\n"]
+
+
+@pytest.mark.parametrize(("task", "before"), [*product(BUILT, BEFORE), *product(READ, BEFORE[::3])])
 def test_a_perfect_reader_scores_1_by_default(
     task: str, before: str, rows: dict[str, Any], wide: LanguageModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    data = rows[task]
+    data, metrics = rows[task], metrics_of_row(rows[task][0])
     perfect(wide, data, monkeypatch, before)
     roomy = len(wide.tokenizer(before)["input_ids"]) + 48 if before else None
     if roomy:
         wide.base.config.max_position_embeddings += roomy
     found = evaluate(wide, data, roomy)
-    assert (found.metrics, found.score, found.cut_off) == (metrics_of(task), 1.0, 0)
-    assert found.stripped == (2 if before.strip() else 0)
+    assert (found.metrics, found.score, found.cut_off) == (metrics, 1.0, 0)
+    assert found.stripped == (len(data) if before.strip() else 0)
     row = found.row()
-    assert (row["metric"], row["score"], row["ceiling"]) == (metrics_of(task)[0], 1.0, 1.0)
+    assert (row["metric"], row["score"], row["ceiling"]) == (EVERY[task], 1.0, 1.0)
     found.save(tmp_path / "predictions.jsonl")
-    for metric in metrics_of(task):  # its own file holds all that scoring again needs
+    for metric in metrics:  # its own file holds all that scoring again needs
         said = json.loads(passes("score", tmp_path / "predictions.jsonl", "--metric", metric, "--json"))
         assert (said["metric"], said["score"], said[metric]) == (metric, 1.0, 1.0)
-    assert json.loads(passes("score", tmp_path, "--json"))["metric"] == metrics_of(task)[0]
+    assert json.loads(passes("score", tmp_path, "--json"))["metric"] == EVERY[task]
 
 
-@pytest.mark.parametrize("task", BUILT)
+@pytest.mark.parametrize("task", EVERY)
 def test_every_place_judges_by_the_task_or_as_told(task: str, rows: dict[str, Any], wide: LanguageModel) -> None:
-    data, heads, headline = rows[task][:1], [(0, 1)], metrics_of(task)[0]
+    data, heads, headline = rows[task][:1], [(0, 1)], EVERY[task]
     wide.base.generation_config.eos_token_id = list(range(len(wide.tokenizer)))  # every answer ends at once
     grid = HeadScores(np.arange(12.0).reshape(1, 3, 4), ("e",), "copy")
     places: dict[str, Callable[..., Any]] = {

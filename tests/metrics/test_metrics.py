@@ -655,7 +655,7 @@ DOCUMENTS = st.lists(st.integers(1, 9), max_size=5)
 # The citation metrics and this one need golds of a form of their own.
 TEXT_METRICS = sorted(name for name in metrics.METRICS if not name.startswith(("citation", "longbench_retrieval")))
 # Not maxima over golds: a share of them, and v2, which drops empty golds where there are others.
-MAXIMA = sorted(set(TEXT_METRICS) - {"ruler_all", "squad_v2_em", "squad_v2_f1"})
+MAXIMA = sorted(set(TEXT_METRICS) - {"ruler_all", "mrcr", "squad_v2_em", "squad_v2_f1"})
 WORD_F1 = ["squad_f1", "squad_v2_f1", "helmet_f1", "musique_f1", "longbench_f1"]
 
 
@@ -715,3 +715,32 @@ def test_the_lenient_parser_reads_what_the_strict_one_does(text: str) -> None:
     assume(not re.search(r"\d{7}", text))  # longer numbers are none to the lenient parser
     with suppress(DataError):
         assert metrics.citations(text) <= lenient
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds", "score"),
+    [
+        ("The correct answer is (B)", ["B"], 1.0),
+        ("Well. **The correct answer is (B)**, not (A).", ["The correct answer is (B)"], 1.0),
+        ("The correct answer is A or so; The correct answer is (B)", ["A"], 0.0),  # brackets are looked for first
+        ("The correct answer is B", ["B"], 1.0),
+        ("B", ["B"], 0.0),
+        ("the correct answer is (B)", ["B"], 0.0),
+    ],
+)
+def test_a_choice_is_the_letter_that_longbench_v2_reads(answer: str, golds: list[str], score: float) -> None:
+    assert metrics.longbench_choice(answer, golds) == score
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds", "score"),
+    [
+        ("x7abcd", ["x7abcd", "x7"], 1.0),
+        ("x7ab", ["x7abcd", "x7"], 2 * 2 / 6),  # two letters of two and four are shared
+        ("abcd", ["x7abcd", "x7"], 0.0),  # without the string before it
+        ("x7", ["x7abcd", "x7"], 0.0),
+        ("abcd", ["abcd"], 1.0),
+    ],
+)
+def test_a_turn_said_again_is_as_good_as_it_is_like_it(answer: str, golds: list[str], score: float) -> None:
+    assert metrics.mrcr(answer, golds) == pytest.approx(score)

@@ -8,7 +8,11 @@ import pytest
 from real_rows import write_jsonl
 
 import haymaker as hm
+from haymaker.choices import METRICS
+from haymaker.data.exports import exported
 from haymaker.errors import DataError
+from haymaker.metrics import ruler
+from haymaker.tasks import metrics_of_rows
 from haymaker.tasks.pool import paragraphs
 
 NEEDLE = "One of the special magic numbers for mill is: 4711."
@@ -74,6 +78,137 @@ ROWS: dict[str, tuple[dict[str, Any], tuple[str, ...], list[str]]] = {
         ("4711",), [NEEDLE],
     ),
 }  # fmt: skip
+
+
+# RULER's thirteen tasks as its generators write them (niah.py, variable_tracking.py, common_words_extraction.py,
+# freq_words_extraction.py, qa.py and synthetic.yaml at c3f5e3b), in few words: input, outputs, evidence.
+NOISE = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."
+ESSAY = "I went to the office. He wrote a book about it, in 1871. Nobody came."
+KEYS = ("4b6a2a3e-0d4f-4c8a-9a53-b1e1f8f6b4c2", "9c6a2a3e-0d4f-4c8a-9a53-b1e1f8f6b4aa")
+VALUES = ("1a6a2a3e-0d4f-4c8a-9a53-b1e1f8f6b4bb", "777a2a3e-0d4f-4c8a-9a53-b1e1f8f6b4bb")
+EXAMPLE = f"{NOISE}\nVAR QWE = 84021\n{NOISE}\nVAR RTY = VAR QWE\nFind all assigned 84021: QWE RTY\n\n"
+CHAIN = ["VAR AAAAB = 12346", "VAR CCCCD = VAR AAAAB", "VAR EEEEF = VAR CCCCD"]
+WORDS = [f"word{letter}" for letter in "abcdefghij"]
+
+
+def needle(key: str, value: str, kind: str = "numbers") -> str:
+    return f"One of the special magic {kind} for {key} is: {value}."
+
+
+def asked(*documents: str) -> str:
+    order = (
+        "Answer the question based on the given documents. Only give me the answer and do not output any other words."
+    )
+    listed = "\n\n".join(f"Document {i}:\n{text}" for i, text in enumerate(documents, 1))
+    return f"{order}\n\nThe following are given documents.\n\n{listed}\n\n{order}\n\nQuestion: What of it?"
+
+
+ONE, TWO, UUID = needle("rare-tin", "4711000"), needle("sad-cup", "4711001"), needle("rare-tin", VALUES[0], "uuids")
+SEVERAL = [needle("rare-tin", str(number)) for number in (1111, 2222, 3333, 4444)]
+KEYED = [needle(key, value, "uuids") for key, value in zip(KEYS, VALUES, strict=True)]
+RULER_TASKS: dict[str, tuple[str, list[str], list[str]]] = {
+    "niah_single_1": ("\n".join([NOISE, ONE, NOISE]), ["4711000"], [ONE]),
+    "niah_single_2": (f"{ESSAY} {ONE} {ESSAY}", ["4711000"], [ONE]),
+    "niah_single_3": (f"{ESSAY} {UUID} {ESSAY}", [VALUES[0]], [UUID]),
+    "niah_multikey_1": (f"{ESSAY} {ONE} {ESSAY} {TWO}", ["4711001"], [TWO]),
+    "niah_multikey_2": ("\n".join([ONE, TWO, *SEVERAL]), ["4711001"], [TWO]),
+    "niah_multikey_3": ("\n".join(KEYED), [VALUES[1]], [KEYED[1]]),
+    "niah_multivalue": (f" {ESSAY} ".join(SEVERAL), ["1111", "2222", "3333", "4444"], SEVERAL),
+    "niah_multiquery": (f"{ESSAY} {ONE} {ESSAY} {TWO}", ["4711000", "4711001"], [ONE, TWO]),
+    "vt": (EXAMPLE + f" \n{NOISE}\n".join(["", *CHAIN, ""]), ["AAAAB", "CCCCD", "EEEEF"], CHAIN),
+    "cwe": ("\n" + " ".join(f"{i}. {word}" for i, word in enumerate([*WORDS * 3, "other", WORDS[0]], 1)), WORDS, []),
+    "fwe": ("... ... abcdef ... abcdef ghijkl abcdef ghijkl mnopqr", ["abcdef", "ghijkl", "mnopqr"], []),
+    "qa_1": (asked("A bridge.", "Normandy lies in France. It is green."), ["France", "in France", "Gaul"],
+             ["Normandy lies in France."]),
+    "qa_2": (asked("Ada\nAda Reyes was a miller. She was of Mill.", "Ines\nInes Vale built it."), ["yes"], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", RULER_TASKS)
+def test_rulers_tasks_have_their_evidence_and_rule_and_come_back(task: str) -> None:
+    """All outputs are evidence together or none is: of a chain its assignments, of counted words nothing."""
+    said, outputs, evidence = RULER_TASKS[task]
+    row = {
+        "index": 0,
+        "input": said,
+        "outputs": outputs,
+        "length": 90,
+        "length_w_model_temp": 99,
+        "answer_prefix": " Is:",
+    }
+    data = hm.read_examples([row])
+    assert (data[0].text, data[0].answers) == (f"{said} Is:", tuple(outputs))
+    assert [data[0].text[span.slice] for span in data[0].spans.get("evidence", [])] == evidence
+    rule = "ruler_part" if task.startswith("qa") else "ruler_all"
+    assert metrics_of_rows(data) == (rule,)
+    for answer in ("none", outputs[0].upper(), " ".join(outputs)):
+        assert METRICS[rule](answer, outputs) == ruler(answer, outputs, task=task)
+    again = hm.read_examples(list(exported(data, "ruler")))
+    assert [(one.text, one.answers, one.spans) for one in again] == [(one.text, one.answers, one.spans) for one in data]
+    assert metrics_of_rows(again) == (rule,)
+
+
+CHOICES = {
+    "_id": "66f", "domain": "QA", "sub_domain": "Academic", "difficulty": "easy", "length": "short",
+    "question": "Which number?", "choice_A": "4711", "choice_B": "12", "choice_C": "1", "choice_D": "none",
+    "answer": "C", "context": f"{TEXT} Vitamin C.",
+}  # fmt: skip
+
+
+def test_choices_are_asked_for_as_longbench_v2_asks() -> None:
+    (example,) = hm.read_examples([CHOICES | {"answer": "(c)"}])
+    assert "(A) 4711\n(B) 12\n(C) 1\n(D) none\n\nFormat your response as follows" in example.text
+    assert (example.answers, "evidence" in example.spans) == (("The correct answer is (C)",), False)
+
+
+BARE = {key: value for key, value in CHOICES.items() if not key.startswith("choice")}
+ODD: dict[str, tuple[dict[str, Any], str]] = {  # what is told of rows that are almost of a layout
+    "a choice is null": (CHOICES | {"choice_D": None}, "1: one of its four choices is empty"),
+    "no choices": (BARE, "1: the answer is the letter of a choice, and no columns choice_A"),
+    "choices in a list": (BARE | {"choices": ["4711", "12"]}, "1: the answer is the letter of a choice"),
+    "an answer that is no letter": (CHOICES | {"answer": "4711"}, "'answer' should be the letter of a choice"),
+    "mrcr without its string": (MRCR | {"answer": "Roses."}, "'answer' should begin with 'x7', found 'Roses.'"),
+    "nolima asks for more": (
+        NOLIMA | {"tests": {"T1": {"input_args": "Opera"}}},
+        r"'Who has been to \{2\}\?' asks for \{2\}, found 1 input_args"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_rows_that_are_almost_of_a_layout_are_told(name: str) -> None:
+    row, message = ODD[name]
+    with pytest.raises(DataError, match=message):
+        hm.read_examples([row])
+
+
+def test_what_a_table_adds_to_rows_changes_nothing() -> None:
+    """Nulls for what a row has not, whole numbers as fractions, and a text where a list may be."""
+    tests = {**NOLIMA["tests"], "T3": None}
+    for row, odd in (
+        (NOLIMA, NOLIMA | {"distractors": None, "tests": tests, "system_prompt": None}),
+        (MRCR, MRCR | {"desired_msg_index": 3.0}),
+        (ROWS["longbench"][0], ROWS["longbench"][0] | {"answers": "4711"}),
+        (ROWS["babilong"][0], ROWS["babilong"][0] | {"target": ["4711"], "task": "qa1"}),
+        (ROWS["ruler"][0], ROWS["ruler"][0] | {"outputs": "4711", "task": "niah"}),
+    ):
+        assert list(hm.read_examples([odd])) == list(hm.read_examples([row]))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "input", "ending", "metric"),
+    [
+        ("hotpotqa", "Who?", "\n\nQuestion: Who?\nAnswer:", "longbench_f1"),
+        ("qasper_e", "Who?", "\n\nQuestion: Who?\nAnswer:", "longbench_f1"),
+        ("trec", "Question: Who?\nType:", "blue.\n\nQuestion: Who?\nType:", "squad_f1"),
+        ("passage_retrieval_en", "Ada.", "\n\nThe answer is: ", "longbench_retrieval"),
+    ],
+)
+def test_longbench_asks_and_judges_by_dataset(dataset: str, input: str, ending: str, metric: str) -> None:
+    row = {"input": input, "context": TEXT, "answers": ["Paragraph 3"], "dataset": dataset}
+    (example,) = hm.read_examples([row])
+    assert example.text.endswith(ending)
+    assert metrics_of_rows([example])[0] == metric
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -23,7 +23,7 @@ from haymaker.drafts import Draft, Drafts
 from haymaker.errors import ConfigError, DataError
 from haymaker.records import canonical_json, digest
 from haymaker.rendering import TEMPLATE_DATE, writes_date
-from haymaker.tasks import metrics_of, task
+from haymaker.tasks import metrics_from, task
 from haymaker.tokens import Aligner
 from haymaker.vocabulary import tokenizer_digest
 
@@ -158,7 +158,7 @@ class Builder:
             "n_target_tokens": page.target_tokens,
             "max_tokens": self.recipe.length,
             "gold_depths": depths,
-            "checks": canonical_json(check_page(draft, page, metrics_of(self.recipe.task))),
+            "checks": canonical_json(check_page(draft, page, metrics_from(draft.source, self.recipe.task))),
         }
 
     @property

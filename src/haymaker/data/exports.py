@@ -19,6 +19,8 @@ from haymaker.choices import EXPORTS
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import whole_file, write_jsonl
 from haymaker.records import Example
+from haymaker.tasks import golds_of, metrics_of_row
+from haymaker.tasks.qa import METRICS
 from haymaker.tasks.row_files import cell
 
 Row = dict[str, Any]
@@ -34,15 +36,20 @@ def exported(examples: Iterable[Example], form: str, bare: bool = False) -> Iter
     """
     made: Form = EXPORTS[form]
     for example, row in zip(examples, made(examples), strict=True):
-        yield row if bare else row | {key: value for key, value in kept(example).items() if key not in row}
+        yield row if bare else row | {key: value for key, value in kept(example, form).items() if key not in row}
 
 
-def kept(example: Example) -> dict[str, Any]:
+def kept(example: Example, form: str) -> dict[str, Any]:
     """What a form itself has no place for."""
     name = example.source.get("row_id", "") if example.source.get("dataset") == "own" else example.id
     evidence = [[span.start, span.stop] for span in example.spans.get("evidence", [])]
     asked = example.question if example.question != example.messages[-1].text else ""
-    told = {"id": name, "question": asked, "answers": list(example.answers), "evidence": evidence}
+    metrics, golds, answers = metrics_of_row(example), list(golds_of(example)), list(example.answers)
+    told = {
+        **{"id": name, "question": asked, "answers": answers, "evidence": evidence},
+        "metrics": list(metrics) if form == "ruler" or metrics != METRICS else [],  # by which rows are judged anyway
+        "golds": golds if golds != answers else [],
+    }
     return {key: value for key, value in told.items() if value or key == "evidence"}
 
 

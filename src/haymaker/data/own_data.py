@@ -141,7 +141,7 @@ def example_of_question(row: Question, split: str) -> Example:
         split=split,
         concept="real",
         context="real",
-        source={"dataset": "own", "row_id": row.key, "hops": len(row.gold)},
+        source={"dataset": "own", "row_id": row.key, "hops": len(row.gold), **row.judges},
     )
 
 
@@ -181,7 +181,7 @@ def example_of_talk(row: Talk, split: str) -> Example:
         split=split,
         concept="real",
         context="real",
-        source={"dataset": "own", "row_id": row.name},
+        source={"dataset": "own", "row_id": row.name, **row.judges},
     )
 
 

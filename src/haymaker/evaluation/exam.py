@@ -70,7 +70,8 @@ class Exam:
         check_golds(rows, names, stop)
         encoded = encode_many(rows, lm.tokenizer)
         context = None if beyond_context else lm.context
-        budget = budget_of(encoded, lm.tokenizer, context, new_tokens, room_of(examples))
+        whole = {row.id: said for row in rows if (said := whole_answer(row, names[0]))}
+        budget = budget_of(encoded, lm.tokenizer, context, new_tokens, room_of(examples), golds=whole)
         return cls(rows, encoded, names, budget, stop or None, beyond_context)
 
     @cached_property
@@ -118,6 +119,17 @@ def check_golds(rows: Sequence[Example], metrics: Sequence[str], stop: str | Non
                 f"stop: {row.id} has no gold without {stop!r}, which would end every right answer; give another stop, "
                 "or None"
             )
+
+
+def whole_answer(row: Example, metric: str) -> str:
+    """All golds of a row where the metric asks for them together, as RULER's share of them does; else nothing."""
+    golds = golds_of(row)
+    if len(golds) < 2:
+        return ""
+    alone, together = (
+        [scores_of(said, golds, [metric])[0][metric] for said in texts] for texts in (golds, [" ".join(golds)])
+    )
+    return " ".join(golds) if together[0] > max(alone) else ""
 
 
 # ---- one answer

@@ -17,10 +17,12 @@ from haymaker.metrics.citation import (
     citations_lenient,
 )
 from haymaker.metrics.forced_choice import gold_over_foil
+from haymaker.metrics.likeness import mrcr
 from haymaker.metrics.long_bench import (
     LONGBENCH_F1,
     LONGBENCH_FIRST_LINE,
     longbench,
+    longbench_choice,
     longbench_count,
     longbench_f1,
     longbench_retrieval,
@@ -82,9 +84,11 @@ __all__ = [
     "helmet_f1",
     "kv_accuracy",
     "longbench",
+    "longbench_choice",
     "longbench_count",
     "longbench_f1",
     "longbench_retrieval",
+    "mrcr",
     "musique_em",
     "musique_f1",
     "musique_scores",

@@ -74,5 +74,6 @@ def perfect_answers(golds: Sequence[str]) -> Iterator[str]:
     yield from (" ".join(gold.split()) for gold in golds)  # on one line, for rules that read the first
     yield " ".join(golds)
     yield from (number for gold in golds for number in _NUMBER.findall(gold))
+    yield from (f"The correct answer is ({gold.strip()})" for gold in golds)
     yield "".join(f"[{gold.strip()}]" for gold in golds)
     yield ""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from haymaker.errors import DataError
 from haymaker.metrics.citation import citations, citations_lenient
+from haymaker.metrics.long_bench import choice_of
 from haymaker.metrics.shared import normalise
 
 FEW = 5  # words: what NQ-Open takes as a short answer (Lee et al. 2019)
@@ -43,6 +44,11 @@ def cited_anyhow(text: str, golds: Sequence[str]) -> bool:
 def numbered(text: str, golds: Sequence[str]) -> bool:
     """At least one digit."""
     return bool(_DIGIT.search(text))
+
+
+def lettered(text: str, golds: Sequence[str]) -> bool:
+    """Names the letter of a choice as LongBench v2 asks for it."""
+    return choice_of(text) is not None
 
 
 def written(text: str, golds: Sequence[str]) -> bool:

@@ -8,6 +8,8 @@ from haymaker.metrics.shared import RowMetric, best, named
 from haymaker.metrics.squad import word_f1
 
 _NUMBER = re.compile(r"\d+")
+_CHOICE_IN_BRACKETS = re.compile(r"The correct answer is \(([A-D])\)")
+_CHOICE = re.compile(r"The correct answer is ([A-D])")
 
 # Datasets whose predictions are cut to their first line.
 LONGBENCH_FIRST_LINE: tuple[str, ...] = ("trec", "triviaqa", "samsum", "lsht")
@@ -99,6 +101,36 @@ def longbench_count(prediction: str, golds: Sequence[str]) -> float:
     return best(_share_of_numbers, prediction, golds, without_golds=0.0)
 
 
+def longbench_choice(prediction: str, golds: Sequence[str]) -> float:
+    """LongBench v2: 1 if the answer names a gold's letter as it was asked to ("The correct answer is (A)"), else 0.
+
+    Args:
+        prediction: The answer, as text.
+        golds: The texts that count as right, as an answer says them, or their letters alone.
+
+    Returns:
+        The row's score, 0 to 1.
+
+    Raises:
+        DataError: No golds, a prediction that is no text, or golds that are no list of texts.
+
+    Source:
+        LongBench v2 (Bai et al. 2024), extract_answer.
+
+    Examples:
+        >>> hm.metrics.longbench_choice("**The correct answer is (B)**, as said.", ["B"])
+        1.0
+    """
+    return best(_same_choice, prediction, golds)
+
+
+def choice_of(text: str) -> str | None:
+    """The letter that a text names, stars aside: the first in brackets behind the phrase, else the first without."""
+    plain = text.replace("*", "")
+    found = _CHOICE_IN_BRACKETS.search(plain) or _CHOICE.search(plain)
+    return found[1] if found else None
+
+
 def longbench(prediction: str, golds: Sequence[str], *, dataset: str) -> float:
     """The row's score under its dataset's rule.
 
@@ -130,6 +162,10 @@ def longbench(prediction: str, golds: Sequence[str], *, dataset: str) -> float:
 
 def _first_text_line(text: str) -> str:
     return text.lstrip("\n").partition("\n")[0]
+
+
+def _same_choice(prediction: str, gold: str) -> float:
+    return float(choice_of(prediction) == (choice_of(gold) or gold.strip()))
 
 
 def _share_of_numbers(prediction: str, number: str) -> float:

@@ -1,6 +1,7 @@
 """How many tokens an answer may take: the same for every row of a set, and never a function of the row's own gold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -18,9 +19,12 @@ def budget_of(
     context: int | None,
     wanted: int | None = None,
     recorded: int | None = None,
+    *,
+    golds: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Tokens of every answer: as `wanted`, else the room that the rows were built with (`recorded`), else 64 or what
-    all prompts leave of the context. `context=None` asks for no room in it.
+    all prompts leave of the context. `context=None` asks for no room in it. `golds` are right answers by example that
+    say more than the target does.
 
     Raises ConfigError where the longest gold takes more, LengthError for prompts that leave less of the context.
     """
@@ -31,7 +35,7 @@ def budget_of(
         refuse_rows_that_fit_without_their_answer(rows, tokenizer, context)
     least = min((context - row.prompt_length for row in rows), default=NEW_TOKENS) if context else NEW_TOKENS
     budget = wanted or recorded or min(NEW_TOKENS, least)
-    refuse_long_golds(rows, tokenizer, budget, left=not (wanted or recorded) and least < NEW_TOKENS)
+    refuse_long_golds(rows, tokenizer, budget, golds, left=not (wanted or recorded) and least < NEW_TOKENS)
     if context is not None and least < budget:
         short = {row.example_id: context - row.prompt_length for row in rows if context - row.prompt_length < budget}
         raise LengthError(
@@ -64,14 +68,25 @@ def refuse_rows_that_fit_without_their_answer(
 
 
 def refuse_long_golds(
-    rows: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase, budget: int, left: bool = False
+    rows: Sequence[Encoded],
+    tokenizer: PreTrainedTokenizerBase,
+    budget: int,
+    golds: Mapping[str, str],
+    *,
+    left: bool = False,
 ) -> None:
-    """Raises ConfigError where the target of a row does not fit into an answer of `budget` tokens, which is what some
-    prompt has `left` of the context or what was asked for."""
-    long = {
-        row.example_id: needed
+    """Raises ConfigError where the target of a row, or its gold, does not fit into an answer of `budget` tokens, which
+    is what some prompt has `left` of the context or what was asked for."""
+    said = {
+        row.example_id: tokenizer(golds[row.example_id], add_special_tokens=False)["input_ids"]
+        if row.example_id in golds
+        else row.answer_ids
         for row in rows
-        if len(row.answer_ids) > budget and (needed := text_tokens(row.answer_ids, tokenizer)) > budget
+    }
+    long = {
+        name: needed
+        for name, ids in said.items()
+        if len(ids) > budget and (needed := text_tokens(ids, tokenizer)) > budget
     }
     if long:
         room = max(long.values())

@@ -1,7 +1,7 @@
 """Tasks: each a file that reads real rows, writes synthetic ones and names the metrics that judge an answer."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from haymaker.choices import TASKS
 from haymaker.config import Recipe
@@ -33,6 +33,7 @@ def to_write(recipe: Recipe) -> "list[Asked]":
     return asked(recipe)
 
 
+OWN = "own"  # the dataset that rows of one's own are of
 UNKNOWN_METRICS = ("squad_f1", "squad_em")  # of answers to rows whose task no package names
 
 
@@ -44,22 +45,33 @@ def metrics_of(name: str) -> tuple[str, ...]:
 def metrics_of_rows(rows: Iterable[Example]) -> tuple[str, ...]:
     """Names of the metrics that judge answers to these rows, the headline first; those of SQuAD for an unknown task.
 
-    Raises ConfigError for rows of tasks that are judged by different ones.
+    Raises ConfigError for rows that are judged by different ones.
     """
-    tasks = sorted({row.task for row in rows})
-    found = {name: metrics_of(name) if name in TASKS else UNKNOWN_METRICS for name in tasks}
-    if len(set(found.values())) > 1:
-        named = "; ".join(f"{name} by {', '.join(metrics)}" for name, metrics in found.items())
+    found = {(row.task, metrics_of_row(row)) for row in rows}
+    if len({metrics for _, metrics in found}) > 1:
+        named = "; ".join(f"{name} by {', '.join(metrics)}" for name, metrics in sorted(found))
         raise ConfigError(f"rows of several tasks have no metric in common ({named}); say which: metric=...")
-    return next(iter(found.values()), UNKNOWN_METRICS)
+    return next((metrics for _, metrics in found), UNKNOWN_METRICS)
+
+
+def metrics_of_row(row: Example) -> tuple[str, ...]:
+    return metrics_from(row.source, row.task)
+
+
+def metrics_from(source: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Those that the layout of a row of one's own names (RULER's, MRCR's), else the task's."""
+    own = source.get("metrics") if source.get("dataset") == OWN else None
+    return tuple(own) if own else metrics_of(name) if name in TASKS else UNKNOWN_METRICS
 
 
 def judge(prediction: str, example: Example) -> dict[str, float]:
     """Every metric of the example's task for one answer, 0 to 1."""
-    return judge_by(metrics_of(example.task), prediction, golds_of(example))
+    return judge_by(metrics_of_row(example), prediction, golds_of(example))
 
 
 def golds_of(example: Example) -> tuple[str, ...]:
-    """What the task's metrics compare an answer with: the example's answers, unless the task says otherwise."""
+    """What metrics compare an answer with: the example's answers, unless its layout or its task says otherwise."""
+    if example.source.get("dataset") == OWN and example.source.get("golds"):
+        return tuple(example.source["golds"])
     golds = getattr(task(example.task), "golds", None) if example.task in TASKS else None
     return golds(example) if golds is not None else example.answers

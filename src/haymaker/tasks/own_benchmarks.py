@@ -5,7 +5,8 @@ from itertools import accumulate
 from typing import Any
 
 from haymaker.errors import DataError
-from haymaker.files import required, texts_of
+from haymaker.files import required, texts_in, texts_of
+from haymaker.tasks.musique import METRICS as MUSIQUE_METRICS
 from haymaker.tasks.own_layouts import Reader, Row, answers_of, name_of
 from haymaker.tasks.own_rows import Found, OwnDocument, Question, sentence_around
 from haymaker.tasks.own_spans import Range, place_of
@@ -15,6 +16,7 @@ UNANSWERABLE = "the question is marked unanswerable"
 NO_SUCH_SENTENCE = "a supporting fact names a sentence that there is not"
 MARKS = ("isgold", "is_gold", "gold")  # of the passage that the question was written for
 HOLDS = ("hasanswer", "has_answer")  # of those that hold an answer, where no other is marked
+HELMET = ("best_subspan_em_uncut", "squad_f1", "squad_em")  # its metrics of such rows, that of its tables first
 NESTED = ("context", "supporting_facts", "evidences")
 NO_SUCH_DOCUMENT = "a supporting fact names a document that there is not"
 
@@ -152,7 +154,8 @@ def mdqa(row: Row, place: str) -> Found:
         OwnDocument(required(item, "text", str, place), item.get("title") or "", is_gold(item, marks)) for item in items
     ]
     question = required(row, "question", str, place).strip()
-    return Question(question, answers_of(row, place), tuple(own), name_of(row))
+    metrics = HELMET if marks is HOLDS else ()
+    return Question(question, answers_of(row, place), tuple(own), name_of(row), metrics=metrics)
 
 
 def is_gold(item: Mapping[str, Any], marks: Sequence[str] = MARKS) -> bool:
@@ -165,7 +168,8 @@ def musique(row: Row, place: str) -> Found:
         return UNANSWERABLE
     items = required(row, "paragraphs", list, place)
     own = [musique_paragraph(item, f"{place}, paragraphs[{i}]") for i, item in enumerate(items)]
-    answers = (required(row, "answer", str, place), *texts_of({"aliases": [], **row}, "answer_aliases", place))
+    aliases = texts_in({"answer_aliases": row.get("answer_aliases") or []}, "answer_aliases", place)
+    answers = (required(row, "answer", str, place), *aliases)
     steps = tuple(
         (step["question"], step["answer"], step["paragraph_support_idx"])
         for step in row.get("question_decomposition") or []
@@ -184,4 +188,4 @@ HOTPOTQA = Reader(("question", "context", "supporting_facts"), hotpotqa)
 SQUAD = Reader(("question", "context", "answers"), squad, lambda row: isinstance(row["answers"], Mapping))
 SQUAD_FILE = Reader(("title", "paragraphs"), squad_file, lambda row: "question" not in row)
 MDQA = Reader(("question", "ctxs"), mdqa)
-MUSIQUE = Reader(("question", "paragraphs"), musique)
+MUSIQUE = Reader(("question", "paragraphs"), musique, metrics=MUSIQUE_METRICS)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from haymaker.choices import READERS
+from haymaker.choices import METRICS, READERS
 from haymaker.errors import DataError
 from haymaker.files import required, texts_of
 from haymaker.records import Role
@@ -27,16 +27,19 @@ EMPTY_ANSWER = "the answer is empty"
 SHAREGPT_KEYS = ("from", "value")
 TOOL_ROLES = ("tool", "function", "ipython", "tool_call", "tool_response", "function_call", "observation")
 TOOLS = "a turn is a tool's, or calls one"
+NO_CHOICES = "the answer is the letter of a choice, and no columns choice_A to choice_D say of which"
 NO_VALUE = "a column that its layout needs is empty"
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A layout: the keys that tell it, and what reads a row. `fits` tells layouts of the same keys apart."""
+    """A layout: the keys that tell it, and what reads a row. `fits` tells layouts of the same keys apart; `metrics`
+    judge its rows, the headline first, where they are not those of qa."""
 
     keys: tuple[str, ...]
     read: Callable[[Row, str], Found | Sequence[Found]]
     fits: Callable[[Row], bool] = lambda row: True
+    metrics: tuple[str, ...] = ()
 
     def __contains__(self, row: Row) -> bool:
         return all(row.get(key) is not None for key in self.keys) and self.fits(row)
@@ -51,7 +54,10 @@ def read_row(row: Row, place: str, name: str | None = None) -> Found | Sequence[
     readers = {one: READERS[one] for one in ([name] if name else READERS)}
     for reader in readers.values():
         if row in reader:
-            return reader.read(row, place)
+            found = reader.read(row, place)
+            if isinstance(found, list):
+                return [judged(one, row, reader, place) for one in found]
+            return judged(found, row, reader, place)  # type: ignore[arg-type]
     if any(reader.half(row) for reader in readers.values()):
         return NO_VALUE
     if name is not None:
@@ -61,6 +67,17 @@ def read_row(row: Row, place: str, name: str | None = None) -> Found | Sequence[
         f"{place}: no layout has the keys {', '.join(sorted(map(str, row))) or 'of an empty row'}; expected {layouts}; "
         f"{advice(row, readers)}"
     )
+
+
+def judged(found: Found, row: Row, reader: Reader, place: str) -> Found:
+    """The row with what judges it: what its own column `metrics` names, as exports write it, else its layout."""
+    if isinstance(found, str):
+        return found
+    told = row.get("metrics")
+    if isinstance(told, list) and told and all(isinstance(name, str) and name in METRICS for name in told):
+        golds = texts_of(row, "golds", place) if row.get("golds") is not None else ()
+        return replace(found, metrics=tuple(told), golds=tuple(golds))
+    return found if found.metrics else replace(found, metrics=reader.metrics)
 
 
 def advice(row: Row, readers: Mapping[str, Reader]) -> str:
@@ -141,10 +158,20 @@ def own_document(item: Any, place: str) -> OwnDocument:
 
 def context(row: Row, place: str) -> Found:
     """question, answers, context and perhaps evidence in it: one text that is all there is to read."""
+    if asks_for_a_choice(row):
+        return NO_CHOICES
     text = required(row, "context", str, place)
     ranges = evidence_of(row, text, place)
     question = required(row, "question", str, place).strip()
     return Question(question, answers_of(row, place), (OwnDocument(text, "", True, ranges),), name_of(row), whole=True)
+
+
+def asks_for_a_choice(row: Row) -> bool:
+    """Whether the answer is a letter of choices in columns that no layout reads, or that are missing (LongBench v2)."""
+    columns = {str(key).lower() for key in row}
+    told = any(column.startswith(("choice", "option")) for column in columns) or {"sub_domain", "difficulty"} <= columns
+    answer = row.get("answer")
+    return told and isinstance(answer, str) and answer.strip().strip("()") in tuple("ABCD")
 
 
 def evidence_of(row: Row, text: str, place: str) -> tuple[Range, ...]:

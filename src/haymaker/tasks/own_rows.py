@@ -4,8 +4,8 @@ Evidence is what the row says, else it is found here, once: where an answer stan
 A row without either is of no use, and counted by its reason.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from haymaker.drafts import Alternatives, Document
@@ -44,6 +44,12 @@ class Question:
     name: str = ""  # the row's own id
     steps: tuple[tuple[str, str, int], ...] = ()
     whole: bool = False  # one text rather than documents: its evidence is the sentence with the answer
+    metrics: tuple[str, ...] = ()  # that judge answers, the headline first; none: those of the task
+    golds: tuple[str, ...] = ()  # what they compare with, where that is not the answers
+
+    @property
+    def judges(self) -> dict[str, list[str]]:
+        return judges(self.metrics, self.golds)
 
     @property
     def key(self) -> str:
@@ -64,6 +70,18 @@ class Talk:
     evidence: tuple[Range, ...] = ()
     question: str = ""
     name: str = ""
+    metrics: tuple[str, ...] = ()
+    golds: tuple[str, ...] = ()
+
+    @property
+    def judges(self) -> dict[str, list[str]]:
+        return judges(self.metrics, self.golds)
+
+
+def judges(metrics: Sequence[str], golds: Sequence[str]) -> dict[str, list[str]]:
+    """What a row says of how its answers are judged, where that is not the task's own way."""
+    told = {"metrics": list(metrics), "golds": list(golds)}
+    return {key: value for key, value in told.items() if value}
 
 
 Found = Question | Talk | str  # a row, or why it is of no use
@@ -134,6 +152,7 @@ class OwnRow(FileRow):
     """A settled question as other tasks' rows are: its gold documents first, then the others in the file's order."""
 
     marks: tuple[tuple[Range, ...], ...] = ()  # evidence in each gold document
+    judges: Mapping[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, row: Question) -> "OwnRow":
@@ -141,7 +160,7 @@ class OwnRow(FileRow):
         gold, steps = in_hop_order(row)
         passages = tuple(Passage(document.title, document.text) for document in (*gold, *others))
         marks = tuple(document.evidence for document in gold)
-        return cls(row.key, row.question, row.answers, passages, steps=steps, marks=marks)
+        return cls(row.key, row.question, row.answers, passages, steps=steps, marks=marks, judges=row.judges)
 
     @property
     def evidence(self) -> tuple[Passage, ...]:
@@ -153,7 +172,7 @@ class OwnRow(FileRow):
 
     @property
     def source(self) -> dict[str, Any]:
-        return {**super().source, "hops": len(self.marks)}
+        return {**super().source, "hops": len(self.marks), **self.judges}
 
     @property
     def has_twins(self) -> bool:
