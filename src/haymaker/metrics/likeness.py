@@ -26,7 +26,7 @@ def mrcr(prediction: str, golds: Sequence[str]) -> float:
 
     Examples:
         >>> hm.metrics.mrcr("x7Roses", ["x7Roses.", "x7"]), hm.metrics.mrcr("Roses.", ["x7Roses.", "x7"])
-        (0.9230769230769231, 0.0)
+        (0.9090909090909091, 0.0)
     """
     require(prediction, golds)
     if not golds:
