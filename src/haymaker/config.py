@@ -338,6 +338,20 @@ class TrainConfig(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def check_heads(self) -> "TrainConfig":
+        """Refuse heads that nothing is trained of."""
+        if self.heads is None:
+            return self
+        if "mlp" in self.targets:
+            raise ConfigError("heads: the targets have mlp, which has no heads; leave one of the two out")
+        if self.layers is not None and not {Head.parse(head).layer for head in self.heads} & set(self.layers):
+            raise ConfigError(
+                f"heads: none of {', '.join(self.heads)} is in the layers that are adapted, "
+                f"{', '.join(map(str, self.layers))}, so nothing would learn"
+            )
+        return self
+
 
 Model = TypeVar("Model", bound=Frozen)
 

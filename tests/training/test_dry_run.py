@@ -147,3 +147,9 @@ def test_a_cpu_keeps_probabilities_of_short_rows_in_full_precision() -> None:
 def test_an_unknown_device_is_named() -> None:
     with pytest.raises(ConfigError, match=f"device: expected one of {', '.join(DEVICE_NAMES)}, found 'tpu'"):
         forecast(small_decoder("llama").config, [Encoded("a", (5, 6, 7), 2)], TrainConfig(), torch.bfloat16, "tpu")
+
+
+def test_heads_that_the_model_does_not_have_are_refused_in_thought() -> None:
+    config = TrainConfig(heads=("99-0",))
+    with pytest.raises(ConfigError, match="heads: 99-0 is not among"):
+        forecast(small_decoder("llama").config, [Encoded("a", (5, 6, 7), 2)], config, torch.bfloat16, "h100")

@@ -16,7 +16,9 @@ from haymaker.config import DtypeName, Extend, Frozen, TrainConfig, load_config,
 from haymaker.console import speaks
 from haymaker.errors import ConfigError
 from haymaker.files import read_json
+from haymaker.study.refusals import model_config, model_folder
 from haymaker.study.stages import Inputs, TrainParams, forecast_training, train_adapter
+from haymaker.study.training_refusals import refuse_other_track, sizes_of
 from haymaker.training.trackers import check_tracker
 
 RECORD_FILE = "training.json"
@@ -80,6 +82,8 @@ def train(
     check_tracker(chosen.train.tracker)
     with inputs_read(chosen, columns) as inputs:
         if dry_run or out is None:
+            about = model_config(model_folder(str(inputs["model"])))
+            refuse_other_track(chosen.train.track, sizes_of(about), str(chosen.model))
             tell(forecast_training(params, inputs, device), json)
             return
         if not any((out / name).exists() for name in TRAINING_FILES):

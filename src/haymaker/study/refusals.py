@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from haymaker.data.bounds import check_bounds
@@ -11,6 +12,7 @@ from haymaker.models.names import check_model, model_here
 from haymaker.study.config import StudyConfig
 from haymaker.study.plan import Plan
 from haymaker.study.survey import Survey
+from haymaker.study.training_refusals import refuse_other_training, sizes_of
 from haymaker.tasks import task
 
 REMEDY = "fetch the model again"
@@ -25,10 +27,12 @@ def refuse_hopeless(config: StudyConfig, plan: Plan, survey: Survey) -> None:
             recipe: Any = cell.params
             with at_cell(name):
                 check_bounds(recipe)
-    about = model_config(config.model)
+    place = model_folder(config.model)
+    about = model_config(place)
     if about:
         refuse_other_context(config, about)
         refuse_too_many_heads(config, about)
+    refuse_other_training(config, about, place)
     refuse_too_many_rows(plan, survey)
 
 
@@ -41,13 +45,18 @@ def at_cell(name: str) -> Iterator[None]:
         raise ConfigError(f"{name}: {error}") from None
 
 
-def model_config(name: str) -> dict[str, Any]:
-    """The text part of the model's config.json; empty where it is not on this machine or has none."""
+def model_folder(name: str) -> Path | None:
+    """Where the model lies; None where it is not on this machine."""
     try:
-        path = model_here(name, check_model) / "config.json"
+        return model_here(name, check_model)
     except ConfigError:
-        return {}
-    if not path.is_file():
+        return None
+
+
+def model_config(folder: Path | None) -> dict[str, Any]:
+    """The text part of the model's config.json; empty where there is none."""
+    path = None if folder is None else folder / "config.json"
+    if path is None or not path.is_file():
         return {}
     found = read_json(path, REMEDY)
     return found.get("text_config") or found if isinstance(found, dict) else {}
@@ -63,12 +72,9 @@ def refuse_other_context(config: StudyConfig, about: dict[str, Any]) -> None:
 
 
 def refuse_too_many_heads(config: StudyConfig, about: dict[str, Any]) -> None:
-    layers, heads = about.get("num_hidden_layers"), about.get("num_attention_heads")
-    if not isinstance(layers, int) or not isinstance(heads, int):
+    if (sizes := sizes_of(about)) is None:
         return
-    total = layers * heads
-    if (last := max(config.train.layers or (0,))) >= layers:
-        raise ConfigError(f"train.layers: {config.model_name} has {layers} layers, 0 to {layers - 1}, found {last}")
+    total = sizes[0] * sizes[1]
     for part in ("similarity", "patching"):
         k = getattr(getattr(config, part), "k", 0)
         if k > total:
