@@ -6,7 +6,6 @@ What they need is imported where it is needed: of several processes the first on
 from __future__ import annotations
 
 import gc
-import re
 import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -24,15 +23,12 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """Shapes of arrays are checked in every module that names any; plain types pyright proves.
+    """Shapes of arrays are checked; a script's `&` starts processes with Ctrl-C ignored, which tests send."""
+    from array_shapes import check_shapes
 
-    Functions of other modules are let alone: to check them all takes a sixth of the time of the suite.
-    """
     [home] = [Path(place) for place in find_spec("haymaker").submodule_search_locations]  # type: ignore[union-attr]
-    shaped = [path for path in home.rglob("*.py") if re.search(r"^from jaxtyping", path.read_text(), re.MULTILINE)]
-    names = [".".join(path.relative_to(home.parent).with_suffix("").parts) for path in shaped]
-    jaxtyping.install_import_hook(names, "beartype.beartype")
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a script's `&` starts it; tests send Ctrl-C
+    check_shapes(home)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

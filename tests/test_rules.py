@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 
 import jaxtyping
 import numpy as np
@@ -48,15 +48,26 @@ def test_functions_take_at_most_five_arguments_by_position_and_progress_has_one_
 
 
 def test_shapes_are_checked_wherever_there_are_any() -> None:
-    """Every function of a module that names shapes is wrapped by what checks them."""
+    """Every function and method that names a shape is wrapped by what checks it."""
+    shaped = 0
     for path in FILES:
         if re.search(r"^from jaxtyping", path.read_text(), re.MULTILINE):
             module = importlib.import_module(".".join(path.relative_to(SOURCE.parent).with_suffix("").parts))
-            own = [one for one in vars(module).values() if isinstance(one, FunctionType | type)]
-            functions = [one for one in own if one.__module__ == module.__name__ and isinstance(one, FunctionType)]
-            assert [one.__name__ for one in functions if not hasattr(one, "__wrapped__")] == [], module
+            for one in own_functions(module):
+                if re.search(r"\b(Float|Int|Bool)\d*\[", str(one.__annotations__)):
+                    assert hasattr(one, "__wrapped__"), one
+                    shaped += 1
+    assert shaped > 150
     with pytest.raises(jaxtyping.TypeCheckError):
         sign_flip(np.zeros((2, 3)))
+
+
+def own_functions(module: ModuleType) -> Iterator[FunctionType]:
+    """Functions of a module, and methods of its classes."""
+    own = [one for one in vars(module).values() if getattr(one, "__module__", "") == module.__name__]
+    for one in own + [found for kind in own if isinstance(kind, type) for found in vars(kind).values()]:
+        if isinstance(one, FunctionType) and one.__module__ == module.__name__:
+            yield one
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
