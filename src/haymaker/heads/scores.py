@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from scipy.stats import rankdata
 
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import read_bytes, read_json, required, texts_of, whole_files, write_json
@@ -156,6 +155,8 @@ class HeadScores:
 
     def spearman(self, other: "HeadScores") -> float:
         """Spearman's rank correlation of the two vectors of means, ties sharing ranks; NaN if one is constant."""
+        from scipy.stats import rankdata  # half a second, for those who ask
+
         a, b = self._beside(other)
         if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
             return float("nan")
