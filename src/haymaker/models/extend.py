@@ -270,7 +270,7 @@ def rebuild_rotary(model: PreTrainedModel) -> None:
     decoder: Any = stack_of(model)
     for name, old in rotary_modules(model).items():
         new = type(old)(config=decoder.config)  # type: ignore[call-arg]
-        decoder.set_submodule(name, new.to(old.get_buffer(buffers_of(old)[0]).device))
+        decoder.set_submodule(name, new.to(old.get_buffer(buffers_of(old)[0]).device).train(old.training))
 
 
 # ---- proving it
