@@ -3,7 +3,6 @@
 Process 0 is the test's own; the others are forked from one that has imported all of this once.
 """
 
-import multiprocessing
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from unittest.mock import patch
 import torch
 import torch.distributed as distributed
 from command_line import run
+from killed import begun
 from small_decoders import VOCABULARY, small_decoder
 from tiny_rows import random_rows
 
@@ -176,12 +176,8 @@ def second(*place: Any) -> None:
 
 def both(model: Path, out: Path, what: str, code: int = 0) -> Any:
     """What the two find, as this process has it; the other one ends with `code`."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["two_processes"])
     place = (free_port(), model, out, what)
-    other = context.Process(target=second, args=place)
-    with patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):
-        other.start()
+    other = begun(second, *place)
     try:
         found = one_of_two(0, *place)
         other.join(timeout=60)

@@ -1,10 +1,7 @@
 """A command that is stopped or killed keeps the rows that are done; the same command then ends in the same bytes."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import fails, passes, run
+from killed import command_killed, end_of
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
@@ -21,7 +19,6 @@ from haymaker.heads.scores import HeadScores
 from haymaker.kept import Log
 from haymaker.study import stages
 
-SOURCE = Path(__file__).parents[2] / "src"
 REPEATS = (1, 4, 2, 4, 6)  # rows of four lengths, so four batches: one of two rows
 COLOURS = ("red", "blue", "green", "grey", "pink")
 SCORED = {"one": {(0, 0): 0.9, (0, 1): 0.5}, "two": {(0, 0): 0.8, (1, 2): 0.4}}  # heads of the two adapters
@@ -238,38 +235,13 @@ def test_answers_are_kept_whatever_judges_them(
     assert len(computed) == 5
 
 
-KILL = """
-import os, signal, sys
-from contextlib import contextmanager
-from haymaker.cli import app
-from haymaker.study import stages
-
-@contextmanager
-def bar(what, total, about=""):
-    done = 0
-    def advance(rows):
-        global left
-        left -= rows
-        if left <= 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    yield advance
-
-left = int(sys.argv[1])
-stages.bar = bar
-app(sys.argv[2:])
-"""
-
-
 def test_a_killed_command_goes_on_and_ends_in_the_same_bytes(
     home: Path, tmp_path: Path, computed: list[tuple[Path, Any]]
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     passes(*words_of("heads", home, whole))
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    env = os.environ | threads | {"PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
     words = [str(word) for word in words_of("heads", home, killed)]
-    ended = subprocess.run([sys.executable, "-c", KILL, "3", *words], env=env, capture_output=True, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert end_of(command_killed, 3, torch.get_num_threads(), words) == -signal.SIGKILL
     with (killed / ".out.safetensors.partial").open("ab") as file:
         file.write(b'{"row": [2], "found": {"copy": {"dty')  # the next line, torn
     computed.clear()

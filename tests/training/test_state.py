@@ -1,12 +1,11 @@
 """What a run keeps: the last good state survives kills, full disks and broken files, and a sentence says so."""
 
 import errno
-import os
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
+from killed import end_of, training_killed
 from safetensors.torch import load_file
 from tiny_rows import random_rows
 from torch import equal
@@ -20,30 +19,6 @@ from haymaker.models.lora import remove_lora
 from haymaker.training.loop import train
 
 CONFIG = TrainConfig(steps=5, batch=2, rank=2, rate=0.01, save_every=2)
-ROOT = Path(__file__).parents[2]
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, "tests")
-import tiny_rows
-import haymaker.files as files
-from haymaker.config import TrainConfig
-from haymaker.models.load import load_model
-from haymaker.training.loop import train
-
-replace, calls = os.replace, []
-
-def fatal(source, target):
-    if str(target).endswith("state.safetensors"):
-        calls.append(1)
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)  # the second state is written, and has not got its name
-    replace(source, target)
-
-files.os.replace = fatal
-lm = load_model(Path(sys.argv[1]), dtype="float32")
-train(lm, tiny_rows.random_rows(4), TrainConfig(**CONFIG), Path(sys.argv[2]), on_progress=lambda steps: None)
-"""
 
 
 def stop_after_three(told: list[int]):
@@ -65,11 +40,7 @@ def fresh(lm: LanguageModel, new_model) -> LanguageModel:
 
 
 def test_a_killed_run_ends_on_the_same_bits(model_folder: Path, tmp_path: Path) -> None:
-    script = KILLED.replace("**CONFIG", f"**{CONFIG.model_dump(mode='json')}")
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", script, str(model_folder), str(tmp_path / "killed")]
-    killed = subprocess.run(command, cwd=ROOT, env=environment)
-    assert killed.returncode == -9
+    assert end_of(training_killed, model_folder, tmp_path / "killed", CONFIG) == -signal.SIGKILL
     assert any(path.suffix == ".tmp" for path in (tmp_path / "killed").iterdir())  # half of a state lies about
     first, second = (load_model(model_folder, dtype="float32") for _ in range(2))
     result = train(first, random_rows(4), CONFIG, tmp_path / "killed", on_progress=lambda steps: None)
