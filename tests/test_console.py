@@ -40,3 +40,14 @@ def test_what_takes_seconds_is_not_told(clock: list[float], lines: list[str]) ->
 
 def test_speed_is_of_steps_or_of_a_step() -> None:
     assert (console.rate_of(12.34), console.rate_of(1.0), console.rate_of(0.25)) == ("12.3/s", "1.0/s", "4.0 s each")
+
+
+def test_a_call_of_the_library_tells_after_ten_seconds_and_without_a_total_no_time_left(
+    clock: list[float], lines: list[str]
+) -> None:
+    advance = console.told(None, "rows read")
+    for _ in range(25):
+        clock[0] += 0.5
+        advance(1)
+    assert lines == ["rows read: 20, 2.0/s"]
+    assert console.told(lines.remove, "rows read") == lines.remove  # type: ignore[arg-type, comparison-overlap]

@@ -25,6 +25,7 @@ err = Console(stderr=True)
 said = {"quiet": False}  # whether notes and bars are left out; errors never are
 LINE_SECONDS = 2.0  # between two lines of progress in a log
 UNWATCHED_SECONDS = 30.0  # the same where stderr is no terminal, and nobody asked for lines
+CALL_SECONDS = 10.0  # the same of a call of the library, in a script or a notebook
 OnProgress = Callable[[int], Any]  # told how much was finished since it was last called
 
 
@@ -74,7 +75,7 @@ def progress_in_lines(wanted: bool) -> None:
 
 
 class Lines:
-    """Progress as a line now and then, the first one after as long."""
+    """Progress as a line now and then, the first one after as long; a total of 0 is not known."""
 
     def __init__(self, what: str, total: int, about: str = "", seconds: float = LINE_SECONDS) -> None:
         self.what, self.total, self.about, self.seconds = what, total, about, seconds
@@ -84,10 +85,11 @@ class Lines:
     def advance(self, steps: int) -> None:
         self.done += steps
         now = time.monotonic()
-        ended = self.done >= self.total and (self.lines or self.seconds <= LINE_SECONDS)
+        ended = self.done >= self.total > 0 and (self.lines or self.seconds <= LINE_SECONDS)
         if speaks() and (now - self.told >= self.seconds or ended):
             self.told, self.lines = now, self.lines + 1
-            note(f"{self.what}: {self.done} of {self.total}{self.pace(now)}")
+            total = f" of {self.total}" if self.total else ""
+            note(f"{self.what}: {self.done}{total}{self.pace(now)}")
 
     def pace(self, now: float) -> str:
         """Speed and time left; what it computes with, the first time."""
@@ -96,7 +98,12 @@ class Lines:
             return about
         each = (now - self.began) / self.done
         left = timedelta(seconds=round(each * (self.total - self.done)))
-        return f", {rate_of(1 / each)}, {left} left{about}"
+        return f", {rate_of(1 / each)}" + (f", {left} left" if self.total else "") + about
+
+
+def told(on_progress: OnProgress | None, what: str, total: int = 0) -> OnProgress:
+    """Whom a call tells of its progress: its caller, else people, by a line where it takes longer than ten seconds."""
+    return on_progress or Lines(what, total, seconds=CALL_SECONDS).advance
 
 
 def note(message: str, style: str = "", always: bool = False) -> None:

@@ -13,12 +13,21 @@ import torch
 from command_line import passes
 
 import haymaker as hm
+from haymaker import console
 from haymaker.choices import TASKS
 from haymaker.errors import ConfigError, DataError, LengthError
 from haymaker.evaluation.predictions import Evaluation, evaluate
 from haymaker.heads.detection import detect_all
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions import ablate, ablate_sets, ablation_curve, patch, patch_sets, patching_table
+from haymaker.interventions import (
+    ablate,
+    ablate_sets,
+    ablation_curve,
+    patch,
+    patch_sets,
+    patching_parts,
+    patching_table,
+)
 from haymaker.models.budget import budget_of
 from haymaker.models.generation import Decoder
 from haymaker.models.load import LanguageModel
@@ -97,6 +106,7 @@ def test_a_perfect_reader_scores_1_by_default(
         wide.base.config.max_position_embeddings += roomy
     found = evaluate(wide, data, roomy)
     assert (found.metrics, found.score, found.cut_off) == (metrics, 1.0, 0)
+    assert found.metrics is found.metrics  # found once, not once for every answer
     assert found.stripped == (len(data) if before.strip() else 0)
     row = found.row()
     assert (row["metric"], row["score"], row["ceiling"]) == (EVERY[task], 1.0, 1.0)
@@ -107,12 +117,11 @@ def test_a_perfect_reader_scores_1_by_default(
     assert json.loads(passes("score", tmp_path, "--json"))["metric"] == EVERY[task]
 
 
-@pytest.mark.parametrize("task", EVERY)
-def test_every_place_judges_by_the_task_or_as_told(task: str, rows: dict[str, Any], wide: LanguageModel) -> None:
-    data, heads, headline = rows[task][:1], [(0, 1)], EVERY[task]
+def places_that_judge(wide: LanguageModel, data: Any) -> dict[str, Callable[..., Any]]:
+    heads = [(0, 1)]
     wide.base.generation_config.eos_token_id = list(range(len(wide.tokenizer)))  # every answer ends at once
     grid = HeadScores(np.arange(12.0).reshape(1, 3, 4), ("e",), "copy")
-    places: dict[str, Callable[..., Any]] = {
+    return {
         "evaluate": lambda **how: evaluate(wide, data, **how),
         "ablate": lambda **how: ablate(wide, data, heads, **how),
         "ablate_sets": lambda **how: ablate_sets(wide, data, [heads], scope="last", **how)[0],
@@ -122,12 +131,40 @@ def test_every_place_judges_by_the_task_or_as_told(task: str, rows: dict[str, An
         "ablation_curve": lambda **how: ablation_curve(wide, data, grid, (1,), 1, **how)[1],
         "patching_table": lambda **how: patching_table(wide, wide, data, grid, grid, identity=True, **how)[1],
     }
-    for name, judged in places.items():
+
+
+@pytest.mark.parametrize("task", EVERY)
+def test_every_place_judges_by_the_task_or_as_told(task: str, rows: dict[str, Any], wide: LanguageModel) -> None:
+    headline = EVERY[task]
+    for name, judged in places_that_judge(wide, rows[task][:1]).items():
         for how, expected in (({}, headline), ({"metric": "ruler_all"}, "ruler_all")):
             found = judged(**how)
             row = found.row() if isinstance(found, Evaluation) else found
             assert row["metric"] == expected, name
             assert 0 <= row["score_low"] <= row["score"] <= row["score_high"] <= 1, name
+
+
+def test_every_call_that_may_take_long_tells_how_far_it_is(
+    rows: dict[str, Any], wide: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line on stderr after ten seconds, here after none; nothing where a caller is told."""
+    lines: list[str] = []
+    monkeypatch.setattr(console, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(console, "note", lambda message, **_: lines.append(message))
+    data = rows["mdqa"][:1]
+    calls = places_that_judge(wide, data) | {
+        "detect_heads": lambda **how: hm.detect_heads(wide, data, metric="mass", **how),
+        "causal_map": lambda **how: hm.causal_map(wide, data, **how),
+        "attribute": lambda **how: hm.attribute(wide, data, **how),
+        "patching_parts": lambda **how: patching_parts(wide, wide, data, {"one": [(0, 1)]}, **how),
+    }
+    for name, call in calls.items():
+        told: list[int] = []
+        call(on_progress=told.append)
+        assert (sum(told) > 0, lines) == (True, []), name
+        call()
+        assert lines[-1].partition(": ")[2].startswith(f"{sum(told)} of {sum(told)}"), name
+        lines.clear()
 
 
 def test_f1_is_that_of_the_task(rows: dict[str, Any], wide: LanguageModel) -> None:

@@ -21,7 +21,7 @@ from haymaker.study.store import plain
 if TYPE_CHECKING:
     from haymaker.data.dataset import Dataset
 
-SHOWN = ("rank", "candidate", "measure", "bounds", "first", "loss", "score", "ladm", "longattn")
+SHOWN = ("rank", "candidate", "measure", "bounds", "first", "loss", "metric", "score", "ladm", "longattn")
 ENDINGS = (".json", ".csv", ".parquet")
 COSTS = ("writer_tokens", "build_seconds", "training_hours")
 
@@ -75,13 +75,14 @@ def recommend(
     DETECTORS.entry(metric)
     from haymaker.models.load import load_model
     from haymaker.recommender.ranking import recommend as rank
+    from haymaker.study.stage_inputs import computed, computing
 
     with probes_beside(out, overwrite, (model, real, config, *paths.values())) as keep:
         training = probe_training(config, overrides)
         sources = sources_of(paths, real, columns)
         given = sources.pop(REAL)
         lm = load_model(model, extend=Extend(length=extend) if extend is not None else None, dtype=dtype)
-        with bar("probes", len(sources) + 2) as advance:
+        with bar("probes", len(sources) + 2, computing(lm)) as advance:
             found = rank(
                 lm, sources, given, by, config=training, rows=rows, real_rows=real_rows, metric=metric, keep=keep,
                 threshold=threshold, answers=answers, full_rows=full_rows, full_steps=full_steps,
@@ -91,8 +92,6 @@ def recommend(
         if out is not None:
             write_ranking(out, told)
     if json:
-        from haymaker.study.stage_inputs import computed
-
         paid = {"full_rows": full_rows, "full_steps": full_steps}
         show_table("ranking", told, model=model, **computed(lm), by=by, heads=metric, **paid)
         return
@@ -189,7 +188,8 @@ def source_of(name: str, path: str, pairs: list[tuple[str, str]]) -> "Recipe | D
 def readable(row: dict[str, Any], by: str) -> dict[str, Any]:
     """Numbers as people read them, and of what ranks the bounds."""
     wanted = (*SHOWN[4:], by, f"{by}_low", f"{by}_high")
-    numbers = {key: "" if row.get(key) is None else f"{row[key]:.3f}" for key in wanted}
+    numbers = {key: "" if row.get(key) is None else f"{row[key]:.3f}" for key in wanted if key != "metric"}
     told = {"measure": f"{by} {numbers[by]}", "bounds": f"[{numbers[f'{by}_low']}, {numbers[f'{by}_high']}]"}
     costs = {key: f"{row[key]:,.2f}" if key in row else "" for key in COSTS}
-    return {"rank": row["rank"] or "", "candidate": row["candidate"]} | numbers | told | costs
+    named = {"rank": row["rank"] or "", "candidate": row["candidate"], "metric": row.get("metric") or ""}
+    return named | numbers | told | costs

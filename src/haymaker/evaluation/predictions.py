@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from haymaker.choices import FORMATS, GOLD_OVER_FOIL, TASKS
-from haymaker.console import OnProgress
+from haymaker.console import OnProgress, told
 from haymaker.errors import DataError
 from haymaker.evaluation.choosing import choices, chooses
 from haymaker.evaluation.exam import Exam, Metrics, judge, scores_of
@@ -76,7 +76,7 @@ class Evaluation:
 
         return DataFrame(self.rows())
 
-    @property
+    @cached_property
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics by which every answer was judged, the headline first."""
         first = self.predictions[0].scores if self.predictions else {}
@@ -336,13 +336,13 @@ def evaluate(
     """
     check_ready(lm)
     if chooses(metric or metrics):
-        told = choices(lm, examples, beyond_context=beyond_context, on_progress=on_progress, keep=keep)
-        return Evaluation(told)
+        return Evaluation(choices(lm, examples, beyond_context=beyond_context, on_progress=on_progress, keep=keep))
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "beyond_context": beyond_context}
     exam = Exam.of(lm, examples, new_tokens, **options)
     sizes: dict[str, Any] = {"tokens_at_once": tokens_at_once, "batch": batch}
     with exam.answers_in(keep, lm, room=room_for(lm, exam), **sizes) as kept:
-        return examine(lm, exam, **sizes, on_progress=on_progress, kept=kept)
+        advance = told(on_progress, "answers", len(exam.rows))
+        return examine(lm, exam, **sizes, on_progress=advance, kept=kept)
 
 
 def room_for(lm: LanguageModel, exam: Exam, copies: int = 1) -> int:

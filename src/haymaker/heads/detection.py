@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from haymaker.choices import DETECTORS, plug_ins
-from haymaker.console import OnProgress
+from haymaker.console import OnProgress, told
 from haymaker.errors import ConfigError, DataError
 from haymaker.heads.detectors import Detector
 from haymaker.heads.direct_path import check_direct_path
@@ -152,14 +152,14 @@ def detect_all(
     subjects = [Subject.of(example, item, wants) for example, item in zip(rows, encoded, strict=True)]
     options = read_by(mode, wants) | {"needle": needle and list(needle), "batch": batch}
     found: dict[int, Maps] = {}
+    advance = told(on_progress, "examples", len(subjects))
     room, judges = room_to_read(lm, subjects, wants, mode), judged_by(detectors, rows)
     with kept_rows(keep, lm, encoded, MAPS, room=room, **judges, **options) as kept:
         for chosen in batches_to_read(subjects, wants, mode, batch, kept.room):
             these = [subjects[i] for i in chosen]
             compute = partial(scored, lm, these, wants, mode, needle=needle, detectors=detectors)
             found |= zip(chosen, kept.batch([(i,) for i in chosen], compute, divisible=len(chosen) > 1), strict=True)
-            if on_progress:
-                on_progress(len(chosen))
+            advance(len(chosen))
     ids = tuple(item.example_id for item in encoded)
     origin = provenance(lm, encoded, mode, wants) | halved_of(ids, kept)
     looked_for = {name: list(needle or detector.needle) for name, detector in detectors.items()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from haymaker.attention.edits import Zero, edit
 from haymaker.attention.targets import HeadLike, as_heads
-from haymaker.console import OnProgress
+from haymaker.console import OnProgress, told
 from haymaker.evaluation.exam import Exam, Metrics
 from haymaker.evaluation.predictions import Evaluation, examine, room_for
 from haymaker.heads.scores import HeadScores
@@ -98,7 +98,8 @@ def ablate(
     sizes = {"tokens_at_once": tokens_at_once, "batch": batch}
     options = {"sets": [list(map(str, chosen))], "scope": scope, **sizes}
     with exam.answers_in(keep, lm, room=room_for(lm, exam), **options) as kept:
-        return ablated(lm, exam, chosen, scope, **sizes, on_progress=on_progress, kept=kept)
+        advance = told(on_progress, "answers", len(exam.rows))
+        return ablated(lm, exam, chosen, scope, **sizes, on_progress=advance, kept=kept)
 
 
 def ablate_sets(
@@ -160,7 +161,7 @@ def ablate_sets(
     shared = can_branch(lm.model, scope)
     room = packed_room(lm, exam) if shared else room_for(lm, exam)
     with exam.answers_in(keep, lm, len(chosen), room=room, **options) as kept:
-        sizes |= {"on_progress": on_progress}
+        sizes |= {"on_progress": told(on_progress, "answers", len(exam.rows) * len(chosen))}
         if shared:
             return branched(lm, exam, chosen, scope, **sizes, kept=kept)
         return [ablated(lm, exam, heads, scope, **sizes, kept=kept.under(place)) for place, heads in enumerate(chosen)]

@@ -21,7 +21,7 @@ from haymaker.attention.canary import check_architecture
 from haymaker.attention.edits import Patch, Zero
 from haymaker.attention.recording import record
 from haymaker.attention.targets import HeadLike, as_heads
-from haymaker.console import OnProgress
+from haymaker.console import OnProgress, told
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import ADVICE
 from haymaker.interventions.branches import Branch, Trunk, can_branch
@@ -135,13 +135,12 @@ def effects_of_examples(
         with memory_of([item.example_id], advice):
             return [effects(item, kept.room, parts)]
 
-    found = []
+    found, advance = [], told(on_progress, "examples", len(encoded))
     room = packed_rows_that_fit(lm.model, max(map(len, encoded), default=1), 1 if donor is None else 2)
     with keeping(lm, donor, encoded, metric=metric, scope=scope, room=room) as kept:
         for i, item in enumerate(encoded):
             found += kept.batch([(i,)], partial(effects_in, item), divisible)
-            if on_progress:
-                on_progress(1)
+            advance(1)
     ids = tuple(item.example_id for item in encoded)
     about = provenance_of(lm, encoded) | {"answer": "gold", "scope": scope, "unit": "nats"} | halved_of(ids, kept)
     provenance = about if donor is None else about | {"donor": donor.name}

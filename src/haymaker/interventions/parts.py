@@ -32,7 +32,7 @@ from haymaker.attention.hook import Call, Tool, attach, decoder_of
 from haymaker.attention.recording import Recording
 from haymaker.attention.rows import scores, softmax_with_sinks, visible_keys, weighted
 from haymaker.attention.targets import HeadLike, as_heads
-from haymaker.console import OnProgress
+from haymaker.console import OnProgress, told
 from haymaker.errors import ProbeError
 from haymaker.interventions.branch_answers import ADVICE
 from haymaker.interventions.branches import Branch, Trunk
@@ -94,13 +94,13 @@ def patching_parts(
     encoded = encode_many(examples_of(examples), recipient.tokenizer)
     refuse_long_rows(encoded, recipient.context)
     effects: list[list[list[float]]] = []
+    advance = told(on_progress, "examples", len(encoded))
     named = {name: list(map(str, heads)) for name, heads in chosen.items()}
     lent = None if keep is None else donor_of(donor)
     with kept_rows(keep, recipient, encoded, Codec(list, list), donor=lent, sets=named, parts=PARTS) as kept:
         for i, item in enumerate(encoded):
             effects += kept.row((i,), partial(effects_in, donor, recipient, item, list(chosen.values())))
-            if on_progress is not None:
-                on_progress(1)
+            advance(1)
     return rows_of(chosen, np.array(effects).reshape(len(encoded), len(chosen), len(PARTS)))
 
 

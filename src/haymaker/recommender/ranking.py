@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from haymaker.config import Recipe, TrainConfig
-from haymaker.console import OnProgress
+from haymaker.console import OnProgress, told
 from haymaker.errors import ConfigError, ModelError
 from haymaker.heads.nulls import means_of, measures, transfer_nulls
 from haymaker.markup import table
@@ -121,9 +121,10 @@ def recommend(
 
     Returns:
         A row per candidate, best first, then one of the untrained model and one of the real probe, which have no rank:
-        each measure with its 95 % bounds over real rows, those of heads also beside what heads of the same layers would
-        give (`_null`, its percentile and one-sided p), `first` (how often it comes first when the real rows are drawn
-        anew), and the costs of the whole training: `writer_tokens`, `build_seconds`, `training_hours`.
+        each measure with its 95 % bounds over real rows (the score's name in `metric`), those of heads also beside what
+        heads of the same layers would give (`_null`, its percentile and one-sided p), `first` (how often it comes first
+        when the real rows are drawn anew), and the costs of the whole training: `writer_tokens`, `build_seconds`,
+        `training_hours`.
 
     Raises:
         ConfigError: Fewer than 2 candidates or 8 real rows, an unknown `by`, a `config` with `track`, or `keep` inside
@@ -177,16 +178,15 @@ def probed(
     keep: str | Path | None,
 ) -> dict[str, Reading]:
     """What each probe shows on the held rows: the untrained model, the real one's, each candidate's."""
-    told = on_progress or (lambda steps: None)
     sets: dict[str, tuple[Encoded, ...]] = {REAL: tuple(encode_many(learned, lm.tokenizer))}
     sets |= {one.name: one.encoded for one in read}
     options = {"metric": plan.metric, "answers": plan.answers}
-    found = {}
+    found, advance = {}, told(on_progress, "probes", 1 + len(sets))
     with kept_probes(keep, lm, encode_many(held, lm.tokenizer), sets, plan.config, **options) as kept:
         for place, name in enumerate((UNTRAINED, *sets)):
             compute = partial(probe, lm, sets.get(name), held, plan)
             (found[name],) = kept.row((place,), compute)
-            told(1)
+            advance(1)
     return found
 
 
@@ -256,7 +256,8 @@ def measured(probe: Reading, found: Transfer, plan: Plan) -> dict[str, Any]:
     baselines = {"loss": bootstrap_mean(probe.losses)}
     if probe.answers is not None:
         baselines |= {"score": probe.answers.interval()}
-    found_of = columns(likely | baselines) | dict(found.nulls)
+    judged = {} if probe.answers is None else {"metric": probe.answers.metric}
+    found_of = columns(likely | baselines) | judged | dict(found.nulls)
     return found_of | {"active": len(probe.scores.active(plan.threshold)), "n": len(probe.losses)}
 
 

@@ -304,7 +304,7 @@ def patch_parts(params: PartsParams, inputs: Inputs, output: Path, keep: Path) -
 
     sets = patching_sets(lent, own, params.k, params.threshold, params.draws, seed=params.seed)
     named = {one.kind + (f" {one.draw}" if one.draw else ""): one.heads for one in sets if one.heads}
-    with bar("examples", len(rows)) as advance:
+    with bar("examples", len(rows), computing(recipient)) as advance:
         found = patching_parts(donor, recipient, rows, named, on_progress=advance, keep=keep)
     return {"parts": [row | computed(recipient) for row in found]}
 

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from haymaker.console import bar
 from haymaker.errors import ConfigError
 from haymaker.files import read_json_if_there
 from haymaker.records import digest
@@ -239,7 +240,11 @@ class Broken:
 def find_broken(survey: Survey) -> list[Broken]:
     """Compare every byte of every finished cell of the plan with what its manifest records."""
     done = [(name, str(standing.key)) for name, standing in survey.all().items() if standing.state == "done"]
-    found = [Broken(name, key, survey.store.problems(key)) for name, key in done]
+    found = []
+    with bar("cells", len(done)) as advance:
+        for name, key in done:
+            found.append(Broken(name, key, survey.store.problems(key)))
+            advance(1)
     return [broken for broken in found if broken.problems]
 
 

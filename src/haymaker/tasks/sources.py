@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from haymaker.console import told
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import file_digest, folder_digest
 from haymaker.records import digest
@@ -124,8 +125,10 @@ def sift(
     """Parsed rows, several where `parse` gives a list, and the counted reasons that it gives instead of a row."""
     kept: list[Item] = []
     rejected: Counter[str] = Counter()
+    advance = told(None, "rows read")
     for place, row in rows:
         parsed: Any = parse(row, place)
+        advance(1)
         for one in parsed if isinstance(parsed, list) else [parsed]:
             if isinstance(one, str):
                 rejected[one] += 1

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from haymaker.choices import TRACKER
 from haymaker.config import TrainConfig
-from haymaker.console import OnProgress
+from haymaker.console import OnProgress, err, told
 from haymaker.errors import DataError, ModelError
 from haymaker.files import file_digest, read_json, write_json, write_text
 from haymaker.models.adapter_card import CARD_FILE, adapter_card, base_of_others
@@ -203,7 +203,13 @@ def reporting(steps: int, completed: int, on_progress: OnProgress | None) -> Ite
         on_progress(completed)
         yield lambda line: on_progress(1)
         return
-    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
+    if not err.is_terminal:
+        advance = told(None, "training steps", steps)
+        advance(completed)
+        yield lambda line: advance(1)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
         bar = progress.add_task("train", total=steps, completed=completed)
         yield lambda line: progress.update(bar, completed=line["step"], description=f"train, loss {line['loss']:.3f}")
 
