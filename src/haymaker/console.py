@@ -132,3 +132,28 @@ def stop_signal(what: str) -> Iterator[threading.Event]:
         yield stopped
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def ended_as_interrupted() -> Iterator[None]:
+    """Inside the block SIGTERM, a scheduler's or a service's stop, is a Ctrl-C to this process, where it meant its end.
+
+    Processes that are forked inside it end by it as ever.
+    """
+    before, own = signal.getsignal(signal.SIGTERM), os.getpid()
+    if threading.current_thread() is not threading.main_thread() or before is not signal.SIG_DFL:
+        yield
+        return
+
+    def pass_on(number: int, frame: Any) -> None:
+        if os.getpid() != own:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        answer = signal.getsignal(signal.SIGINT)
+        (answer if callable(answer) else signal.default_int_handler)(number, frame)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

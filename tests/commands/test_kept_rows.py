@@ -159,11 +159,12 @@ def test_a_stopped_command_goes_on_and_ends_in_the_same_bytes(
     assert contents(stopped) == contents(whole)
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "a scheduler's stop"])
 def test_ctrl_c_is_answered_at_once_and_stops_behind_the_rows_in_hand(
-    home: Path, tmp_path: Path, progress: Any, computed: list[tuple[Path, Any]]
+    sent: signal.Signals, home: Path, tmp_path: Path, progress: Any, computed: list[tuple[Path, Any]]
 ) -> None:
     words = words_of("eval", home, tmp_path)
-    progress(stop_at(1, lambda: signal.raise_signal(signal.SIGINT)))
+    progress(stop_at(1, lambda: signal.raise_signal(sent)))
     result = run(*words)
     assert result.exit_code == 130
     assert "stopping after the rows in hand; Ctrl-C again stops at once" in result.stderr
@@ -171,6 +172,7 @@ def test_ctrl_c_is_answered_at_once_and_stops_behind_the_rows_in_hand(
     assert told in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == [".out.partial"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_overwrite_starts_anew_and_is_remembered(

@@ -77,6 +77,7 @@ def test_an_extension_takes_on_every_shape_of_head(kind: str) -> None:
     before = model(input_ids=ids).logits
     extension = extend_context(model, Extend(length=4 * CONTEXT))
     assert extension.factor == 4
+    assert not any(module.training for module in model.modules())
     assert model.config.max_position_embeddings == 4 * CONTEXT
     expected = frequencies(10_000 * 4 ** (dims / (dims - 2)), dims)
     torch.testing.assert_close(frequencies_found(model), expected, rtol=1e-6, atol=0)

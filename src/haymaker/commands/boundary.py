@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from haymaker.commands.output import one_object, show_error
-from haymaker.console import note
+from haymaker.console import ended_as_interrupted, note
 from haymaker.errors import ConfigError, HaymakerError, Interrupted
 from haymaker.files import FULL
 
@@ -38,7 +38,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         write_what_cannot_be_encoded()
-        with one_object(ctx.meta[JSON]):
+        with one_object(ctx.meta[JSON]), ended_as_interrupted():
             return self.told(ctx)
 
     def told(self, ctx: Any) -> Any:
