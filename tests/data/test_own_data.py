@@ -195,6 +195,10 @@ def test_rows_of_no_use_are_counted_by_their_reason_and_told(
         ({"question": "Who?", "documents": [document(MILL, gold=True)]}, "no 'answer' here"),
         ({**ASKED, "answers": [1], "context": MILL}, "'answers' should be a list of texts"),
         (
+            {"question": "Who?", "answer": 7, "context": MILL},
+            "should be a list of texts, or one text, found 7",
+        ),
+        (
             {**ASKED, "context": MILL, "evidence": [[30, 90]]},
             r"line 2, evidence: expected characters within a text of 35",
         ),
@@ -232,6 +236,24 @@ def test_a_row_that_is_not_what_it_says_is_told_by_its_place(row: dict[str, Any]
     with pytest.raises(DataError, match=message) as found:
         read(tmp_path, LAYOUTS["documents"][0], row)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "odd"),
+    [
+        ({**ASKED, "documents": [document(MILL, gold=True)]}, {"documents": json.dumps([document(MILL, gold=True)])}),
+        ({**ASKED, "documents": [document(MILL, gold=True)]}, {"documents": {"text": [MILL], "gold": [True]}}),
+        ({**ASKED, "documents": [document(MILL, gold=True)]}, {"answers": json.dumps(ASKED["answers"])}),
+        ({"messages": [*CHAT, ANSWER]}, {"messages": json.dumps([*CHAT, ANSWER])}),
+        (
+            {"messages": [*CHAT, ANSWER]},
+            {"messages": [one | {"role": one["role"].title()} for one in [*CHAT, ANSWER]]},
+        ),
+    ],
+)
+def test_lists_that_tables_keep_otherwise_are_the_same_rows(row: dict[str, Any], odd: dict[str, Any]) -> None:
+    """JSON in a text (its brackets became a part of the answer), objects as columns, roles in capitals."""
+    assert list(hm.read_examples([row | odd])) == list(hm.read_examples([row]))
 
 
 def test_columns_of_other_names_are_told(tmp_path: Path) -> None:

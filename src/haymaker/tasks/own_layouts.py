@@ -14,6 +14,7 @@ from haymaker.files import required, texts_of
 from haymaker.records import Role
 from haymaker.tasks.own_rows import Found, OwnDocument, Question, Talk
 from haymaker.tasks.own_spans import Range, Turn, is_range, place_of, ranges_in, spelled_as
+from haymaker.tasks.row_files import cell
 
 Row = Mapping[str, Any]
 ROLES: dict[str, Role] = {
@@ -51,6 +52,7 @@ class Reader:
 
 def read_row(row: Row, place: str, name: str | None = None) -> Found | Sequence[Found]:
     """A row by the layout of that name, or by the first whose keys it has. DataError where there is none."""
+    row = {key: LISTS[key](value) if key in LISTS else value for key, value in row.items()}
     readers = {one: READERS[one] for one in ([name] if name else READERS)}
     for reader in readers.values():
         if row in reader:
@@ -67,6 +69,27 @@ def read_row(row: Row, place: str, name: str | None = None) -> Found | Sequence[
         f"{place}: no layout has the keys {', '.join(sorted(map(str, row))) or 'of an empty row'}; expected {layouts}; "
         f"{advice(row, readers)}"
     )
+
+
+def listed(value: Any) -> Any:
+    """A list that a table keeps as JSON in a text; anything else as it is."""
+    found = cell(value) if isinstance(value, str) and value.startswith("[") else None
+    return found if isinstance(found, list) and all(isinstance(one, str | list | dict) for one in found) else value
+
+
+def objects(value: Any) -> Any:
+    """The same, and of objects as columns of the same length, as `datasets` has them, a list of objects."""
+    if not isinstance(value, Mapping) or not all(isinstance(column, list) for column in value.values()):
+        return listed(value)
+    if len({len(column) for column in value.values()}) != 1:
+        return value
+    return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
+
+
+LISTS: dict[str, Callable[[Any], Any]] = {
+    **{key: objects for key in ("documents", "messages", "conversations", "ctxs", "paragraphs")},
+    **{key: listed for key in ("answers", "outputs", "evidence")},
+}
 
 
 def judged(found: Found, row: Row, reader: Reader, place: str) -> Found:
@@ -188,8 +211,11 @@ def answers_of(row: Row, place: str) -> tuple[str, ...]:
     key = "answers" if row.get("answers") is not None else "answer"
     if row.get(key) is None and ("answers" in row or "answer" in row):
         return ()
-    if isinstance(row.get(key), str):
-        return (row[key].strip(),)
+    told = row.get(key)
+    if isinstance(told, str):
+        return (told.strip(),)
+    if key in row and not isinstance(told, list):
+        raise DataError(f"{place}: {key!r} should be a list of texts, or one text, found {told!r:.60}")
     return tuple(answer.strip() for answer in texts_of(row, key, place) if answer.strip())
 
 
@@ -221,7 +247,10 @@ def sharegpt(row: Row, place: str) -> Found:
 def has_tools(items: Sequence[Any], role: str) -> bool:
     """Whether a conversation has turns that are no text between people and a model."""
     turns = [item for item in items if isinstance(item, Mapping)]
-    return any(item.get("tool_calls") or item.get("function_call") or item.get(role) in TOOL_ROLES for item in turns)
+    return any(
+        item.get("tool_calls") or item.get("function_call") or str(item.get(role)).lower() in TOOL_ROLES
+        for item in turns
+    )
 
 
 def alpaca(row: Row, place: str) -> Found:
@@ -254,9 +283,9 @@ def turns_in(items: Sequence[Any], keys: tuple[str, str], place: str) -> list[Tu
     for i, item in enumerate(items):
         where = f"{place}, turn {i}" if len(items) > 1 else place
         role, text = required(item, keys[0], str, where), item.get(keys[1])
-        if role not in ROLES:
+        if role.strip().lower() not in ROLES:
             raise DataError(f"{where}: expected a turn of {', '.join(ROLES)}, found {role!r}")
-        found.append(Turn(ROLES[role], text_of(text, where)))
+        found.append(Turn(ROLES[role.strip().lower()], text_of(text, where)))
     return found
 
 
