@@ -228,7 +228,9 @@ def test_models_in_train_mode(pair: tuple[LanguageModel, LanguageModel]) -> None
         with pytest.raises(ModelError, match=r"adapted 1: expected a model in eval mode.*call lm.model.eval\(\)"):
             use()
     donor.model.eval()
-    next(module for name, module in donor.model.named_modules() if name.endswith("layers.1")).train()  # a part of it
+    part = next(module for name, module in donor.model.named_modules() if name.endswith("layers.1.self_attn")).train()
+    evaluate(donor, examples())  # nothing in it drops
+    part.attention_dropout = 0.1
     with pytest.raises(ModelError, match="expected a model in eval mode"):
         evaluate(donor, examples())
 

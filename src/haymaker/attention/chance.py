@@ -1,10 +1,20 @@
 """Whether a model would compute something by chance."""
 
 import re
+from typing import Any
 
 from torch import nn
 
+from haymaker.errors import ModelError
+
 CHANCE = re.compile("drop|jitter")  # in the names of rates that hold while a module trains
+
+
+def check_ready(*models: Any) -> None:
+    """Raise ModelError for a language model in train mode, or with dropout on in a part: answers would be chance."""
+    for lm in models:
+        if lm.model.training or dropping(lm.model):
+            raise ModelError(f"{lm.name}: expected a model in eval mode, found it in train mode; call lm.model.eval()")
 
 
 def dropping(model: nn.Module) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from haymaker.attention.chance import check_ready
 from haymaker.choices import FORMATS, GOLD_OVER_FOIL, TASKS
 from haymaker.console import OnProgress, told
 from haymaker.errors import DataError
@@ -21,7 +22,6 @@ from haymaker.markup import table
 from haymaker.metrics import ceiling
 from haymaker.metrics.best_score import golds_for, unearned
 from haymaker.models.answer_text import STOP
-from haymaker.models.forward import check_ready
 from haymaker.models.generation import Generation, generate
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import tokens_that_fit

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from haymaker.attention.chance import check_ready
 from haymaker.choices import DETECTORS, plug_ins
 from haymaker.console import OnProgress, told
 from haymaker.errors import ConfigError, DataError
@@ -20,7 +21,6 @@ from haymaker.kept import Codec, read_array, written_array
 from haymaker.models.answer_text import STOP
 from haymaker.models.batching import batches_of, parted, refuse_long_rows
 from haymaker.models.budget import budget_of, room_of
-from haymaker.models.forward import check_ready
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of, tokens_that_fit
 from haymaker.provenance import halved_of, kept_rows, provenance_of

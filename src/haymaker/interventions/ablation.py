@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from haymaker.attention.chance import check_ready
 from haymaker.attention.edits import Zero, edit
 from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress, told
@@ -23,7 +24,6 @@ from haymaker.interventions.head_sets import ablation_sets
 from haymaker.interventions.origins import refuse_other_shape
 from haymaker.kept import Kept
 from haymaker.models.answer_text import STOP
-from haymaker.models.forward import check_ready
 from haymaker.models.generation import Generation
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded, Example, Head

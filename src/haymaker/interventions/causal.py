@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from haymaker.attention.canary import check_architecture
+from haymaker.attention.chance import check_ready
 from haymaker.attention.edits import Patch, Zero
 from haymaker.attention.recording import record
 from haymaker.attention.targets import HeadLike, as_heads
@@ -30,7 +31,6 @@ from haymaker.interventions.pairs import check_pair
 from haymaker.interventions.relayed import Relay
 from haymaker.kept import Codec, Kept, read_array, written_array
 from haymaker.models.batching import refuse_long_rows
-from haymaker.models.forward import check_ready
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of, packed_rows_that_fit
 from haymaker.provenance import donor_of, halved_of, kept_rows, provenance_of

@@ -27,6 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from haymaker.attention.chance import check_ready
 from haymaker.attention.edits import Patch
 from haymaker.attention.hook import Call, Tool, attach, decoder_of
 from haymaker.attention.recording import Recording
@@ -40,7 +41,6 @@ from haymaker.interventions.origins import tell_pair
 from haymaker.interventions.pairs import check_pair
 from haymaker.kept import Codec
 from haymaker.models.batching import refuse_long_rows
-from haymaker.models.forward import check_ready
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import PACKED_ROWS, memory_of
 from haymaker.provenance import donor_of, kept_rows

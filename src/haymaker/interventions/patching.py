@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from haymaker.attention.chance import check_ready
 from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress, told
 from haymaker.evaluation.exam import Exam, Metrics
@@ -17,7 +18,6 @@ from haymaker.interventions.origins import tell_pair
 from haymaker.interventions.pairs import check_pair
 from haymaker.interventions.patching_runs import Donor, Patched, Run, Sizes
 from haymaker.models.answer_text import STOP
-from haymaker.models.forward import check_ready
 from haymaker.models.load import LanguageModel
 from haymaker.provenance import donor_of
 from haymaker.records import Encoded, Example

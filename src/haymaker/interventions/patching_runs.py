@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from haymaker.attention.chance import check_ready
 from haymaker.console import OnProgress
 from haymaker.errors import ModelError
 from haymaker.evaluation.exam import Exam
@@ -17,7 +18,6 @@ from haymaker.interventions.origins import tell_pair
 from haymaker.interventions.pairs import check_pair, obstacle
 from haymaker.kept import Kept
 from haymaker.models.batching import batches_of, parted
-from haymaker.models.forward import check_ready
 from haymaker.models.generation import MEMORY_ADVICE, Generation, decode_group
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of

@@ -7,8 +7,6 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from haymaker.errors import ModelError
-
 
 @contextmanager
 def other_forwards(functions: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
@@ -43,15 +41,3 @@ def layers_of(model: PreTrainedModel) -> list[nn.Module]:
     depth = getattr(decoder.config, "num_hidden_layers", None)
     lists = [child for child in decoder.children() if isinstance(child, nn.ModuleList) and len(child) == depth]
     return list(lists[0]) if lists else []
-
-
-def check_ready(*models: Any) -> None:
-    """Raise ModelError for a language model in train mode: dropout would be on, and answers would be chance."""
-    for lm in models:
-        if lm.model.training or any(module.training and may_drop(module) for module in lm.model.modules()):
-            raise ModelError(f"{lm.name}: expected a model in eval mode, found it in train mode; call lm.model.eval()")
-
-
-def may_drop(module: nn.Module) -> bool:
-    """Whether a module's mode may decide what it computes: a table of frequencies, say, has none that counts."""
-    return "dropout" in type(module).__name__.lower() or next(module.children(), None) is not None
