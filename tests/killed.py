@@ -20,11 +20,16 @@ from haymaker.study import stages
 from haymaker.training.loop import train
 
 
-def begun(function: Callable[..., Any], *arguments: Any) -> Any:
-    """A process that runs the function, forked from one that has imported all of this once (five seconds)."""
+def forking() -> multiprocessing.context.ForkServerContext:
+    """Forks processes of a server that has imported all of this once (five seconds) and started no thread."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["two_processes", "killed"])
-    process = context.Process(target=function, args=arguments)
+    return context
+
+
+def begun(function: Callable[..., Any], *arguments: Any) -> Any:
+    """A process that runs the function with one thread."""
+    process = forking().Process(target=function, args=arguments)
     with patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):
         process.start()
     return process

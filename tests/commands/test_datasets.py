@@ -1,7 +1,6 @@
 """The data commands: what they print, write and leave alone, and their exit codes."""
 
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 from command_line import WORLD, fails, passes, run
+from killed import forking
 from real_rows import mdqa_row, write_jsonl
 
 import haymaker as hm
@@ -109,11 +109,9 @@ def run_alone(words: list[str], said: Path) -> None:
 
 
 def test_ctrl_c_gives_one_sentence_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["haymaker.data.parallel"])
     out, said = tmp_path / "data", tmp_path / "said"
     words = ["build", "--task", "mdqa", "--length", "512", "--rows", "4000", "--out", str(out)]
-    process = context.Process(target=run_alone, args=(words, said))
+    process = forking().Process(target=run_alone, args=(words, said))
     process.start()
     try:
         deadline = time.monotonic() + 300  # on a busy machine; it ends as soon as a part is there

@@ -1,6 +1,5 @@
 """A build that is stopped or killed at any moment ends, once the same command has finished it, in the same bytes."""
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killed import forking
 from real_rows import contents
 from transformers import PreTrainedTokenizerBase
 
@@ -122,21 +122,13 @@ def kill_everywhere(chosen: Recipe, tokenizer: PreTrainedTokenizerBase, home: Pa
         assert [path.name for path in out.parent.iterdir()] == ["data"]
 
 
-@pytest.fixture(scope="module")
-def processes() -> multiprocessing.context.ForkServerContext:
-    """Forks processes of a server that has imported all and started no thread."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["haymaker.data.parallel"])
-    return context
-
-
 def test_a_build_killed_at_any_file_operation_ends_the_same(
-    tokenizer: PreTrainedTokenizerBase, tmp_path: Path, processes: Any, monkeypatch: pytest.MonkeyPatch
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = recipe(rows=ROWS_PER_PART + 1)  # two parts
     whole = build_folder(chosen, tokenizer, tmp_path / "whole" / "data").path
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # a tokenizer's threads do not survive a fork
-    process = processes.Process(target=kill_everywhere, args=(chosen, tokenizer, tmp_path, whole))
+    process = forking().Process(target=kill_everywhere, args=(chosen, tokenizer, tmp_path, whole))
     process.start()
     process.join()
     assert process.exitcode == 0
@@ -149,14 +141,14 @@ def build_in_parts(tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
 
 
 def test_a_build_killed_at_random_moments_ends_the_same(
-    whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, processes: Any
+    whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
     began = time.perf_counter()
     build_folder(recipe(), tokenizer, tmp_path / "data")
     seconds = time.perf_counter() - began
     for share in (0.2, 0.5, 0.8):
         shutil.rmtree(tmp_path / "data", ignore_errors=True)
-        process = processes.Process(target=build_in_parts, args=(tokenizer, tmp_path / "data"))
+        process = forking().Process(target=build_in_parts, args=(tokenizer, tmp_path / "data"))
         process.start()
         process.join(share * seconds)
         process.kill()
