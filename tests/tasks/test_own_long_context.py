@@ -167,6 +167,8 @@ ODD: dict[str, tuple[dict[str, Any], str]] = {  # what is told of rows that are 
     "no choices": (BARE, "1: the answer is the letter of a choice, and no columns choice_A"),
     "choices in a list": (BARE | {"choices": ["4711", "12"]}, "1: the answer is the letter of a choice"),
     "an answer that is no letter": (CHOICES | {"answer": "4711"}, "'answer' should be the letter of a choice"),
+    "two letters": (CHOICES | {"answer": "AB"}, "'answer' should be the letter of a choice"),
+    "no letter": (CHOICES | {"answer": "()"}, "1: the answer is empty"),
     "mrcr without its string": (MRCR | {"answer": "Roses."}, "'answer' should begin with 'x7', found 'Roses.'"),
     "nolima asks for more": (
         NOLIMA | {"tests": {"T1": {"input_args": "Opera"}}},

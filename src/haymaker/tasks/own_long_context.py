@@ -113,9 +113,9 @@ def longbench_v2(row: Row, place: str) -> Found:
         return NO_CHOICE
     choices = {letter: required(row, f"choice_{letter}", str, place).strip() for letter in LETTERS}
     answer = required(row, "answer", str, place).strip().strip("()").upper()
-    if not question:
-        return NO_QUESTION
-    if answer not in LETTERS:
+    if not question or not answer:
+        return EMPTY if question else NO_QUESTION
+    if answer not in tuple(LETTERS):
         raise DataError(f"{place}: 'answer' should be the letter of a choice, found {row['answer']!r:.40}")
     listed = "\n".join(f"({letter}) {said}" for letter, said in choices.items())
     said = (
