@@ -1,4 +1,4 @@
-"""A decoder's layers, their modes, and modules that run another function for a while in place of their own forward."""
+"""A decoder's layers, and modules that run another function for a while in place of their own forward."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -182,7 +182,7 @@ def probed(
     sets |= {one.name: one.encoded for one in read}
     options = {"metric": plan.metric, "answers": plan.answers}
     found, advance = {}, told(on_progress, "probes", 1 + len(sets))
-    with kept_probes(keep, lm, encode_many(held, lm.tokenizer), sets, plan.config, **options) as kept:
+    with kept_probes(keep, lm, held, sets, plan.config, **options) as kept:
         for place, name in enumerate((UNTRAINED, *sets)):
             compute = partial(probe, lm, sets.get(name), held, plan)
             (found[name],) = kept.row((place,), compute)

@@ -64,7 +64,7 @@ def read(kept: dict[str, Any]) -> Reading:
 def kept_probes(
     keep: str | Path | None,
     lm: LanguageModel,
-    held: Sequence[Encoded],
+    held: Sequence[Example],
     sets: Mapping[str, Sequence[Encoded]],
     config: TrainConfig,
     **options: Any,
@@ -78,7 +78,8 @@ def kept_probes(
         return nullcontext(Kept())
     refuse_inside_blocks(lm, keep)
     rows = {f"rows of {name}": dataset_digest(items) for name, items in sets.items()}
-    inputs = kept_inputs(lm, held) | rows | options | {"config": config.model_dump(mode="json")}
+    options |= {"config": config.model_dump(mode="json")}
+    inputs = kept_inputs(lm, encode_many(held, lm.tokenizer)) | rows | options
     return keeping(Path(keep), inputs, 1 + len(sets), "probes", Codec(written, read))
 
 
