@@ -247,7 +247,7 @@ def first_of(output: Any) -> Tensor:
 
 METHODS: dict[str, dict[str, Any]] = {
     "ntk": {},
-    "theta": {"theta": 50_000.0},
+    "theta": {"theta": 2_000_000.0},  # above every base of these
     "linear": {"method": "linear"},
     "yarn": {"method": "yarn"},
 }

@@ -134,7 +134,7 @@ class Recipe(Frozen):
     indirection: int = Field(default=0, ge=0, le=8, description="keys to follow until the question is found (qa)")
     written: str | None = Field(default=None, description="file of a writer's texts (high concept); None: the grammar")
     split: SplitName = "train"
-    split_shares: dict[SplitName, float] | None = Field(
+    split_shares: dict[SplitName, Annotated[float, Field(ge=0)]] | None = Field(
         default=None, description="shares by hash of the question; None takes every row of the source"
     )
     competitors: int = Field(default=4, ge=0, description="documents of the gold one's kind, in varied contexts")
@@ -160,6 +160,8 @@ class Recipe(Frozen):
     @model_validator(mode="after")
     def goes_together(self) -> "Recipe":
         """Raises ValueError for what a task would pass over without a word."""
+        if self.hops is not None and self.task in TASKS.own and self.task != "musique":
+            raise ValueError(f"hops: {self.task} does not read it; musique does")
         named = [("columns", self.columns is not None, ("qa",)),
                  ("indirection", self.indirection > 0, ("qa",)),
                  ("distractors", self.distractors != "drawn", ("mdqa", "musique", "qa"))]  # fmt: skip
@@ -314,7 +316,7 @@ class TrainConfig(Frozen):
     rank: int = Field(default=8, ge=1)
     alpha: float = Field(default=16.0, gt=0)
     targets: tuple[str, ...] = Field(default=("attention",), min_length=1)
-    layers: tuple[int, ...] | None = Field(default=None, min_length=1)
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
     heads: tuple[HeadName, ...] | None = Field(default=None, min_length=1)
     ranks: dict[str, Annotated[int, Field(ge=1)]] = {}
     clip_norm: float = Field(default=1.0, gt=0)
@@ -335,6 +337,16 @@ class TrainConfig(Frozen):
         if self.shard and self.track is not None:
             raise ConfigError(
                 "track: heads are read by one process, which with `shard` has a part of the weights alone"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_decay(self) -> "TrainConfig":
+        """Refuse a decay that takes all of a weight, or turns it round, at every step."""
+        if self.weight_decay * self.rate >= 1:
+            raise ConfigError(
+                f"weight_decay: each step takes rate * weight_decay of a weight, expected less than 1, found "
+                f"{self.rate:g} * {self.weight_decay:g}"
             )
         return self
 
@@ -414,7 +426,11 @@ def set_dotted(values: dict[str, Any], override: str) -> None:
 def explain(error: ValidationError, kind: type[BaseModel]) -> str:
     """Pydantic's findings as one sentence: key, what is wrong, what was found, which keys there are."""
     parts = []
-    for found in error.errors():
+    every = error.errors()
+    inside = {found["loc"][:-1] for found in every}
+    for found in every:
+        if found["type"] == "too_short" and found["loc"] in inside:
+            continue  # pydantic counts what it has accepted so far
         key = ".".join(str(part) for part in found["loc"]) or "the config"
         if found["type"] == "extra_forbidden":
             parts.append(f"unknown key {key} (known here: {', '.join(known_keys(kind, found['loc']))})")
@@ -422,6 +438,7 @@ def explain(error: ValidationError, kind: type[BaseModel]) -> str:
             parts.append(f"{key} is required")
         else:
             said, given = found["msg"].removeprefix("Value error, "), shortened(found["input"])
+            said = said.removeprefix(f"{key.rpartition('.')[2]}: ")
             parts.append(f"{key}: {said}" if given in said else f"{key}: {said}, found {given}")
     return "; ".join(parts)
 

@@ -1,5 +1,6 @@
 """Context extension. Laws: what was asked for took, what was not asked for did not move, or an error says why."""
 
+import re
 from typing import Any
 
 import pytest
@@ -186,6 +187,15 @@ def test_the_base_theta_with_a_longer_length_changes_no_logits(new_model) -> Non
 
 
 # ---- what is refused
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3_text"])
+def test_a_theta_below_the_bases_own_is_refused_and_its_own_is_not(kind: str) -> None:
+    model = tiny(kind)
+    own = positions_of(model).theta  # type: ignore[union-attr]
+    with pytest.raises(ExtensionError, match=re.escape(f"ForCausalLM, {own:g}, found {0.9 * own:g}")):
+        extend_context(model, Extend(length=512, theta=0.9 * own))
+    assert extend_context(tiny(kind), Extend(length=512, theta=own)).extended.theta == own
 
 
 def test_a_theta_that_does_not_take_is_an_error(new_model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,17 @@ def test_projections_can_be_named() -> None:
     ("targets", "error", "said"),
     [
         (Targets(names=("query",)), ModelError, "LoRA on query: expected linear layers.*found down_proj, gate_proj"),
+        (
+            Targets(ranks={"attention": 2}),
+            ConfigError,
+            "ranks: no attention is adapted, .*adapted are k_p",
+        ),
+        (Targets(ranks={"up_proj": 2}), ConfigError, "ranks: no up_proj is adapted"),
+        (
+            Targets(ranks={"v_proj": 10**3}),
+            ConfigError,
+            r"rank: .* smaller side of .* of model\.layers\.0\.",
+        ),
         (Targets(layers=[3]), ConfigError, "layers: expected 0 to 2, found 3"),
         (Targets(heads=["0-4"]), ConfigError, "heads: 0-4 is not among 3 layers of 4 heads"),
         (Targets(ranks={"wq": 4}), ModelError, "LoRA on wq"),

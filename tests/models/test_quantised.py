@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from quantised_bases import METHODS, quantise, say_quantised
+from safetensors.torch import load_file, save_file
 from tiny_rows import random_rows
 from torch import nn
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
@@ -79,6 +80,16 @@ def test_a_quantised_base_is_what_its_codes_mean_and_trains(
     )
     assert len(result.metrics) == 2
     assert load_model(model_folder, adapter=tmp_path / "out", dtype="float32").adapter == tmp_path / "out"
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.int64], ids=str)
+def test_codes_of_which_no_config_says_what_they_mean_are_refused(model_folder: Path, dtype: torch.dtype) -> None:
+    path, name = model_folder / "model.safetensors", "model.layers.1.mlp.up_proj.weight"
+    weights = load_file(path)
+    codes = (weights[name] / weights[name].abs().amax() * 100).to(dtype)
+    save_file(weights | {name: codes}, path, {"format": "pt"})
+    with pytest.raises(ModelError, match=rf"{name} holds whole numbers \([IU]\d+\), and its config names no method"):
+        load_model(model_folder)
 
 
 def test_a_linked_quantised_checkpoint_says_how_it_is_quantised(model_folder: Path, tmp_path: Path) -> None:

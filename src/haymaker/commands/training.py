@@ -16,7 +16,7 @@ from haymaker.config import DtypeName, Extend, Frozen, TrainConfig, load_config,
 from haymaker.console import speaks
 from haymaker.errors import ConfigError
 from haymaker.files import read_json
-from haymaker.study.refusals import model_config, model_folder
+from haymaker.study.refusals import model_config, model_folder, refuse_other_extension
 from haymaker.study.stages import Inputs, TrainParams, forecast_training, train_adapter
 from haymaker.study.training_refusals import refuse_other_track, sizes_of
 from haymaker.training.trackers import check_tracker
@@ -83,6 +83,7 @@ def train(
     with inputs_read(chosen, columns) as inputs:
         if dry_run or out is None:
             about = model_config(model_folder(str(inputs["model"])))
+            refuse_other_extension(extension, about, str(chosen.model))
             refuse_other_track(chosen.train.track, sizes_of(about), str(chosen.model))
             tell(forecast_training(params, inputs, device), json)
             return

@@ -173,8 +173,9 @@ def set_effects(
         OutOfMemory: An example that does not fit the machine; none is ever skipped.
 
     Examples:
-        >>> hm.set_effects(lm, rows, [[(3, 4)], ["2-1", "3-4"], []])[:, 2].tolist()
-        [0.0, 0.0]
+        >>> found = hm.set_effects(lm, rows, [[(3, 4)], ["2-1", "3-4"], []])
+        >>> found.shape, bool((abs(found[:, 2]) < 1e-4).all())
+        ((2, 3), True)
     """
     check_ready(lm)
     encoded = encode_many(examples_of(examples), lm.tokenizer)

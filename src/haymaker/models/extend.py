@@ -23,7 +23,8 @@ from haymaker.config import Extend
 from haymaker.errors import ExtensionError
 from haymaker.models.finite import at_fault
 from haymaker.models.forward import stack_of
-from haymaker.models.rope import attention_scale, check_way, extended_parameters, frequencies_of
+from haymaker.models.rope import attention_scale, extended_parameters, frequencies_of
+from haymaker.models.rope_ways import check_way
 from haymaker.models.windows import WINDOWED, layer_types, open_window, sliding_window, verify_window, window_name
 
 FREQUENCY_TOLERANCE = 1e-5  # relative; frequencies are computed in float32

@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from haymaker.errors import ModelError
 from haymaker.files import read_json, whole_files, write_json
 from haymaker.models.handshake import ADAPTER_FILE, WEIGHTS_FILE, base_name
-from haymaker.models.lora_targets import ATTENTION, Targets, head_masks, sizes, suffixes, target_modules
+from haymaker.models.lora_targets import ATTENTION, Targets, check_ranks, head_masks, sizes, suffixes, target_modules
 
 SETS = ("target_modules", "exclude_modules")  # of PEFT's config; a text there is a pattern
 ADAPTER_FILES = (ADAPTER_FILE, WEIGHTS_FILE)
@@ -25,9 +25,10 @@ def add_lora(model: PreTrainedModel, rank: int, alpha: float, seed: int, *, targ
     """Wrap `model` in LoRA (Hu et al. 2021): W + alpha/rank * B A, B zero at first, on attention or what is asked for.
 
     A depends on (seed, module) alone. Raises ModelError where the layers are not found, PEFT cannot wrap them, or
-    others would be trained; ConfigError for layers or heads that there are not.
+    others would be trained; ConfigError for layers or heads that there are not, and ranks above a layer's width.
     """
     modules = target_modules(model, targets)
+    check_ranks(modules, rank, targets.ranks)
     masks = head_masks(model, targets, modules)
     config = LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Which linear layers of a decoder an adapter stands on: found by what they are, whatever they are called."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,10 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from haymaker.errors import ConfigError, ModelError
+from haymaker.models.adapted import ATTENTION_NAMES, TOO_HIGH, UNUSED
 from haymaker.records import Head
 
-ATTENTION_NAMES = ("self_attn", "self_attention", "attention", "attn")
 SEPARATE = ("q_proj", "k_proj", "v_proj")  # what a choice of heads needs, and an output projection
-GROUPS = ("attention", "mlp")
 CHOOSING = ("gate", "router")  # they choose experts; an indexer chooses keys, and no gradient goes through it
 
 
@@ -90,6 +89,17 @@ def check_found(model: PreTrainedModel, targets: Targets, found: dict[str, nn.Mo
         f"LoRA on {', '.join(missing or targets.names)}: expected linear layers of that name in the layers of "
         f"{type(model).__name__}, found {said}; give other targets, or use another architecture"
     )
+
+
+def check_ranks(modules: Mapping[str, nn.Module], rank: int, ranks: Mapping[str, int]) -> None:
+    """Raises ConfigError for a rank of what is not adapted (PEFT passes it over), and for one above a smaller side."""
+    adapted = {name.rpartition(".")[2] for name in modules}
+    if unused := sorted(set(ranks) - adapted):
+        raise ConfigError(UNUSED.format(unused[0], ", ".join(sorted(adapted))))
+    for name, module in modules.items():
+        last, side = name.rpartition(".")[2], min(sizes(module))
+        if (wanted := ranks.get(last, rank)) > side:
+            raise ConfigError(TOO_HIGH.format(name, side, wanted, last))
 
 
 def suffixes(model: PreTrainedModel, wanted: Sequence[str], layers: Sequence[int] | None) -> list[str]:

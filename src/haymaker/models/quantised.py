@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
 from haymaker.errors import ModelError
+from haymaker.models.headers import tensors_in
 
 PACKAGES: Mapping[str, Mapping[str, str]] = {  # by method, what transformers reads it with: module, and name to install
     "bitsandbytes": {"bitsandbytes": "bitsandbytes"},
@@ -23,6 +25,7 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {  # by method, what transformers re
     "eetq": {"kernels": "kernels"},
     "auto-round": {"auto_round": "auto-round"},
 }
+WHOLE = ("I", "U", "BOOL")  # how safetensors' names of whole numbers begin
 ORIGINAL = "or take the checkpoint that it was made from"
 
 
@@ -55,6 +58,21 @@ def check_method(name: str, config: Any) -> None:
             f"{name}: its weights are quantised by {method}, which transformers reads with {' and '.join(missing)}: "
             f"pip install {' '.join(missing)}, {ORIGINAL}"
         )
+
+
+def check_plain(name: str, folder: Path | None, model: nn.Module) -> None:
+    """Raise ModelError where a file holds whole numbers for weights that the model's config calls plain: codes, whose
+    scales nobody knows."""
+    if folder is None or method_of(model.config) is not None:
+        return
+    own = dict(model.named_parameters())
+    for key, about in tensors_in(folder).items():
+        whole = str(about.get("dtype", "")).startswith(WHOLE)
+        if whole and (key in own or key.endswith(".weight")):
+            raise ModelError(
+                f"{name}: {key} holds whole numbers ({about['dtype']}), and its config names no method of quantisation "
+                f"that would say what they mean; give the config that was saved with these weights, {ORIGINAL}"
+            )
 
 
 @torch.no_grad()

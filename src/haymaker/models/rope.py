@@ -5,7 +5,6 @@ model is compared with it (extend.py).
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,25 +13,7 @@ from torch import Tensor
 
 from haymaker.config import Extend
 from haymaker.errors import ExtensionError
-
-Parameters = Mapping[str, Any]
-# by what a base's rule is, the ways in which it can be extended: those that keep it, or that it is made of
-WAYS = {
-    "default": ("ntk", "theta", "linear", "yarn"),
-    "proportional": ("ntk", "theta", "linear"),
-    "linear": ("ntk", "theta", "linear"),
-    "yarn": ("ntk", "theta", "yarn"),
-    "llama3": ("ntk", "theta"),
-}
-WHY_NOT = {
-    "longrope": "its factors were searched for one length, frequency by frequency, and no rule carries them further",
-    "dynamic": "it raises its own base with every longer prompt already",
-}
-
-
-def kind_of(parameters: Parameters) -> str:
-    """The rule: default, linear, yarn, llama3, ..."""
-    return str(parameters.get("rope_type", "default"))
+from haymaker.models.rope_ways import Parameters, kind_of, way_of
 
 
 def ntk_theta(theta: float, factor: float, rotated_dims: int, slowest: int | None = None) -> float:
@@ -117,24 +98,6 @@ def attention_scale(parameters: Parameters) -> float:
 
 
 # ---- extending a rule
-
-
-def way_of(extend: Extend) -> str:
-    """The way that is asked for: a given theta is one of its own."""
-    return extend.method or ("ntk" if extend.theta is None else "theta")
-
-
-def check_way(parameters: Parameters, extend: Extend, name: str) -> None:
-    """Raises ExtensionError, which says why, for a rule that cannot be extended in the way that is asked for."""
-    kind, way = kind_of(parameters), way_of(extend)
-    if kind not in WAYS:
-        reason = WHY_NOT.get(kind, "Haymaker does not know its frequencies in closed form, and could not verify them")
-        raise ExtensionError(f"{name} uses RoPE of type {kind!r}, which cannot be extended: {reason}")
-    if way not in WAYS[kind]:
-        raise ExtensionError(
-            f"{name} uses RoPE of type {kind!r}, and no config says {way} on top of it; "
-            f"expected extend.method one of {', '.join(WAYS[kind])}"
-        )
 
 
 def extended_parameters(

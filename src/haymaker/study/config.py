@@ -1,6 +1,7 @@
 """What a study file may say. One file drives the miniature and the full-size studies alike."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -161,8 +162,8 @@ class StudyConfig(Frozen):
         self.extension()
         if "seed" in self.train.model_fields_set:
             raise ConfigError("train.seed: seeds of a study stand in `seeds`, one training run each; remove this key")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ConfigError(f"seeds: expected each once, found {list(self.seeds)}")
+        given_once("seeds", self.seeds)
+        given_once("ablation.k", self.ablation.k if self.ablation else ())
         for part in ("similarity", "ablation", "patching", "parts"):
             if getattr(self, part) is not None and self.heads is None:
                 raise ConfigError(f"{part}: needs head scores; give `heads`, or set {part}: null")
@@ -175,6 +176,7 @@ class StudyConfig(Frozen):
             self.test_recipe(task, self.length)
             for setting in self.trained(task):
                 self.train_recipe(task, setting, seed=0)
+            check_unseen(self, task)
         return self
 
     @property
@@ -233,6 +235,11 @@ class StudyConfig(Frozen):
         return min(self.context, self.length)
 
 
+def given_once(key: str, values: Sequence[int]) -> None:
+    if len(set(values)) < len(values):
+        raise ConfigError(f"{key}: expected each once, found {list(values)}")
+
+
 def recipe(where: str, values: dict[str, Any], given: dict[str, Any]) -> Recipe:
     """A Recipe from a study's keys and what the study fills in."""
     clash = sorted(set(values) & set(given))
@@ -251,6 +258,21 @@ def check_rows(config: StudyConfig, task: TaskName) -> None:
         rows = getattr(getattr(config, part), "rows", None)
         if rows is not None and rows > built:
             raise ConfigError(f"{part}.rows: tasks.{task}.test has {built} rows, found {rows}")
+    track = config.train.track
+    if track is not None and "rows" in track.model_fields_set and track.rows > built:
+        raise ConfigError(f"train.track.rows: tasks.{task}.test has {built} rows, found {track.rows}")
+
+
+def check_unseen(config: StudyConfig, task: TaskName) -> None:
+    """No model is tested on the rows that it was trained on."""
+    test = config.test_recipe(task, config.length)
+    for setting in config.trained(task) if config.test_seed in config.seeds else ():
+        train = config.train_recipe(task, setting, config.test_seed)
+        if train.axes == test.axes and (train.source, train.pool, train.split) == (test.source, test.pool, test.split):
+            raise ConfigError(
+                f"test_split: tests would ask what {setting} was trained on, rows of split {test.split} by seed "
+                f"{config.test_seed}; give another split, or another test_seed"
+            )
 
 
 def check_length(config: StudyConfig) -> None:

@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from haymaker.config import Extend
 from haymaker.data.bounds import check_bounds
-from haymaker.errors import ConfigError
+from haymaker.errors import ConfigError, ExtensionError
 from haymaker.files import read_json
 from haymaker.models.names import check_model, model_here
+from haymaker.models.rope_ways import WAYS, WHY_NOT, check_way, kind_of, said_by
 from haymaker.study.config import StudyConfig
 from haymaker.study.plan import Plan
 from haymaker.study.survey import Survey
@@ -31,9 +33,10 @@ def refuse_hopeless(config: StudyConfig, plan: Plan, survey: Survey) -> None:
     about = model_config(place)
     if about:
         refuse_other_context(config, about)
+        refuse_other_extension(config.extension(), about, config.model_name)
         refuse_too_many_heads(config, about)
     refuse_other_training(config, about, place)
-    refuse_too_many_rows(plan, survey)
+    refuse_other_rows(plan, survey)
 
 
 @contextmanager
@@ -71,11 +74,22 @@ def refuse_other_context(config: StudyConfig, about: dict[str, Any]) -> None:
         )
 
 
+def refuse_other_extension(extend: Extend | None, about: dict[str, Any], name: str) -> None:
+    """Raises ConfigError for a way in which the RoPE of this config cannot be extended; a rule unknown here passes."""
+    rope = said_by(about)
+    if extend is None or kind_of(rope) not in (*WAYS, *WHY_NOT):
+        return
+    try:
+        check_way(rope, extend, name)
+    except ExtensionError as error:
+        raise ConfigError(str(error)) from None
+
+
 def refuse_too_many_heads(config: StudyConfig, about: dict[str, Any]) -> None:
     if (sizes := sizes_of(about)) is None:
         return
     total = sizes[0] * sizes[1]
-    for part in ("similarity", "patching"):
+    for part in ("similarity", "patching", "parts"):
         k = getattr(getattr(config, part), "k", 0)
         if k > total:
             raise ConfigError(f"{part}.k: {config.model_name} has {total} heads, found {k}")
@@ -87,18 +101,23 @@ def refuse_too_many_heads(config: StudyConfig, about: dict[str, Any]) -> None:
         )
 
 
-def refuse_too_many_rows(plan: Plan, survey: Survey) -> None:
-    """Every data cell that reads a file and is not built yet. Cells of several seeds read their rows once."""
+def refuse_other_rows(plan: Plan, survey: Survey) -> None:
+    """Every data cell that is not built yet: what its task refuses, and more rows than there are.
+
+    Cells of several seeds read their rows once.
+    """
     counts: dict[Any, int | None] = {}
     for name, standing in survey.all().items():
         cell = plan.cells[name]
-        if cell.stage.name != "data" or standing.state in ("done", "absent") or "source" not in cell.outside:
+        if cell.stage.name != "data" or standing.state in ("done", "absent"):
             continue
         files = {key: str(outside.path()) for key, outside in cell.outside.items() if outside.kind == "file"}
         recipe: Any = cell.params.changed(**files)
         known = recipe.model_copy(update={"rows": 1, "seed": 0}).model_dump_json()
-        count = counts[known] if known in counts else counts.setdefault(known, task(recipe.task).drafts(recipe).count)
+        if known not in counts:
+            with at_cell(name):
+                counts[known] = task(recipe.task).drafts(recipe).count
+        count = counts[known]
         if count is not None and recipe.rows > count:
-            raise ConfigError(
-                f"{name}: {recipe.rows} rows asked for, {files['source']} gives {count} in this setting and split"
-            )
+            source = files.get("source", recipe.task)
+            raise ConfigError(f"{name}: {recipe.rows} rows asked for, {source} gives {count} in this setting and split")

@@ -1,29 +1,36 @@
 """What a training would refuse after its rows were built, refused before anything runs. Imports no torch."""
 
-import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from haymaker.config import TrackConfig, TrainConfig
 from haymaker.errors import ConfigError
-from haymaker.files import read_json
 from haymaker.heads.formats import HeadList, KVScores, read_scores
+from haymaker.models.adapted import ATTENTION_NAMES, GROUPS, TOO_HIGH, UNUSED
+from haymaker.models.headers import tensors_in
 from haymaker.records import Head
 from haymaker.study.config import StudyConfig
 from haymaker.training.trackers import check_tracker
 
-INDEX_FILE = "model.safetensors.index.json"
-HEADER_BYTES = 8  # a safetensors file begins with the length of its header
-MOST_OF_A_HEADER = 100_000_000  # as the format's own reader allows
-OF_LAYER = re.compile(r"\.\d+\.(?:.*\.)?(\w+)\.weight$")
-GROUPS = ("attention", "mlp")
+OF_LAYER = re.compile(r"\.\d+\.(?:(\w+)\.)?(?:.*\.)?(\w+)\.weight$")  # its part of the layer, and its name
+SIDES = 2  # of a matrix
 AS_IN_THE_FILE = (  # model types whose layers bear the names that their files have
     "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "gpt2", "gpt_neox", "opt",
     "bloom", "falcon", "olmo", "olmo2", "olmo3", "smollm3", "starcoder2", "stablelm", "granite", "cohere",
     "glm", "glm4",
 )  # fmt: skip
 SIZES = (("num_hidden_layers", "n_layer"), ("num_attention_heads", "n_head"))
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product inside layers: its group, and its smaller side; None where its file does not say it."""
+
+    group: str
+    side: int | None
 
 
 def sizes_of(about: dict[str, Any]) -> tuple[int, int] | None:
@@ -41,14 +48,19 @@ def refuse_other_training(config: StudyConfig, about: dict[str, Any], place: Pat
             f"train.context_parallel: a study trains each adapter in one process, found {train.context_parallel}; give "
             "1, or start `haymaker train` with torchrun"
         )
+    if train.shard:
+        raise ConfigError(
+            "train.shard: a study trains each adapter in one process, which has all weights; leave it out"
+        )
     check_tracker(train.tracker)
     sizes = sizes_of(about)
     if sizes is not None:
         refuse_other_layers(train, sizes, config.model_name)
     refuse_other_track(train.track, sizes, config.model_name)
-    known = names_in(place) if place is not None and about.get("model_type") in AS_IN_THE_FILE else set()
+    known = products_in(place) if place is not None and about.get("model_type") in AS_IN_THE_FILE else {}
     if known:
-        refuse_other_projections(train, known, config.model_name)
+        refuse_other_projections(train, set(known), config.model_name)
+        refuse_other_ranks(train, known, config.model_name)
 
 
 def refuse_other_layers(train: TrainConfig, sizes: tuple[int, int], name: str) -> None:
@@ -90,23 +102,27 @@ def refuse_other_projections(train: TrainConfig, known: set[str], name: str) -> 
         )
 
 
-def names_in(folder: Path) -> set[str]:
-    """Last parts of the names of products inside layers, from the headers of a folder's files; none where none is."""
-    index = folder / INDEX_FILE
-    if index.is_file():
-        found = read_json(index)
-        names = found.get("weight_map", {}) if isinstance(found, dict) else {}
-    else:
-        names = [name for path in sorted(folder.glob("*.safetensors")) for name in header_of(path)]
-    return {match[1] for name in names if (match := OF_LAYER.search(name)) and "norm" not in match[1]}
+def refuse_other_ranks(train: TrainConfig, known: Mapping[str, Product], name: str) -> None:
+    """Raises ConfigError for a rank of what is not adapted, and for one above the smaller side of a product."""
+    adapted = {key: of for key, of in known.items() if of.group in train.targets or key in train.targets}
+    if unused := [key for key in train.ranks if key not in adapted]:
+        raise ConfigError(f"train.{UNUSED.format(unused[0], ', '.join(sorted(adapted)))}")
+    for key, product in adapted.items():
+        rank = train.ranks.get(key, train.rank)
+        if product.side is not None and rank > product.side:
+            raise ConfigError(f"train.{TOO_HIGH.format(f'{key} of {name}', product.side, rank, key)}")
 
 
-def header_of(path: Path) -> dict[str, Any]:
-    """What a safetensors file says of its tensors; nothing where it is broken, which loading will tell."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(HEADER_BYTES), "little")
-        try:
-            found = json.loads(file.read(length)) if length <= MOST_OF_A_HEADER else {}
-        except ValueError:
-            return {}
-    return found if isinstance(found, dict) else {}
+def products_in(folder: Path) -> dict[str, Product]:
+    """The products inside layers by the last part of their names, from the headers of a folder's files."""
+    found: dict[str, Product] = {}
+    for name, about in tensors_in(folder).items():
+        match = OF_LAYER.search(name)
+        if match is None or "norm" in match[2]:
+            continue
+        plain = "F" in str(about.get("dtype")) and len(about.get("shape", ())) == SIDES  # codes may be packed
+        sides = [min(about["shape"])] if plain else []
+        sides += [side for side in (found[match[2]].side,) if side is not None] if match[2] in found else []
+        group = "attention" if match[1] in ATTENTION_NAMES else "mlp"
+        found[match[2]] = Product(group, max(sides, default=None))
+    return found

@@ -14,7 +14,7 @@ from haymaker.config import Extend, Rung, TrainConfig
 from haymaker.models.batching import batches_of
 from haymaker.models.load import Source, read_config, read_tokenizer
 from haymaker.models.lora import lora_size
-from haymaker.models.lora_targets import Targets, head_masks, target_modules
+from haymaker.models.lora_targets import Targets, check_ranks, head_masks, target_modules
 from haymaker.models.names import display_name
 from haymaker.models.precision import choose_threads, chosen_dtype
 from haymaker.models.shapes import Shape, shape_of
@@ -103,7 +103,8 @@ def adapted_shape(model: PreTrainedConfig, config: TrainConfig, dtype: torch.dty
         empty = AutoModelForCausalLM.from_config(model)
     targets = Targets(config.targets, config.layers, config.heads, config.ranks)
     modules = target_modules(empty, targets)
-    head_masks(empty, targets, modules)  # refuses what training would
+    check_ranks(modules, config.rank, config.ranks)  # refuses what training would, as does the next
+    head_masks(empty, targets, modules)
     weights = sum(weight.numel() for weight in empty.parameters()) * dtype.itemsize
     shape = shape_of(model, dtype.itemsize, lora_size(modules, config.rank, config.ranks), weights)
     return replace(shape, mlp_adapted="mlp" in config.targets)

@@ -11,12 +11,11 @@ from itertools import chain, islice
 from haymaker.config import Recipe
 from haymaker.data.fit import LEAST_FILL
 from haymaker.data.fit.costs import Costs
-from haymaker.data.fit.matched import MatchedPlan, check_matched
+from haymaker.data.fit.matched import MatchedPlan
 from haymaker.data.fit.page import Page
 from haymaker.data.fit.plan import LAST_CHOICES, RowPlan, Wanted
 from haymaker.data.fit.stream import Stream, Supply
 from haymaker.drafts import Document, Draft
-from haymaker.errors import ConfigError
 
 
 class Fitter:
@@ -25,12 +24,6 @@ class Fitter:
     def __init__(self, recipe: Recipe, costs: Costs) -> None:
         self.recipe, self.costs = recipe, costs
         lengths = sorted(set(recipe.nested or (recipe.length,)))
-        if recipe.length not in lengths:
-            raise ConfigError(f"nested: {recipe.length} is none of the lengths {lengths} that share a plan; add it")
-        if recipe.nested and recipe.documents:
-            raise ConfigError("nested: lengths cannot be nested where `documents` fixes their number; give one of them")
-        if recipe.matched:
-            check_matched(recipe)
         self.lengths = [length for length in lengths if length <= recipe.length]
 
     def fit(self, draft: Draft, number: int) -> Page:

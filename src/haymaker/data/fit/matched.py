@@ -16,7 +16,7 @@ from haymaker.data.fit.place import STRATA, planned_depths, spread
 from haymaker.data.fit.plan import LAST_CHOICES, RowPlan
 from haymaker.data.fit.stream import closest_sum, exact_sum, reserve_of
 from haymaker.drafts import Document
-from haymaker.errors import ConfigError, LengthError
+from haymaker.errors import LengthError
 from haymaker.randomness import keyed
 from haymaker.records import Segment, digest
 
@@ -25,13 +25,6 @@ TRIES = 24
 SHARES = (0.5, 0.25, 0.75)  # of a document that is cut, by turns
 ATTEMPTS = 12  # times that a row is planned at most
 MOST_SPARE = 160  # tokens that a document cut at a word, or two of them, can fill exactly
-
-
-def check_matched(recipe: Recipe) -> None:
-    """ConfigError where a recipe asks for matched twins and for what would move them."""
-    for name in ("nested", "documents", "gold_position"):
-        if getattr(recipe, name) is not None:
-            raise ConfigError(f"matched: evidence stands where the plan of twins says, so {name} cannot be given too")
 
 
 def matched_starts(recipe: Recipe, key: int, hops: int) -> list[int]:

@@ -1,10 +1,11 @@
 """What a study may say about where its cells run. None of it changes a result, so none of it counts for a key."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from haymaker.config import Frozen
+from haymaker.choices import named_device
+from haymaker.config import Frozen, chosen_by
 from haymaker.errors import ConfigError
 
 RunnerName = Literal["local", "serial", "slurm", "ray"]
@@ -59,7 +60,7 @@ class RunnerConfig(Frozen):
     minutes: float | None = Field(default=None, gt=0)
     memory_gb: float | None = Field(default=None, gt=0)
     gpus: float | None = Field(default=None, ge=0)
-    device: str | None = None
+    device: Annotated[str, chosen_by(named_device)] | None = None
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
