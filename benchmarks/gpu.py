@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="small, on the CPU")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, help="when a part stops, in place of its own limit")
     parser.add_argument("--study", help="a study of the study part; by default SmolLM2's, else the miniature")
     chosen = parser.parse_args()
     if not chosen.tiny and not torch.cuda.is_available():
@@ -43,7 +44,7 @@ def main() -> None:
     model, failures = None, []
     for part in chosen.parts or SECONDS:
         started = time.monotonic()
-        setting = Setting(chosen.tiny, chosen.out, chosen.repeats, started + SECONDS[part])
+        setting = Setting(chosen.tiny, chosen.out, chosen.repeats, started + (chosen.seconds or SECONDS[part]))
         if part == "study":
             model = None
             measure_study(setting, chosen.study or default_study())

@@ -29,9 +29,8 @@ from haymaker.training.packed_attention import choose_packed, packed_by
 from haymaker.training.run import measured_kernels
 
 ANSWER = 128
-FIGURES = ((32_768, 3), (131_072, 1), (8_192, 5), (65_536, 1), (16_384, 3))  # the most important first
 PACKED = 16_384  # tokens of short rows in a step
-STOCK = ((8_192, 3), (16_384, 2), (32_768, 1))
+COMPARED = 8_192  # tokens at which gradients are held beside stock's
 GUESSED_SECONDS = {4_096: 5, 32_768: 20, 131_072: 55, 8_192: 6, 65_536: 30, 16_384: 8}
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 5e-3, 1e-1  # relative, of bfloat16 in 32 layers
 RUNG_TOLERANCE = 2e-2  # kernels of backward passes may add in any order
@@ -121,7 +120,7 @@ def measure_stock(setting: Setting, model: Any, page: Page, tokens: int, repeats
     plan = plan_memory(model, [tokens], tokens, "auto")
     model.base_model.model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
-    if tokens <= setting.lengths([STOCK[0][0]])[0]:
+    if tokens <= setting.lengths([COMPARED])[0]:
         compare(step, plan, page)
     found = setting.fits(lambda: step.timed(step.stock, repeats))
     model.zero_grad()
@@ -220,6 +219,13 @@ def compare(step: Step, plan: MemoryPlan, page: Page) -> None:
     page.check(off <= GRADIENT_TOLERANCE, "another gradient than stock's")
 
 
+FIGURES = (  # the most important first
+    (measure_ours, 32_768, 3), (measure_rungs, 4_096, 1), (measure_packed, PACKED, 1), (measure_ours, 8_192, 5),
+    (measure_ours, 16_384, 3), (measure_stock, COMPARED, 3), (measure_ours, 131_072, 1), (measure_ours, 65_536, 1),
+    (measure_stock, 16_384, 2), (measure_stock, 32_768, 1),
+)  # fmt: skip
+
+
 def measure_train(setting: Setting, model: Any) -> None:
     page = Page(
         setting, "train", "A training step",
@@ -231,11 +237,7 @@ def measure_train(setting: Setting, model: Any) -> None:
     for name, weight in lora_parameters(adapted).items():
         if ".lora_B." in name:
             weight.data.copy_(torch.randn(weight.shape, generator=generator) * 0.02)
-    figures = [(measure_ours, n, repeats) for n, repeats in FIGURES]
-    figures.insert(2, (measure_rungs, 4_096, 1))
-    figures.insert(3, (measure_packed, PACKED, 3))
-    figures += [(measure_stock, n, repeats) for n, repeats in STOCK]
-    for measure, tokens, repeats in figures:
+    for measure, tokens, repeats in FIGURES:
         (length,) = setting.lengths([tokens])
         if setting.seconds_left < GUESSED_SECONDS[tokens]:
             page.note(f"{length:,} tokens, {measure.__name__}: not run, {setting.seconds_left:.0f} s were left")
