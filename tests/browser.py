@@ -92,10 +92,13 @@ class Browser:
         return found
 
     def middle(self, selector: str) -> tuple[float, float]:
-        """The middle of an element on the screen, which it is scrolled to."""
+        """The middle of an element on the screen, which it is scrolled to; charts drawn there first may move it."""
         self.run(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center', behavior: 'instant'}})")
         middle = "(r => [r.x + r.width / 2, r.y + r.height / 2])"
-        box = self.run(f"{middle}(document.querySelector({selector!r}).getBoundingClientRect())")
+        middle += f"(document.querySelector({selector!r}).getBoundingClientRect())"
+        box = self.run(middle)
+        while (now := self.run(f"new Promise((done) => setTimeout(() => done({middle}), 40))")) != box:
+            box = now
         return box[0], box[1]
 
     def click(self, selector: str) -> None:

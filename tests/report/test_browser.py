@@ -208,11 +208,44 @@ def test_controls_have_names_and_pictures_words(opened: Browser) -> None:
         if not node["ignored"] and node["role"]["value"] in roles and not node.get("name", {}).get("value")
     ]
     assert nameless == []
+    # Vega puts a role and words of its own where it draws: the map would lose its keys and its best heads.
+    maps = [node["name"]["value"] for node in nodes if node.get("role", {}).get("value") == "application"]
+    assert len(maps) == 8
+    assert all(name.startswith("Heads of ") for name in maps)
+    assert {node["role"]["value"] for node in nodes if not node["ignored"]}.isdisjoint(
+        {"graphics-document", "graphics-symbol"}
+    )
+
+
+def test_the_first_key_skips_the_bar(opened: Browser) -> None:
+    opened.run("document.querySelector('.skip').focus()")
+    assert opened.run("document.querySelector('.skip').getBoundingClientRect().top") >= 0
+    opened.press("Enter")
+    opened.press("Tab")
+    assert opened.run("document.querySelector('main').contains(document.activeElement)")
+    assert opened.run("document.querySelectorAll('a[href], button, select')[0].className") == "skip"
 
 
 def test_print_holds_the_charts_and_no_controls(opened: Browser) -> None:
     opened.call("Emulation.setEmulatedMedia", media="print")
     assert not opened.run("document.querySelector('.bar').offsetParent")
+    shown = (
+        "[...document.querySelectorAll('button:not(.sort), input, .skip, details.table')].some((e) => e.offsetParent)"
+    )
+    assert not opened.run(shown)
+    assert opened.run("!!document.querySelector('#answerer').offsetParent"), "what was chosen is said"
+    assert "of one of 2 models and tasks" in text(opened, ".paper")
+    opened.run("dispatchEvent(new Event('beforeprint'))")
+    assert opened.run("[...document.querySelectorAll('details:not(.table)')].every((e) => e.open)")
+    opened.run("dispatchEvent(new Event('afterprint'))")
+    assert not opened.run("[...document.querySelectorAll('details:not(.table)')].some((e) => e.open)")
+    # Twice the columns, on A4 less its margins.
+    opened.call("Emulation.setDeviceMetricsOverride", width=673, height=1000, deviceScaleFactor=1, mobile=False)
+    rows = "document.querySelectorAll('#breakdown figure:not([hidden]) tr')"
+    opened.run(f"for (const row of {rows}) for (const cell of [...row.cells]) row.append(cell.cloneNode(true))")
+    right = "[...document.querySelectorAll('table')].map((e) => e.getBoundingClientRect().right)"
+    assert opened.run(f"Math.max(...{right})") <= 673
+    opened.call("Emulation.setDeviceMetricsOverride", width=1280, height=800, deviceScaleFactor=1, mobile=False)
     assert opened.run("document.querySelector('.lead .chart svg').getBoundingClientRect().width") > 100
     # Drawn for a wide screen, the chart of pairs may not cover the table beside it on narrower paper.
     assert opened.run("getComputedStyle(document.querySelector('.pairs svg')).maxWidth") == "100%"

@@ -25,7 +25,15 @@ globalThis.drawChart = (host, spec) => {
   const options = {mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, config: CONFIG,
     tooltip: {disableDefaultStyle: true}};
   const tell = (error) => { host.textContent = "This chart cannot be drawn: " + error; };
-  return vegaEmbed(host, spec, options).catch(tell);
+  // The host tells the chart in words and has its keys: on it Vega would put a role and words of its own.
+  let picture = host.querySelector(":scope > .picture");
+  if (!picture) {
+    picture = Object.assign(document.createElement("div"), {className: "picture", ariaHidden: "true"});
+    host.replaceChildren(picture);
+  }
+  picture.style.minHeight = `${picture.offsetHeight}px`;  // drawn again: what stands below it stays there
+  const settle = (drawn) => { picture.style.minHeight = ""; return drawn; };
+  return vegaEmbed(picture, spec, options).then(settle).catch(tell);
 };
 """
 DRAW_ALL = """

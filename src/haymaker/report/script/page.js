@@ -35,6 +35,14 @@ const switcher = document.getElementById("group");
 document.getElementById("switch").hidden = carried.groups.length < 2;
 switcher.addEventListener("change", () => showGroup(Number(switcher.value)));
 addEventListener("hashchange", reveal);
+// Paper cannot be opened: what is folded up is printed, but for the tables of all rows.
+const folded = [...document.querySelectorAll("details:not(.table)")];
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = folded.filter((one) => !one.open);
+  for (const one of opened) one.open = true;
+});
+addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
 showGroup(0);
 if (location.hash) reveal();
 document.documentElement.dataset.ready = "";
