@@ -92,14 +92,18 @@ class Browser:
         return found
 
     def middle(self, selector: str) -> tuple[float, float]:
-        """The middle of an element on the screen, which it is scrolled to; charts drawn there first may move it."""
-        self.run(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center', behavior: 'instant'}})")
-        middle = "(r => [r.x + r.width / 2, r.y + r.height / 2])"
-        middle += f"(document.querySelector({selector!r}).getBoundingClientRect())"
-        box = self.run(middle)
-        while (now := self.run(f"new Promise((done) => setTimeout(() => done({middle}), 40))")) != box:
-            box = now
-        return box[0], box[1]
+        """The middle of an element on the screen, which it is scrolled to until nothing else scrolls or moves it.
+
+        After a click on a link the browser itself scrolls, late; charts that are drawn move what is below them.
+        """
+        look = (
+            "(e => { e.scrollIntoView({block: 'center', behavior: 'instant'}); const r = e.getBoundingClientRect(); "
+            f"return [r.x + r.width / 2, r.y + r.height / 2]; }})(document.querySelector({selector!r}))"
+        )
+        box, now = None, self.run(look)
+        while now != box:
+            box, now = now, self.run(f"new Promise((done) => setTimeout(() => done({look}), 40))")
+        return now[0], now[1]
 
     def click(self, selector: str) -> None:
         x, y = self.middle(selector)
