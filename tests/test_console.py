@@ -50,4 +50,9 @@ def test_a_call_of_the_library_tells_after_ten_seconds_and_without_a_total_no_ti
         clock[0] += 0.5
         advance(1)
     assert lines == ["rows read: 20, 2.0/s"]
+    assert list(console.each("ab", None, "rows", 2)) == ["a", "b"]
+    counted: list[int] = []
+    left = iter(console.each("ab", counted.append, "rows", 2))
+    assert (next(left), list(counted)) == ("a", [])  # it is told once it was used
+    assert (next(left), list(counted)) == ("b", [1])
     assert console.told(lines.remove, "rows read") == lines.remove  # type: ignore[arg-type, comparison-overlap]

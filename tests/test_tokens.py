@@ -8,6 +8,7 @@ from tiny_tokenizers import KINDS, TEMPLATE, tiny_tokenizer
 from transformers import BertTokenizerLegacy as SlowTokenizer
 from transformers import PreTrainedTokenizerBase
 
+import haymaker.tokens
 from haymaker.errors import DataError, ModelError
 from haymaker.miniature.world import World, question, statement
 from haymaker.records import Example, Label, Message, Segment
@@ -81,9 +82,20 @@ def test_spans_hold_in_every_message_of_a_conversation() -> None:
     assert evidence in tokenizer.decode(encoded.input_ids[encoded.spans["evidence"][0].slice])
 
 
-def test_many_at_once_are_the_same_as_one_by_one(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_many_at_once_are_the_same_as_one_by_one_and_as_in_parts(
+    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [example(key) for key in range(5)]
-    assert encode_many(rows, tokenizer) == [encode(row, tokenizer) for row in rows]
+    assert (whole := encode_many(rows, tokenizer)) == [encode(row, tokenizer) for row in rows]
+    asked: list[int] = []
+    tokenise = Aligner.tokenise
+    monkeypatch.setattr(
+        Aligner, "tokenise", lambda self, prompts: asked.append(len(prompts)) or tokenise(self, prompts)
+    )
+    monkeypatch.setattr(haymaker.tokens, "PART_CHARACTERS", len(rows[0].text) + len(rows[1].text))
+    assert encode_many(rows, tokenizer) == whole
+    assert asked[0] == 2
+    assert sum(asked) == 5
     assert encode_many([], tokenizer) == []
 
 

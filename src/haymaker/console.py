@@ -4,10 +4,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -27,6 +27,7 @@ LINE_SECONDS = 2.0  # between two lines of progress in a log
 UNWATCHED_SECONDS = 30.0  # the same where stderr is no terminal, and nobody asked for lines
 CALL_SECONDS = 10.0  # the same of a call of the library, in a script or a notebook
 OnProgress = Callable[[int], Any]  # told how much was finished since it was last called
+Item = TypeVar("Item")
 
 
 def speaks() -> bool:
@@ -104,6 +105,14 @@ class Lines:
 def told(on_progress: OnProgress | None, what: str, total: int = 0) -> OnProgress:
     """Whom a call tells of its progress: its caller, else people, by a line where it takes longer than ten seconds."""
     return on_progress or Lines(what, total, seconds=CALL_SECONDS).advance
+
+
+def each(rows: Iterable[Item], on_progress: OnProgress | None, what: str, total: int = 0) -> Iterator[Item]:
+    """The rows, of each of which is `told` once it was used."""
+    advance = told(on_progress, what, total)
+    for row in rows:
+        yield row
+        advance(1)
 
 
 def note(message: str, style: str = "", always: bool = False) -> None:

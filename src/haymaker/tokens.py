@@ -7,7 +7,7 @@ questions, answers) is read as text: where it spells a control token, its letter
 cannot do that, the text is refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -17,12 +17,14 @@ import numpy as np
 from jaxtyping import Int
 from transformers import PreTrainedTokenizerBase
 
+from haymaker.console import told
 from haymaker.errors import DataError, ModelError
 from haymaker.records import Encoded, Example, Label, Span
 from haymaker.rendering import Prompt, Renderer, rendered_spans
 from haymaker.vocabulary import control_tokens, plain
 
 EXCERPT_CHARACTERS = 40
+PART_CHARACTERS = 2**22  # of texts that are tokenised at once
 
 
 def encode(example: Example, tokenizer: PreTrainedTokenizerBase, chat_template: bool | None = None) -> Encoded:
@@ -54,17 +56,33 @@ def encode(example: Example, tokenizer: PreTrainedTokenizerBase, chat_template: 
 def encode_many(
     examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, chat_template: bool | None = None
 ) -> list[Encoded]:
-    """`encode` for several examples with one call of the tokenizer."""
+    """`encode` for several examples, some millions of characters at a time, for a tokenizer's own records are large."""
     found: dict[int, Encoded] = {}
+    advance = told(None, "rows encoded", len(examples))
     built = [chat_template if chat_template is not None else row.source.get("chat_template") for row in examples]
     for use in dict.fromkeys(built):
         aligner, places = Aligner(tokenizer, use), [i for i, other in enumerate(built) if other == use]
-        prompts = [aligner.render(examples[i]) for i in places]
-        for i, prompt, tokens in zip(places, prompts, aligner.tokenise(prompts), strict=True):
-            row = examples[i]
-            spans = align(rendered_spans(row, prompt), tokens.offsets, row.id)
-            found[i] = Encoded(row.id, tuple(tokens.ids.tolist()), tokens.prompt_length, spans, tokens.closing)
+        for some in parts_of(places, [len(examples[i].text) for i in places]):
+            prompts = [aligner.render(examples[i]) for i in some]
+            for i, prompt, tokens in zip(some, prompts, aligner.tokenise(prompts), strict=True):
+                row = examples[i]
+                spans = align(rendered_spans(row, prompt), tokens.offsets, row.id)
+                found[i] = Encoded(row.id, tuple(tokens.ids.tolist()), tokens.prompt_length, spans, tokens.closing)
+            advance(len(some))
     return [found[i] for i in range(len(examples))]
+
+
+def parts_of(places: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
+    """The places in order, cut where their texts have come to a part's characters."""
+    part, characters = list[int](), 0
+    for place, length in zip(places, lengths, strict=True):
+        part.append(place)
+        characters += length
+        if characters >= PART_CHARACTERS:
+            yield part
+            part, characters = [], 0
+    if part:
+        yield part
 
 
 @dataclass(frozen=True)

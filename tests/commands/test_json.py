@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -11,6 +11,7 @@ from real_rows import mdqa_row, write_jsonl
 from typer.main import get_command
 
 import haymaker as hm
+from haymaker import console
 from haymaker.cli import app
 from haymaker.commands.output import one_object, shared_by, show_error, show_json
 
@@ -78,10 +79,39 @@ ROWS = {  # the name under which a command's rows stand, and what stands beside 
     "study run, in thought": ("cells", "study", "model", "device"),
 }
 SAYS_NO = {"study log": 2}  # a serial run keeps no log
+AT_ONCE = {  # what walks over no rows, files or answers of a number that a user may make large
+    "doctor", "build, in thought", "show", "show, a page", "cache stats", "cache import", "cache export", "compare",
+    "study plan", "study run, in thought", "study status", "study why", "study log", "study gc", "report",
+}  # fmt: skip
+IN_LINES = {"train, in thought", "eval, asked for"}  # what encodes rows, and computes nothing
+
+
+class Watched(console.Lines):
+    """All progress that a command tells of."""
+
+    seen: ClassVar[list["Watched"]] = []
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.seen.append(self)
+
+    @property
+    def whole(self) -> bool:
+        return self.done == self.total > 0
+
+    @property
+    def is_bar(self) -> bool:
+        return self.seconds != console.CALL_SECONDS
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+def progress() -> dict[str, list[Watched]]:
+    """What every use told of its progress."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory, progress: dict[str, list[Watched]]) -> dict[str, tuple[int, str]]:
     """Exit code and stdout of every use."""
     home = tmp_path_factory.mktemp("json")
     (home / "study").write_text(yaml.safe_dump(STUDY))
@@ -89,7 +119,11 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]
     write_jsonl(home / "rows.jsonl", [mdqa_row(0)])
     found = {}
     for name, words in WORDS.items():
-        result = run(*name.partition(",")[0].split(), *words.replace("@", f"{home}/").split(), "--json")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(console, "Lines", Watched)
+            patched.setattr(Watched, "seen", [])
+            result = run(*name.partition(",")[0].split(), *words.replace("@", f"{home}/").split(), "--json")
+            progress[name] = Watched.seen
         found[name] = (result.exit_code, result.stdout)
     return found
 
@@ -106,6 +140,16 @@ def test_stdout_is_one_object(name: str, said: dict[str, tuple[int, str]]) -> No
     code, text = said[name]
     assert code == SAYS_NO.get(name, 0), text
     assert ("error" in object_of(text)) == (code != 0)
+
+
+@pytest.mark.parametrize("name", sorted(set(WORDS) - AT_ONCE))
+def test_what_walks_over_rows_tells_of_all_of_them(
+    name: str, said: dict[str, tuple[int, str]], progress: dict[str, list[Watched]]
+) -> None:
+    assert said[name][0] == 0
+    assert any(one.whole and (one.is_bar or name in IN_LINES) for one in progress[name])
+    devices = [one.about for one in progress[name] if one.is_bar]
+    assert not any("--model" in WORDS[name] and " on cpu" not in about for about in devices)
 
 
 @pytest.mark.parametrize("name", ROWS)

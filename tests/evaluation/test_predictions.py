@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from haymaker.choices import METRICS
 from haymaker.errors import DataError, LengthError
 from haymaker.evaluation.predictions import Evaluation, evaluate, judge
 from haymaker.metrics import row_metric
@@ -49,6 +50,20 @@ def test_a_prompt_beyond_the_context_is_refused_unless_asked_for(lm: LanguageMod
     with pytest.raises(LengthError, match="4 of 4 prompts leave no room"):
         evaluate(lm, examples(), 2)
     assert len(evaluate(lm, examples(), 2, beyond_context=True).predictions) == 4
+
+
+@pytest.mark.parametrize("metric", ["squad_f1", "ruler_all"])
+def test_scoring_again_asks_a_metric_a_few_times_for_each_answer(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    score = METRICS[metric]
+    monkeypatch.setitem(METRICS._loaded, METRICS.entry(metric), lambda *said: asked.append(said[0]) or score(*said))
+    for texts in (["Tami"] * 10, ["no"] * 20):
+        given = judged(*texts)
+        asked.clear()
+        again = given.judged_by([metric])
+        assert again.row()["n"] == len(texts)
+        assert again.notes() == []
+        assert len(asked) <= 10 * len(texts)
 
 
 def test_means_and_changes_by_hand() -> None:

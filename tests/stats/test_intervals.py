@@ -8,6 +8,7 @@ from haymaker.stats import (
     bootstrap_crossed,
     bootstrap_grid,
     bootstrap_mean,
+    intervals,
     resampled_means,
     share_interval,
 )
@@ -21,6 +22,14 @@ def test_bootstrap_interval_brackets_the_mean_and_shrinks_with_n() -> None:
     # Standard errors: 0.5 / sqrt(20) = 0.112 and 0.5 / sqrt(2000) = 0.0112; a 95 % interval is about 3.9 of them wide.
     assert few.high - few.low == pytest.approx(3.92 * 0.112, rel=0.2)
     assert many.high - many.low == pytest.approx(3.92 * 0.0112, rel=0.2)
+
+
+@pytest.mark.parametrize("picks", [1, 50, 700])
+def test_samples_are_the_same_however_many_are_drawn_at_once(picks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).random(33)
+    whole = bootstrap_mean(values, draws=100)
+    monkeypatch.setattr(intervals, "PICKS_AT_ONCE", picks)
+    assert bootstrap_mean(values, draws=100) == whole
 
 
 def test_bootstrap_of_a_constant_is_a_point() -> None:

@@ -1,15 +1,16 @@
 """haymaker data verify | diff | overlap | pool | unpool: a dataset's files."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from haymaker.commands.datasets import report_problems
 from haymaker.commands.options import DataFolder, Json, Overwrite
 from haymaker.commands.output import declare_folder, show_json, show_made, show_values
-from haymaker.console import note
+from haymaker.console import bar, note
 
 app = typer.Typer(
     help="A dataset's files: verify, diff, overlap, pool, unpool.", no_args_is_help=True, rich_markup_mode=None
@@ -25,9 +26,13 @@ def register(commands: typer.Typer) -> None:
 @app.command()
 def verify(folder: DataFolder, json: Json = False) -> None:
     """Hold a dataset's files against its manifest: their sha256, the number of rows, ids that stand once."""
+    from haymaker.data.compare import files_of
     from haymaker.data.compare import verify as problems_of
+    from haymaker.data.dataset import Folder
 
-    report_problems(problems_of(folder), json, f"{folder}: every file is as the manifest records")
+    with bar("files", len(files_of(Folder(folder)))) as advance:
+        problems = problems_of(folder, on_progress=advance)
+    report_problems(problems, json, f"{folder}: every file is as the manifest records")
 
 
 @app.command()
@@ -40,7 +45,9 @@ def diff(
     from haymaker.data.compare import diff as difference_of
     from haymaker.data.dataset import Folder
 
-    found = difference_of(Folder(first), Folder(second))
+    one, other = Folder(first), Folder(second)
+    with bar("rows", len(one) + len(other)) as advance:
+        found = difference_of(one, other, on_progress=advance)
     if json:
         show_json({**asdict(found), "columns": found.columns})
     else:
@@ -63,8 +70,11 @@ def overlap(
 ) -> None:
     """Count rows whose question or evidence stands in another dataset too, and record that in the card."""
     from haymaker.data.compare import record_overlap
+    from haymaker.data.dataset import Folder
 
-    show_values(record_overlap(folder, other), json)
+    with bar("rows", len(Folder(folder)) + len(Folder(other))) as advance:
+        found = record_overlap(folder, other, on_progress=advance)
+    show_values(found, json)
 
 
 @app.command()
@@ -72,8 +82,7 @@ def pool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False, json:
     """Write a dataset with every text once, in documents.parquet, and rows that refer to them."""
     from haymaker.data.layouts import pool as pool_folder
 
-    declare_folder(out, overwrite, reading=(folder,))
-    report_sizes(folder, pool_folder(folder, out, overwrite).path, json)
+    write_other(pool_folder, folder, out, overwrite, json)
 
 
 @app.command()
@@ -81,8 +90,17 @@ def unpool(folder: DataFolder, out: OutFolder, overwrite: Overwrite = False, jso
     """Write a pooled dataset with the text of every row in its place."""
     from haymaker.data.layouts import unpool as unpool_folder
 
+    write_other(unpool_folder, folder, out, overwrite, json)
+
+
+def write_other(layout: Callable[..., Any], folder: Path, out: Path, overwrite: bool, as_json: bool) -> None:
+    """The dataset in another layout, and what it takes before and then."""
+    from haymaker.data.dataset import Folder
+
     declare_folder(out, overwrite, reading=(folder,))
-    report_sizes(folder, unpool_folder(folder, out, overwrite).path, json)
+    with bar("rows", len(Folder(folder))) as advance:
+        made = layout(folder, out, overwrite, on_progress=advance)
+    report_sizes(folder, made.path, as_json)
 
 
 def report_sizes(before: Path, after: Path, as_json: bool) -> None:

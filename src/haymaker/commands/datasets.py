@@ -190,10 +190,13 @@ def stats(
     from haymaker.data.compare import stats as stats_of
 
     stored = rows_under(folder, columns, tokenizer)
-    found = stats_of(stored) | {"rejected": stored.manifest["rejected"]}
+    with bar("rows", len(stored)) as advance:
+        found = stats_of(stored, on_progress=advance) | {"rejected": stored.manifest["rejected"]}
     if not found["tokens"]:  # rows of a file, as no tokenizer read them
         found |= {key: None for key in found if key.startswith(("tokens", "fill"))}
         note(f"{folder}: tokens are not counted; give --tokenizer")
     if against is not None:
-        found |= overlap(stored, rows_under(against, of_file(against, columns)))
+        other = rows_under(against, of_file(against, columns))
+        with bar("rows", len(stored) + len(other)) as advance:
+            found |= overlap(stored, other, on_progress=advance)
     show_values(found, json)

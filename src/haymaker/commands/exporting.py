@@ -1,8 +1,7 @@
 """haymaker export: a dataset's rows as other trainers and benchmarks read them."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -10,7 +9,7 @@ from haymaker.choices import EXPORTS
 from haymaker.commands.options import Columns, DataRows, Json, Overwrite
 from haymaker.commands.output import fresh_file, show_json
 from haymaker.commands.own_prompt import rows_under
-from haymaker.console import OnProgress, bar, note
+from haymaker.console import bar, each, note
 
 Bare = Annotated[bool, typer.Option("--bare", help="The form's own keys alone: no id, question, answers, evidence.")]
 
@@ -37,16 +36,9 @@ def export(
     with fresh_file(out, overwrite=overwrite, reading=(data,)) as file:
         rows = rows_under(data, columns)
         with bar("rows", len(rows)) as advance:
-            write_rows(each(exported(rows, form, bare), advance), file)
+            write_rows(each(exported(rows, form, bare), advance, "rows"), file)
     if json:
         show_json({"out": str(out), "rows": len(rows), "format": form})
         return
     note(f"{len(rows)} rows")
     typer.echo(out)
-
-
-def each(rows: Iterator[dict[str, Any]], advance: OnProgress) -> Iterator[dict[str, Any]]:
-    """The rows, each of which is told."""
-    for row in rows:
-        yield row
-        advance(1)

@@ -7,6 +7,7 @@ import typer
 from haymaker.commands import options as flag
 from haymaker.commands.output import fresh_folder, show_values
 from haymaker.config import Extend
+from haymaker.console import bar
 from haymaker.errors import ConfigError
 
 
@@ -34,7 +35,10 @@ def extend(
     values = {"length": length, "method": method, "theta": theta, "keep_window": keep_window}
     wanted = None if length is None else Extend(**values)
     with fresh_folder(out, overwrite, reading=(model, adapter)) as folder:
-        from haymaker.models.checkpoint import write_checkpoint
+        import torch
 
-        record = write_checkpoint(model, folder, wanted, adapter)
+        from haymaker.models.checkpoint import STEPS, write_checkpoint
+
+        with bar("steps", STEPS, f"{model}: float32 on cpu, {torch.get_num_threads()} threads") as advance:
+            record = write_checkpoint(model, folder, wanted, adapter, on_progress=advance)
     show_values({"out": str(out), "context": record["context"], "base": record["base"]}, json)

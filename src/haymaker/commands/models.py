@@ -12,7 +12,7 @@ from haymaker.commands import serving
 from haymaker.commands.options import inputs_of, loading, stop_text
 from haymaker.commands.output import Reading, fresh_folder, kept_beside, show_rows, show_values
 from haymaker.commands.own_prompt import Given, reads_data
-from haymaker.console import note
+from haymaker.console import bar, note
 from haymaker.evaluation.places import check_by
 from haymaker.files import write_json
 from haymaker.study.cell import Row
@@ -110,7 +110,8 @@ def score(
     for name in metrics or ():
         METRICS.entry(name)
     found = Evaluation.load(predictions / "predictions.jsonl" if predictions.is_dir() else predictions)
-    again = found.judged_by(tuple(dict.fromkeys(metrics or default_metrics(found))))
+    with bar("answers", len(found.predictions)) as advance:
+        again = found.judged_by(tuple(dict.fromkeys(metrics or default_metrics(found))), on_progress=advance)
     for said in again.notes():
         note(said)
     groups = [row for name in by or () for row in again.by(name)]

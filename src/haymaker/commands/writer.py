@@ -12,7 +12,7 @@ from haymaker.commands.boundary import FAILED_ROWS
 from haymaker.commands.options import Columns, Json, Overwrite, Set, columns_of, values_of
 from haymaker.commands.output import declare, fresh_file, show_json, show_made, show_values
 from haymaker.config import Recipe, SplitName
-from haymaker.console import bar, note
+from haymaker.console import bar, each, note
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import read_jsonl, remove, write_jsonl
 
@@ -220,8 +220,9 @@ def print_estimate(job: Job, cache: Path | None, json: bool) -> None:
 
     async def write_all(dry_run: DryRun) -> None:
         writer = Writer(job.settings, dry_run, job.everything, job.split)
-        for asked in job.wanted:
-            await writer.write(asked)
+        with bar("rows", len(job.wanted)) as advance:
+            for asked in each(job.wanted, advance, "rows"):
+                await writer.write(asked)
 
     known = Cache(cache, "read-only") if cache is not None and cache.exists() else nullcontext()
     with known as answers:

@@ -1,13 +1,14 @@
 """Numbers about a dataset, its files held against their manifest, and two datasets held against each other."""
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import chisquare
 
+from haymaker.console import OnProgress, each, told
 from haymaker.data.checks import SUMMED, Summary, wrong_in_checks
 from haymaker.data.dataset import Dataset, Folder, write_manifest
 from haymaker.data.schema import Row
@@ -19,14 +20,14 @@ Marks = dict[str, str]  # column -> its value, or a digest of it
 CONTENTS = ("id", "pair_id", "question", "checks")
 
 
-def stats(dataset: Dataset | Folder) -> dict[str, Any]:
+def stats(dataset: Dataset | Folder, *, on_progress: OnProgress | None = None) -> dict[str, Any]:
     """Counts of a dataset: tokens, fill, documents, where gold stands, kinds of answers, and its checks.
 
     Fractions are 0 to 1. `positions` are starts of evidence per tenth of the prompt, `position_p` the chance of so
     uneven a spread if all tenths were as likely (chi-square). Raises DataError for a dataset without rows.
     """
     summed, documents = Summary(), 0
-    for row in dataset.select((*SUMMED, "spans")):
+    for row in each(dataset.select((*SUMMED, "spans")), on_progress, "rows", len(dataset)):
         summed.add(row)
         documents += sum(span is not None and span["kind"] == "document" for span in row["spans"] or ())
     if not summed.rows:
@@ -40,18 +41,19 @@ def stats(dataset: Dataset | Folder) -> dict[str, Any]:
     }
 
 
-def overlap(one: Dataset | Folder, other: Dataset | Folder) -> dict[str, int]:
+def overlap(one: Dataset | Folder, other: Dataset | Folder, *, on_progress: OnProgress | None = None) -> dict[str, int]:
     """How many rows of `one` ask, and rest on, what `other` (its training set, say) holds too.
 
     Questions are compared as they are written, twins by what they ask for, evidence by title and text.
     """
     known: dict[str, set[str]] = {"question": set(), "pair_id": set(), "evidence": set()}
-    for row in other.select(CONTENTS):
+    advance = told(on_progress, "rows", len(one) + len(other))
+    for row in each(other.select(CONTENTS), advance, "rows"):
         known["question"].add(row["question"])
         known["pair_id"].add(row["pair_id"])
         known["evidence"].update(evidence_of(row))
     shared = Counter(rows_sharing_question=0, rows_sharing_pair=0, rows_sharing_evidence=0)
-    for row in one.select(CONTENTS):
+    for row in each(one.select(CONTENTS), advance, "rows"):
         shared["rows_sharing_question"] += row["question"] in known["question"]
         shared["rows_sharing_pair"] += row["pair_id"] in known["pair_id"]
         shared["rows_sharing_evidence"] += not known["evidence"].isdisjoint(evidence_of(row))
@@ -65,10 +67,10 @@ def evidence_of(row: dict[str, Any]) -> list[str]:
     return json.loads(row["checks"])["evidence"]
 
 
-def record_overlap(folder: str | Path, other: str | Path) -> dict[str, int]:
+def record_overlap(folder: str | Path, other: str | Path, *, on_progress: OnProgress | None = None) -> dict[str, int]:
     """`overlap`, written into the manifest and the card of the first dataset, by the name of the other's folder."""
     stored, beside = Folder(folder), Folder(other)
-    found = overlap(stored, beside)
+    found = overlap(stored, beside, on_progress=on_progress)
     told = {**stored.manifest.get("overlap", {}), Path(other).resolve().name: found}
     write_manifest(stored.path, {**stored.manifest, "overlap": told})
     return found
@@ -77,12 +79,13 @@ def record_overlap(folder: str | Path, other: str | Path) -> dict[str, int]:
 # ---- the files
 
 
-def verify(path: str | Path) -> list[str]:
+def verify(path: str | Path, *, on_progress: OnProgress | None = None) -> list[str]:
     """Everything that is wrong with a dataset's files: missing or altered ones, rows that are not as many as the
-    manifest says, ids that stand twice. Raises DataError where there is no manifest."""
+    manifest says, ids that stand twice. Progress is of files. Raises DataError where there is no manifest."""
     folder = Folder(path)
-    documents = [folder.manifest["documents"]] if folder.pooled else []
-    broken = [problem for entry in (*folder.manifest["shards"], *documents) if (problem := wrong(folder, entry))]
+    entries = files_of(folder)
+    counted = each(entries, on_progress, "files", len(entries))
+    broken = [problem for entry in counted if (problem := wrong(folder, entry))]
     if broken:
         return broken
     try:
@@ -91,6 +94,11 @@ def verify(path: str | Path) -> list[str]:
         return [str(error)]
     twice = [name for name, count in Counter(ids).items() if count > 1]
     return [f"{len(twice)} ids stand more than once, such as {twice[0]}"] if twice else []
+
+
+def files_of(folder: Folder) -> list[dict[str, Any]]:
+    """What the manifest says of each file of rows or texts."""
+    return [*folder.manifest["shards"], *([folder.manifest["documents"]] if folder.pooled else [])]
 
 
 def wrong(folder: Folder, entry: dict[str, Any]) -> str | None:
@@ -128,27 +136,27 @@ class Difference:
             self.same += 1
 
 
-def diff(one: Dataset | Folder, other: Dataset | Folder) -> Difference:
+def diff(one: Dataset | Folder, other: Dataset | Folder, *, on_progress: OnProgress | None = None) -> Difference:
     """The rows of two datasets that differ, and in what.
 
     Rows are held against the row of the same id; one without, against the next unmatched row of its pair (the same
     question), for an id changes with the row's text.
     """
-    found = Difference()
-    second = {row["id"]: marks_of(row) for row in other.rows}
+    found, advance = Difference(), told(on_progress, "rows", len(one) + len(other))
+    second = {row["id"]: marks_of(row) for row in each(other.rows, advance, "rows")}
     unmatched = []
-    for row in one.rows:
+    for row in each(one.rows, advance, "rows"):
         marks = marks_of(row)
         if row["id"] in second:
             found.hold(marks, second.pop(row["id"]))
         else:
             unmatched.append(marks)
-    by_pair: dict[str, list[Marks]] = {}
+    by_pair: dict[str, deque[Marks]] = {}
     for marks in second.values():
-        by_pair.setdefault(marks["pair_id"], []).append(marks)
+        by_pair.setdefault(marks["pair_id"], deque()).append(marks)
     for marks in unmatched:
         if rest := by_pair.get(marks["pair_id"]):
-            found.hold(marks, rest.pop(0))
+            found.hold(marks, rest.popleft())
         else:
             found.only_first.append(marks["id"])
     found.only_second = [marks["id"] for rest in by_pair.values() for marks in rest]

@@ -11,7 +11,7 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.config import Recipe, SplitName
-from haymaker.console import note
+from haymaker.console import each, note
 from haymaker.data.checks import SUMMED, answer_type, summary
 from haymaker.data.dataset import Dataset, Folder, load_dataset
 from haymaker.data.fit.page import laid_out
@@ -75,13 +75,12 @@ def read_examples(
 
     def parse(row: dict[str, Any], place: str) -> Any:
         found = read_row(renamed(row, renaming, place), place, reader)
-        return [settled_row(one) for one in found] if isinstance(found, list) else settled_row(found)
+        return [made_of(one, split) for one in found] if isinstance(found, list) else made_of(found, split)
 
     opened = open_rows(str(source), split) if isinstance(source, str | Path) else GivenRows.of(source)
     found, rejected = sift(opened, parse)
     examples = {}
-    for row in found:
-        made = example_of_question(row, split) if isinstance(row, Question) else example_of_talk(row, split)
+    for made in found:
         rejected[REPEATED] += made.id in examples
         examples.setdefault(made.id, made)
     rejected = +rejected
@@ -95,8 +94,12 @@ def read_examples(
     return dataset_of(list(examples.values()), tokenizer, recipe, about)
 
 
-def settled_row(found: Any) -> Any:
-    return settled(found) if isinstance(found, Question) else found
+def made_of(found: Any, split: str) -> Example | str:
+    """The example of a row, or why it is of no use."""
+    row = settled(found) if isinstance(found, Question) else found
+    if isinstance(row, Question):
+        return example_of_question(row, split)
+    return row if isinstance(row, str) else example_of_talk(row, split)
 
 
 def reasons(rejected: Counter[str]) -> str:
@@ -195,7 +198,8 @@ def dataset_of(
     about: Mapping[str, Any],
 ) -> Dataset:
     """Examples as a dataset; `recipe` and `about` say where they come from."""
-    rows = [row_of(example, number) for number, example in enumerate(examples)]
+    told_rows = each(enumerate(examples), None, "rows counted", len(examples))
+    rows = [row_of(example, number) for number, example in told_rows]
     longest = max(len(example.text.encode()) + len(example.target.encode()) for example in examples)
     if tokenizer is not None:
         longest = count_tokens(rows, examples, tokenizer)

@@ -1,7 +1,7 @@
 """Looking a dataset over: re-deriving its rows and comparing them with what is written."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.config import Recipe
+from haymaker.console import OnProgress, each
 from haymaker.data.builder import Builder
 from haymaker.data.checks import Summary, wrong_in_sums
 from haymaker.data.dataset import Dataset, Folder
@@ -42,7 +43,7 @@ def validate(
     dataset: Dataset | Folder,
     tokenizer: PreTrainedTokenizerBase,
     rebuild: bool = True,
-    on_progress: Callable[[int], Any] = lambda rows: None,
+    on_progress: OnProgress | None = None,
     source: str | None = None,
 ) -> Validation:
     """Re-derive every row and compare: token counts and spans by tokenising it whole, and (with `rebuild`) all of it
@@ -60,14 +61,13 @@ def validate(
     if builder is not None and sorted(builder.drafts.inputs.values()) != sorted(dataset.manifest["inputs"].values()):
         found.problems.append("the source is not the file that the manifest records: its sha256 differs")
         builder = None
-    for row in dataset.rows:
+    for row in each(dataset.rows, on_progress, "rows", len(dataset)):
         wrong = list(wrong_in_sums(row))
         others = chain(missed_length(row, recipe), problems_of(row, tokenizer, recipe.chat_template, builder, seen))
         found.tell(f"{row['id']}: {problem}" for problem in wrong or others)
         found.rows += 1
         if not wrong:
             summed.add(row)
-        on_progress(1)
     if found.passed:  # what rows say wrongly they also add up to
         found.tell(changed_sums(dataset.manifest, summed))
     return found

@@ -13,6 +13,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.config import Extend
+from haymaker.console import each
 from haymaker.errors import DataError, ModelError
 from haymaker.evaluation.exam import Exam
 from haymaker.models.handshake import BaseRecord
@@ -67,7 +68,7 @@ def requests_of(exam: Exam, model: ServedModel) -> Iterator[dict[str, Any]]:
     would read as a control token."""
     refuse_twins([row.id for row in exam.rows])
     control = set(control_tokens(model.tokenizer).values())
-    for row in exam.rows:
+    for row in each(exam.rows, None, "requests", len(exam.rows)):
         if spelled := next((text for text in control if text in row.text), None):
             raise DataError(
                 f"{row.id}: its text spells the control token {spelled!r}, which a server would not read as text; "

@@ -11,7 +11,7 @@ import numpy as np
 
 from haymaker.attention.chance import check_ready
 from haymaker.choices import FORMATS, GOLD_OVER_FOIL, TASKS
-from haymaker.console import OnProgress, told
+from haymaker.console import OnProgress, each, told
 from haymaker.errors import DataError
 from haymaker.evaluation.choosing import choices, chooses
 from haymaker.evaluation.exam import Exam, Metrics, judge, scores_of
@@ -129,8 +129,8 @@ class Evaluation:
 
     @cached_property
     def _ceilings(self) -> np.ndarray:
-        golds = [golds_for(self.metric, one.answers) for one in self.predictions]
-        return np.array([ceiling(self.metric, read) for read in golds])
+        rows = each(self.predictions, None, "golds", len(self.predictions))
+        return np.array([ceiling(self.metric, golds_for(self.metric, one.answers)) for one in rows])
 
     @property
     def limited(self) -> int:
@@ -167,8 +167,10 @@ class Evaluation:
         with 95 % bounds, n, and the share in its form. Raises ConfigError for another name."""
         return grouped(self.predictions, name, self.metric)
 
-    def judged_by(self, metrics: Sequence[str]) -> "Evaluation":
+    def judged_by(self, metrics: Sequence[str], *, on_progress: OnProgress | None = None) -> "Evaluation":
         """The same answers under these metrics, the headline first, without a model.
+
+        `on_progress` is told how many answers were judged since it was last called.
 
         Raises DataError where a choice of two is to be judged as an answer, or an answer as a choice.
         """
@@ -180,7 +182,7 @@ class Evaluation:
                 "evaluate again with the metrics that are wanted"
             )
         again = []
-        for one in self.predictions:
+        for one in each(self.predictions, on_progress, "answers", len(self.predictions)):
             scores, unread = scores_of(one.text, one.answers, metrics)
             again.append(replace(one, scores=scores, unread=unread))
         return replace(self, predictions=tuple(again))
@@ -212,7 +214,8 @@ class Evaluation:
 
     def unearned(self, metric: str) -> int:
         """Rows on which any answer has a score by this metric."""
-        return sum(unearned(metric, one.answers) > 0 for one in self.predictions)
+        rows = each(self.predictions, None, "golds", len(self.predictions))
+        return sum(unearned(metric, one.answers) > 0 for one in rows)
 
     def notes(self) -> list[str]:
         """In words, what the numbers do not say of answers cut off, taken apart or unread, of rows short of 1, and of
@@ -236,7 +239,7 @@ class Evaluation:
     @classmethod
     def load(cls, path: str | Path) -> "Evaluation":
         """Read what `save` wrote."""
-        return cls(tuple(read_predictions(Path(path))))
+        return cls(tuple(each(read_predictions(Path(path)), None, "answers read")))
 
 
 def form_of(metric: str) -> str:

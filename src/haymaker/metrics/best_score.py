@@ -40,6 +40,8 @@ def ceiling(metric: str | RowMetric, golds: Sequence[str]) -> float:
     for answer in perfect_answers(golds):
         with suppress(DataError):  # a text that a metric cannot read is no good answer; another may be
             found.append(score(answer, golds))
+        if found[-1:] == [1]:  # no score is above
+            return 1.0
     return max(found) if found else score("", golds)
 
 
@@ -70,9 +72,9 @@ def golds_for(metric: str, golds: Sequence[str]) -> list[str]:
 
 def perfect_answers(golds: Sequence[str]) -> Iterator[str]:
     """Answers of which one is the best there can be, by every rule of `METRICS`."""
+    yield " ".join(golds)  # first, as it is the best of most: of one gold that gold itself
     yield from golds
     yield from (" ".join(gold.split()) for gold in golds)  # on one line, for rules that read the first
-    yield " ".join(golds)
     yield from (number for gold in golds for number in _NUMBER.findall(gold))
     yield from (f"The correct answer is ({gold.strip()})" for gold in golds)
     yield "".join(f"[{gold.strip()}]" for gold in golds)

@@ -15,6 +15,7 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from haymaker.config import Extend
+from haymaker.console import OnProgress, told
 from haymaker.errors import ExtensionError, ModelError
 from haymaker.files import read_json, write_json
 from haymaker.models.extend import positions_of
@@ -33,30 +34,43 @@ from haymaker.vocabulary import tokenizer_digest
 KEPT_FILES = ("generation_config.json", *TOKENIZER_FILES)
 NOT_WRITTEN = ("quantization_config", "_name_or_path", "_model_name_or_path")  # of what was read
 INDEX_FILES = ("*.safetensors.index.json",)
+STEPS = 5
 
 
 def write_checkpoint(
-    path_or_id: str | Path, folder: Path, extend: Extend | None = None, adapter: Path | None = None
+    path_or_id: str | Path,
+    folder: Path,
+    extend: Extend | None = None,
+    adapter: Path | None = None,
+    *,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Write the extended model, with its adapter merged, into an empty `folder`; returns what `probe.json` holds.
 
+    Progress is of `STEPS`: the model is loaded, its probe read, the folder written, read back and compared.
     Raises ExtensionError or ModelError where what was written is not the same function, and for an adapter on quantised
     weights, into which nothing can be merged.
     """
+    advance = told(on_progress, "steps", STEPS)
     lm = load_model(path_or_id, adapter=adapter, extend=extend, dtype="float32", device="cpu")
+    advance(1)
     if adapter is not None and getattr(lm.base, "is_quantized", False):
         raise ModelError(f"{lm.name}: its weights are quantised, so no adapter can be merged into them")
     source, expected = Source.of(path_or_id), probe_logits(lm.model, lm.context)
+    advance(1)
     dtype = own_dtype(lm)
     linked = adapter is None and write_unchanged(source, folder)
     if not linked:
         merged(lm).to(dtype).save_pretrained(folder)
     write_config(lm, folder, dtype, quantised=read_json(Path(source.place) / "config.json") if linked else {})
     write_tokenizer(lm, source, folder)
+    advance(1)
     read = load_model(folder, dtype="float32", device="cpu")
+    advance(1)
     check_same(lm, read, expected, exact=linked or dtype == torch.float32)
     record = record_of(lm, read, adapter)
     write_json(folder / PROBE_FILE, record)
+    advance(1)
     return record
 
 

@@ -13,6 +13,7 @@ Number = int | float  # rows come from JSON, where 1.0 may be written 1
 Reach = tuple[Number, Number]  # of a score, or of a difference of two: the smallest and the largest there can be
 SCORES: Reach = (0, 1)
 DIFFERENCES: Reach = (-1, 1)
+PICKS_AT_ONCE = 2**20  # of a bootstrap: 16 MiB
 FEW = 5  # values of another kind, fewer than a bootstrap needs
 
 
@@ -110,10 +111,19 @@ def bootstrap_mean(
     """
     if len(values) == 0:
         raise ValueError("an interval needs at least one value, found none")
-    picks = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    low, high = np.quantile(values[picks].mean(axis=1), bounds_of(confidence))
+    low, high = np.quantile(drawn_means(values, draws, seed), bounds_of(confidence))
     found = Interval(float(values.mean()), float(low), float(high))
     return by_counts(found, values[None], confidence, reach) or found
+
+
+def drawn_means(values: Float[ndarray, "n"], draws: int, seed: int) -> Float[ndarray, "draw"]:
+    """Means of samples drawn with replacement, some at a time: all at once are 16 bytes a draw and value."""
+    rng, n, means = np.random.default_rng(seed), len(values), np.empty(draws)
+    some = max(1, PICKS_AT_ONCE // n)
+    for first in range(0, draws, some):
+        picks = rng.integers(n, size=(min(some, draws - first), n))
+        means[first : first + some] = values[picks].mean(axis=1)
+    return means
 
 
 def by_counts(

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from filelock import BaseFileLock
 
+from haymaker.console import each
 from haymaker.errors import ConfigError, DataError, HaymakerError
 from haymaker.files import check_writable, drop_lock, read_jsonl, take_lock
 from haymaker.records import canonical_json, digest
@@ -114,7 +115,7 @@ class Cache:
         """Write every entry as a line of JSON, in the keys' order; how many there were."""
         count = 0
         with open(path, "w", encoding="utf-8") as file:
-            for entry in self.entries():
+            for entry in each(self.entries(), None, "answers"):
                 file.write(canonical_json(asdict(entry)) + "\n")
                 count += 1
         return count
@@ -137,7 +138,7 @@ def read_exported(path: Path) -> list[Entry]:
 
     Raises DataError for a line that is no entry, or whose key is not that of its request.
     """
-    return [entry_of(row, place) for place, row in read_jsonl(path)]
+    return [entry_of(row, place) for place, row in each(read_jsonl(path), None, "answers read")]
 
 
 def entry_of(row: dict[str, Any], place: str) -> Entry:
