@@ -6,7 +6,6 @@ rows through transformers with PEFT and `labels=`. Losses and gradients are comp
 
 import statistics
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from random import Random
 from typing import Any
@@ -25,7 +24,7 @@ from haymaker.training.budget import RUNGS, said
 from haymaker.training.checks import verified_method
 from haymaker.training.cost import floor_seconds
 from haymaker.training.memory_plan import MemoryPlan, model_shape, plan_memory
-from haymaker.training.packed_attention import choose_packed, packed_by
+from haymaker.training.packed_attention import packed_seconds
 from haymaker.training.run import measured_kernels
 
 ANSWER = 128
@@ -163,20 +162,21 @@ def short_rows(setting: Setting, model: Any, tokens: int) -> list[Encoded]:
 
 
 def measure_packed(setting: Setting, model: Any, page: Page, tokens: int, repeats: int) -> None:
-    """One step of short rows: each alone, those of about equal length side by side, and all of them in line, by either
-    kernel. All have the same loss and gradient."""
+    """One step of short rows: each alone, those of about equal length side by side, and all of them in line. All have
+    the same loss and gradient."""
     step, place = Step(setting, model, tokens), torch.device(setting.device)
     rows = short_rows(setting, model, tokens)
     lengths, answers = [len(row) for row in rows], sum(len(row.answer_rows) for row in rows)
     rungs = plan_memory(model, [tokens], tokens, "auto").rungs
     shape = model_shape(model)
     width = shape.query // shape.heads
-    kernels = choose_packed(lengths, (shape.heads, shape.key_value // width, width), place, model.dtype)
+    attention = packed_seconds(lengths, (shape.heads, shape.key_value // width, width), place, model.dtype)
+    page.check(attention is not None, f"{tokens:,} tokens: rows in line are not served")
     ways: dict[str, list[MicroBatch]] = {
         "one row at a time": [lay_out([row], place) for row in rows],
         "of equal length": [lay_out([rows[i] for i in group], place) for group in batches_of(lengths, tokens)],
+        "in line": [laid_in_line(rows, place)],
     }
-    ways |= {f"in line, {name}": [laid_in_line(rows, place)] for name in kernels or ["rows"]}
 
     def ours(batches: list[MicroBatch]) -> Tensor:
         total = torch.zeros((), device=place)
@@ -189,8 +189,7 @@ def measure_packed(setting: Setting, model: Any, page: Page, tokens: int, repeat
     first: tuple[float, Tensor] | None = None
     for name, batches in ways.items():
         act = partial(ours, batches)
-        with packed_by(name.rpartition(" ")[2]) if name.startswith("in line") else nullcontext():
-            found = setting.fits(lambda act=act: (*step.gradient(act), *step.timed(act, repeats)))
+        found = setting.fits(lambda act=act: (*step.gradient(act), *step.timed(act, repeats)))
         if found is None:
             page.fail(f"{name}: out of memory with {said(rungs)}")
             continue
@@ -204,7 +203,7 @@ def measure_packed(setting: Setting, model: Any, page: Page, tokens: int, repeat
         page.add([
             f"{sum(lengths):,} in {len(rows)} rows", name, f"{seconds:.3f}", f"{sum(lengths) / seconds:,.0f}", "", "",
             f"{peak / 2**30:.1f}", "", "", said(rungs),
-        ], kernels=kernels, seconds=seconds, peak=peak, gradient_off=off)  # fmt: skip
+        ], attention=attention, seconds=seconds, peak=peak, gradient_off=off)  # fmt: skip
 
 
 def compare(step: Step, plan: MemoryPlan, page: Page) -> None:

@@ -14,12 +14,13 @@ from two_processes import CASES, CONFIG, adapted, rows_with_answers
 
 import haymaker.training.packed_attention as packed_attention
 import haymaker.training.run as run
+from haymaker.models.load import load_model
 from haymaker.models.lora import lora_parameters
 from haymaker.records import Encoded
 from haymaker.training.answer_rows import answer_loss
 from haymaker.training.batches import MicroBatch, laid_in_line, lay_out, packs_of
 from haymaker.training.loop import train
-from haymaker.training.packed_attention import attend_packed, by_rows, by_varlen
+from haymaker.training.packed_attention import by_rows, by_varlen, packed_seconds
 
 CPU = torch.device("cpu")
 
@@ -92,54 +93,72 @@ def reference(query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, scale: 
     return found[0].transpose(0, 1)
 
 
-def of_today(
+def stand_in(
     query: Tensor, key: Tensor, value: Tensor, cu_seq_q: Tensor, cu_seq_k: Tensor, max_q: int, max_k: int, *,
     scale: float, window_size: tuple[int, int], enable_gqa: bool = False,
 ) -> Tensor:  # fmt: skip
-    """torch 2.13's signature."""
+    """torch's signature, for a CPU, which has no such kernel."""
     assert enable_gqa == (query.shape[1] != key.shape[1])
     assert window_size[1] == 0
     assert max_q == int(cu_seq_q.diff().max())
     return reference(query, key, value, cu_seq_q, scale, window_size[0])
 
 
-def of_old(
-    query: Tensor, key: Tensor, value: Tensor, cu_seq_q: Tensor, cu_seq_k: Tensor, max_q: int, max_k: int,
-    is_causal: bool = False, scale: float | None = None,
-) -> Tensor:  # fmt: skip
-    """torch 2.10's."""
-    assert is_causal
-    assert scale is not None
-    return reference(query, key, value, cu_seq_q, scale, -1)
-
-
-@pytest.mark.parametrize("stand_in", [of_today, of_old])
+@pytest.mark.parametrize("grouped", [True, False])
 @pytest.mark.parametrize("window", [None, 4, 100])
 @pytest.mark.parametrize("kv_heads", [4, 2])
 def test_the_kernel_of_variable_lengths_is_asked_for_what_the_rows_find(
-    stand_in: Callable[..., Tensor], window: int | None, kv_heads: int, monkeypatch: pytest.MonkeyPatch
+    grouped: bool, window: int | None, kv_heads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed_attention, "varlen", stand_in)
+    monkeypatch.setattr(packed_attention, "varlen_attn", stand_in)
+    monkeypatch.setattr(packed_attention, "GROUPED", grouped)
     lengths, generator = [5, 1, 9], torch.Generator().manual_seed(0)
     query, key, value = (
         torch.randn(1, heads, sum(lengths), 8, generator=generator, dtype=torch.float64)
         for heads in (4, kv_heads, kv_heads)
     )
     expected = by_rows(query, key, value, lengths, scaling=0.3, window=window)
-    if stand_in is of_old and window == 4:
-        with pytest.raises(RuntimeError, match="has no window"):
-            by_varlen(query, key, value, lengths, scaling=0.3, window=window)
-        return
     found = by_varlen(query, key, value, lengths, scaling=0.3, window=window)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_a_torch_without_the_kernel_takes_rows_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed_attention, "varlen", None)
-    values = torch.randn(1, 2, 6, 4)
-    with pytest.raises(RuntimeError, match="no attention of variable lengths"):
-        by_varlen(values, values, values, [4, 2], scaling=1.0, window=None)
-    assert attend_packed(values, values, values, [4, 2], scaling=1.0).shape == values.shape
+def refuses(query: Tensor, *_: Any, **__: Any) -> Tensor:
+    raise RuntimeError("no kernel for this")
+
+
+def lacks_memory(query: Tensor, *_: Any, **__: Any) -> Tensor:
+    raise torch.OutOfMemoryError
+
+
+def not_finite(query: Tensor, *_: Any, **__: Any) -> Tensor:
+    output = query * 1.0
+    output[..., -1, 0] = torch.nan
+    return output
+
+
+def not_finite_backwards(query: Tensor, *_: Any, **__: Any) -> Tensor:
+    return query.sign().sqrt().nan_to_num()  # of negative numbers finite, but not its gradient
+
+
+@pytest.mark.parametrize("kernel", [refuses, not_finite, not_finite_backwards])
+def test_rows_are_not_packed_where_the_kernel_refuses_or_is_not_finite(
+    kernel: Callable[..., Tensor], model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = ([5, 1, 9], (4, 2, 8), CPU, torch.float32)
+    assert packed_seconds(*sizes) is not None
+    monkeypatch.setattr(packed_attention, "by_rows", kernel)
+    assert packed_seconds(*sizes) is None
+    monkeypatch.setattr(run, "PACKING_DEVICES", ("cpu",))
+    monkeypatch.setattr(run, "laid_in_line", None)  # is not asked
+    lm = load_model(model_folder, dtype="float32")
+    result = train(lm, random_rows(7), CONFIG, tmp_path / "run", on_progress=lambda steps: None)
+    assert len(result.metrics) == CONFIG.steps
+
+
+def test_want_of_memory_is_no_reason_to_choose_another_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_attention, "by_rows", lacks_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        packed_seconds([5, 1, 9], (4, 2, 8), CPU, torch.float32)
 
 
 # ---- a run
@@ -148,8 +167,6 @@ def test_a_torch_without_the_kernel_takes_rows_one_by_one(monkeypatch: pytest.Mo
 def test_a_run_that_packs_ends_where_one_does_that_does_not(
     model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from haymaker.models.load import load_model
-
     def ends(name: str, rows: list[Encoded]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
         lm = load_model(model_folder, dtype="float32")
         result = train(lm, rows, CONFIG, tmp_path / name, on_progress=lambda steps: None)

@@ -2,8 +2,8 @@
 
 import time
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -51,7 +51,7 @@ def causal(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
 def choose_backend(shape: tuple[int, int, int, int], device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     """Seconds of forward and backward by kernel, for (heads, kv heads, tokens, dim); the fastest is used from now on.
 
-    Empty on a CPU, where there is nothing to choose. A kernel that cannot serve the shape is left out.
+    Empty on a CPU, where there is nothing to choose. A kernel that does not serve the shape is left out.
     """
     if device.type != "cuda":
         return {}
@@ -61,7 +61,8 @@ def choose_backend(shape: tuple[int, int, int, int], device: torch.device, dtype
     found: dict[str, float] = {}
     for name in BACKENDS:
         for variant in (name, name + COPIED)[: 1 if heads == kv_heads else 2]:
-            if (seconds := served(lambda variant=variant: round_trip(variant, inputs))) is not None:
+            attended = partial(by_backend, variant, *inputs, scaling=dim**-0.5)
+            if (seconds := served(attended, inputs)) is not None:
                 found[variant] = seconds
                 break
     if found:
@@ -74,23 +75,42 @@ def chosen_backend() -> str | None:
     return _CHOSEN[-1] if _CHOSEN else None
 
 
-def round_trip(name: str, inputs: list[Tensor]) -> None:
-    output = by_backend(name, *inputs, scaling=inputs[0].shape[-1] ** -0.5)
-    torch.autograd.grad(output, inputs, torch.ones_like(output))
+def served(attended: Callable[[], Tensor], inputs: Sequence[Tensor]) -> float | None:
+    """Seconds of forward and backward the second time.
 
-
-def served(act: Callable[[], Any]) -> float | None:
-    """Seconds of the second call, None where the kernel refuses."""
+    None where the kernel refuses, and where its output or a gradient is not finite though memory holds what is not:
+    past the end of rows of odd lengths some kernels read what they have not written.
+    """
     try:
         with warnings.catch_warnings():  # a kernel that refuses says at length why
             warnings.simplefilter("ignore")
-            act()
-            torch.cuda.synchronize()
+            leave_nan(inputs)
+            made = round_trip(attended, inputs)
+            finite = all(bool(part.isfinite().all()) for part in made)
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         return None
+    del made
     started = time.perf_counter()
-    act()
-    torch.cuda.synchronize()
-    return time.perf_counter() - started
+    round_trip(attended, inputs)
+    wait_for(inputs)
+    return time.perf_counter() - started if finite else None
+
+
+def round_trip(attended: Callable[[], Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The output and the gradients of the inputs."""
+    output = attended()
+    return output.detach(), *torch.autograd.grad(output, inputs, torch.ones_like(output))
+
+
+def leave_nan(inputs: Sequence[Tensor]) -> None:
+    """Fill as much memory with NaN as output and gradients will take, and give it back to torch's allocator."""
+    for _ in [torch.full_like(part, torch.nan) for part in (inputs[0], *inputs)]:
+        pass
+    wait_for(inputs)
+
+
+def wait_for(inputs: Sequence[Tensor]) -> None:
+    if inputs[0].is_cuda:
+        torch.cuda.synchronize(inputs[0].device)

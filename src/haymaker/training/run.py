@@ -24,7 +24,7 @@ from haymaker.training.checks import check_first_gradients, check_reached, verif
 from haymaker.training.folder import processes_of
 from haymaker.training.memory_plan import MemoryPlan, Meter, answer_share, model_shape, plan_memory
 from haymaker.training.optimizer import apply_masks, clip, new_optimizer, rate_share, set_rate
-from haymaker.training.packed_attention import choose_packed
+from haymaker.training.packed_attention import packed_seconds
 from haymaker.training.parallel import World
 from haymaker.training.state import METRICS_FILE, append_line, keep_lines, kept_on_disk, load_state, save_state
 from haymaker.training.trackers import check_tracker, sending
@@ -65,6 +65,8 @@ class Run:
         self.method = verified_method(self.model, self.rows[0], self.device, self.world)
         lengths = [len(row) for row in self.rows]
         self.packs = self.method == "last_layer" and self.world.context == 1 and packing_is_exact(self.model)
+        packed = measured_packs(self.model, lengths, self.config) if self.packs else {}
+        self.packs = bool(packed)
         if self.packs:  # a pack is full, unless one row is longer or all rows are shorter
             step = sum(sorted(lengths)[-self.config.batch :])
             lengths = [max(*lengths, min(self.config.tokens_at_once, step))]
@@ -73,8 +75,7 @@ class Run:
             batch=self.config.batch, answers=answer_share(self.rows),
         )  # fmt: skip
         self.kernels = measured_kernels(self.model, self.plan.tokens) if self.method == "last_layer" else {}
-        if self.packs:
-            self.kernels |= measured_packs(self.model, [len(row) for row in self.rows], self.config)
+        self.kernels |= packed
 
     def go(self, report: Report) -> None:
         """Run the steps that are left. Raises Interrupted, with the state saved, when the user stops it."""
@@ -190,13 +191,13 @@ def measured_kernels(model: PeftModel, tokens: int) -> dict[str, float]:
 
 
 def measured_packs(model: PeftModel, lengths: Sequence[int], config: TrainConfig) -> dict[str, float]:
-    """Seconds of one layer's attention of packed rows by kernel, on a GPU; of the pack with the most rows."""
+    """Seconds of one layer's attention of packed rows, of the pack with the most; empty where they are not served."""
     shape = model_shape(model)
     width = shape.query // shape.heads
     pack = max(packs_of(lengths, config.tokens_at_once, config.packed_below), key=len)
     sizes = (shape.heads, shape.key_value // width, width)
-    found = choose_packed([lengths[i] for i in pack], sizes, model.device, model.dtype)
-    return {f"packed, {name}": seconds for name, seconds in found.items()}
+    seconds = packed_seconds([lengths[i] for i in pack], sizes, model.device, model.dtype)
+    return {} if seconds is None else {"packed": seconds}
 
 
 def packing_is_exact(model: PeftModel) -> bool:
