@@ -122,22 +122,21 @@ def test_the_kernel_of_variable_lengths_is_asked_for_what_the_rows_find(
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def refuses(query: Tensor, *_: Any, **__: Any) -> Tensor:
+def refuses(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
     raise RuntimeError("no kernel for this")
 
 
-def lacks_memory(query: Tensor, *_: Any, **__: Any) -> Tensor:
+def lacks_memory(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
     raise torch.OutOfMemoryError
 
 
-def not_finite(query: Tensor, *_: Any, **__: Any) -> Tensor:
-    output = query * 1.0
-    output[..., -1, 0] = torch.nan
-    return output
+def not_finite(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    return query + torch.nan * (key.mean() + value.mean())
 
 
-def not_finite_backwards(query: Tensor, *_: Any, **__: Any) -> Tensor:
-    return query.sign().sqrt().nan_to_num()  # of negative numbers finite, but not its gradient
+def not_finite_backwards(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    negative = -(1 + query.abs() + key.abs().mean() + value.abs().mean())
+    return negative.sqrt().nan_to_num()  # finite, and its gradient is not
 
 
 @pytest.mark.parametrize("kernel", [refuses, not_finite, not_finite_backwards])
