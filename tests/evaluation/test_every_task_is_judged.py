@@ -147,10 +147,10 @@ def test_every_place_judges_by_the_task_or_as_told(task: str, rows: dict[str, An
 def test_every_call_that_may_take_long_tells_how_far_it_is(
     rows: dict[str, Any], wide: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line on stderr after ten seconds, here after none; nothing where a caller is told."""
+    """A line on stderr after ten seconds, here after none; of rows encoded also where a caller is told."""
     lines: list[str] = []
     monkeypatch.setattr(console, "CALL_SECONDS", 0.0)
-    monkeypatch.setattr(console, "note", lambda message, **_: lines.append(message))
+    monkeypatch.setattr(console, "note", lambda said, **_: said.startswith("rows encoded") or lines.append(said))
     data = rows["mdqa"][:1]
     calls = places_that_judge(wide, data) | {
         "detect_heads": lambda **how: hm.detect_heads(wide, data, metric="mass", **how),

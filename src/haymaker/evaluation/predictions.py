@@ -129,8 +129,8 @@ class Evaluation:
 
     @cached_property
     def _ceilings(self) -> np.ndarray:
-        rows = each(self.predictions, None, "golds", len(self.predictions))
-        return np.array([ceiling(self.metric, golds_for(self.metric, one.answers)) for one in rows])
+        golds = [golds_for(self.metric, one.answers) for one in self.predictions]
+        return np.array([ceiling(self.metric, read) for read in golds])
 
     @property
     def limited(self) -> int:
@@ -214,8 +214,7 @@ class Evaluation:
 
     def unearned(self, metric: str) -> int:
         """Rows on which any answer has a score by this metric."""
-        rows = each(self.predictions, None, "golds", len(self.predictions))
-        return sum(unearned(metric, one.answers) > 0 for one in rows)
+        return sum(unearned(metric, one.answers) > 0 for one in self.predictions)
 
     def notes(self) -> list[str]:
         """In words, what the numbers do not say of answers cut off, taken apart or unread, of rows short of 1, and of
