@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """Shapes of arrays are checked; a script's `&` starts processes with Ctrl-C ignored, which tests send."""
+    """Shapes of arrays are checked, no disk is waited for; a script's `&` starts processes with Ctrl-C ignored, which
+    tests send."""
+    import no_sync  # noqa: F401
     from array_shapes import check_shapes
 
     [home] = [Path(place) for place in find_spec("haymaker").submodule_search_locations]  # type: ignore[union-attr]

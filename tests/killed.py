@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,15 +25,17 @@ from haymaker.training.loop import train
 def forking() -> multiprocessing.context.ForkServerContext:
     """Forks processes of a server that has imported all of this once (five seconds) and started no thread."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["two_processes", "killed"])
+    context.set_forkserver_preload(["no_sync", "two_processes", "killed"])
+    # before Python 3.13 the server knows no path but this variable's, and passes over what it does not find
+    with patch.dict(os.environ, {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
+        forkserver.ensure_running()
     return context
 
 
 def begun(function: Callable[..., Any], *arguments: Any) -> Any:
     """A process that runs the function with one thread."""
     process = forking().Process(target=function, args=arguments)
-    with patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):
-        process.start()
+    process.start()
     return process
 
 

@@ -87,6 +87,32 @@ def test_the_first_to_give_a_folder_its_name_wins(tmp_path: Path) -> None:
     assert names(tmp_path) == ["cells", "second"]
 
 
+def test_what_is_written_is_on_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut a name stands for whole contents: of every file, and of the folder that holds them."""
+    synced: set[int] = set()
+    taken: list[Path] = []
+    replace = os.replace
+
+    def named(source: Path, target: Path) -> None:
+        taken.append(Path(target))
+        inside = [Path(source), *Path(source).rglob("*")]
+        assert {path.stat().st_ino for path in inside} <= synced
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
+    monkeypatch.setattr(files.os, "replace", named)
+    files.write_text(tmp_path / "text", "a")
+    with files.whole_files(tmp_path / "files") as scratch:
+        (scratch / "one").write_text("a")
+        (scratch / "two").write_text("b")
+    for _ in range(2):  # the second time one stands there
+        with files.whole_folder(tmp_path / "folder") as scratch:
+            (scratch / "inner").mkdir()
+            (scratch / "inner" / "one").write_text("a")
+    assert [path.name for path in taken[:4]] == ["text", "one", "two", "folder"]
+    assert {(tmp_path / name).stat().st_ino for name in ("text", "files/two", "folder/inner/one", "folder")} <= synced
+
+
 @pytest.mark.parametrize("last", range(1, 6))
 def test_a_kill_leaves_a_file_old_or_new(tmp_path: Path, last: int) -> None:
     """Killed before its first, second ... file operation, the write leaves one of the two texts, whole."""

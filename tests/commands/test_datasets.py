@@ -16,6 +16,7 @@ from real_rows import mdqa_row, write_jsonl
 import haymaker as hm
 from haymaker.cli import app
 from haymaker.config import Recipe
+from haymaker.data import parallel
 from haymaker.data.dataset import Dataset, Folder
 from haymaker.data.schema import SCHEMA
 
@@ -103,14 +104,15 @@ def test_build_needs_a_folder() -> None:
 
 
 def run_alone(words: list[str], said: Path) -> None:
-    """The command in a process of its own, what it says on stderr in a file."""
+    """The command in a process of its own, what it says on stderr in a file. Its parts are small."""
+    parallel.MOST_ROWS_PER_PART = 8
     os.dup2(os.open(said, os.O_CREAT | os.O_WRONLY), 2)
     app(words)
 
 
 def test_ctrl_c_gives_one_sentence_and_the_same_command_goes_on(tmp_path: Path) -> None:
     out, said = tmp_path / "data", tmp_path / "said"
-    words = ["build", "--task", "mdqa", "--length", "512", "--rows", "4000", "--out", str(out)]
+    words = ["build", "--task", "mdqa", "--length", "128", "--rows", "4000", "--out", str(out)]
     process = forking().Process(target=run_alone, args=(words, said))
     process.start()
     try:

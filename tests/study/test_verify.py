@@ -200,7 +200,10 @@ SMALL = {
 }
 
 
-ELSEWHERE = {"PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "2", "LC_ALL": "POSIX", "TZ": "Asia/Tokyo"}
+ELSEWHERE = {
+    **{"PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "2", "LC_ALL": "POSIX", "TZ": "Asia/Tokyo"},
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait for a core which another test has would keep it busy
+}
 
 
 @pytest.mark.slow

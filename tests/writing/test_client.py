@@ -74,7 +74,7 @@ def test_a_server_that_never_ends_is_waited_for_no_longer_than_the_timeout(behav
     """Silent for 30 seconds, or a byte now and then for ever."""
     with serving(first(behaviour, share=0.2)) as server:
         began = time.monotonic()
-        results, client = run(server.url, timeout_seconds=1.0)
+        results, client = run(server.url, timeout_seconds=0.5)
     assert failures(results) == []
     assert client.counts.retries >= 2
     assert time.monotonic() - began < 25

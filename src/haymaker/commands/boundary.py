@@ -25,6 +25,10 @@ UsageError: Any = typer.BadParameter.__mro__[2]  # click's ClickException, which
 OF_TYPER: Any = (typer.Exit, typer.Abort, UsageError, BrokenPipeError)
 PACKAGE = Path(__file__).parents[1]
 JSON = "--json"
+STOPPED = (  # wherever it was, while a model is loaded say, behind rows that an earlier call has kept
+    "interrupted; nothing half-written is left behind, what was finished is kept, and the same command goes on from "
+    "there (--overwrite starts anew)"
+)
 MOST_CHARACTERS = 300  # of an unforeseen error's text; the file has the rest
 
 
@@ -51,7 +55,7 @@ class Commands(TyperGroup):
         except OF_TYPER:
             raise
         except KeyboardInterrupt:
-            say("interrupted; nothing half-written is left behind", INTERRUPTED)
+            say(STOPPED, INTERRUPTED)
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             say(sentence(error), code_of(error))
