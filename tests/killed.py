@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -22,7 +23,7 @@ from haymaker.study import stages
 from haymaker.training.loop import train
 
 
-def forking() -> multiprocessing.context.ForkServerContext:
+def forking() -> ForkServerContext:
     """Forks processes of a server that has imported all of this once (five seconds) and started no thread."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["no_sync", "two_processes", "killed"])

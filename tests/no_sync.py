@@ -1,4 +1,4 @@
-"""No test waits for a disk: processes are killed here, machines are not, and what the system holds outlives a process."""
+"""No test waits for a disk: processes are killed here, machines are not, and what the system holds outlives them."""
 
 import os
 
