@@ -1,6 +1,7 @@
 """What a run keeps: the last good state survives kills, full disks and broken files, and a sentence says so."""
 
 import errno
+import re
 import signal
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from tiny_rows import random_rows
 from torch import equal
 
 import haymaker.files as files
+import haymaker.models.handshake as handshake
+import haymaker.training.folder as folder
+import haymaker.training.loop as loop
 import haymaker.training.state as state
 from haymaker.config import TrainConfig
 from haymaker.errors import DataError, Interrupted, ModelError, OutputError
@@ -112,6 +116,51 @@ def test_a_broken_state_is_named_and_left_alone(lm: LanguageModel, tmp_path: Pat
     assert path.read_bytes() == broken
     assert not any("lora" in name for name, _ in lm.model.named_parameters())
     train(lm, random_rows(4), CONFIG, tmp_path, overwrite=True, on_progress=lambda steps: None)
+
+
+@pytest.mark.parametrize("library", ["torch", "transformers", "peft"])
+def test_a_state_of_other_versions_is_refused(
+    lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    original = handshake.version
+    with monkeypatch.context() as patched:
+        patched.setattr(handshake, "version", lambda name: "0.0.1" if name == library else original(name))
+        with pytest.raises(Interrupted):
+            train(lm, random_rows(4), CONFIG, tmp_path, on_progress=stop_after_three([]))
+    left = (tmp_path / "state.safetensors").read_bytes()
+    said = re.escape(f"left by {library} 0.0.1 (here {original(library)}): ")
+    with pytest.raises(DataError, match=f"{said}.*overwrite"):
+        train(lm, random_rows(4), CONFIG, tmp_path, on_progress=lambda steps: None)
+    assert (tmp_path / "state.safetensors").read_bytes() == left
+    assert not any("lora" in name for name, _ in lm.model.named_parameters())
+
+
+@pytest.mark.parametrize("change", [{"haymaker": "0.0.1"}, {"threads": 64}, {"processor": "another"}])
+def test_a_state_of_another_machine_goes_on_and_says_so(
+    lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: dict
+) -> None:
+    original = folder.computed_by
+    with monkeypatch.context() as patched:
+        patched.setattr(folder, "__version__", change.get("haymaker", folder.__version__))
+        patched.setattr(folder, "computed_by", lambda model: {**original(model), **change})
+        with pytest.raises(Interrupted):
+            train(lm, random_rows(4), CONFIG, tmp_path, on_progress=stop_after_three([]))
+    record = train(lm, random_rows(4), CONFIG, tmp_path, on_progress=lambda steps: None).record
+    (name, value), (before, now) = *change.items(), record["computers"]
+    assert before == {**now, **change}
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"left by {name} {value} (here {now[name]}); it may end in other bits" in said
+
+
+def test_a_state_that_does_not_say_what_computed_it_is_refused(
+    lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "computers", lambda *state, **tells: [])
+        with pytest.raises(Interrupted):
+            train(lm, random_rows(4), CONFIG, tmp_path, on_progress=stop_after_three([]))
+    with pytest.raises(DataError, match="does not say which versions computed it"):
+        train(lm, random_rows(4), CONFIG, tmp_path, on_progress=lambda steps: None)
 
 
 def test_two_calls_do_not_train_into_one_folder(lm: LanguageModel, new_model, tmp_path: Path) -> None:

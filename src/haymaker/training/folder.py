@@ -1,16 +1,19 @@
 """The folder of a run: whose state it holds, and that no two runs write it at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from haymaker import __version__
 from haymaker.config import TrainConfig
+from haymaker.console import note
 from haymaker.errors import DataError
 from haymaker.files import drop_lock, take_lock
 from haymaker.models.adapter_card import CARD_FILE
-from haymaker.models.handshake import BASE_FILE
+from haymaker.models.handshake import BASE_FILE, LIBRARIES, library_versions
 from haymaker.models.lora import ADAPTER_FILES
+from haymaker.models.precision import computed_by
 from haymaker.training.parallel import World
 from haymaker.training.state import METRICS_FILE, STATE_FILE, read_state_header
 from haymaker.training.trackers import TRACKER_FILE
@@ -87,3 +90,40 @@ def refuse_other_processes(folder: Path, before: Mapping[str, Any], now: Mapping
             f"{folder}: its state was left by a run of {found}, and this one has {wanted}: sums would be rounded in "
             "another order, and end in other bits; start it as before, or overwrite to start again"
         )
+
+
+# ---- by which versions and machines a run was computed
+
+
+def computers(folder: Path, model: Any, tells: bool = True) -> list[dict[str, Any]]:
+    """What has computed the run of `folder` so far, in order, and last what computes it now.
+
+    Raises DataError where the state was left by other versions of the libraries that compute. Another Haymaker, machine
+    or number of threads is told.
+    """
+    now = computed_by(model) | {"haymaker": __version__} | library_versions()
+    header = read_state_header(folder)
+    if header is None:
+        return [now]
+    before = header[1].get("computers")
+    if not before:
+        raise DataError(
+            f"{folder}: its state does not say which versions computed it, so it cannot go on as it began; "
+            "give another folder, or overwrite to start again"
+        )
+    if other := differences(before[-1], now, LIBRARIES):
+        raise DataError(
+            f"{folder}: its state was left by {other}: the rest of the run would not be computed as it began; install "
+            "those versions, or overwrite to start again"
+        )
+    if before[-1] == now:
+        return before
+    if tells and (other := differences(before[-1], now, now)):
+        note(f"{folder}: goes on, but its state was left by {other}; it may end in other bits", "yellow")
+    return [*before, now]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """What of `keys` has changed, in words; empty where nothing has."""
+    changed = [key for key in keys if before.get(key) != now[key]]
+    return ", ".join(f"{key} {before.get(key)} (here {now[key]})" for key in changed)

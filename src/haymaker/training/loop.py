@@ -25,7 +25,7 @@ from haymaker.models.other_adapters import adapter_files
 from haymaker.records import Encoded, Example, digest, rows_of_kind
 from haymaker.training.backends import chosen_backend
 from haymaker.training.batches import encoded_rows
-from haymaker.training.folder import RECORD_FILE, held_folder, refuse_other_run, steps_done
+from haymaker.training.folder import RECORD_FILE, computers, held_folder, refuse_other_run, steps_done
 from haymaker.training.parallel import World, joined_world
 from haymaker.training.run import Report, Run
 from haymaker.training.sharding import let_go, shard_base, sharding_device
@@ -77,7 +77,7 @@ def train(
     Raises:
         LengthError: Rows beyond the context.
         DataError: No rows, rows without an answer, or an `out` that holds another run, or into which another process
-            trains.
+            trains; an `out` whose state was left by other versions of torch, transformers or PEFT.
         ConfigError: Processes that are no multiple of `context_parallel`.
         ModelError: Training would not do what it says: an adapter is on already, a matrix has no finite gradient at
             step 1.
@@ -126,8 +126,9 @@ def whole_run(
         if config.shard:
             shard_base(model, world)
         done = steps_done(folder, identity, world, config)
+        by = computers(folder, model, tells=world.is_first)
         watch = watcher(tracker, model, config.steps, done) if world.is_first else None
-        run = Run(folder, model, rows, config, identity, finished=done, world=world, masks=masks, watch=watch)
+        run = Run(folder, model, rows, config, identity, finished=done, world=world, masks=masks, watch=watch, by=by)
         with reporting(config.steps, done, on_progress) as report:
             run.go(report)
         return publish(lm, run, done, tracker)
@@ -256,4 +257,5 @@ def record_of(run: Run, resumed_from: int) -> dict[str, Any]:
         "attention": chosen_backend(),
         "attention_seconds": run.kernels,
         "versions": library_versions(),
+        "computers": run.by,  # more than one where a run went on elsewhere
     }

@@ -48,6 +48,7 @@ class Run:
     world: World = field(default_factory=World)
     masks: Masks = field(default_factory=dict)
     watch: Callable[[int], None] | None = None  # is told of every finished step, and of step 0
+    by: Sequence[Mapping[str, Any]] = ()  # what computed the steps so far, and computes the rest
     method: Method = "all_rows"
     metrics: list[dict[str, Any]] = field(default_factory=list)
 
@@ -178,7 +179,7 @@ class Run:
     def keep(self) -> None:
         """Save the last finished step where this process writes, unless an update of the weights is under way."""
         if self.finished and self.whole and self.world.is_first:
-            whose = {**self.identity, "processes": processes_of(self.world, self.config)}
+            whose = {**self.identity, "processes": processes_of(self.world, self.config), "computers": self.by}
             save_state(self.folder, self.model, self.optimizer, self.finished, whose)
             self.saved = self.finished
 
