@@ -94,6 +94,17 @@ def test_a_study_that_shows_all_six() -> None:
     assert find_signs(tables()) == []
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_what_one_training_run_shows_is_said_to_be_of_one(seeds: int) -> None:
+    found = tables()
+    for name in ("pairs", "similarity", "ablation", "patching"):
+        rows = found[name]
+        found[name] = [row | {"seed": seed, "seeds": seeds} for seed in range(seeds) for row in rows]
+    judged = find_patterns(found)
+    assert {row["verdict"] for row in judged} == {"shown"}
+    assert ["one training run" in row["why"] for row in judged] == [seeds == 1] * 6
+
+
 BEST = {"second": "high-high"}
 BEYOND = "beyond_random"
 
@@ -213,6 +224,14 @@ def test_what_is_no_sign(table: str, wanted: dict[str, Any], values: dict[str, A
     assert find_signs(change(tables(), table, wanted, **values)) == []
 
 
+@pytest.mark.parametrize(("device", "said"), [("cpu", "with one thread"), ("cuda", "near ties")])
+def test_what_to_do_about_a_control_that_fails_is_said_of_the_device(device: str, said: str) -> None:
+    wanted = {"setting": "symbolic"}
+    (sign,) = find_signs(change(tables(), "patching", wanted, heads="identity", delta=-0.025, device=device))
+    assert "-0.025 (n = 40)" in sign["found"]
+    assert said in sign["remedy"]
+
+
 def test_all_four_signs_are_named_together_and_for_their_task_alone() -> None:
     found, other = tables(), tables("mdqa")
     for sign in (0, 1, 3, 5):
@@ -221,6 +240,18 @@ def test_all_four_signs_are_named_together_and_for_their_task_alone() -> None:
     rows = find_signs({name: found[name] + other[name] for name in found})
     assert sorted({row["sign"] for row in rows}) == sorted({name for name, *_ in SIGNS})
     assert {row["task"] for row in rows} == {"musique"}
+
+
+def test_the_share_of_several_runs_is_a_share() -> None:
+    """Three runs of 0.9, 0.9 and 1.0: by Student's t alone the upper bound were 0.93 + 4.30 * 0.058 / sqrt(3) = 1.08."""
+    found = tables()
+    rows = found["similarity"]
+    found["similarity"] = [row | {"seed": seed} for seed in range(3) for row in rows]
+    change(found, "similarity", {"seed": 2}, subset=1.0, subset_low=0.9)
+    judged = {row["pattern"]: row for row in find_patterns(found)}["c"]
+    assert judged["verdict"] == "shown"
+    assert judged["low"] < judged["effect"] < judged["high"] == 1.0
+    assert "1.0]" in judged["sentence"] or "1.00]" in judged["sentence"]
 
 
 def test_a_pooled_share_is_a_share() -> None:

@@ -100,6 +100,11 @@ def of_synthetic(tables: Tables, column: str) -> dict[str, Interval]:
     }
 
 
+def as_share(found: Interval) -> Interval:
+    """Bounds of a share, which lies between 0 and 1."""
+    return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
+
+
 def real_has_more_heads(tables: Tables) -> Judged:
     rows = [row for row in rows_of(tables, "similarity") if row["setting"] in SYNTHETIC]
     active = fmean(row["active_reference"] for row in rows) if rows else 0
@@ -126,7 +131,7 @@ def synthetic_heads_inside_real(tables: Tables) -> Judged:
     if not rows:
         return Judged(doubt="no synthetic setting has a head with a score")
     chance = max(known(row.get("subset_null")) for row in rows)
-    inside = {name: one for name, one in of_synthetic(tables, "subset").items() if not isnan(one.mean)}
+    inside = {name: as_share(one) for name, one in of_synthetic(tables, "subset").items() if not isnan(one.mean)}
     beyond = {name: above(one, MOST) for name, one in inside.items()}
     least = min(beyond, key=lambda name: beyond[name].mean)
     p = max(known(row.get("subset_p")) for row in rows)

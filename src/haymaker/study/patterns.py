@@ -20,6 +20,7 @@ from haymaker.study.verdicts import RULE, SURE, Judged, above, in_words
 
 Group = tuple[str, str]  # model, task
 EVERYTHING = "all"
+OF_ONE_RUN = "one training run a setting: the bounds are over questions, not over runs, which may differ by more"
 OWN_RULES = {
     "d": "Spearman's rho over settings, exact permutations, Holm over recall and cosine: shown or contradicted where "
     f"sure (p < {SURE}) and of one sign; not judged of fewer than 5 settings.",
@@ -61,9 +62,16 @@ def row_of(name: str, group: Group, judged: Judged) -> Row:
         **{"measure": measure, "effect": judged.shown.mean, "low": judged.shown.low, "high": judged.shown.high},
         **{"p": judged.p, "n": judged.n, "seeds": judged.seeds, "paper": PAPER[name]},
         "sentence": judged.sentence,
-        "why": f"not judged: {judged.doubt}" if judged.doubt else "",
+        "why": why_so(judged),
         "rule": OWN_RULES.get(name, RULE),
     }
+
+
+def why_so(judged: Judged) -> str:
+    """What a verdict does not stand on."""
+    if judged.doubt:
+        return f"not judged: {judged.doubt}"
+    return OF_ONE_RUN if judged.seeds == 1 and judged.verdict in ("shown", "contradicted") else ""
 
 
 def over_groups(name: str, judged: Mapping[Group, Judged], grouped: Mapping[Group, Tables]) -> Judged:

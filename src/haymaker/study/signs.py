@@ -19,6 +19,11 @@ CUT_OFF = 0.1  # share of answers
 CROWDED = 0.4  # share of heads that are active
 UNTRAINED = ("base", "extended")  # that such a model has no heads is what a study starts from
 RELIABLE = 0.7  # split-half reliability of a map
+NO_CONTROL = "trust no patch of this study; run with one thread, and report it"
+NEAR_TIES = (
+    "on a GPU rows of one batch may be rounded differently, which turns answers that are near ties: trust no effect of "
+    "patching of this size; where more than an answer or two changes, trust none, and report it"
+)
 
 
 def find_signs(tables: Tables) -> list[Row]:
@@ -65,8 +70,8 @@ def uncontrolled(tables: Tables) -> Iterator[tuple[str, str]]:
     own = [row for row in tables.get("patching", []) if row["heads"] == "identity" and known(row["delta"]) != 0]
     for row in own:
         yield (
-            f"{row['setting']} patched with its own heads changes by {known(row['delta']):+.2g}",
-            "trust no patch of this study; run with one thread, and report it",
+            f"{row['setting']} patched with its own heads changes by {known(row['delta']):+.2g} (n = {row['n']})",
+            NO_CONTROL if row.get("device", "cpu") == "cpu" else NEAR_TIES,
         )
     judged = masking_hurts(tables)
     if judged.effects and not judged.doubt and judged.verdict in ("contradicted", "not shown"):
