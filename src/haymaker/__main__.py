@@ -1,6 +1,17 @@
 """`python -m haymaker` is `haymaker`."""
 
-from haymaker.cli import main
+import sys
+
+
+def main() -> None:
+    """Entry point of the `haymaker` command, also where Ctrl-C comes before there is one."""
+    try:
+        from haymaker import cli
+    except KeyboardInterrupt:
+        sys.stderr.write("haymaker: interrupted before it began\n")
+        sys.exit(130)
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

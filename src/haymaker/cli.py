@@ -101,6 +101,6 @@ def set_log_level(level: str) -> None:
 
 
 def main() -> None:
-    """Entry point of the `haymaker` command."""
+    """Run the command that this process was started with."""
     app(prog_name="haymaker")
     sys.exit(0)

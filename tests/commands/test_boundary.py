@@ -1,9 +1,12 @@
 """Every command crossed with bad inputs and outputs: one sentence, the right exit code, never a traceback."""
 
+import builtins
 import errno
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from command_line import run
 from real_rows import mdqa_row, write_jsonl
 
 import haymaker as hm
+from haymaker import __main__
 from haymaker.cli import app
 from haymaker.commands import boundary
 from haymaker.errors import ConfigError, DataError, HaymakerError, Interrupted
@@ -273,7 +277,7 @@ def end(raises: BaseException, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     def broken(folder: Path) -> None:
         raise raises
 
-    monkeypatch.setattr("haymaker.data.compare.verify", broken)
+    monkeypatch.setattr("haymaker.data.dataset.Folder", broken)
     monkeypatch.setattr(boundary.tempfile, "tempdir", str(tmp_path))
     result = run("data", "verify", tmp_path)
     return result.exit_code, result.output.strip(), [path.read_text() for path in tmp_path.glob("haymaker-*.txt")]
@@ -307,6 +311,34 @@ def test_whatever_a_command_raises_is_one_sentence(
     foreseen = isinstance(error, HaymakerError | KeyboardInterrupt)
     assert [type(error).__name__ in text and "Traceback" in text for text in kept] == ([] if foreseen else [True])
     assert all(f"the traceback is in {path}" in output for path in tmp_path.glob("haymaker-*.txt"))
+
+
+IN_AN_IMPORT = """
+import haymaker.cli as cli
+cli.app.command("wait")(lambda: exec("raise KeyboardInterrupt"))  # as where an import makes a named tuple
+cli.app(["wait"])
+"""
+
+
+def test_ctrl_c_within_an_import_is_no_death_by_signal() -> None:
+    ended = subprocess.run([sys.executable, "-c", IN_AN_IMPORT], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, f"haymaker: {boundary.STOPPED}\n")
+
+
+def test_ctrl_c_before_there_is_a_command_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = builtins.__import__
+
+    def interrupted(name: str, *more: Any) -> Any:
+        if name == "haymaker":
+            raise KeyboardInterrupt
+        return real(name, *more)
+
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        __main__.main()
+    assert capsys.readouterr().err == "haymaker: interrupted before it began\n"
 
 
 def test_a_sentence_comes_also_where_no_file_can_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

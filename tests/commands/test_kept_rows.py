@@ -175,6 +175,21 @@ def test_ctrl_c_is_answered_at_once_and_stops_behind_the_rows_in_hand(
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_ctrl_c_while_the_model_loads_says_that_rows_are_kept(
+    home: Path, tmp_path: Path, progress: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = words_of("eval", home, tmp_path)
+    progress(stop_at(3, broken_off))
+    fails(130, "stopped with 3 of 5", *words)
+    kept = contents(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "model_of", lambda *_: broken_off())
+        fails(130, "what was finished is kept, and the same command goes on", *words)
+    assert contents(tmp_path) == kept
+    progress(lambda done: None)
+    assert "3 of 5 rows were done before" in run(*words).stderr
+
+
 def test_overwrite_starts_anew_and_is_remembered(
     home: Path, tmp_path: Path, progress: Any, computed: list[tuple[Path, Any]]
 ) -> None:

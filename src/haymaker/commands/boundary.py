@@ -55,6 +55,7 @@ class Commands(TyperGroup):
         except OF_TYPER:
             raise
         except KeyboardInterrupt:
+            exec("")  # Python forgets one that fell into code that an import executes: it would end by the signal
             say(STOPPED, INTERRUPTED)
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:

@@ -92,12 +92,16 @@ def watched(command: list[str], folder: Path, megabytes: int) -> tuple[int, str]
     here = {**os.environ, "TMPDIR": str(folder)}  # so that what is on its way is seen
     with bar("MB", megabytes) as advance, subprocess.Popen(command, **pipes, env=here) as running:
         there = 0
-        while True:
-            with suppress(subprocess.TimeoutExpired):
-                _, said = running.communicate(timeout=1)
-                return running.returncode, said
-            there, before = min(megabytes, megabytes_in(folder)), there
-            advance(max(0, there - before))
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    _, said = running.communicate(timeout=1)
+                    return running.returncode, said
+                there, before = min(megabytes, megabytes_in(folder)), there
+                advance(max(0, there - before))
+        finally:
+            running.kill()  # of a command that was stopped, which would go on in a folder that is removed
+            running.wait()
 
 
 def megabytes_in(folder: Path) -> int:
