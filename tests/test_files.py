@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,31 @@ def test_what_fails_halfway_leaves_the_old_and_nothing_else(
         raise ZeroDivisionError
     assert (folder / "content").read_text() == "old"
     assert (names(folder.parent), names(folder)) == (["folder"], ["content"])
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["before", "behind"])
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_an_interrupt_between_two_names_leaves_one_folder(
+    last: int, behind: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C before or behind the first, second ... rename that puts a folder in the place of an old one."""
+    with files.whole_folder(tmp_path / "folder") as scratch:
+        (scratch / "content").write_text("old")
+    calls, replace = [], os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == last and not behind:
+            raise KeyboardInterrupt
+        replace(source, target)
+        if len(calls) == last:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "replace", interrupted)
+    with suppress(KeyboardInterrupt), files.whole_folder(tmp_path / "folder") as scratch:
+        (scratch / "content").write_text("new")
+    assert names(tmp_path) == ["folder"]
+    assert (tmp_path / "folder" / "content").read_text() == ("new" if (last, behind) > (2, False) else "old")
 
 
 def test_a_file_that_fails_halfway_stays_as_it_was(tmp_path: Path) -> None:

@@ -147,15 +147,22 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def replace_folder(ready: Path, folder: Path) -> None:
-    """Give a finished folder its name. What has that name stands aside, beside `ready`, until it is done."""
+    """Give a finished folder its name. What has that name stands aside, beside `ready`, until it is done.
+
+    After an interrupt one of the two stands there, and nothing aside.
+    """
     sync_tree(ready)
     aside = scratch_beside(ready)
     remove(aside)
-    if folder.exists():
-        os.replace(folder, aside)
-    os.replace(ready, folder)
-    sync(folder.parent)
-    remove(aside)
+    try:
+        if folder.exists():
+            os.replace(folder, aside)
+        os.replace(ready, folder)
+        sync(folder.parent)
+    finally:
+        if aside.exists() and not folder.exists():
+            os.replace(aside, folder)
+        remove(aside)
 
 
 def name_folder(ready: Path, folder: Path) -> bool:
