@@ -2,7 +2,8 @@
 
 Round by round the copying heads that the held-out loss misses least are taken out for good (queries and outputs faint,
 and the queries meaningless), and the others learn on for some steps, until as many copy as shall be left. `--window`
-makes it a Mistral that sees so many tokens; `--heads` first adds silent ones to every layer.
+makes it a Mistral that sees so many tokens; `--heads` first adds silent ones to every layer. Runs resume by default.
+`remake.py` makes the two bases that ship.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 from lessons import FULL, Phase, batches
-from pretrain import MODELS, PretrainConfig, accuracy, loss_of, optimizers
+from pretrain import MODELS, PretrainConfig, accuracy, load_state, loss_of, optimizers, save_state
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -26,20 +27,27 @@ from transformers import (
 )
 
 import haymaker as hm
+from haymaker.errors import DataError
+from haymaker.files import read_json, write_json
 from haymaker.miniature.world import World
 from haymaker.models.load import LanguageModel
+from haymaker.training.state import tensors_digest
 
 COPIES = 0.08  # a score over which a head counts as one that copies: below 0.1, so that none comes to it by chance
 FAINT = (
     0.02  # of a head that is gone: with nothing left, adapters in a layer of such heads alone would have no gradient
 )
 FIRST_ROW = 100_000  # of the steps' rows: none that pre-training has seen
+ROWS_A_SEED = 10_000  # more than any run takes steps
 Head = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class SparsifyConfig:
-    """How many heads copy in the end, and how the others go; `language` is the share of rows that are prose alone."""
+    """How many heads copy in the end, and how the others go; `language` is the share of rows that are prose alone.
+
+    faint: the share of its outputs and queries that a head keeps which is gone.
+    """
 
     keep: int = 4
     heads_a_round: int = 3
@@ -49,10 +57,24 @@ class SparsifyConfig:
     language: float = 0.0
     heads: int | None = None
     window: int | None = None
+    faint: float = FAINT
+    seed: int = 0
 
     @property
     def phase(self) -> Phase:
         return Phase(1, 128, 2_048, FULL, 0.2, self.rate, self.rate, self.language)
+
+
+def outputs_of(model: Any, layer: int) -> Tensor:
+    """The output matrix of a layer as [hidden, head, dimension]."""
+    weight = model.model.layers[layer].self_attn.o_proj.weight
+    return weight.view(weight.shape[0], -1, model.config.head_dim)
+
+
+def queries_of(model: Any, layer: int) -> Tensor:
+    """The query matrix of a layer as [head, dimension, hidden]."""
+    weight = model.model.layers[layer].self_attn.q_proj.weight
+    return weight.view(-1, model.config.head_dim, weight.shape[1])
 
 
 class Pruning:
@@ -60,11 +82,8 @@ class Pruning:
 
     def __init__(self, model: Any, tokenizer: Any, config: SparsifyConfig) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
-        self.head_dim, self.steps = model.config.head_dim, 0
-        self.gone = self.silent()
-        layers = range(len(self.gone))
-        self.faint_outputs = [self.outputs(layer).detach().clone() for layer in layers]
-        self.faint_queries = [self.queries(layer).detach().clone() for layer in layers]
+        self.steps, self.begins_with = 0, tensors_digest(model.state_dict())
+        self.look_for_gone()
         self.base = PretrainConfig()
         self.optimizers = optimizers(model, self.base)
         self.rates = [[group["lr"] for group in one.param_groups] for one in self.optimizers]
@@ -74,20 +93,23 @@ class Pruning:
         self.rows = hm.build(recipe, tokenizer)
 
     def outputs(self, layer: int) -> Tensor:
-        """The output matrix of a layer as [hidden, head, dimension]."""
-        weight = self.model.model.layers[layer].self_attn.o_proj.weight
-        return weight.view(weight.shape[0], -1, self.head_dim)
+        return outputs_of(self.model, layer)
 
     def queries(self, layer: int) -> Tensor:
-        """The query matrix of a layer as [head, dimension, hidden]."""
-        weight = self.model.model.layers[layer].self_attn.q_proj.weight
-        return weight.view(-1, self.head_dim, weight.shape[1])
+        return queries_of(self.model, layer)
 
     def silent(self) -> Tensor:
         """[layer, head]: whether a head's queries are faint; such heads are gone from the start."""
         layers = range(self.model.config.num_hidden_layers)
         norms = torch.stack([self.queries(layer).detach().norm(dim=(1, 2)) for layer in layers])
         return norms < 2 * FAINT * norms.max()
+
+    def look_for_gone(self) -> None:
+        """Take heads that are faint now for gone, and what they have for what they keep."""
+        self.gone = self.silent()
+        layers = range(len(self.gone))
+        self.faint_outputs = [self.outputs(layer).detach().clone() for layer in layers]
+        self.faint_queries = [self.queries(layer).detach().clone() for layer in layers]
 
     @torch.no_grad()
     def bury(self) -> None:
@@ -121,7 +143,8 @@ class Pruning:
 
     def learn(self, steps: int, final_share: float = 1.0) -> None:
         """Go on learning; the rate goes linearly to `final_share` of itself."""
-        plan = [(FIRST_ROW + self.steps + step, self.config.phase) for step in range(steps)]
+        first = FIRST_ROW + ROWS_A_SEED * self.config.seed + self.steps
+        plan = [(first + step, self.config.phase) for step in range(steps)]
         for step, batch in enumerate(batches(self.tokenizer, World("pretrain"), plan)):
             share = 1 + (final_share - 1) * step / steps
             for optimizer, full in zip(self.optimizers, self.rates, strict=True):
@@ -142,27 +165,41 @@ class Pruning:
         count = min(self.config.heads_a_round, len(copying) - self.config.keep)
         for layer, head in sorted(copying, key=self.loss_without)[:count]:
             self.gone[layer, head] = True
-            self.faint_outputs[layer][:, head] = FAINT * self.outputs(layer)[:, head].detach()
+            outputs, queries = self.outputs(layer)[:, head].detach(), self.queries(layer)[head].detach()
+            self.faint_outputs[layer][:, head] = self.config.faint * outputs
             # Turned by one dimension of the hidden state: faint queries alone would look where they looked before.
-            self.faint_queries[layer][head] = FAINT * self.queries(layer)[head].detach().roll(1, -1)
+            self.faint_queries[layer][head] = self.config.faint * queries.roll(1, -1)
         self.bury()
 
-    def run(self, log: Path) -> None:
-        """Take heads out until `keep` copy, also after the last steps; a line of `log` for every round."""
+    def run(self, folder: Path) -> None:
+        """Take heads out until `keep` copy, also after the last steps. A round leaves a line of the log and a state."""
+        self.go_on(folder)
         cooled = False
-        with log.open("w") as file:
+        with (folder / "training_log.jsonl").open("a") as file:
             while True:
                 copying = self.copying()
                 print(json.dumps(self.record(copying)), file=file, flush=True)
                 if len(copying) > self.config.keep:
                     self.take_out(copying)
                     self.learn(self.config.steps_a_round)
+                    save_state(folder, self.model, self.optimizers, self.steps)
                     cooled = False
                 elif cooled:
                     return
                 else:
                     self.learn(self.config.last_steps, 0.0)
                     cooled = True
+
+    def go_on(self, folder: Path) -> None:
+        """Take up the last round that `folder` holds. Raises DataError where its run had another config."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path, mine = folder / "pruning.json", {**asdict(self.config), "begins_with": self.begins_with}
+        if path.exists() and (before := read_json(path)) != mine:
+            raise DataError(f"{folder}: holds another run ({before}), this one is {mine}; give another folder")
+        write_json(path, mine)
+        if steps := load_state(folder, self.model, self.optimizers):
+            self.steps = steps
+            self.look_for_gone()
 
     def record(self, copying: list[Head]) -> dict[str, Any]:
         return {
@@ -182,10 +219,11 @@ def beginning(folder: Path, config: SparsifyConfig) -> PreTrainedModel:
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     shape = model.config.to_dict() | {"num_attention_heads": config.heads or model.config.num_attention_heads}
     groups = model.config.num_attention_heads // model.config.num_key_value_heads
+    shape.pop("sliding_window", None)
     shape["num_key_value_heads"] = shape["num_attention_heads"] // groups
     for name in ("model_type", "architectures", "transformers_version"):
         shape.pop(name, None)
-    torch.manual_seed(0)
+    torch.manual_seed(config.seed)
     if config.window is None:
         grown: Any = LlamaForCausalLM(LlamaConfig(**shape))
     else:
@@ -232,12 +270,12 @@ def main() -> None:
     parser.add_argument("--window", type=int, help="tokens that a layer sees: a Mistral")
     parser.add_argument("--heads", type=int, help="heads a layer shall have; without, as many as it has")
     parser.add_argument("--language", type=float, default=0.0, help="share of rows that are prose alone")
+    parser.add_argument("--seed", type=int, default=0, help="of the rows, and of the queries of heads that are added")
     chosen = parser.parse_args()
-    given = {name: getattr(chosen, name) for name in ("keep", "window", "heads", "language")}
+    given = {name: getattr(chosen, name) for name in ("keep", "window", "heads", "language", "seed")}
     config = SparsifyConfig(**given, steps_a_round=chosen.steps, last_steps=3 * chosen.steps)
-    chosen.out.mkdir(parents=True, exist_ok=True)
     pruning = Pruning(beginning(chosen.source, config), AutoTokenizer.from_pretrained(chosen.source), config)
-    pruning.run(chosen.out / "training_log.jsonl")
+    pruning.run(chosen.out)
     publish(chosen.out, pruning, chosen.source.name)
 
 
