@@ -13,6 +13,7 @@ from quantised_bases import METHODS, quantise, say_quantised
 from safetensors.torch import load_file, save_file
 from tiny_rows import random_rows
 from torch import nn
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
 from haymaker.config import Extend, TrainConfig
@@ -21,9 +22,12 @@ from haymaker.heads.detection import detect_heads
 from haymaker.interventions import attribute
 from haymaker.interventions.pairs import adapter_obstacle, same_weights
 from haymaker.models.checkpoint import write_checkpoint
+from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.models.lora import add_lora
+from haymaker.models.quantised import OWN_ORDER, unpack
 from haymaker.records import Example, Label, Message, Segment
+from haymaker.training.checks import check_first_gradients
 from haymaker.training.loop import train
 
 KINDS: list[tuple[dict[str, Any], str]] = [
@@ -82,6 +86,44 @@ def test_a_quantised_base_is_what_its_codes_mean_and_trains(
     assert load_model(model_folder, adapter=tmp_path / "out", dtype="float32").adapter == tmp_path / "out"
 
 
+def test_four_bits_stay_what_they_were_read_as(model_folder: Path, new_model, tmp_path: Path) -> None:
+    """bitsandbytes would reorder them on some processors, and not find back: digests read the state dict."""
+    functional = pytest.importorskip("bitsandbytes").functional
+    about = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32)
+    AutoModelForCausalLM.from_pretrained(model_folder, quantization_config=about).save_pretrained(model_folder)
+    lm, meant, ids = load_model(model_folder, dtype="float32"), new_model(), torch.arange(10, 40)[None]
+    for name, module in lm.model.named_modules():
+        if state := getattr(getattr(module, "weight", None), "quant_state", None):
+            weight = functional.dequantize_4bit(module.weight.data, state)
+            meant.get_submodule(name).weight = nn.Parameter(weight.float())
+    for _ in range(2):
+        assert torch.allclose(lm.model(ids).logits, meant(ids).logits, atol=1e-4)
+        assert weights_digest(lm.model) == weights_digest(lm.model)
+    config = TrainConfig(steps=2, batch=2, rank=2)
+    assert len(train(lm, random_rows(4), config, tmp_path / "out", on_progress=lambda n: None).metrics) == 2
+
+
+def test_no_layer_may_reorder_its_weights(lm: LanguageModel) -> None:
+    lm.model.hf_quantizer = SimpleNamespace()
+    layers = [module for module in lm.model.modules() if isinstance(module, nn.Linear)]
+    for layer in layers:
+        setattr(layer, OWN_ORDER, True)
+    unpack(lm.model)
+    assert not any(getattr(layer, OWN_ORDER) for layer in layers)
+    layers[0].weight.quant_state = SimpleNamespace(packing_format_for_cpu=True)  # another's model, after a forward pass
+    with pytest.raises(ModelError, match="4-bit weights into the processor's order, .*load_model"):
+        weights_digest(lm.model)
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_why_a_matrix_gets_no_gradient_is_said(lm: LanguageModel, quantised: bool) -> None:
+    model = add_lora(lm.model, rank=2, alpha=4.0, seed=0)
+    lm.model.hf_quantizer = SimpleNamespace() if quantised else None
+    said = "quantised weights may have no gradient on this device" if quantised else "not on the way"
+    with pytest.raises(ModelError, match=f"get no gradient at step 1, .*{said}"):
+        check_first_gradients(model)
+
+
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.int64], ids=str)
 def test_codes_of_which_no_config_says_what_they_mean_are_refused(model_folder: Path, dtype: torch.dtype) -> None:
     path, name = model_folder / "model.safetensors", "model.layers.1.mlp.up_proj.weight"
@@ -123,7 +165,7 @@ def test_write_is_read_through_layers_without_parameters(lm: LanguageModel) -> N
 
 
 def test_a_layer_without_a_gradient_is_one_sentence(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As bitsandbytes' 4 bits are on a CPU."""
+    """As torchao's 8 bits of weights and activations are."""
     forward = nn.Linear.forward
     monkeypatch.setattr(nn.Linear, "forward", lambda self, x: forward(self, x.detach()))
     with pytest.raises(ProbeError, match="tiny: no gradient comes back to the heads of layer 0: .* use causal_map"):

@@ -228,16 +228,23 @@ def _check(decoder: PreTrainedModel, backend: str) -> Architecture:
             _compare_with_eager(decoder, ours.differences)
         differences = {"logits": difference(through, plain), **ours.differences, **_column_difference(decoder, ours)}
         between = _between(decoder, ours)
-    _refuse(architecture, differences, through)
+    quantised = getattr(decoder.config, "quantization_config", None) is not None
+    _refuse(architecture, differences, through, QUANTISED if quantised else EAGER)
     return Architecture(type(decoder).__name__, backend, ours.layers, between, differences)
 
 
-def _refuse(architecture: str, differences: dict[str, float], hidden: Tensor) -> None:
+EAGER = "Haymaker cannot read this architecture right, try attn_implementation='eager'"
+QUANTISED = (  # a head that is set to zero changes how all others of its token are rounded
+    "where activations are rounded to 8 bits too, what one head writes cannot be told from the others'; take the "
+    "checkpoint that these quantised weights were made from"
+)
+
+
+def _refuse(architecture: str, differences: dict[str, float], hidden: Tensor, advice: str) -> None:
     tolerance = 1e-4 if torch.finfo(hidden.dtype).eps < 1e-6 else 5e-2
     if wrong := {name: value for name, value in differences.items() if value > tolerance}:
         raise ProbeError(
-            f"{architecture}: expected differences up to {tolerance}, found {wrong} on {TOKENS} tokens; "
-            "Haymaker cannot read this architecture right, try attn_implementation='eager'"
+            f"{architecture}: expected differences up to {tolerance}, found {wrong} on {TOKENS} tokens; {advice}"
         )
 
 

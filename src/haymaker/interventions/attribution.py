@@ -126,7 +126,7 @@ def slopes_of(
         outputs, reached = [recording.tensors[layer] for layer in layers], total.requires_grad
         slopes = torch.autograd.grad(total, outputs, allow_unused=True) if reached else [None]
     if lost := [layer for layer, slope in zip(layers, slopes, strict=False) if slope is None]:
-        raise ProbeError(  # bitsandbytes' 4 bits on a CPU
+        raise ProbeError(  # torchao's 8 bits of weights and activations
             f"{lm.name}: no gradient comes back to the heads of layer {lost[0]}: what stands behind them (quantised "
             "weights?) has none on this device; use causal_map, which needs none"
         )

@@ -25,6 +25,7 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {  # by method, what transformers re
     "eetq": {"kernels": "kernels"},
     "auto-round": {"auto_round": "auto-round"},
 }
+OWN_ORDER = "support_avx512bf16_for_cpu"  # of bitsandbytes' Linear4bit: whether it may reorder its weights
 WHOLE = ("I", "U", "BOOL")  # how safetensors' names of whole numbers begin
 ORIGINAL = "or take the checkpoint that it was made from"
 
@@ -77,8 +78,16 @@ def check_plain(name: str, folder: Path | None, model: nn.Module) -> None:
 
 @torch.no_grad()
 def unpack(model: Any) -> None:
-    """Let quantised weights become what they stay: some (compressed-tensors) are unpacked at the first forward pass."""
+    """Let quantised weights become what they stay: some (compressed-tensors) are unpacked at the first forward pass.
+
+    bitsandbytes' of 4 bits stay as they were read. On a CPU with AVX512-BF16 it would put them into an order of its own
+    at the first pass, whose product has no gradient, and its `state_dict` gets some layers wrong when it puts them back
+    (0.50.2, 128 inputs and 64 outputs): the model is another one from then on.
+    """
     if getattr(model, "hf_quantizer", None) is not None:
+        for module in model.modules():
+            if hasattr(module, OWN_ORDER):
+                setattr(module, OWN_ORDER, False)
         model(input_ids=torch.zeros(1, 2, dtype=torch.int64, device=model.device), use_cache=False)
 
 
@@ -91,6 +100,12 @@ def own_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     if getattr(model, "hf_quantizer", None) is None:
         yield from model.named_parameters()
         return
+    states = [getattr(weight, "quant_state", None) for weight in model.parameters()]
+    if any(getattr(state, "packing_format_for_cpu", False) for state in states):
+        raise ModelError(
+            "bitsandbytes has put these 4-bit weights into the processor's order, and may not find back to theirs; "
+            "load the model with hm.load_model, which keeps their order"
+        )
     for name, weight in model.state_dict().items():
         if isinstance(weight, Tensor):
             yield from parts_of(name, weight)

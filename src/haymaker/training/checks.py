@@ -89,10 +89,13 @@ def check_first_gradients(model: Any, masked: bool = False) -> None:
             f"not finite, {at_fault(model)}"
         )
     if loose := [name for name, grad in found.items() if grad is None or not (masked or grad.any())]:
-        raise ModelError(
-            f"{len(loose)} adapter matrices get no gradient at step 1, such as {loose[0]}: they are not on the way "
-            "from the prompt to the answer; give `targets` without them"
-        )
+        why = "they are not on the way from the prompt to the answer; give `targets` without them"
+        if getattr(model.get_base_model(), "hf_quantizer", None) is not None:
+            why = (
+                "products of these quantised weights may have no gradient on this device; train on the checkpoint that "
+                "they were made from, or on another device"
+            )
+        raise ModelError(f"{len(loose)} adapter matrices get no gradient at step 1, such as {loose[0]}: {why}")
 
 
 def check_reached(loss: Tensor) -> None:
