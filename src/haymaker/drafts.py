@@ -10,7 +10,7 @@ from haymaker.config import Recipe
 from haymaker.errors import ConfigError
 from haymaker.metrics import row_metric
 from haymaker.metrics.best_score import golds_for
-from haymaker.records import Kind, Label, Segment, label_runs
+from haymaker.records import Kind, Label, Segment, label_runs, target_of
 
 DocumentRole = Literal["gold", "competitor", "passage"]
 Alternatives = tuple["Document", ...]  # one document in several wordings, the preferred one first
@@ -65,6 +65,11 @@ class Draft:
     context: str = ""
     source: Mapping[str, Any] = field(default_factory=dict)
     provenance: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def target(self) -> str:
+        """The answer that the row will teach."""
+        return target_of(self.answers, self.source)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -152,12 +152,12 @@ class Example:
         task: The task that it belongs to.
         messages: The prompt; text and spans are derived from it, so they agree.
         question: What is asked.
-        answers: All that count as right; the first is what training teaches.
+        answers: All that count as right; the first is what training teaches, unless the source names a `target`.
         pair_id: The same for all settings' twins of one question.
         split: train, dev or test.
         concept: How its facts are said: real, high, low or symbolic.
         context: What stands around them.
-        source: The row that it comes from.
+        source: The row that it comes from; its `target`, where one is named, is what training teaches.
         provenance: How it was changed on the way.
 
     Examples:
@@ -210,8 +210,14 @@ class Example:
 
     @property
     def target(self) -> str:
-        """The answer that training teaches and teacher forcing reads."""
-        return self.answers[0]
+        """What training teaches and teacher forcing reads: the first answer, or all where the metric asks for all."""
+        return target_of(self.answers, self.source)
+
+
+def target_of(answers: Sequence[str], source: Mapping[str, Any]) -> str:
+    """What is taught of these answers: what the source names, else the first."""
+    told = source.get("target")
+    return told if isinstance(told, str) and told.strip() else answers[0]
 
 
 @dataclass(frozen=True)

@@ -508,3 +508,25 @@ def test_no_text_of_a_source_becomes_a_control_token(
         assert said in data[0].text
     assert_no_control_token(data[0], tokenizer)
     assert validate(data, tokenizer).problems == []
+
+
+@pytest.mark.parametrize("setting", ["real", "high-low"])
+def test_built_rows_teach_all_golds_where_their_metric_asks_for_all(
+    setting: str, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    documents = [{"text": f"Kalo{i} lives in Tami and in Mora.", "gold": not i} for i in range(3)]
+    row = {"question": "Where does Kalo0 live?", "answers": ["Tami", "Mora"], "documents": documents}
+    for name, more in {"one": {}, "all": {"metrics": ["ruler_all"]}}.items():
+        write_jsonl(tmp_path / name, [row | more])
+    made = {
+        name: hm.build(
+            hm.Recipe(task="qa", setting=setting, source=str(tmp_path / name), length=128, rows=1), tokenizer
+        )
+        for name in ("one", "all")
+    }
+    one, whole = (made[name][0] for name in ("one", "all"))
+    assert (one.target, one.source.get("target")) == (one.answers[0], None)
+    assert whole.target == " ".join(whole.answers)
+    assert (whole.answers, len(whole.answers)) == (one.answers, 2 if setting == "real" else len(one.answers))
+    assert validate(made["all"], tokenizer).problems == []
+    assert "ruler_all" not in json.loads(made["all"].table.to_pylist()[0]["checks"])["best"]

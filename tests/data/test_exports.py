@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import haymaker as hm
 from haymaker.data.exports import exported, write_rows
 from haymaker.errors import ConfigError, DataError
+from haymaker.metrics.best_score import together
 from haymaker.tasks.own_layouts import read_row
 from haymaker.tasks.own_rows import Talk
 
@@ -49,6 +50,23 @@ def test_rows_that_went_out_come_in_again_equal(form: str, ending: str, chat: hm
     again = hm.read_examples(path)
     assert list(again) == list(chat)
     assert list(exported(again, form)) == list(exported(chat, form))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("outputs", [["Ada", "1871"], ["Ada Reyes", "mill"], ["Ada"]])
+def test_rows_of_several_outputs_teach_all_of_them_and_come_in_again(outputs: list[str], form: str) -> None:
+    data = hm.read_examples([{"input": MILL, "outputs": outputs}])
+    (row,) = exported(data, form)
+    learned = {
+        "openai": lambda: row["messages"][-1]["content"],
+        "sharegpt": lambda: row["conversations"][-1]["value"],
+        "alpaca": lambda: row["output"],
+        "prompt-completion": lambda: row["completion"].strip(),
+        "ruler": lambda: together(row["outputs"]),
+    }[form]()
+    assert learned == data[0].target == together(outputs)
+    (again,) = hm.read_examples([row])
+    assert (again.answers, again.target, again.spans) == (tuple(outputs), learned, data[0].spans)
 
 
 @pytest.mark.parametrize("form", FORMS)

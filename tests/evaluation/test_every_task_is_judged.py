@@ -14,7 +14,7 @@ from command_line import passes
 
 import haymaker as hm
 from haymaker import console
-from haymaker.choices import TASKS
+from haymaker.choices import METRICS, TASKS
 from haymaker.errors import ConfigError, DataError, LengthError
 from haymaker.evaluation.predictions import Evaluation, evaluate
 from haymaker.heads.detection import detect_all
@@ -28,6 +28,7 @@ from haymaker.interventions import (
     patching_parts,
     patching_table,
 )
+from haymaker.metrics.best_score import asks_for_all
 from haymaker.models.budget import budget_of
 from haymaker.models.generation import Decoder
 from haymaker.models.load import LanguageModel
@@ -70,13 +71,8 @@ def wide(new_model: Callable[..., Any], tokenizer: Any) -> LanguageModel:
 
 
 def perfect(lm: LanguageModel, data: Any, monkeypatch: pytest.MonkeyPatch, before: str = "") -> None:
-    """Every decoder writes, behind `before`, the gold of the row that it was given, and the end token."""
-    ids = {
-        hm.encode(one, lm.tokenizer).prompt_ids: " ".join(golds_of(one))
-        if metrics_of_row(one)[0] == "ruler_all"
-        else one.target
-        for one in data
-    }
+    """Every decoder writes, behind `before`, what the row that it was given teaches, and the end token."""
+    ids = {hm.encode(one, lm.tokenizer).prompt_ids: one.target for one in data}
     end = lm.tokenizer.eos_token_id
 
     def forward(decoder: Decoder, given: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
@@ -90,6 +86,35 @@ def perfect(lm: LanguageModel, data: Any, monkeypatch: pytest.MonkeyPatch, befor
         return logits
 
     monkeypatch.setattr(Decoder, "forward", forward)
+
+
+TAUGHT = {  # by several golds: the first of them, or all where the metric asks for all
+    "ruler": ({}, "Ada Ines"),
+    "ruler, names with blanks": ({"outputs": ["Ada founded", "Ines saw", "A"]}, "Ada founded, Ines saw, A"),
+    "ruler, one": ({"outputs": ["Ada"]}, "Ada"),
+    "ruler-qa": ({}, "Ada"),
+    "longbench": ({"answers": ["Ada", "Ines"]}, "Ada"),
+    "helmet": ({"answers": ["Ada", "Ines"]}, "Ada"),
+    "musique-file": ({"answer_aliases": ["A. R."]}, "Ada"),
+    "mrcr": ({}, "x7Ada"),
+}
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_all_golds_are_taught_where_the_metric_asks_for_all(name: str, tokenizer: Any, tmp_path: Path) -> None:
+    more, target = TAUGHT[name]
+    (one,) = hm.read_examples([READ[name.partition(",")[0]][0] | more])
+    item = hm.encode(one, tokenizer)
+    assert one.target == target
+    assert tokenizer.decode(item.answer_ids, skip_special_tokens=True).strip() == target
+    assert METRICS[metrics_of_row(one)[0]](target, golds_of(one)) == 1
+    assert ("target" in one.source) == (target != one.answers[0])  # of a row with one gold nothing is said
+    plain = hm.encode(replace(one, source={key: one.source[key] for key in one.source if key != "target"}), tokenizer)
+    assert (plain.prompt_ids, plain.labelled_spans) == (item.prompt_ids, item.labelled_spans)
+
+
+def test_of_all_metrics_one_asks_for_all_golds() -> None:
+    assert [name for name in METRICS.own if asks_for_all(name)] == ["ruler_all"]
 
 
 BEFORE = ["", "\n\n", "Sure!\n", "<think>One.\nTwo.</think>\n"]

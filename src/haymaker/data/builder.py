@@ -4,6 +4,7 @@ import gc
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from haymaker.drafts import Draft, Drafts
 from haymaker.errors import ConfigError, DataError
 from haymaker.records import canonical_json, digest
 from haymaker.rendering import TEMPLATE_DATE, writes_date
-from haymaker.tasks import metrics_from, task
+from haymaker.tasks import metrics_from, task, taught
 from haymaker.tokens import Aligner
 from haymaker.vocabulary import tokenizer_digest
 
@@ -120,9 +121,15 @@ class Builder:
         """Row `number` as the dataset's table holds it."""
         if not self.sampled:
             self.sample()
-        draft = self.drafts.draft(number)
+        draft = self.drafted(number)
         page = self.fitter.fit(draft, number)
         return self.named(draft, page, number) | self.written(draft, page)
+
+    def drafted(self, number: int) -> Draft:
+        """The draft of a row, which knows what it will teach."""
+        draft = self.drafts.draft(number)
+        told = {} if draft.cites else taught(draft.answers, draft.source, self.recipe.task)
+        return replace(draft, source={**draft.source, **told}) if told else draft
 
     def named(self, draft: Draft, page: Page, number: int) -> Row:
         """The row's names and where it comes from.

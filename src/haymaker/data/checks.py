@@ -44,15 +44,16 @@ def check_page(draft: Draft, page: Page, metrics: Sequence[str] = ()) -> dict[st
         "repeats": 0 if draft.context == "low" else sum(texts.values()) - len(texts),
         "cut": [n for n, document in enumerate(page.documents, 1) if document.key.endswith(" words)")],
         "answer_type": "citation" if draft.cites else answer_type(page.answers[0]),
-        "best": {} if draft.cites else best_scores(page.answers, metrics),
+        "best": {} if draft.cites else best_scores(page.answers, draft.target, metrics),
         "answer_room": page.room,
         "evidence": [digest([document.title, document.text])[:16] for document in gold],
     }
 
 
-def best_scores(answers: Sequence[str], metrics: Sequence[str]) -> dict[str, float]:
-    """Of every metric under which no gold, given as the answer, scores 1: the best score that one has."""
-    best = {name: max(row_metric(name)(answer, list(answers)) for answer in answers) for name in metrics}
+def best_scores(answers: Sequence[str], target: str, metrics: Sequence[str]) -> dict[str, float]:
+    """Of every metric under which neither a gold nor what is taught scores 1, given as the answer: the best score."""
+    said = dict.fromkeys((*answers, target))
+    best = {name: max(row_metric(name)(answer, list(answers)) for answer in said) for name in metrics}
     return {name: score for name, score in best.items() if score < 1}
 
 

@@ -20,6 +20,7 @@ from haymaker.drafts import Document, Style
 from haymaker.errors import DataError
 from haymaker.realism.answers import holds
 from haymaker.records import Example, Label, Message, canonical_json, digest
+from haymaker.tasks import taught
 from haymaker.tasks.given_rows import GivenRows
 from haymaker.tasks.own_layouts import read_row
 from haymaker.tasks.own_rows import OwnDocument, Question, Talk, settled
@@ -144,7 +145,7 @@ def example_of_question(row: Question, split: str) -> Example:
         split=split,
         concept="real",
         context="real",
-        source={"dataset": "own", "row_id": row.key, "hops": len(row.gold), **row.judges},
+        source=with_target({"dataset": "own", "row_id": row.key, "hops": len(row.gold), **row.judges}, row.answers),
     )
 
 
@@ -184,8 +185,12 @@ def example_of_talk(row: Talk, split: str) -> Example:
         split=split,
         concept="real",
         context="real",
-        source={"dataset": "own", "row_id": row.name, **row.judges},
+        source=with_target({"dataset": "own", "row_id": row.name, **row.judges}, row.answers),
     )
+
+
+def with_target(source: Row, answers: tuple[str, ...]) -> Row:
+    return source | taught(answers, source, TASK)
 
 
 # ---- examples as a table
@@ -272,6 +277,6 @@ def checks_of(example: Example) -> dict[str, Any]:
         "title_leaks": [],
         "repeats": len(others) - len(set(others.values())),
         "cut": [],
-        "answer_type": answer_type(example.target),
+        "answer_type": answer_type(example.answers[0]),
         "evidence": [digest(text)[:16] for text in said],
     }

@@ -11,7 +11,7 @@ from haymaker.choices import FORMATS, GOLD_OVER_FOIL, METRICS
 from haymaker.errors import ConfigError, DataError
 from haymaker.evaluation.places import depth_of, hops_of
 from haymaker.kept import Kept
-from haymaker.metrics.best_score import golds_for
+from haymaker.metrics.best_score import asks_for_all, golds_for, together
 from haymaker.models.answer_text import STOP
 from haymaker.models.budget import budget_of, room_of
 from haymaker.models.generation import GENERATIONS, AnswerEnd, Generation, end_of
@@ -124,12 +124,7 @@ def check_golds(rows: Sequence[Example], metrics: Sequence[str], stop: str | Non
 def whole_answer(row: Example, metric: str) -> str:
     """All golds of a row where the metric asks for them together, as RULER's share of them does; else nothing."""
     golds = golds_of(row)
-    if len(golds) < 2:
-        return ""
-    alone, together = (
-        [scores_of(said, golds, [metric])[0][metric] for said in texts] for texts in (golds, [" ".join(golds)])
-    )
-    return " ".join(golds) if together[0] > max(alone) else ""
+    return together(golds) if len(golds) > 1 and asks_for_all(metric) else ""
 
 
 # ---- one answer

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 
 from haymaker.choices import METRICS
 from haymaker.errors import DataError
@@ -52,6 +53,22 @@ def unearned(metric: str, golds: Sequence[str]) -> float:
         return METRICS[metric](STRANGER, golds_for(metric, golds))
     except DataError:  # it reads answers of a form that a letter has not
         return 0.0
+
+
+@cache
+def asks_for_all(metric: str) -> bool:
+    """Whether a metric gives golds together more than any one of them, as RULER's share of them does."""
+    golds = ["12", "56"]
+    try:
+        all_of_them, *each = (METRICS[metric](said, golds) for said in (together(golds), *golds))
+    except Exception:  # of golds that it does not read; one of another package may raise anything
+        return False
+    return all_of_them > max(each)
+
+
+def together(golds: Sequence[str]) -> str:
+    """Golds as one answer, as RULER's generators write their examples; between commas where one of them has a blank."""
+    return (", " if any(len(gold.split()) > 1 for gold in golds) else " ").join(golds)
 
 
 def golds_for(metric: str, golds: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Tasks: each a file that reads real rows, writes synthetic ones and names the metrics that judge an answer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from haymaker.choices import TASKS
@@ -8,6 +8,7 @@ from haymaker.config import Recipe
 from haymaker.drafts import Task
 from haymaker.drafts import judge as judge_by
 from haymaker.errors import ConfigError
+from haymaker.metrics.best_score import asks_for_all, together
 from haymaker.records import Example
 
 if TYPE_CHECKING:  # realism.written reads answers, of this package
@@ -62,6 +63,13 @@ def metrics_from(source: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """Those that the layout of a row of one's own names (RULER's, MRCR's), else the task's."""
     own = source.get("metrics") if source.get("dataset") == OWN else None
     return tuple(own) if own else metrics_of(name) if name in TASKS else UNKNOWN_METRICS
+
+
+def taught(answers: Sequence[str], source: Mapping[str, Any], name: str) -> dict[str, str]:
+    """The `target` of a row's source: all golds together, where the metric that judges the row first asks for all of
+    them; nothing where the first answer is taught."""
+    golds = source.get("golds") or answers
+    return {"target": together(golds)} if len(golds) > 1 and asks_for_all(metrics_from(source, name)[0]) else {}
 
 
 def judge(prediction: str, example: Example) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 from haymaker.choices import METRICS, READERS
 from haymaker.errors import DataError
 from haymaker.files import required, texts_of
+from haymaker.metrics.best_score import asks_for_all, together
 from haymaker.records import Role
 from haymaker.tasks.own_rows import Found, OwnDocument, Question, Talk
 from haymaker.tasks.own_spans import Range, Turn, is_range, place_of, ranges_in, spelled_as
@@ -99,7 +100,10 @@ def judged(found: Found, row: Row, reader: Reader, place: str) -> Found:
     told = row.get("metrics")
     if isinstance(told, list) and told and all(isinstance(name, str) and name in METRICS for name in told):
         golds = texts_of(row, "golds", place) if row.get("golds") is not None else ()
-        return replace(found, metrics=tuple(told), golds=tuple(golds))
+        first, *more = found.answers or ("",)
+        said_whole = isinstance(found, Talk) and len(more) > 1 and asks_for_all(told[0]) and first == together(more)
+        answers = tuple(more) if said_whole else found.answers  # as the last turn says what is taught: all of them
+        return replace(found, answers=answers, metrics=tuple(told), golds=tuple(golds))
     return found if found.metrics else replace(found, metrics=reader.metrics)
 
 

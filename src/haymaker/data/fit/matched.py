@@ -88,14 +88,14 @@ class MatchedPlan(RowPlan):
         for document, start, guests, late in zip(gold, wanted, rivals, off, strict=False):
             documents += [*self.filled(guests, start - token - late, len(documents), gold_next=True), document]
             token = start + self.cost(document, 1)
-        target = len(self.costs.aligner.answer(self.costs.style.tail, self.answers(documents)[0], f"row {self.number}"))
+        target = len(self.costs.aligner.answer(self.costs.style.tail, self.target(documents), f"row {self.number}"))
         room = self.length - token - target - (self.around - self.before) - off[-1]
         return [*documents, *self.filled(rivals[-1], room, len(documents), gold_next=False)]
 
-    def answers(self, documents: Sequence[Document]) -> tuple[str, ...]:
+    def target(self, documents: Sequence[Document]) -> str:
         if not self.draft.cites:
-            return self.draft.answers
-        return cited(n for n, document in enumerate(documents, 1) if document.role == "gold")
+            return self.draft.target
+        return cited(n for n, document in enumerate(documents, 1) if document.role == "gold")[0]
 
     def evidence_at(self, document: Document) -> int:
         """Tokens of the document before its evidence, as number 1."""

@@ -45,7 +45,7 @@ def write(draft: Draft, documents: Sequence[Document], style: Style, aligner: Al
     answers = draft.answers
     if draft.cites:
         answers = cited(n for n, document in enumerate(documents, 1) if document.role == "gold")
-    prompt = aligner.rendered([("user", content)], answers[0], name)
+    prompt = aligner.rendered([("user", content)], answers[0] if draft.cites else draft.target, name)
     tokens = aligner.tokenise([prompt])[0]
     ranges = np.array([stretch[1:] for stretch in stretches], np.int64) + prompt.contents[0][0]
     found = token_ranges(ranges, tokens.offsets).tolist()

@@ -100,8 +100,8 @@ class RowPlan:
 
     def answer_tokens(self) -> int:
         """Of the room for an answer, or of the target; where it cites documents, of high numbers."""
-        answers = cited(range(990, 990 + len(self.draft.gold))) if self.draft.cites else self.draft.answers
-        target = len(self.costs.aligner.answer(self.costs.style.tail, answers[0], f"row {self.number}"))
+        said = cited(range(990, 990 + len(self.draft.gold)))[0] if self.draft.cites else self.draft.target
+        target = len(self.costs.aligner.answer(self.costs.style.tail, said, f"row {self.number}"))
         asked, closing = self.recipe.answer_room, 1
         if asked is not None and target - closing > asked and self.recipe.split != "train":  # train: taught, not asked
             raise LengthError(
