@@ -243,7 +243,7 @@ def test_all_four_signs_are_named_together_and_for_their_task_alone() -> None:
 
 
 def test_the_share_of_several_runs_is_a_share() -> None:
-    """Three runs of 0.9, 0.9 and 1.0: by Student's t alone the upper bound were 0.93 + 4.30 * 0.058 / sqrt(3) = 1.08."""
+    """Three runs of 0.9, 0.9 and 1.0: by Student's t the upper bound were 0.93 + 4.30 * 0.058 / sqrt(3) = 1.08."""
     found = tables()
     rows = found["similarity"]
     found["similarity"] = [row | {"seed": seed} for seed in range(3) for row in rows]
