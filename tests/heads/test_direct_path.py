@@ -107,7 +107,7 @@ def test_attention_that_other_positions_read_is_refused() -> None:
 
 
 def test_a_projection_without_a_gradient_is_refused() -> None:
-    """As bitsandbytes' 4 bits on a CPU."""
+    """As products of quantised weights and activations."""
 
     class Detached(torch.nn.Linear):
         def forward(self, input: torch.Tensor) -> torch.Tensor:

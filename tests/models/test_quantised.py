@@ -110,7 +110,8 @@ def test_no_layer_may_reorder_its_weights(lm: LanguageModel) -> None:
         setattr(layer, OWN_ORDER, True)
     unpack(lm.model)
     assert not any(getattr(layer, OWN_ORDER) for layer in layers)
-    layers[0].weight.quant_state = SimpleNamespace(packing_format_for_cpu=True)  # another's model, after a forward pass
+    state: Any = layers[0].weight
+    state.quant_state = SimpleNamespace(packing_format_for_cpu=True)  # another's model, after a forward pass
     with pytest.raises(ModelError, match="4-bit weights into the processor's order, .*load_model"):
         weights_digest(lm.model)
 

@@ -297,6 +297,6 @@ def pulled_back(
     with torch.inference_mode(False), torch.enable_grad():
         left = projection(entry)
         found = torch.autograd.grad(left, entry, direction.to(device, dtype), allow_unused=True) if left.grad_fn else ()
-    if not found or found[0] is None:  # bitsandbytes' 4 bits on a CPU
+    if not found or found[0] is None:  # as products of quantised weights and activations
         raise ProbeError(f"{type(projection).__name__}: its product has no gradient on this device; {INSTEAD}")
     return found[0].float().cpu()
