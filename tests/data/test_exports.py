@@ -54,9 +54,13 @@ def test_rows_that_went_out_come_in_again_equal(form: str, ending: str, chat: hm
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("outputs", [["Ada", "1871"], ["Ada Reyes", "mill"], ["Ada"]])
-def test_rows_of_several_outputs_teach_all_of_them_and_come_in_again(outputs: list[str], form: str) -> None:
+def test_rows_of_several_outputs_teach_all_of_them_and_come_in_again(
+    outputs: list[str], form: str, tmp_path: Path
+) -> None:
     data = hm.read_examples([{"input": MILL, "outputs": outputs}])
     (row,) = exported(data, form)
+    write_rows(exported(data, form), path := tmp_path / "rows.jsonl")
+    assert ("taught: " in passes("show", path)) == (len(outputs) > 1)
     learned = {
         "openai": lambda: row["messages"][-1]["content"],
         "sharegpt": lambda: row["conversations"][-1]["value"],

@@ -96,3 +96,5 @@ def print_example(example: "Example") -> None:
             out.print(Text(f"[{message.role}]", "dim"))
         out.print(said)
     out.print(Text("answers: " + " | ".join(example.answers), style="bold green"))
+    if example.target != example.answers[0]:
+        out.print(Text(f"taught: {example.target}", style="bold green"))

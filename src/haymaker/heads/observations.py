@@ -84,7 +84,8 @@ def kind_of(encoded: Encoded, kinds: Kinds) -> str:
             return kind
     raise DataError(
         f"{encoded.example_id}: expected a span of {' or '.join(kinds)} to look for, "
-        f"found {', '.join(sorted(encoded.spans)) or 'no spans'}"
+        f"found {', '.join(sorted(encoded.spans)) or 'no spans'}; say in the row what its answer rests on (`evidence`, "
+        "texts or characters of its prompt), or in a prompt of your own (`needle`)"
     )
 
 
