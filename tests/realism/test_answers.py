@@ -47,5 +47,5 @@ def test_rows_in_chinese_are_read() -> None:
 
 
 def test_a_metric_that_cannot_give_1_says_what_it_can() -> None:
-    assert best_scores(["The The"], ["squad_f1", "squad_em"]) == {"squad_f1": 0.0}
-    assert best_scores(["The", "Ada"], ["squad_f1", "squad_em"]) == {}
+    assert best_scores(["The The"], "The The", ["squad_f1", "squad_em"]) == {"squad_f1": 0.0}
+    assert best_scores(["The", "Ada"], "The", ["squad_f1", "squad_em"]) == {}

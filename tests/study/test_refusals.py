@@ -62,7 +62,7 @@ STUDY = {
         ("tasks.mdqa.train.hops=[2]", "hops: mdqa does not read it; musique does"),
         (
             "tasks.mdqa.train={rows: 4, documents: 3, gold_position: 3}",
-            "real: gold_position: 3 were asked for",
+            "real: gold_position: 3 documents were to stand before",
         ),
         (
             "tasks={musique: {train: {rows: 4, hops: [5]}, test: {rows: 4}}}",

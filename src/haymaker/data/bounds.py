@@ -16,7 +16,7 @@ def check_bounds(recipe: Recipe) -> None:
         "rows": (recipe.rows, MOST_ROWS),
         "documents": (recipe.documents or 1, recipe.length),  # each takes a token at least
         "answer_room": (recipe.answer_room or 0, recipe.shortest - 1),
-        "gold_position": (recipe.gold_position or 0, (recipe.documents or recipe.length) - 1),
+        "gold_position": (recipe.gold_position or 0, recipe.length - 1),
         "competitors": (max(recipe.competitors, recipe.padding_competitors), recipe.longest),
     }
     for name, (asked, most) in bounds.items():
@@ -25,6 +25,12 @@ def check_bounds(recipe: Recipe) -> None:
 
 
 def check_together(recipe: Recipe) -> None:
+    before, documents = recipe.gold_position, recipe.documents
+    if before is not None and documents is not None and before >= documents:
+        raise ConfigError(
+            f"gold_position: {before} documents were to stand before the gold one, of {documents} there are "
+            f"{documents - 1} others; ask for a smaller position or more documents"
+        )
     if recipe.nested and recipe.length not in recipe.nested:
         lengths = sorted(set(recipe.nested))
         raise ConfigError(f"nested: {recipe.length} is none of the lengths {lengths} that share a plan; add it")
