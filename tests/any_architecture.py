@@ -109,8 +109,13 @@ def causal_architectures() -> list[str]:
 
 
 def tiny_config(kind: str) -> PreTrainedConfig:
-    """The default config of a model type, with the sizes of a toy."""
-    return shrunk(CONFIG_MAPPING[kind], ALSO.get(kind, {}))
+    """The default config of a model type, with the sizes of a toy; its YaRN ends where its context does."""
+    config = shrunk(CONFIG_MAPPING[kind], ALSO.get(kind, {}))
+    given = getattr(config, "rope_parameters", None) or {}
+    for rule in [given, *given.values()]:
+        if isinstance(rule, dict) and rule.get("rope_type") == "yarn":
+            rule |= {"factor": 4.0, "original_max_position_embeddings": CONTEXT // 4}
+    return config
 
 
 def shrunk(config_class: type[PreTrainedConfig], also: Mapping[str, Any]) -> PreTrainedConfig:

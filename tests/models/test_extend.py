@@ -31,7 +31,7 @@ from haymaker.models.windows import dry_run_masks
 RULES: dict[str, dict[str, Any]] = {
     "default": {},
     "linear": {"factor": 2.0},
-    "yarn": {"factor": 4.0, "original_max_position_embeddings": 64},
+    "yarn": {"factor": 4.0, "original_max_position_embeddings": CONTEXT // 4},
     "llama3": {
         "factor": 8.0, "original_max_position_embeddings": 64, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     },
@@ -112,6 +112,30 @@ def test_a_base_with_a_rule_of_its_own_keeps_it_or_says_why_not(kind: str, ways:
         assert model.config.rope_parameters["rope_type"] == kind
         if way != "theta":
             assert float(slowest / frequencies_found(model)[-1]) == pytest.approx(4, rel=1e-5)
+
+
+@pytest.mark.parametrize(("length", "factor"), [(128, 4), (256, 4), (640, 10)])
+def test_yarn_that_reaches_further_than_its_config_says_is_not_stretched_twice(length: int, factor: float) -> None:
+    # as the cards of Qwen 2.5 and 3 have it: factor 4 of 64 tokens added, max_position_embeddings left at 64
+    for way in ("yarn", "ntk"):
+        model = llama("yarn", original_max_position_embeddings=CONTEXT)
+        found, own = frequencies_found(model), model.config.rope_parameters["rope_theta"]
+        extend_context(model, Extend(length=length, method=way))
+        assert model.config.max_position_embeddings == length
+        if factor == 4:
+            assert torch.equal(frequencies_found(model), found)
+        elif way == "yarn":
+            assert model.config.rope_parameters["factor"] == factor
+        else:
+            assert model.config.rope_parameters["rope_theta"] == pytest.approx(ntk_theta(own, factor / 4, 32))
+
+
+@pytest.mark.parametrize(("given", "expected"), [(1.1386, 1.1386 * 1.2773 / 1.1386), (1.0, 1.0), (None, 1.2773)])
+def test_an_attention_factor_that_is_spelled_out_grows_if_it_is_yarns_own(given: float | None, expected: float) -> None:
+    # 0.1 ln 4 + 1 = 1.1386, and 0.1 ln 16 + 1 = 1.2773
+    model = llama("yarn", **({} if given is None else {"attention_factor": given}))
+    extend_context(model, Extend(length=4 * CONTEXT, method="yarn"))
+    assert next(iter(rotary_modules(model).values())).attention_scaling == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("dynamic", "raises its own base"), ("longrope", "searched for one")])
@@ -196,6 +220,26 @@ def test_a_theta_below_the_bases_own_is_refused_and_its_own_is_not(kind: str) ->
     with pytest.raises(ExtensionError, match=re.escape(f"ForCausalLM, {own:g}, found {0.9 * own:g}")):
         extend_context(model, Extend(length=512, theta=0.9 * own))
     assert extend_context(tiny(kind), Extend(length=512, theta=own)).extended.theta == own
+
+
+def test_a_theta_is_set_at_the_length_that_the_model_has_too(new_model) -> None:
+    model = new_model()
+    extend_context(model, Extend(length=CONTEXT, theta=70_000.0))
+    assert model.config.rope_parameters["rope_theta"] == 70_000
+    torch.testing.assert_close(frequencies_found(model), frequencies(70_000.0, 8), rtol=1e-6, atol=0)
+
+
+def test_what_only_a_changed_config_gives_a_module_is_a_difference() -> None:
+    before, after = torch.nn.Identity(), torch.nn.Identity()
+    after.scale = 2.0  # type: ignore[assignment]
+    assert list(extending.differences(before, after)) == [("", "scale", 2.0)]
+
+
+def test_a_model_that_does_not_run_is_a_sentence(new_model) -> None:
+    model = new_model()
+    model.model.layers[0].register_forward_pre_hook(lambda *_: {}[model.config.rope_parameters["rope_theta"]])
+    with pytest.raises(ExtensionError, match=r"does not run \(KeyError: 10000.0\); it cannot be extended"):
+        extend_context(model, Extend(length=4 * CONTEXT))
 
 
 def test_a_theta_that_does_not_take_is_an_error(new_model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,10 @@ from haymaker.vocabulary import tokenizer_digest
 KEPT_FILES = ("generation_config.json", *TOKENIZER_FILES)
 NOT_WRITTEN = ("quantization_config", "_name_or_path", "_model_name_or_path")  # of what was read
 INDEX_FILES = ("*.safetensors.index.json",)
+NEOX = ("rotary_emb_base", "rotary_pct")
+OLD_NAMES = {"gpt_neox": NEOX, "gpt_neox_japanese": NEOX}  # of theta and the share that turns; others have theirs alike
+GEMMA = ("rope_theta", "rope_local_base_freq")
+OLD_NAMES_BY_LAYER = {"gemma3_text": GEMMA, "gemma3n_text": GEMMA}  # of the theta of global and of local layers
 STEPS = 5
 
 
@@ -129,16 +133,27 @@ def write_config(lm: LanguageModel, folder: Path, dtype: torch.dtype, quantised:
     values = {key: value for key, value in values.items() if key not in NOT_WRITTEN}
     values |= {key: value for key, value in quantised.items() if key == "quantization_config"}
     values |= {"dtype": str(dtype).removeprefix("torch."), "architectures": [type(lm.base).__name__]}
-    write_json(folder / "config.json", values | old_names(values.get("rope_parameters") or {}))
+    write_json(folder / "config.json", values | old_names(config.model_type, values.get("rope_parameters") or {}))
 
 
-def old_names(rope: dict[str, Any]) -> dict[str, Any]:
+def old_names(kind: str, rope: dict[str, Any]) -> dict[str, Any]:
     """RoPE under the names that it had before transformers 5, which older readers look for."""
-    if "rope_theta" not in rope:  # one RoPE by kind of layer: older readers have names of their own for each model
+    if "rope_theta" in rope:
+        theta, share = OLD_NAMES.get(kind, ("rope_theta", "partial_rotary_factor"))
+        found = {theta: rope["rope_theta"], share: rope.get("partial_rotary_factor")}
+        return {name: value for name, value in found.items() if value is not None} | old_rule(rope)
+    if kind not in OLD_NAMES_BY_LAYER:  # no name that older readers know says it
         return {}
+    whole, local = rope["full_attention"], rope["sliding_attention"]
+    names = OLD_NAMES_BY_LAYER[kind]
+    return dict(zip(names, (whole["rope_theta"], local["rope_theta"]), strict=True)) | old_rule(whole)
+
+
+def old_rule(rope: dict[str, Any]) -> dict[str, Any]:
+    """`rope_scaling`, null for plain RoPE: without it a class takes its default, which may be YaRN (gpt-oss)."""
     kind = rope.get("rope_type", "default")
     scaling = {"type": kind} | {key: value for key, value in rope.items() if key != "rope_theta"}
-    return {"rope_theta": rope["rope_theta"]} | ({} if kind == "default" else {"rope_scaling": scaling})
+    return {"rope_scaling": None if kind == "default" else scaling}
 
 
 def write_tokenizer(lm: LanguageModel, source: Source, folder: Path) -> None:
@@ -174,7 +189,7 @@ def check_same(lm: LanguageModel, read: LanguageModel, expected: torch.Tensor, *
 
 def record_of(lm: LanguageModel, read: LanguageModel, adapter: Path | None) -> dict[str, Any]:
     """What the folder is, and what its probe prompt gives, in float32; enough to repeat it with another library."""
-    prompt = probe_prompt(read.base.config.vocab_size, read.context)
+    prompt = probe_prompt(read.base.config.get_text_config().vocab_size, read.context)
     logits = probe_logits(read.model, read.context)
     return {
         "format": 1,

@@ -23,8 +23,8 @@ from haymaker.config import Extend
 from haymaker.errors import ExtensionError
 from haymaker.models.finite import at_fault
 from haymaker.models.forward import stack_of
-from haymaker.models.rope import attention_scale, extended_parameters, frequencies_of
-from haymaker.models.rope_ways import check_way
+from haymaker.models.rope import attention_scale, extended_parameters, frequencies_of, reach_of
+from haymaker.models.rope_ways import check_way, way_of
 from haymaker.models.windows import WINDOWED, layer_types, open_window, sliding_window, verify_window, window_name
 
 FREQUENCY_TOLERANCE = 1e-5  # relative; frequencies are computed in float32
@@ -34,6 +34,7 @@ CONTEXT = "max_position_embeddings"
 SHORT = 12  # tokens of the prompt whose logits may not move
 LOGIT_TOLERANCE, LOGIT_TOLERANCE_ROUNDED = 1e-4, 5e-2  # of the largest logit; the second below float32
 BUFFER = "inv_freq"
+MISSING = object()
 Plain = bool | int | float | str | None
 
 
@@ -77,15 +78,13 @@ def extend_context(model: PreTrainedModel, extend: Extend) -> Extension:
             f"give at least {original.length}, or no extension"
         )
     extend_windows(model, extend)
-    pairs = len(frequencies_found(model))
-    for factor, length in ((1.0, original.length), (extend.length / original.length, extend.length)):
-        new = extended_parameters(parameters, extend, factor, original.length, pairs)
-        with (
-            unmoved(model, f"RoPE by {extend.method or 'theta'} at factor 1") if factor == 1 else others_unmoved(model)
-        ):
-            change(model, partial(set_rope, model, new, length))
-        verify_frequencies(model, length)
-    check_running(model)
+    way, factor = way_of(extend), max(1.0, extend.length / reach_of(parameters, original.length))
+    same = extend if way != "theta" else extend.model_copy(update={"theta": original.theta})
+    with unmoved(model, f"RoPE by {way} at factor 1"):
+        change_rope(model, parameters, same, 1.0, original.length)
+    with others_unmoved(model):
+        change_rope(model, parameters, extend, factor, extend.length)
+    short_logits(model, SHORT, changed=True)
     found = positions_of(model)
     assert found is not None
     return Extension(original, found)
@@ -216,6 +215,14 @@ def extend_windows(model: PreTrainedModel, extend: Extend) -> None:
         config.max_position_embeddings = context
 
 
+def change_rope(model: PreTrainedModel, parameters: dict[str, Any], extend: Extend, factor: float, length: int) -> None:
+    """Give the global layers what extends `parameters`, which serve the model's present length, by `factor`."""
+    config: Any = stack_of(model).config
+    new = extended_parameters(parameters, extend, factor, config.max_position_embeddings, len(frequencies_found(model)))
+    change(model, partial(set_rope, model, new, length))
+    verify_frequencies(model, length)
+
+
 def set_rope(model: PreTrainedModel, parameters: dict[str, Any], length: int) -> None:
     """Put the global layers' RoPE and the length into the config."""
     config, kind = cast(Any, stack_of(model).config), global_kind(model)
@@ -247,7 +254,7 @@ def skeleton(model: PreTrainedModel) -> nn.Module:
     except Exception as error:  # of any kind: configs check themselves, each in its own way
         raise ExtensionError(
             f"transformers does not build {type(model).__name__} with rope_parameters "
-            f"{stack_of(model).config.rope_parameters}: {error}"
+            f"{stack_of(model).config.rope_parameters}: {' '.join(str(error).split())}"
         ) from error
 
 
@@ -255,7 +262,7 @@ def differences(before: nn.Module, after: nn.Module) -> Iterator[tuple[str, str,
     """Plain attributes, by module, that differ. Raises ExtensionError for tensors of another shape."""
     for (name, old), (_, new) in zip(before.named_modules(), after.named_modules(), strict=True):
         for attribute, value in vars(new).items():
-            if isinstance(value, bool | int | float | str | None) and vars(old).get(attribute, value) != value:
+            if isinstance(value, bool | int | float | str | None) and vars(old).get(attribute, MISSING) != value:
                 yield name, attribute, value
     sizes = [
         {name: tensor.shape for name, tensor in [*m.named_parameters(), *m.named_buffers()]} for m in (before, after)
@@ -286,19 +293,6 @@ def check_base(model: PreTrainedModel) -> None:
             f"{type(model).__name__} turns by other frequencies than its rope_parameters {global_parameters(model)} "
             "give in closed form, so an extension of them could not be verified"
         )
-
-
-def check_running(model: PreTrainedModel) -> None:
-    """Raises ExtensionError for a model that its extension has broken."""
-    try:
-        short_logits(model, SHORT)
-    except ExtensionError:
-        raise
-    except Exception as error:
-        raise ExtensionError(
-            f"{type(model).__name__} does not run with its RoPE extended ({type(error).__name__}: {error}), so "
-            "something else of it depends on the base; it cannot be extended"
-        ) from error
 
 
 def verify_frequencies(model: PreTrainedModel, length: int) -> None:
@@ -342,7 +336,9 @@ def unmoved(model: PreTrainedModel, what: str, tokens: int = SHORT) -> Iterator[
     """Check that logits of a short prompt are after the block what they were before it."""
     before = short_logits(model, tokens)
     yield
-    difference = float((short_logits(model, tokens) - before).abs().max() / before.abs().max().clamp(min=1e-30))
+    difference = float(
+        (short_logits(model, tokens, changed=True) - before).abs().max() / before.abs().max().clamp(min=1e-30)
+    )
     exact = torch.finfo(next(model.parameters()).dtype).eps < 1e-6
     if not difference <= (allowed := LOGIT_TOLERANCE if exact else LOGIT_TOLERANCE_ROUNDED):
         raise ExtensionError(
@@ -375,12 +371,17 @@ def other_frequencies(model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def short_logits(model: PreTrainedModel, tokens: int) -> Float[Tensor, "token vocabulary"]:
-    """Logits of a fixed prompt. Raises ExtensionError where they are not finite."""
-    size = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+def short_logits(model: PreTrainedModel, tokens: int, *, changed: bool = False) -> Float[Tensor, "token vocabulary"]:
+    """Logits of a fixed prompt. Raises ExtensionError where there are none, or they are not finite."""
+    size, name = model.get_input_embeddings().weight.shape[0], type(model).__name__  # type: ignore[union-attr]
     ids = torch.arange(1, tokens + 1, device=model.device)[None] * 7919 % size
-    logits = model(input_ids=ids, use_cache=False).logits[0].float().cpu()
+    try:
+        logits = model(input_ids=ids, use_cache=False).logits[0].float().cpu()
+    except Exception as error:
+        why = " with its RoPE extended, so something else of it depends on the base" if changed else ""
+        raise ExtensionError(
+            f"{name} does not run{why} ({type(error).__name__}: {error}); it cannot be extended"
+        ) from error
     if not logits.isfinite().all():
-        name = type(model).__name__
         raise ExtensionError(f"{name}: the logits of {tokens} tokens are not finite, {at_fault(model)}")
     return logits

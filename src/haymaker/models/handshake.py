@@ -156,7 +156,7 @@ def probe_logits(model: nn.Module, context: int) -> Float32[Tensor, "entry"]:
     """
     config: Any = model.config
     device = next(model.parameters()).device
-    prompt = probe_prompt(config.vocab_size, context)
+    prompt = probe_prompt(config.get_text_config().vocab_size, context)
     ids, positions = (torch.tensor([some], device=device) for some in (prompt.input_ids, prompt.position_ids))
     # with a mask, transformers does not take the gaps between positions for borders between packed rows
     output = model(input_ids=ids, position_ids=positions, attention_mask=torch.ones_like(ids), use_cache=False)

@@ -15,6 +15,8 @@ from haymaker.config import Extend
 from haymaker.errors import ExtensionError
 from haymaker.models.rope_ways import Parameters, kind_of, way_of
 
+SAME_TEMPERATURE = 1e-3  # relative; configs round it
+
 
 def ntk_theta(theta: float, factor: float, rotated_dims: int, slowest: int | None = None) -> float:
     """NTK-aware RoPE base: theta * factor^(d / (d - 2)), so the slowest frequency slows down by exactly `factor`.
@@ -84,11 +86,15 @@ def llama3_frequencies(parameters: Parameters, plain: Float64[Tensor, "pair"]) -
 
 
 def attention_scale(parameters: Parameters) -> float:
-    """What cos and sin are multiplied with: YaRN's temperature, 0.1 ln s + 1, or what its parameters say instead."""
+    """What cos and sin are multiplied with: YaRN's temperature, or what its parameters say instead."""
     if kind_of(parameters) != "yarn":
         return 1.0
-    if (given := parameters.get("attention_factor")) is not None:
-        return float(given)
+    given = parameters.get("attention_factor")
+    return yarn_temperature(parameters) if given is None else float(given)
+
+
+def yarn_temperature(parameters: Parameters) -> float:
+    """0.1 ln s + 1, weighted where the parameters have weights (DeepSeek)."""
 
     def temperature(weight: float) -> float:
         return 0.1 * weight * math.log(parameters["factor"]) + 1.0 if parameters["factor"] > 1 else 1.0
@@ -100,12 +106,21 @@ def attention_scale(parameters: Parameters) -> float:
 # ---- extending a rule
 
 
+def reach_of(parameters: Parameters, length: int) -> int:
+    """Tokens that a rule serves: the config's length, or more where YaRN was added and that length left as it was,
+    which transformers allows and model cards tell people to do (Qwen 2.5 and 3)."""
+    if kind_of(parameters) != "yarn" or not parameters.get("factor"):
+        return length
+    return max(length, round(parameters["original_max_position_embeddings"] * parameters["factor"]))
+
+
 def extended_parameters(
     parameters: Parameters, extend: Extend, factor: float, length: int, pairs: int
 ) -> dict[str, Any]:
     """A rule's parameters for a context `factor` times as long; at a factor of 1 the same function.
 
-    length: tokens of the model's context now.
+    length: tokens of the model's context now. A theta is set as it is given. An attention factor that is spelled out
+    grows where it is the one that YaRN's factor gives; any other is the model's own choice and stays.
     """
     new, way, theta = dict(parameters), way_of(extend), float(parameters["rope_theta"])
     new["rope_type"] = kind_of(parameters)
@@ -116,11 +131,15 @@ def extended_parameters(
     elif way == "theta":
         if turned_pairs(parameters, pairs) < 2:
             raise ExtensionError("theta changes nothing where one pair of dimensions turns; use the method linear")
-        new["rope_theta"] = extend.theta if factor > 1 else theta
+        new["rope_theta"] = extend.theta
     else:
-        new["factor"] = factor * (new.get("factor") or 1.0)
+        before, new["factor"] = dict(new), factor * (new.get("factor") or 1.0)
         if new["rope_type"] == "default":
             new["rope_type"] = way
             if way == "yarn":
                 new["original_max_position_embeddings"] = length
+        elif way == "yarn" and new.get("attention_factor") is not None:
+            own, grown = yarn_temperature(before), yarn_temperature(new)
+            if math.isclose(new["attention_factor"], own, rel_tol=SAME_TEMPERATURE):
+                new["attention_factor"] *= grown / own
     return new
