@@ -378,9 +378,10 @@ def short_logits(model: PreTrainedModel, tokens: int, *, changed: bool = False) 
     try:
         logits = model(input_ids=ids, use_cache=False).logits[0].float().cpu()
     except Exception as error:
-        why = " with its RoPE extended, so something else of it depends on the base" if changed else ""
+        how = " with its RoPE extended" if changed else ""
+        why = ", so something else of it depends on the base" if changed else ""
         raise ExtensionError(
-            f"{name} does not run{why} ({type(error).__name__}: {error}); it cannot be extended"
+            f"{name} does not run{how} ({type(error).__name__}: {error}){why}; it cannot be extended"
         ) from error
     if not logits.isfinite().all():
         raise ExtensionError(f"{name}: the logits of {tokens} tokens are not finite, {at_fault(model)}")
