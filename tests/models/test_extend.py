@@ -336,6 +336,18 @@ def test_windows_of_single_layers_go_too() -> None:
     assert [mask is None for mask in dry_run_masks(model, WINDOW + 2)] == [True, True]
 
 
+def test_a_window_that_the_config_says_twice_is_kept_or_refused() -> None:
+    """MiMo's file says it by another name, from which its class sets the window whenever the config is read."""
+    for keep in (True, False):
+        model = tiny("mimo_v2_flash")
+        model.config.sliding_window_size, model.config.sliding_window = WINDOW, WINDOW + 1
+        if keep:
+            assert extend_context(model, Extend(length=256)).extended.window == WINDOW + 1
+        else:
+            with pytest.raises(ExtensionError, match="another entry of its config says the window too"):
+                extend_context(model, Extend(length=256, keep_window=False))
+
+
 def test_a_window_that_stays_behind_is_an_error(new_model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extending, "open_window", lambda model, length: None)
     with pytest.raises(ExtensionError, match="expected a window of None tokens, but MistralForCausalLM says 16"):

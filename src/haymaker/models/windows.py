@@ -58,6 +58,12 @@ def open_window(model: PreTrainedModel, length: int) -> None:
         setattr(config, name, None if without else length)
     except StrictDataclassFieldValidationError:  # a config that takes a number only
         setattr(config, name, length)
+    read = getattr(type(config).from_dict(config.to_dict()), name, None)
+    if read != getattr(config, name):  # MiMo's class takes it from the name that the file on the Hub has
+        raise ExtensionError(
+            f"{type(model).__name__}: another entry of its config says the window too, so {name} would be read as "
+            f"{read} and not opened; keep the window (keep_window), or take that entry out of config.json"
+        )
 
 
 # ---- seeing it
