@@ -379,7 +379,7 @@ def raise_alpha(folder: Path) -> None:
 
 def test_another_function_of_the_same_weights_fails_the_probe(trained, model_folder: Path) -> None:
     raise_alpha(trained[1])
-    with pytest.raises(ModelError, match="logits on the probe prompt differ"):
+    with pytest.raises(ModelError, match="logits on the probe prompt differ.* was changed$"):
         load_model(model_folder, adapter=trained[1])
 
 
@@ -389,7 +389,7 @@ def test_in_a_lower_precision_the_probe_may_differ_by_what_rounding_does(
     monkeypatch.setattr(handshake, "TOLERANCE_ROUNDED", 0.0)  # so that nothing else lets it through
     assert load_model(model_folder, adapter=trained[1], dtype="bfloat16").adapter == trained[1]
     raise_alpha(trained[1])
-    with pytest.raises(ModelError, match="logits on the probe prompt differ"):
+    with pytest.raises(ModelError, match="bfloat16 rounds what was trained in float32 by more: .*dtype='float32'$"):
         load_model(model_folder, adapter=trained[1], dtype="bfloat16")
 
 

@@ -238,13 +238,14 @@ def say(positions: Positions | None) -> str:
 def check_probe(record: BaseRecord, folder: Path, lm: Any) -> None:
     """Refuse a model that answers the probe prompt otherwise than the adapter's record says. Raises ModelError."""
     difference = relative_norm(probe_logits(lm.model, lm.context), torch.tensor(record.probe))
-    exact = record.dtype == "float32" and next(lm.base.parameters()).dtype == torch.float32
-    allowed = allowed_here(lm, difference, exact=exact)
+    dtype = str(next(lm.base.parameters()).dtype).removeprefix("torch.")
+    allowed = allowed_here(lm, difference, exact=record.dtype == dtype == "float32")
     if not difference <= allowed:
+        rounded = f", or {dtype} rounds what was trained in {record.dtype} by more: load it with dtype={record.dtype!r}"
         raise ModelError(
             f"{folder}: the loaded adapter's logits on the probe prompt differ from those recorded at training by "
             f"{difference:.3g} of their norm, with {allowed:.3g} allowed; a file of the adapter or the base was "
-            "changed"
+            f"changed{rounded if record.dtype != dtype else ''}"
         )
 
 
