@@ -21,6 +21,7 @@ from haymaker.study.verdicts import (
     Judged,
     Verdict,
     above,
+    as_share,
     in_words,
     interval_of,
     number,
@@ -98,11 +99,6 @@ def of_synthetic(tables: Tables, column: str) -> dict[str, Interval]:
         name: over_seeds([interval_of(row, column) for row in rows if row["setting"] == name])
         for name in settings_in(rows)
     }
-
-
-def as_share(found: Interval) -> Interval:
-    """Bounds of a share, which lies between 0 and 1."""
-    return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
 
 
 def real_has_more_heads(tables: Tables) -> Judged:

@@ -16,7 +16,7 @@ from haymaker.study.judges import (
     rows_of,
     seeds_of,
 )  # fmt: skip
-from haymaker.study.verdicts import RULE, SURE, Judged, above, in_words
+from haymaker.study.verdicts import RULE, SURE, Judged, above, as_share, in_words
 
 Group = tuple[str, str]  # model, task
 EVERYTHING = "all"
@@ -86,7 +86,7 @@ def over_groups(name: str, judged: Mapping[Group, Judged], grouped: Mapping[Grou
     effect = pooled_effect([least_effect(one) for one in kept.values()])
     shown = effect
     if name == "c":  # judged by how far the share lies above MOST
-        shown = Interval(*(min(bound, 1.0) for bound in above(effect, -MOST)))
+        shown = as_share(above(effect, -MOST))
     n, seeds = sum(one.n for one in kept.values()), min(one.seeds for one in kept.values())
     sentence = f"{len(kept)} models and tasks, random effects: {in_words(shown)}"
     return Judged(effects=(effect,), shown=shown, n=n, seeds=seeds, sentence=sentence)

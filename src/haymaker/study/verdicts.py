@@ -80,6 +80,11 @@ def above(effect: Interval, bar: Number, scale: Number = 1) -> Interval:
     return Interval(*((number - bar) / scale for number in effect))
 
 
+def as_share(found: Interval) -> Interval:
+    """Its bounds as those of a share, which lies between 0 and 1."""
+    return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
+
+
 def interval_of(row: Row, name: str) -> Interval:
     """Columns name, name_low, name_high; NaN for what is not there."""
     return Interval(*(known(row.get(column)) for column in (name, f"{name}_low", f"{name}_high")))
