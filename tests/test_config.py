@@ -1,5 +1,6 @@
 """Values that no config takes, wherever they stand in one, and files that are none."""
 
+from collections.abc import Iterator
 from math import inf, nan
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import haymaker as hm
 from haymaker.config import MOST_SAID, Frozen, Recipe, read_yaml
 from haymaker.errors import ConfigError
+from haymaker.study.config import StudyConfig
 from haymaker.study.stages import AblateParams
 from haymaker.writing.config import WriterConfig
 
@@ -71,3 +73,22 @@ def test_aliases_and_marks_that_people_write(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes("\ufeffa: &same {rows: 1}\r\nb: {<<: *same, seed: 2}\r\n".encode())
     assert read_yaml(path) == {"a": {"rows": 1}, "b": {"rows": 1, "seed": 2}}
+
+
+def configs(kind: type[Frozen]) -> Iterator[type[Frozen]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from configs(one)
+
+
+@pytest.mark.parametrize("kind", [*configs(Frozen)], ids=lambda kind: kind.__name__)
+def test_true_is_no_number_and_no_text(kind: type[Frozen]) -> None:
+    """pydantic takes true for 1: where a config's field has no flag, the field's own name is in the refusal."""
+    assert StudyConfig in configs(Frozen)
+    for name, field in kind.model_fields.items():
+        if "bool" in str(field.annotation) or "haymaker" in str(field.annotation) or "Any" in str(field.annotation):
+            continue
+        for value in (True, False, [1, True], {"train": True}):
+            with pytest.raises(ConfigError) as refused:
+                kind(**{name: value})
+            assert f"{name}: expected no true or false here, found {value}" in str(refused.value)

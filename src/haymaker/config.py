@@ -1,16 +1,27 @@
 """Configs: frozen, unknown keys refused with file and key named, one default per value."""
 
 from collections.abc import Callable
+from functools import cache
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from haymaker.choices import DETECTORS, TASKS, Axes, axes_of, tracker_of
 from haymaker.errors import ConfigError, DataError
 from haymaker.files import read_text
+from haymaker.notation import RepeatedKey, parse_yaml
 from haymaker.records import Head
 
 
@@ -53,14 +64,40 @@ class Frozen(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def check_size(cls, value: Any) -> Any:
-        """Refuse what no tensor and no digest takes: integers over 64 bits, half letters."""
+    def check_kind(cls, value: Any, about: ValidationInfo) -> Any:
+        """Refuse what no tensor and no digest takes, integers over 64 bits and half letters; and true for a number."""
         refuse_unknown_to_machines(value)
+        if about.field_name is not None and not kinds_of(cls.model_fields[about.field_name].annotation) & FLAGS:
+            refuse_flags(value)
         return value
 
     def changed(self: "Model", **values: Any) -> "Model":  # not Self: beartype cannot check it in a method alone
         """A copy with some values changed, validated again."""
         return type(self)(**{**self.model_dump(), **values})
+
+
+FLAGS = frozenset({bool, Any, BaseModel})  # kinds of values in which true and false may stand
+
+
+@cache
+def kinds_of(annotation: Any) -> frozenset[Any]:
+    """The kinds of values that an annotation admits, at any depth; BaseModel for a config, which checks its own."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return frozenset({BaseModel})
+    inner = get_args(annotation)
+    return frozenset({annotation}).union(*map(kinds_of, inner)) if inner else frozenset({annotation})
+
+
+def refuse_flags(value: Any) -> None:
+    """ValueError for true or false, which pydantic takes for 1 and 0, also in lists and groups of keys."""
+    match value:
+        case bool():
+            raise ValueError("expected no true or false here")
+        case dict():
+            refuse_flags([*value, *value.values()])
+        case list() | tuple():
+            for inner in value:
+                refuse_flags(inner)
 
 
 def refuse_unknown_to_machines(value: Any) -> None:
@@ -384,9 +421,11 @@ def load_config(path: Path, kind: type[Model], overrides: list[str] | None = Non
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping a YAML file holds."""
     try:
-        values = yaml.safe_load("".join(read_text(path, MOST_OF_A_CONFIG)))
+        values = parse_yaml("".join(read_text(path, MOST_OF_A_CONFIG)))
     except DataError as error:
         raise ConfigError(str(error)) from None
+    except RepeatedKey as error:
+        raise ConfigError(f"{path}: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if values_in(values, {}) > MOST_OF_A_CONFIG:
@@ -418,7 +457,7 @@ def set_dotted(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"--set {override}: {key} is a value, not a group of keys")
     try:
-        values[last] = yaml.safe_load(text)
+        values[last] = parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from None
 

@@ -20,6 +20,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 from haymaker.errors import DataError, HaymakerError, OutputError
+from haymaker.notation import RepeatedKey, parse_json
 from haymaker.records import digest
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -279,7 +280,9 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         place = f"{path}, line {number}"
         try:
-            row = json.loads(line)
+            row = parse_json(line)
+        except RepeatedKey as error:
+            raise DataError(f"{place}: {error}") from None
         except (ValueError, RecursionError) as error:
             raise DataError(f"{place}: not JSON ({error}); expected one JSON object a line") from None
         if not isinstance(row, dict):
@@ -331,7 +334,9 @@ def read_json(path: str | Path, remedy: str = "fetch the file again") -> Any:
         text = "".join(read_text(path, MOST_AT_ONCE))
         if not text.strip():
             raise DataError(f"{path}: the file is empty; {remedy}")
-        value = json.loads(text)
+        value = parse_json(text)
+    except RepeatedKey as error:
+        raise DataError(f"{path}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); {remedy}") from None
     refuse_half_letters(value, text, str(path))

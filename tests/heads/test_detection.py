@@ -268,6 +268,10 @@ def test_an_own_answer_is_its_text_without_what_ended_it(lm: LanguageModel) -> N
     assert text_tokens(end, [*answer, lm.tokenizer.eos_token_id]) == len(answer)
     assert text_tokens(end, [*answer, *newline]) == len(answer)
     assert text_tokens(end, [lm.tokenizer.eos_token_id]) == 0
+    for stop in (".\n", "\n\n", ". The river", "\nwaited"):  # texts of several tokens
+        (closing,) = lm.tokenizer([stop], add_special_tokens=False)["input_ids"]
+        assert len(closing) > 1
+        assert text_tokens(AnswerEnd(lm, 20, stop), [*answer, *closing]) == len(answer)
 
 
 def test_a_merged_adapter_scores_as_an_unmerged_one(

@@ -1,7 +1,6 @@
 """What a command reads on the command line: a dataset, a file of rows whose columns have other names, or one prompt."""
 
 import inspect
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -14,6 +13,7 @@ import typer
 from haymaker.commands.options import Columns, columns_of
 from haymaker.errors import ConfigError
 from haymaker.files import read_text
+from haymaker.notation import parse_json
 
 if TYPE_CHECKING:
     from haymaker.data.dataset import Dataset, Folder
@@ -116,7 +116,7 @@ def prompt_in(path: Path) -> Any:
     if path.suffix.lower() != ".json":
         return text
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"--prompt {path}: expected a JSON list of messages ({error}); give a text as .txt") from None
     messages = found.get("messages") if isinstance(found, dict) else found

@@ -20,6 +20,7 @@ from haymaker.errors import ConfigError, DataError
 from haymaker.files import read_bytes, write_text
 from haymaker.heads.scores import HeadScores, check_count
 from haymaker.heads.splits import CSV_START, SPLIT_MARK, csv_text, from_csv, split_text
+from haymaker.notation import parse_yaml
 from haymaker.records import Head
 
 Rule = Literal["max", "mean"]
@@ -231,7 +232,7 @@ def no_number(word: str) -> Any:
 
 def parse_qrhead(text: str, where: str) -> HeadList:
     try:
-        about = dict(yaml.safe_load(text))
+        about = dict(parse_yaml(text))
         heads = tuple(Head.parse(part.strip()) for part in str(about.pop(QRHEAD_KEY)).split(","))
         return HeadList(heads, about)
     except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError, DataError) as error:

@@ -66,9 +66,14 @@ def answer_tokens(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def text_tokens(end: AnswerEnd, ids: Sequence[int]) -> int:
-    """How many tokens of a finished answer carry its text: all, or all but the one that ended it."""
-    closing = end(ids) == "stop" and end.text(ids) == end.text(ids[:-1])
-    return len(ids) - closing
+    """How many tokens of a finished answer carry its text: all, or all before those that ended it (a stop may take
+    several); none of an empty one."""
+    count = len(ids)
+    if end(ids) == "stop":
+        text = end.text(ids)
+        while count and end.text(ids[: count - 1]).startswith(text):
+            count -= 1
+    return count
 
 
 def endings_of(lm: LanguageModel, end: AnswerEnd, wants: Wants) -> dict[Ending, Over]:

@@ -39,6 +39,8 @@ def parted(name: str) -> tuple[str, dict[str, Any]]:
         key, equals, _ = pair.partition("=")
         if not (key.isidentifier() and equals):
             raise ConfigError(f"settings: {name!r}: expected SETTING:KEY=VALUE,KEY=VALUE, found {pair!r} in it")
+        if key in changes:
+            raise ConfigError(f"settings: {name!r}: the key {key} stands twice; keep one")
         set_dotted(changes, pair)
     return setting, changes
 

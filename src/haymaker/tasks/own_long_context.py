@@ -4,7 +4,6 @@ Where a benchmark does not say what an answer rests on, evidence is the sentence
 in which it does not is kept without evidence, for these rows are there to be answered.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from itertools import accumulate
@@ -13,6 +12,7 @@ from typing import Any
 from haymaker.errors import DataError
 from haymaker.files import required, texts_in
 from haymaker.metrics.long_bench import LONGBENCH_F1
+from haymaker.notation import parse_json
 from haymaker.realism.answers import occurrences
 from haymaker.tasks.own_layouts import Reader, Row, evidence_of, name_of, turns_in
 from haymaker.tasks.own_rows import NO_QUESTION, Found, OwnDocument, Question, Talk, sentence_around
@@ -162,8 +162,8 @@ def messages_in(prompt: str | list[Any], place: str) -> list[Any]:
     if isinstance(prompt, list):
         return prompt
     try:
-        found = json.loads(prompt)
-    except ValueError as error:
+        found = parse_json(prompt)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{place}: 'prompt' should be messages in JSON, found otherwise ({error})") from None
     if not isinstance(found, list):
         raise DataError(f"{place}: 'prompt' should be a list of messages in JSON, found {type(found).__name__}")

@@ -5,7 +5,6 @@ downloaded.
 """
 
 import csv
-import json
 import re
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from haymaker.errors import DataError
 from haymaker.files import read_json, read_jsonl, read_text
+from haymaker.notation import parse_json
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 SPLIT_WORDS = {"train": ("train",), "dev": ("validation", "valid", "dev"), "test": ("test",)}
@@ -164,7 +164,7 @@ def cell(text: str) -> Any:
         return None
     if text[:1] in ("[", "{"):
         try:
-            return json.loads(text)
+            return parse_json(text)
         except (ValueError, RecursionError):
             return text
     return text
