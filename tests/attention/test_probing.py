@@ -99,6 +99,24 @@ def test_chunked_prefill_and_cached_decode_read_the_same(name: str, chunks: tupl
 
 
 @EVERY
+@pytest.mark.parametrize("topk", [1, 3])
+def test_rows_decoded_one_by_one_read_as_in_one_pass(name: str, topk: int) -> None:
+    """Layers of a step that has one row are reduced together, whatever they and the batch rows see."""
+    model, ids, padding = tiny_model(name), tokens(2), torch.ones(2, 24, dtype=torch.long)
+    padding[1, :4] = 0  # left padding: the second row's queries see other keys than the first's
+    rows, spans = [[19, 20, 21], [21, 22, 23]], {"own": [[Span(2, 7)], [Span(4, 5), Span(15, 20)]]}
+    with probe(model, rows, spans, topk=topk) as whole:
+        model(input_ids=ids, attention_mask=padding)
+    cache = DynamicCache(config=model.config)
+    with probe(model, rows, spans, topk=topk) as decoded:
+        for stop, chunk in zip((19, 20, 21, 22, 23, 24), ids.split((19, 1, 1, 1, 1, 1), dim=1), strict=True):
+            model(input_ids=chunk, attention_mask=padding[:, :stop], past_key_values=cache)
+    assert_same(whole, decoded)
+    assert torch.equal(whole.visible["own"], decoded.visible["own"])
+    torch.testing.assert_close(whole.sink, decoded.sink, equal_nan=True)
+
+
+@EVERY
 def test_generation_reads_what_one_pass_over_its_text_reads(name: str) -> None:
     model, ids = tiny_model(name), tokens(2, 16)
     rows = [14, 15, 16, 20]

@@ -203,7 +203,8 @@ class Knockout(Edit):
         score = scores(call, slots, visible)
         touched = torch.zeros(1, 1, slots.shape[1], dtype=torch.bool, device=score.device)
         for span in self.span:
-            touched = touched | visible.sees(span.start - first, span.stop - first, slots.shape[1], score.device)
+            sees = visible.sees(span.start - first, span.stop - first, slots.shape[1])
+            touched = touched | sees.to(score.device)
             score[..., max(span.start - first, 0) : max(span.stop - first, 0)] = -torch.inf
         weights, _ = softmax_with_sinks(score, call.sinks)
         return weighted(weights.nan_to_num(0.0), call.value[:, :, : visible.stop]), touched

@@ -58,6 +58,9 @@ class Tool:
     def observe(self, call: "Call", output: Tensor) -> None:
         """Read a call, with the output that the model gets."""
 
+    def finish(self, step: "Step") -> None:
+        """After a forward of the decoder that ended well."""
+
 
 @dataclass(eq=False)
 class Step:
@@ -368,8 +371,12 @@ def _begin_step(decoder: PreTrainedModel, args: tuple, kwargs: dict[str, Any]) -
     _STEP.set(step)
 
 
-def _end_step(*_: Any) -> None:
+def _end_step(decoder: PreTrainedModel, args: tuple, output: Any) -> None:
+    step = current_step(decoder)
     _STEP.set(None)
+    if step is not None and output is not None:  # None where the forward raised
+        for tool in step.tools:
+            tool.finish(step)
 
 
 @cache

@@ -1,6 +1,6 @@
 """Read a few rows of every head's attention while a model runs, at almost no cost and without changing its output."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from haymaker.attention.rows import (
     mask_bytes,
     scores,
     softmax_with_sinks,
-    take_rows,
+    taken,
     visible_keys,
     weighted,
 )
@@ -156,11 +156,32 @@ class _Probe(Tool):
             raise ProbeError(f"expected no dropout, found {call.dropout} in attention: call model.eval() first")
         size = self._rows_at_once(call)
         if size >= len(plan.columns):
-            self._read(call, plan, self._shared(call, plan), output)
+            look = self._shared(call, plan)
+            if self._waits(call, plan, size):
+                waiting = call.step.memo.setdefault((self, "waiting"), {})
+                waiting.setdefault(_alike(call, look), []).append((call, look, scores(call, plan.slots, look.keys)))
+            else:
+                self._read(call, plan, look, output)
             return
         for start in range(0, len(plan.columns), size):
             part = plan.part(slice(start, start + size))
             self._read(call, part, self._look(call, part), output)
+
+    def _waits(self, call: Call, plan: Reach, rows_at_once: int) -> bool:
+        """A decoding step's row takes longer to launch than to read: the layers are reduced together, at the end."""
+        return len(plan.columns) == 1 and not self.values and rows_at_once >= 2 * len(self.layers)  # joined: a copy
+
+    @torch.no_grad()
+    def finish(self, step: Step) -> None:
+        plan = step.memo[self]
+        for group in step.memo.pop((self, "waiting"), {}).values():
+            calls, looks, found = zip(*group, strict=True)
+            sinks = None if calls[0].sinks is None else torch.cat([call.sinks for call in calls])
+            result = self._reduce(torch.cat(found, dim=1), calls[0].first_key, sinks, looks[0])
+            parts = {name: part.split([len(score[0]) for score in found], dim=1) for name, part in result.items()}
+            for index, call in enumerate(calls):
+                own = {name: part[index] for name, part in parts.items()}
+                self.seen.store(call.layer, plan.columns, plan.reached, own)
 
     def _rows_at_once(self, call: Call) -> int:
         batch, heads, keys = call.query.shape[0], call.query.shape[1], call.key.shape[2]
@@ -182,37 +203,34 @@ class _Probe(Tool):
     def _look(self, call: Call, plan: Reach) -> "_Look":
         keys = visible_keys(call, plan.slots)
         visible = _each_span(self.seen.spans, partial(_sees, call, keys, len(plan.columns)))
-        return _Look(keys, visible, visible is not None and bool(visible.all()))
+        if visible is None:
+            return _Look(keys, None, everything=False)
+        return _Look(keys, visible.to(call.query.device), everything=bool(visible.all()))
 
     def _read(self, call: Call, plan: Reach, look: "_Look", output: Tensor) -> None:
-        self.seen.store(call.layer, plan.columns, plan.reached, self._reduce(call, plan, look, output))
+        weights = scores(call, plan.slots, look.keys)
+        result = self._reduce(weights, call.first_key, call.sinks, look)  # which makes probabilities of them
+        if self.values:
+            result["output"] = taken(call, output.transpose(1, 2), plan.slots).to(weights.dtype)
+            if (value := _each_span(self.seen.spans, partial(_value, call, weights), dim=3)) is not None:
+                result["value"] = value
+        self.seen.store(call.layer, plan.columns, plan.reached, result)
 
-    def _reduce(self, call: Call, plan: Reach, look: "_Look", output: Tensor) -> dict[str, Tensor]:
-        """The results for the rows of a plan, each [batch, head, row, ...]."""
-        score = scores(call, plan.slots, look.keys)
+    def _reduce(self, score: Tensor, first_key: int, sinks: Tensor | None, look: "_Look") -> dict[str, Tensor]:
+        """The results [batch, head, row, ...] of scores [batch, head, row, key], which are overwritten by weights."""
         position = top_positions(score, self.topk)
-        weights, lse = softmax_with_sinks(score, call.sinks, in_place=True)
+        weights, lse = softmax_with_sinks(score, sinks, in_place=True)
         exists = position >= 0
         result = {
-            "top_position": torch.where(exists, position + call.first_key, -1),
+            "top_position": torch.where(exists, position + first_key, -1),
             "top_probability": torch.where(exists, weights.gather(-1, position.clamp(min=0)), 0.0),
             "lse": lse,
-            "sink": torch.zeros_like(lse) if call.sinks is None else (call.sinks[None, :, None] - lse).exp(),
+            "sink": torch.zeros_like(lse) if sinks is None else (sinks[None, :, None] - lse).exp(),
         }
-        result |= self._of_spans(call, weights, look)
-        if self.values:
-            local = (plan.slots - call.step.first).to(output.device)
-            result["output"] = take_rows(output.transpose(1, 2), local).to(lse.dtype)
-        return result
-
-    def _of_spans(self, call: Call, weights: Tensor, look: "_Look") -> dict[str, Tensor]:
-        found = _each_span(self.seen.spans, partial(_mass, call, weights))
-        if found is None or look.visible is None:
-            return {}
-        result = {"mass": found if look.everything else torch.where(look.visible, found, torch.nan)}
-        result["visible"] = look.visible.expand_as(found).contiguous()  # its own memory: rows are written later
-        if self.values and (value := _each_span(self.seen.spans, partial(_value, call, weights), dim=3)) is not None:
-            result["value"] = value
+        found = _each_span(self.seen.spans, partial(_mass, first_key, weights))
+        if found is not None and look.visible is not None:
+            result["mass"] = found if look.everything else torch.where(look.visible, found, torch.nan)
+            result["visible"] = look.visible.expand_as(found).contiguous()  # its own memory: rows are written later
         return result
 
 
@@ -237,25 +255,30 @@ def _each_span(spans: dict[str, Parts], reduce: Callable[[slice, Part], Tensor],
     return torch.stack(torch.broadcast_tensors(*found), dim=dim) if found else None
 
 
-def _keys(call: Call, start: int, stop: int, count: int) -> slice:
+def _alike(call: Call, look: "_Look") -> Hashable:
+    """What layers share that see the same; one whose heads see different keys keeps to itself."""
+    by_head = look.visible is not None and look.visible.shape[1] > 1
+    return id(look), call.sinks is None, call.layer if by_head else None
+
+
+def _keys(first_key: int, start: int, stop: int, count: int) -> slice:
     """The keys among the first `count` that hold slots [start, stop)."""
-    return slice(max(start - call.first_key, 0), min(max(stop - call.first_key, 0), count))
+    return slice(max(start - first_key, 0), min(max(stop - first_key, 0), count))
 
 
 def _sees(call: Call, keys: VisibleKeys, rows: int, batch: slice, part: Part) -> Bool[Tensor, "#batch #heads rows"]:
-    first, device = call.first_key, call.query.device
-    seen = [keys.sees(start - first, stop - first, rows, device) for start, stop in part]
+    seen = [keys.sees(start - call.first_key, stop - call.first_key, rows) for start, stop in part]
     found = torch.stack(torch.broadcast_tensors(*seen)).any(0)
     return found[batch] if len(found) > 1 else found
 
 
-def _mass(call: Call, weights: Tensor, batch: slice, part: Part) -> Float[Tensor, "batch heads rows"]:
-    cut = [weights[batch, :, :, _keys(call, *ends, weights.shape[-1])].sum(-1) for ends in part]
+def _mass(first_key: int, weights: Tensor, batch: slice, part: Part) -> Float[Tensor, "batch heads rows"]:
+    cut = [weights[batch, :, :, _keys(first_key, *ends, weights.shape[-1])].sum(-1) for ends in part]
     return cut[0] if len(cut) == 1 else torch.stack(cut).sum(0)
 
 
 def _value(call: Call, weights: Tensor, batch: slice, part: Part) -> Float[Tensor, "batch heads rows dim"]:
-    keys = [_keys(call, *ends, weights.shape[-1]) for ends in part]
+    keys = [_keys(call.first_key, *ends, weights.shape[-1]) for ends in part]
     return torch.stack([weighted(weights[batch, :, :, some], call.value[batch, :, some]) for some in keys]).sum(0)
 
 

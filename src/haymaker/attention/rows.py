@@ -23,9 +23,11 @@ class VisibleKeys:
     hidden: Bool[Tensor, "#batch #heads rows keys"] | None = None  # of keys [start, stop)
     bias: Float[Tensor, "#batch #heads rows keys"] | None = None  # added to scores of keys [0, stop)
 
-    def sees(self, start: int, stop: int, rows: int, device: torch.device) -> Bool[Tensor, "#batch #heads rows"]:
-        """Whether each row sees any of keys [start, stop), clipped to what exists."""
+    def sees(self, start: int, stop: int, rows: int) -> Bool[Tensor, "#batch #heads rows"]:
+        """Whether each row sees any of keys [start, stop), clipped to what exists. Where nothing is hidden the CPU
+        knows it, and need not wait for a device."""
         start, stop = max(start, 0), min(stop, self.stop)
+        device = None if self.hidden is None else self.hidden.device
         if start >= stop:
             return torch.zeros(1, 1, rows, dtype=torch.bool, device=device)
         if self.hidden is None or start < self.start:
@@ -111,13 +113,16 @@ def scores(
     Query heads are grouped by their KV head, so keys are never repeated. Scaling and softcap are those of the call:
     s = softcap * tanh(scaling * q.k / softcap) (Gemma 2, arXiv 2408.00118, section 2).
     """
-    local = (slots - call.step.first).to(call.query.device)
-    dtype = torch.promote_types(call.query.dtype, torch.float32)
-    rows = take_rows(call.query, local).to(dtype) * call.scaling
+    rows = taken(call, call.query, slots)
     batch, heads, count, size = rows.shape
     keys = call.key[:, :, : visible.stop]
     grouped = rows.reshape(batch, keys.shape[1], heads // keys.shape[1] * count, size)
-    result = products(grouped, keys).view(batch, heads, count, visible.stop)
+    if _widens(grouped, keys):
+        result = torch.bmm(grouped[0], keys[0].transpose(-1, -2), out_dtype=torch.float32).mul_(call.scaling)
+    else:
+        wide = grouped.to(torch.promote_types(rows.dtype, torch.float32)) * call.scaling
+        result = products(wide, keys)
+    result = result.view(batch, heads, count, visible.stop)
     if call.softcap is not None:
         result = result.div_(call.softcap).tanh_()
         result = result * call.softcap if result.requires_grad else result.mul_(call.softcap)  # autograd needs the tanh
@@ -126,6 +131,21 @@ def scores(
     if visible.hidden is not None:
         result[..., visible.start :].masked_fill_(visible.hidden, -torch.inf)
     return result
+
+
+def taken(call: Call, tensor: Float[Tensor, "batch heads queries dim"], slots: Int[Tensor, "#batch rows"]) -> Tensor:
+    """The rows at `slots` of a call's queries, or of something else that has one for each of them."""
+    if tensor.shape[2] == 1:  # the row of a decoding step
+        return tensor.expand(-1, -1, slots.shape[1], -1)
+    return take_rows(tensor, (slots - call.step.first).to(tensor.device))
+
+
+def _widens(rows: Tensor, keys: Tensor) -> bool:
+    """Whether the device multiplies half-precision numbers to fp32 without copies of the keys in fp32, and need not
+    say how to derive it. Their products are exact in fp32, so nothing is lost by that."""
+    half = rows.dtype == keys.dtype and rows.dtype in (torch.bfloat16, torch.float16)
+    derived = torch.is_grad_enabled() and (rows.requires_grad or keys.requires_grad)
+    return half and rows.is_cuda and len(rows) == 1 and not derived
 
 
 def products(
