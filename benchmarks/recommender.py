@@ -12,6 +12,7 @@ and a ranking that was stopped goes on.
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -83,7 +84,7 @@ def judged(trials: Sequence[dict[str, Scores]], truth: Scores, steps: int) -> It
         interval = hm.stats.spearman_interval(fmean(rhos), len(names))
         left = [rho for one in found for rho in one["left"]]
         yield {
-            **{"steps": steps, "by": by, "rho": fmean(rhos), "bounds": f"{interval.low:.2f} to {interval.high:.2f}"},
+            **{"steps": steps, "by": by, "rho": fmean(rhos), "bounds": bounds(interval)},
             **{"over seeds": between(rhos), "one setting left out": between(left)},
             "less the loss's": between([own - other for own, other in zip(rhos, loss, strict=True)]),
             "first right": fmean(first for one in found for first in one["firsts"]),
@@ -113,6 +114,11 @@ def correlation(names: Sequence[str], found: Scores, truth: Scores) -> float:
     """Spearman's rho; 0 where the measure says the same of all."""
     rho = hm.stats.spearman(*(np.array([side[name] for name in names]) for side in (found, truth))).rho
     return 0.0 if np.isnan(rho) else rho
+
+
+def bounds(interval: hm.stats.Interval) -> str:
+    """Of three settings or fewer there are none."""
+    return "none" if math.isnan(interval.low) else f"{interval.low:.2f} to {interval.high:.2f}"
 
 
 def between(values: Sequence[float]) -> str:
