@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,22 @@ def test_a_file_that_fails_halfway_stays_as_it_was(tmp_path: Path) -> None:
         scratch.write_text("half")
         raise ZeroDivisionError
     assert (path.read_text(), names(path.parent)) == ("old", ["file"])
+
+
+@pytest.mark.parametrize("write", [files.whole_file, files.whole_files, files.whole_folder, files.check_writable])
+def test_a_sign_of_home_that_no_shell_has_read_makes_no_folder(
+    write: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(OutputError, match=rf"~/rows: no shell .* write {tmp_path}/home/rows"), write(Path("~/rows")) or nullcontext():
+        pass
+    assert not names(tmp_path)
+    for there in ("a~/rows", "~nobody-of-this-name/rows"):  # names like others
+        files.write_text(Path(there), "row")
+    Path("~").mkdir()
+    files.write_text(Path("~/rows"), "row")  # who has such a folder means it
+    assert len(names(tmp_path)) == 3
 
 
 @pytest.mark.parametrize("whole", FOLDERS)

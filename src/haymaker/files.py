@@ -88,6 +88,7 @@ def naming(path: Path, scratch: Path) -> Iterator[None]:
 
     What a block was writing inside of the scratch path is told by the name that it would have had.
     """
+    refuse_home(path)
     try:
         yield
     except OutputError as error:
@@ -96,6 +97,13 @@ def naming(path: Path, scratch: Path) -> Iterator[None]:
         if not refuses(error, path, scratch):
             raise
         raise unwritable(path, error) from error
+
+
+def refuse_home(path: Path) -> None:
+    """OutputError for a `~` that a shell would have replaced: it would become the name of a folder here."""
+    first, meant = path.parts[:1], os.path.expanduser(path)
+    if meant != str(path) and not Path(*first).is_dir():
+        raise OutputError(f"{path}: no shell has put the home folder in the place of {first[0]}; write {meant}")
 
 
 def refuses(error: OSError, path: Path, scratch: Path) -> bool:
@@ -120,6 +128,7 @@ def check_writable(path: Path) -> None:
 
     What exists of its folders is tried by a block of bytes that leaves nothing behind.
     """
+    refuse_home(path)
     try:
         there = path if path.is_dir() else path.parent
         while not os.path.lexists(there):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
+from os.path import expanduser
 from pathlib import Path
 
 from haymaker.errors import ConfigError, ModelError
@@ -27,7 +28,7 @@ def find_model(path_or_id: str | Path) -> Path | None:
     A packaged name wins over a folder that happens to bear it. Raises ModelError for what is none of these.
     """
     name = str(path_or_id)
-    place = packaged_folder(name) or Path(name).expanduser()
+    place = packaged_folder(name) or Path(expanduser(name))
     if place.is_dir() or (place.is_file() and place.suffix == GGUF):
         return place
     if name in FETCHED:
@@ -73,7 +74,7 @@ def hub_snapshot(name: str) -> Path | None:
 
 def display_name(name: str) -> str:
     """A name without a local path: packaged names and ids as they are, folders and files by their last part."""
-    path = Path(name).expanduser()
+    path = Path(expanduser(name))
     if name in PACKAGED or not path.exists():
         return name
     return path.resolve().name.removesuffix(GGUF)

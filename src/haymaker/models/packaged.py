@@ -66,4 +66,4 @@ def packaged_folder(name: str) -> Path | None:
 def cache_folder() -> Path:
     """Where fetched models are kept: $HAYMAKER_CACHE, or the platform's folder for caches."""
     given = os.environ.get(CACHE_VARIABLE)
-    return Path(given).expanduser() if given else user_cache_path("haymaker", appauthor=False)
+    return Path(os.path.expanduser(given)) if given else user_cache_path("haymaker", appauthor=False)

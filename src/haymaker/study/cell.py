@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from os.path import expanduser
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,7 +83,7 @@ class Outside:
 
 
 def existing_file(name: str) -> Path:
-    path = Path(name).expanduser()
+    path = Path(expanduser(name))
     if not path.is_file():
         raise ConfigError(
             f"{name}: no such file; paths of a study are relative to the folder it is run in ({Path.cwd()})"
