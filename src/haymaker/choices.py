@@ -120,6 +120,14 @@ def axes_of(setting: str) -> Axes:
     return found[0]
 
 
+def is_synthetic(setting: str) -> bool:
+    """Whether facts are said otherwise than in real rows, in a setting as it is or with changes behind a colon."""
+    try:
+        return axes_of(setting.partition(":")[0]).concept != "real"
+    except ConfigError:  # an untrained model, or a name of somebody's own
+        return False
+
+
 # ---- prompts: task.style, one a way of laying out documents and question
 
 PROMPTS = Registry(

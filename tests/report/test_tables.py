@@ -4,7 +4,8 @@ import pytest
 import report_rows
 from report_rows import Row
 
-from haymaker.report.tables import in_order, measured
+from haymaker.report.lead import headlines, nearest
+from haymaker.report.tables import MEANING, in_order, kind, measured
 from haymaker.stats import Interval
 
 
@@ -41,3 +42,18 @@ def test_several_seeds_are_told_together_as_the_study_did(results: Row) -> None:
     assert found.cut_off == 0.2  # 40 of 200
     lost = measured({"evaluation": [one, {**one, "seed": 1, "score": None}]})["real"]
     assert (lost.score, lost.spread) == (Interval.of(one), False)  # one seed's own bounds, no spread of one number
+
+
+def test_a_setting_with_changes_has_the_kind_of_its_setting_and_may_lead() -> None:
+    for name in (*MEANING, "mine"):
+        assert kind(f"{name}:depth=0,competitors=12") == kind(name)
+    scores = {"real": 0.6, "low-high": 0.4, "low-high:competitors=12": 0.7, "real:depth=0": 0.9}
+    rows = [report_rows.scored(name, 512, score) for name, score in scores.items()]
+    told = headlines(measured({"evaluation": rows}))
+    assert [one.name for one in told] == ["real data", "best synthetic data: low-high:competitors=12"]
+    pairs = [
+        {"first": "real", "second": name, "family": "reference", "difference": 0.6 - score, "p_holm": 0.01}
+        | {"low": 0.5 - score, "high": 0.7 - score, "detectable": None}
+        for name, score in scores.items()
+    ]
+    assert nearest(pairs)[0].startswith("real minus low-high:competitors=12")

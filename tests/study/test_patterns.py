@@ -105,6 +105,26 @@ def test_what_one_training_run_shows_is_said_to_be_of_one(seeds: int) -> None:
     assert ["one training run" in row["why"] for row in judged] == [seeds == 1] * 6
 
 
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_with_changes_counts_as_the_setting_does(name: str) -> None:
+    """Whatever a setting is called behind its colon, each pattern says the same of it."""
+    plain, changed = tables(), tables()
+    for rows in changed.values():
+        for row in rows:
+            row.update({key: f"{name}:depth=0" for key in ("setting", "second") if row.get(key) == name})
+    found, expected = ({row["pattern"]: row for row in find_patterns(one)} for one in (changed, plain))
+    for letter, row in expected.items():
+        same = [found[letter][key] for key in ("verdict", "effect", "low", "high", "p", "n")]
+        assert same == [row[key] for key in ("verdict", "effect", "low", "high", "p", "n")], letter
+        assert (f"{name}:depth=0" in found[letter]["sentence"]) == (name in row["sentence"])
+
+
+def test_a_setting_with_changes_that_beats_real_data_speaks_against_the_first_pattern() -> None:
+    found = tables()
+    best = found["pairs"][0] | {"second": "low-high:competitors=12", "difference": -0.1, "low": -0.15, "high": -0.05}
+    assert verdicts(found | {"pairs": [*found["pairs"], best]})["a"] == "contradicted"
+
+
 BEST = {"second": "high-high"}
 BEYOND = "beyond_random"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from haymaker.charts.chart import Chart
 from haymaker.charts.numbers import JOIN, bounds, in_words, metric_label, two_decimals
+from haymaker.choices import is_synthetic
 from haymaker.report.findings import EVERYTHING, Findings
 from haymaker.report.score_panels import score_chart
 from haymaker.report.tables import (
-    SYNTHETIC,
     Group,
     Measured,
     Row,
@@ -78,7 +78,7 @@ def asked(group: Group, runs: list[Row], meta: dict[str, Any]) -> str:
 def headlines(scored: dict[str, Measured]) -> list[Headline]:
     """Real data, the best of synthetic data, and the model untrained; those that there are."""
     found = {name: one for name, one in scored.items() if one.score is not None}
-    synthetic = [name for name in found if name in SYNTHETIC]
+    synthetic = [name for name in found if is_synthetic(name)]
     best = max(synthetic, key=lambda name: found[name].score.mean, default=None)  # type: ignore[union-attr]
     chosen = [("real", "real data", "real"), (best, f"best synthetic data: {best}", "synthetic")]
     chosen += [("extended", "larger RoPE base alone", "untrained"), ("base", "as pre-trained", "untrained")]
@@ -110,7 +110,7 @@ def sure(tables: Tables, scored: dict[str, Measured], found: Findings | None) ->
 
 def nearest(pairs: list[Row]) -> list[str]:
     """The reference beside the synthetic setting that comes nearest to it, as the study tested it."""
-    rows = [row for row in pairs if row["second"] in SYNTHETIC and not isnan(known(row["difference"]))]
+    rows = [row for row in pairs if is_synthetic(row["second"]) and not isnan(known(row["difference"]))]
     rows = select(rows, family="reference") if all("family" in row for row in rows) else rows
     if not rows:
         return []

@@ -6,7 +6,7 @@ from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
-from haymaker.choices import SETTINGS
+from haymaker.choices import SETTINGS, is_synthetic
 from haymaker.errors import DataError
 from haymaker.files import read_json
 from haymaker.stats import Interval, known
@@ -57,8 +57,6 @@ NEEDED = {"layer", "head", "step", "n", "k", "length", "active", "active_referen
 OPTIONAL = ("tracking", "breakdown", "signs", "settings", "pairs", "maps", "examples", "reads")
 
 GROUPED = tuple(name for name, columns in COLUMNS.items() if "task" in columns.split())
-
-SYNTHETIC = tuple(name for name, axes in SETTINGS.items() if axes.concept != "real")
 
 # What a setting means, in the order in which the page shows them.
 UNTRAINED = {"base": "as pre-trained", "extended": "larger RoPE base, no training"}
@@ -137,9 +135,10 @@ def in_order(settings: Iterable[str]) -> list[str]:
 
 def kind(setting: str) -> str:
     """untrained, real, synthetic or other: what a setting's colour says."""
-    if setting in SYNTHETIC:
+    if is_synthetic(setting):
         return "synthetic"
-    return {"base": "untrained", "extended": "untrained", "real": "real", "real-limited": "real"}.get(setting, "other")
+    name = setting.partition(":")[0]  # behind it changes of a recipe
+    return {"base": "untrained", "extended": "untrained", "real": "real", "real-limited": "real"}.get(name, "other")
 
 
 def of_test(evaluation: list[Row]) -> list[Row]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from haymaker.choices import SETTINGS
+from haymaker.choices import is_synthetic
 from haymaker.stats import Correlation, Interval, holm, known, share_interval, spearman, spearman_interval
 from haymaker.study.cell import Row, Tables
 from haymaker.study.verdicts import (
@@ -30,7 +30,6 @@ from haymaker.study.verdicts import (
     why_not,
 )
 
-SYNTHETIC = tuple(name for name, axes in SETTINGS.items() if axes.concept != "real")
 MEASURES = ("recall", "cosine")
 CROWDED = 0.9  # where chance alone shares so much, sharing says nothing
 MOST = 0.5  # of a set; of the cells that patching helps
@@ -44,7 +43,7 @@ def rows_of(tables: Tables, name: str, **wanted: Any) -> list[Row]:
 
 def settings_in(rows: Sequence[Row], column: str = "setting") -> list[str]:
     """The synthetic settings there are."""
-    return [name for name in dict.fromkeys(row[column] for row in rows) if name in SYNTHETIC]
+    return [name for name in dict.fromkeys(row[column] for row in rows) if is_synthetic(name)]
 
 
 def seeds_of(rows: Sequence[Row]) -> int:
@@ -55,7 +54,7 @@ def seeds_of(rows: Sequence[Row]) -> int:
 
 
 def real_beats_synthetic(tables: Tables) -> Judged:
-    rows = [row for row in rows_of(tables, "pairs", family="reference") if row["second"] in SYNTHETIC]
+    rows = [row for row in rows_of(tables, "pairs", family="reference") if is_synthetic(row["second"])]
     if not rows:
         return Judged(doubt="no pairs of real and synthetic settings")
     scored = [
@@ -85,7 +84,7 @@ def difference_of(row: Row) -> Interval:
 def of_evaluation(tables: Tables, scored: Sequence[Row]) -> list[Row]:
     """The rows with the answers of those settings at the longest length, which count what was cut off."""
     rows = [row for row in rows_of(tables, "evaluation") if row["setting"] in {one["setting"] for one in scored}]
-    longest = max((row["length"] for row in rows if row["setting"] in SYNTHETIC), default=None)
+    longest = max((row["length"] for row in rows if is_synthetic(row["setting"])), default=None)
     return [row for row in rows if row["length"] == longest]
 
 
@@ -102,12 +101,12 @@ def of_synthetic(tables: Tables, column: str) -> dict[str, Interval]:
 
 
 def real_has_more_heads(tables: Tables) -> Judged:
-    rows = [row for row in rows_of(tables, "similarity") if row["setting"] in SYNTHETIC]
+    rows = [row for row in rows_of(tables, "similarity") if is_synthetic(row["setting"])]
     active = fmean(row["active_reference"] for row in rows) if rows else 0
     if not active:
         return Judged(doubt="no head of the reference has a score" if rows else "no rows of similarity")
     fewer = {name: above(one, 0, active) for name, one in of_synthetic(tables, "fewer").items()}
-    others = {name: one for name, one in fewer.items() if name != "symbolic"}
+    others = {name: one for name, one in fewer.items() if name.partition(":")[0] != "symbolic"}
     last = (fewer["symbolic"].minus(max(others.values())),) if "symbolic" in fewer and others else ()
     best = min(fewer, key=lambda name: fewer[name].mean)
     counts = {name: fmean(row["active"] for row in rows if row["setting"] == name) for name in fewer}
@@ -123,7 +122,7 @@ def real_has_more_heads(tables: Tables) -> Judged:
 
 
 def synthetic_heads_inside_real(tables: Tables) -> Judged:
-    rows = [row for row in rows_of(tables, "similarity") if row["setting"] in SYNTHETIC and row["active"]]
+    rows = [row for row in rows_of(tables, "similarity") if is_synthetic(row["setting"]) and row["active"]]
     if not rows:
         return Judged(doubt="no synthetic setting has a head with a score")
     chance = max(known(row.get("subset_null")) for row in rows)
@@ -240,7 +239,7 @@ def beyond_random(row: Row, tables: Tables, table: str, sign: int = 1) -> Interv
 
 
 def patching_helps(tables: Tables) -> Judged:
-    rows = [row for row in rows_of(tables, "patching", heads="intersection") if row["setting"] in SYNTHETIC]
+    rows = [row for row in rows_of(tables, "patching", heads="intersection") if is_synthetic(row["setting"])]
     if not rows:
         return Judged(doubt="no rows with shared heads patched")
     beyond = [beyond_random(row, tables, "patching").mean for row in rows]
