@@ -181,6 +181,8 @@ def test_unknown_numbers_are_dashes(results: Row) -> None:
     ("table", "values", "words"),
     [
         ("evaluation", {"score": float("nan")}, "No setting has a score that is a number, so nothing can be compared."),
+        ("evaluation", {"score": 0.0}, "Every score is 0: nothing can be said of which data teach the task"),
+        ("evaluation", {"score": 0.0}, "any synthetic data F1 0.00"),
         ("evaluation", {"score_low": None, "score_high": None}, "No score has an interval."),
         ("evaluation", {"cut_off": report_rows.N}, "Every answer of base, extended, real, "),
         ("evaluation", {"n": 1}, "n = 1 question, one seed"),

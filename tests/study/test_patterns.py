@@ -229,6 +229,52 @@ SIGNS = [
 ]  # fmt: skip
 
 
+ALONE = [  # what stands in one synthetic setting alone
+    ("answers fail on their form", "evaluation", {"setting": "low-low"}, {"cut_off": 50}),
+    ("maps do not tell heads apart", "maps", {"setting": "low-low"}, {"reliability": 0.3}),
+]
+STANDS_ON = {
+    "training taught nothing": "abcdf",
+    "answers fail on their form": "adef",
+    "a control fails": "f",
+    "maps do not tell heads apart": "bcdef",
+}
+
+
+@pytest.mark.parametrize(("sign", "table", "wanted", "values"), [*SIGNS, *ALONE])
+def test_a_sign_keeps_from_being_shown_what_stands_on_what_it_denies(
+    sign: str, table: str, wanted: dict[str, Any], values: dict[str, Any]
+) -> None:
+    """All patterns x all signs: all six show without one; (e) is judged of `real`, so others' signs leave it free."""
+    rows = find_patterns(change(tables(), table, wanted, **values))
+    of_others = wanted == {"setting": "low-low"}
+    assert {row["pattern"] for row in rows if sign in row["why"] + row["sentence"]} == set(STANDS_ON[sign]) - (
+        {"e"} if of_others else set()
+    )
+    for row in rows:
+        if sign in row["why"] + row["sentence"]:
+            assert row["verdict"] == "undecided"
+        else:
+            assert row["verdict"] in ("shown", "contradicted" if (sign, row["pattern"]) == CONTROL else "shown")
+
+
+CONTROL = ("a control fails", "e")  # random heads that cost as much are what (e) finds itself
+
+
+def test_a_setting_whose_answers_fail_on_their_form_leaves_what_others_contradict() -> None:
+    found = change(tables(), "evaluation", {"setting": "symbolic"}, cut_off=50)
+    assert verdicts(change(found, "pairs", BEST, difference=-0.1, low=-0.18, high=-0.02, p_holm=0.01))["a"] == (
+        "contradicted"
+    )
+
+
+@pytest.mark.parametrize(("table", "values"), [("evaluation", {"cut_off": 90}), ("maps", {"active": 44})])
+def test_what_an_untrained_model_shows_voids_nothing(table: str, values: dict[str, Any]) -> None:
+    found = tables()
+    found[table].append({**found[table][0], "setting": "extended", **values})
+    assert set(verdicts(found).values()) == {"shown"}
+
+
 NO_SIGNS = [
     ("maps", {"setting": "real"}, {"setting": "base", "active": 0, "reliability": 0.1}),
     ("maps", {"setting": "real"}, {"active": 40}),  # four in ten are not yet most

@@ -80,9 +80,15 @@ def headlines(scored: dict[str, Measured]) -> list[Headline]:
     found = {name: one for name, one in scored.items() if one.score is not None}
     synthetic = [name for name in found if is_synthetic(name)]
     best = max(synthetic, key=lambda name: found[name].score.mean, default=None)  # type: ignore[union-attr]
-    chosen = [("real", "real data", "real"), (best, f"best synthetic data: {best}", "synthetic")]
+    words = f"best synthetic data: {best}" if best and is_taught(found[best]) else "any synthetic data"
+    chosen = [("real", "real data", "real"), (best, words, "synthetic")]
     chosen += [("extended", "larger RoPE base alone", "untrained"), ("base", "as pre-trained", "untrained")]
     return [headline(found[name], words, kind) for name, words, kind in chosen if name in found]
+
+
+def is_taught(of: Measured) -> bool:
+    """Whether any answer earned anything."""
+    return of.score is not None and of.score.mean > 0
 
 
 def headline(of: Measured, name: str, kind: str) -> Headline:
@@ -103,6 +109,8 @@ def sure(tables: Tables, scored: dict[str, Measured], found: Findings | None) ->
         "the smallest and the largest seed" if any(one.spread for one in scored.values()) else f"95{JOIN}% intervals"
     )
     told = [f"{questions(runs)}, {seeds}; in brackets {brackets}.", *nearest(tables["pairs"])]
+    if not any(is_taught(one) for one in scored.values()):
+        told.append("Every score is 0: nothing can be said of which data teach the task, or of what heads do for it.")
     if cut := [name for name, one in scored.items() if one.cut_off == 1]:
         told.append(f"Every answer of {listed(cut)} was cut off, so nothing is known of what else they say.")
     return told + [f"A sign of a study gone wrong: {sign.name}." for sign in (found.signs if found else [])]

@@ -50,6 +50,22 @@ def seeds_of(rows: Sequence[Row]) -> int:
     return len({row.get("seed") for row in rows})
 
 
+Group = tuple[str, str]  # model, task
+
+
+def groups(tables: Tables) -> list[Group]:
+    """Every model and task, in order of appearance."""
+    names = ("evaluation", "similarity", "ablation", "patching")
+    return list(dict.fromkeys((row["model"], row["task"]) for name in names for row in tables.get(name, [])))
+
+
+def of_group(tables: Tables, group: Group) -> Tables:
+    """The rows of one model and task."""
+    return {
+        name: [row for row in rows if (row.get("model"), row.get("task")) == group] for name, rows in tables.items()
+    }
+
+
 # ---- (a)
 
 
@@ -64,7 +80,8 @@ def real_beats_synthetic(tables: Tables) -> Judged:
     best = min(gaps, key=lambda name: gaps[name].mean)
     least = next(row for row in rows if row["second"] == best)
     return Judged(
-        effects=tuple(gaps.values()),
+        effects=gaps,
+        stands_on={least["first"]},
         shown=gaps[best],
         n=least["n"],
         seeds=least["seeds"],
@@ -107,12 +124,13 @@ def real_has_more_heads(tables: Tables) -> Judged:
         return Judged(doubt="no head of the reference has a score" if rows else "no rows of similarity")
     fewer = {name: above(one, 0, active) for name, one in of_synthetic(tables, "fewer").items()}
     others = {name: one for name, one in fewer.items() if name.partition(":")[0] != "symbolic"}
-    last = (fewer["symbolic"].minus(max(others.values())),) if "symbolic" in fewer and others else ()
+    last = {"": fewer["symbolic"].minus(max(others.values()))} if "symbolic" in fewer and others else {}
     best = min(fewer, key=lambda name: fewer[name].mean)
     counts = {name: fmean(row["active"] for row in rows if row["setting"] == name) for name in fewer}
     said = ", ".join(f"{name} {count:g}" for name, count in counts.items())
     return Judged(
-        effects=(*fewer.values(), *last),
+        effects=fewer | last,
+        stands_on={row["reference"] for row in rows},
         shown=fewer[best],
         n=min(row.get("n") or 0 for row in rows_of(tables, "maps") or rows),
         seeds=seeds_of(rows),
@@ -133,7 +151,8 @@ def synthetic_heads_inside_real(tables: Tables) -> Judged:
     crowded = f"heads of the same layers alone would share {number(chance)}" if chance >= CROWDED else ""
     by_chance: Verdict | None = None if p < SURE or any(one.high < 0 for one in beyond.values()) else "undecided"
     return Judged(
-        effects=tuple(beyond.values()),
+        effects=beyond,
+        stands_on={row["reference"] for row in rows},
         shown=inside[least],
         n=min(row.get("n") or 0 for row in rows_of(tables, "maps") or rows),
         seeds=seeds_of(rows),
@@ -163,7 +182,7 @@ def likeness_goes_with_score(tables: Tables) -> Judged:
     sure = holm([one.p for one in found.values()])
     varying = {name: one for name, one in found.items() if not isnan(one.rho)}
     shown = next(iter(varying.values()), max(found.values(), key=lambda one: one.n))
-    n = shown.n
+    n, rows = shown.n, rows_of(tables, "similarity")
     signs = {np.sign(one.rho) for one, p in zip(found.values(), sure, strict=True) if p < SURE}
     doubt = (
         f"with {n} settings no order passes 5 %"
@@ -175,7 +194,8 @@ def likeness_goes_with_score(tables: Tables) -> Judged:
     return Judged(
         shown=spearman_interval(shown.rho, n),
         n=n,
-        seeds=seeds_of(rows_of(tables, "similarity")),
+        seeds=seeds_of(rows),
+        stands_on={row[column] for row in rows for column in ("setting", "reference")},
         p=shown.p,
         sentence=correlations_in_words(found),
         doubt=doubt,
@@ -218,7 +238,7 @@ def masking_hurts(tables: Tables) -> Judged:
     least = min(losses, key=lambda name: losses[name].mean)
     nothing = "there was next to nothing to lose" if max(known(r["score"]) for r in plain or at) <= NOTHING else ""
     return Judged(
-        effects=tuple(losses.values()),
+        effects=losses,
         shown=losses[least],
         n=min(row["n"] for row in at),
         seeds=seeds_of(at),
@@ -253,6 +273,7 @@ def patching_helps(tables: Tables) -> Judged:
         shown=share,
         n=len(able),
         seeds=seeds_of(rows),
+        stands_on={row[column] for row in able for column in ("setting", "donor")},
         sentence=f"{len(helped)} of {len(able)} cells gain, and more than by random heads; change of score by setting: "
         + changes_in_words(able),
         doubt=why_not(able) if able else "no recipient scores below the donor, so there is nothing to gain",

@@ -1,6 +1,7 @@
 """The table of patterns: the paper's six, judged for each model and task, and for all of them together. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isnan
 
 from haymaker.stats import Interval, pooled_effect, share_interval, spearman_within
@@ -10,15 +11,18 @@ from haymaker.study.judges import (
     MEASURES,
     MOST,
     PAPER,
+    Group,
     by_signs,
     correlations_in_words,
+    groups,
+    of_group,
     points_of,
     rows_of,
     seeds_of,
 )  # fmt: skip
+from haymaker.study.signs import signs_against
 from haymaker.study.verdicts import RULE, SURE, Judged, above, as_share, in_words
 
-Group = tuple[str, str]  # model, task
 EVERYTHING = "all"
 OF_ONE_RUN = "one training run a setting: the bounds are over questions, not over runs, which may differ by more"
 OWN_RULES = {
@@ -34,25 +38,28 @@ OWN_RULES = {
 def find_patterns(tables: Tables) -> list[Row]:
     """A row per pattern, model and task; with several of these also one over all."""
     grouped = {group: of_group(tables, group) for group in groups(tables)}
-    found = {group: {name: judge(rows) for name, (_, _, judge) in JUDGES.items()} for group, rows in grouped.items()}
-    rows = [row_of(name, group, one) for group, judged in found.items() for name, one in judged.items()]
+    found = {group: {name: judged(name, rows) for name in JUDGES} for group, rows in grouped.items()}
+    rows = [row_of(name, group, one) for group, every in found.items() for name, one in every.items()]
     if len(found) > 1:
-        pooled = {name: over_groups(name, {g: judged[name] for g, judged in found.items()}, grouped) for name in JUDGES}
+        pooled = {name: over_groups(name, {g: every[name] for g, every in found.items()}, grouped) for name in JUDGES}
         rows += [row_of(name, (EVERYTHING, EVERYTHING), one) for name, one in pooled.items()]
     return rows
 
 
-def groups(tables: Tables) -> list[Group]:
-    """Every model and task, in order of appearance."""
-    names = ("evaluation", "similarity", "ablation", "patching")
-    return list(dict.fromkeys((row["model"], row["task"]) for name in names for row in tables.get(name, [])))
-
-
-def of_group(tables: Tables, group: Group) -> Tables:
-    """The rows of one model and task."""
-    return {
-        name: [row for row in rows if (row.get("model"), row.get("task")) == group] for name, rows in tables.items()
-    }
+def judged(name: str, tables: Tables) -> Judged:
+    """A pattern in the rows of one model and task. A sign of a study gone wrong that denies what the pattern stands on
+    keeps all from being judged, or the effect of the setting in which it was found."""
+    found, against = JUDGES[name][2](tables), signs_against(name, tables)
+    whole = [sign for setting, signs in against.items() for sign in signs if setting in ("", *found.stands_on)]
+    parts = {setting: signs for setting, signs in against.items() if setting in found.effects}
+    if whole and not found.doubt:
+        return replace(found, doubt=", ".join(dict.fromkeys(whole)))
+    if not parts:
+        return found
+    open_ones = {*parts, ""}
+    told = "; ".join(f"of {setting} nothing is judged: {', '.join(signs)}" for setting, signs in parts.items())
+    effects = {key: Interval(one.mean) if key in open_ones else one for key, one in found.effects.items()}
+    return replace(found, effects=effects, sentence=f"{found.sentence}; {told}")
 
 
 def row_of(name: str, group: Group, judged: Judged) -> Row:
@@ -75,8 +82,12 @@ def why_so(judged: Judged) -> str:
 
 
 def over_groups(name: str, judged: Mapping[Group, Judged], grouped: Mapping[Group, Tables]) -> Judged:
-    """One pattern over all models and tasks in which it could be judged."""
-    kept = {group: one for group, one in judged.items() if not one.doubt}
+    """One pattern over all models and tasks in which it could be judged, of every setting."""
+    kept = {
+        group: one
+        for group, one in judged.items()
+        if not one.doubt and not any(isnan(effect.low) for effect in one.effects.values())
+    }
     if not kept:
         return Judged(doubt="in no model and task could it be judged")
     if name == "d":
@@ -89,12 +100,12 @@ def over_groups(name: str, judged: Mapping[Group, Judged], grouped: Mapping[Grou
         shown = as_share(above(effect, -MOST))
     n, seeds = sum(one.n for one in kept.values()), min(one.seeds for one in kept.values())
     sentence = f"{len(kept)} models and tasks, random effects: {in_words(shown)}"
-    return Judged(effects=(effect,), shown=shown, n=n, seeds=seeds, sentence=sentence)
+    return Judged(effects={"": effect}, shown=shown, n=n, seeds=seeds, sentence=sentence)
 
 
 def least_effect(judged: Judged) -> Interval:
     """The effect that is hardest to show: its weakest."""
-    return min(judged.effects, key=lambda effect: effect.mean)
+    return min(judged.effects.values(), key=lambda effect: effect.mean)
 
 
 def correlated(several: list[Tables]) -> Judged:

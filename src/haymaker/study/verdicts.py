@@ -1,7 +1,7 @@
 """How a pattern is judged: effects with bounds in, one of four verdicts out. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import hypot, isnan, nan, sqrt
 from statistics import fmean, stdev
 from typing import Literal
@@ -26,13 +26,14 @@ RULE = (
 
 @dataclass(frozen=True)
 class Judged:
-    """A pattern in the rows of one model and task: all effects that must be there, the one that the table shows, and
-    why nothing can be judged (empty where something can).
+    """A pattern in the rows of one model and task: all effects that must be there (by setting; "": of all of them),
+    the one that the table shows, and why nothing can be judged (empty where something can).
 
-    `settled` is a verdict that the pattern's own test gives in place of the rule on bounds.
+    `settled` is a verdict that the pattern's own test gives in place of the rule on bounds; `stands_on` are the
+    settings without which no effect says anything.
     """
 
-    effects: tuple[Interval, ...] = ()
+    effects: Mapping[str, Interval] = field(default_factory=dict)
     shown: Interval = Interval(nan)
     n: int = 0
     seeds: int = 0
@@ -40,18 +41,17 @@ class Judged:
     sentence: str = ""
     doubt: str = ""
     settled: Verdict | None = None
+    stands_on: Collection[str] = ()
 
     @property
     def verdict(self) -> Verdict:
         if self.doubt or not (self.effects or self.settled):
             return "undecided"
-        return self.settled or decided(self.effects)
+        return self.settled or decided(self.effects.values())
 
 
-def decided(effects: Sequence[Interval], margin: float = MARGIN) -> Verdict:
-    """By the rule; an effect without bounds decides nothing."""
-    if any(isnan(effect.low) or isnan(effect.high) for effect in effects):
-        return "undecided"
+def decided(effects: Collection[Interval], margin: float = MARGIN) -> Verdict:
+    """By the rule; an effect without bounds speaks neither for nor against, and without it nothing is shown."""
     if any(effect.high < 0 for effect in effects):
         return "contradicted"
     if all(effect.low > 0 for effect in effects):
