@@ -135,6 +135,37 @@ def test_codes_of_which_no_config_says_what_they_mean_are_refused(model_folder: 
         load_model(model_folder)
 
 
+SMALL = {torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2"}
+
+
+@pytest.mark.parametrize("dtype", SMALL, ids=str)
+def test_floats_of_8_bits_are_numbers_only_where_the_config_says_so(model_folder: Path, dtype: torch.dtype) -> None:
+    path, config = model_folder / "model.safetensors", model_folder / "config.json"
+    name, told = "model.layers.1.mlp.up_proj.weight", json.loads(config.read_text())
+    weights = load_file(path)
+    small = weights[name].to(dtype)
+    save_file(weights | {name: small}, path, {"format": "pt"})
+    with pytest.raises(
+        ModelError, match=rf"{name} holds floats of so few bits .*\({SMALL[dtype]}\), and its config nam"
+    ):
+        load_model(model_folder)
+    config.write_text(json.dumps(told | {"dtype": str(dtype).removeprefix("torch.")}))
+    found = load_model(model_folder, dtype="float32").base.get_parameter(name)
+    assert torch.equal(found, small.float())
+
+
+def test_codes_without_their_scales_are_refused_also_where_the_method_is_named(model_folder: Path) -> None:
+    """transformers takes them for numbers then, and says nothing."""
+    quantise(model_folder, "fp8")
+    path = model_folder / "model.safetensors"
+    weights = load_file(path)
+    for lost in [name for name in weights if name.endswith("scale_inv")][::5]:
+        save_file({name: weight for name, weight in weights.items() if name != lost}, path, {"format": "pt"})
+        product = lost.removesuffix("_scale_inv")
+        with pytest.raises(ModelError, match=rf"{product} holds floats .*\(F8_E4M3\), and no scale stands beside them"):
+            load_model(model_folder, dtype="float32")
+
+
 def test_a_linked_quantised_checkpoint_says_how_it_is_quantised(model_folder: Path, tmp_path: Path) -> None:
     """transformers unpacks fp8 on a CPU, and its config then says nothing of it; the linked weights are codes still."""
     if torch.cuda.is_available():

@@ -58,7 +58,7 @@ from haymaker.models.names import (
 )
 from haymaker.models.other_adapters import adapter_files, check_complete, check_other_adapter
 from haymaker.models.precision import choose_threads, chosen_dtype
-from haymaker.models.quantised import check_method, check_plain, unpack
+from haymaker.models.quantised import check_codes, check_method, unpack
 from haymaker.models.rounding import relative_norm
 
 PROBE_FILE = "probe.json"
@@ -286,7 +286,7 @@ def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: t
         raise ModelError(f"{source.name}: {len(lost)} weights are missing or of another shape, such as {lost[0]}")
     check_left_out(source.name, model, info["unexpected_keys"])
     if source.gguf is None:
-        check_plain(source.name, find_model(source.place) or hub_snapshot(source.name), model)
+        check_codes(source.name, find_model(source.place) or hub_snapshot(source.name), model)
     use_own_head(source.name, model)
     if source.gguf is not None:
         check_gguf_weights(GGUFFile(source.gguf), model)

@@ -1,5 +1,7 @@
 """Checkpoints whose weights are quantised: what reading them needs, and the tensors that their weights are made of."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
 from haymaker.errors import ModelError
+from haymaker.files import read_json
 from haymaker.models.headers import tensors_in
 
 PACKAGES: Mapping[str, Mapping[str, str]] = {  # by method, what transformers reads it with: module, and name to install
@@ -27,6 +30,8 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {  # by method, what transformers re
 }
 OWN_ORDER = "support_avx512bf16_for_cpu"  # of bitsandbytes' Linear4bit: whether it may reorder its weights
 WHOLE = ("I", "U", "BOOL")  # how safetensors' names of whole numbers begin
+SMALL = ("F8", "F6", "F4")  # and of floats in which no model computes: they stand for a number times a scale
+SCALE = re.compile(r"scale|SCB|absmax|qzeros|codebook", re.IGNORECASE)  # in names of what stands beside codes
 ORIGINAL = "or take the checkpoint that it was made from"
 
 
@@ -61,19 +66,37 @@ def check_method(name: str, config: Any) -> None:
         )
 
 
-def check_plain(name: str, folder: Path | None, model: nn.Module) -> None:
-    """Raise ModelError where a file holds whole numbers for weights that the model's config calls plain: codes, whose
-    scales nobody knows."""
-    if folder is None or method_of(model.config) is not None:
+def check_codes(name: str, folder: Path | None, model: nn.Module) -> None:
+    """Raise ModelError where a file holds codes (whole numbers, floats of 8 bits and less) of which nothing says what
+    they mean: the config names no method of quantisation, or no scale stands beside them.
+
+    A config that says float8 itself may mean numbers.
+    """
+    if folder is None:
         return
-    own = dict(model.named_parameters())
-    for key, about in tensors_in(folder).items():
-        whole = str(about.get("dtype", "")).startswith(WHOLE)
-        if whole and (key in own or key.endswith(".weight")):
-            raise ModelError(
-                f"{name}: {key} holds whole numbers ({about['dtype']}), and its config names no method of quantisation "
-                f"that would say what they mean; give the config that was saved with these weights, {ORIGINAL}"
-            )
+    own, written, tensors = dict(model.named_parameters()), read_json(folder / "config.json"), tensors_in(folder)
+    told = (
+        re.search(r'"quantization_config": (?!null)', json.dumps(written)) is not None
+    )  # a model that was unpacked in loading has forgotten it
+    numbers = not told and "float8" in str(written.get("dtype", written.get("torch_dtype")))
+    kinds = {key: str(about.get("dtype", "")) for key, about in tensors.items()}
+    codes = [key for key, kind in kinds.items() if kind.startswith(WHOLE if numbers else (*WHOLE, *SMALL))]
+    codes = [key for key in codes if key in own or key.endswith(".weight")]
+    beside = {place(key) for key in tensors if SCALE.search(key.removeprefix(place(key)))}
+    unknown = [key for key in codes if place(key) not in beside] if told else codes
+    if unknown:
+        what = "whole numbers" if kinds[unknown[0]].startswith(WHOLE) else "floats of so few bits that they are codes"
+        lost = "no scale stands beside them" if told else "its config names no method of quantisation"
+        raise ModelError(
+            f"{name}: {unknown[0]} holds {what} ({kinds[unknown[0]]}), and {lost} that would say what they mean; give "
+            f"{'all files' if told else 'the config'} that {'were' if told else 'was'} saved with these weights, "
+            f"{ORIGINAL}"
+        )
+
+
+def place(key: str) -> str:
+    """The product that a tensor belongs to, as bitsandbytes' `proj.weight.absmax` does to `proj`."""
+    return key.rpartition(".weight")[0] or key.rpartition(".")[0]
 
 
 @torch.no_grad()
