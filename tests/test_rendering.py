@@ -31,6 +31,23 @@ def test_spans_and_contents_are_the_texts_they_were(template: str | None) -> Non
     assert prompt.text[: prompt.seam].endswith("Answer:" if template is None else "<|assistant|>\n")
 
 
+@pytest.mark.parametrize(
+    ("turns", "text"),
+    [
+        (("Be brief.", "Who?"), "Be brief.\n\nWho? blue"),
+        (("Be brief.\n", "Who?", "Ada.", " Whose?"), "Be brief.\nWho?\n\nAda. Whose? blue"),
+        (("", "Who?", ""), "Who? blue"),
+    ],
+)
+def test_without_a_template_a_blank_parts_messages(turns: tuple[str, ...], text: str) -> None:
+    messages = tuple(Message("user", (Segment(said, (Label("evidence", i),)),)) for i, said in enumerate(turns))
+    row = Example("row", "mdqa", messages, "?", ("blue",))
+    prompt = renderer(None).render(row)
+    assert prompt.text == text
+    assert [prompt.text[start:stop] for start, stop in prompt.contents] == [*turns, "blue"]
+    assert [prompt.text[span.slice] for _, span in rendered_spans(row, prompt)] == [said for said in turns if said]
+
+
 def test_a_template_that_strips_text_is_refused() -> None:
     assert renderer(STRIPPING).render(example()).text  # nothing to strip here
     with pytest.raises(DataError, match="changes the text of a message"):

@@ -17,6 +17,7 @@ from haymaker.errors import DataError
 from haymaker.records import Example, Label, Span
 
 SENTINEL = "\ue000{}\ue001"  # private-use characters: no template changes them
+TURNS_APART = "\n\n"  # without a template, where no blank parts them
 TEMPLATE_DATE = "2024-07-26"
 """The day on which a chat template that writes today's date is rendered (Llama 3's own default): rows stay the same."""
 
@@ -50,17 +51,20 @@ class Renderer:
         return self.rendered([(message.role, message.text) for message in example.messages], example.target, example.id)
 
     def rendered(self, messages: Sequence[tuple[str, str]], answer: str, name: str) -> Prompt:
-        """The prompt of (role, content) messages, with its answer.
+        """The prompt of (role, content) messages, with its answer; without a template a blank line parts messages.
 
         Raises DataError where the template drops or changes one of them.
         """
         if not self.use_template:
-            contents = [content for _, content in messages]
-            bounds = list(accumulate(map(len, contents), initial=0))
-            seam, text = bounds[-1], "".join(contents)
-            start = seam + (not text[-1:].isspace())
-            ranges = (*zip(bounds, bounds[1:], strict=False), (start, start + len(answer)))
-            return Prompt(f"{text}{' ' * (start - seam)}{answer}", ranges, seam, name)
+            text, ranges = "", []
+            for _, content in messages:
+                parted = not (text and content) or text[-1].isspace() or content[0].isspace()
+                text += "" if parted else TURNS_APART
+                ranges.append((len(text), len(text) + len(content)))
+                text += content
+            seam, start = len(text), len(text) + (not text[-1:].isspace())
+            ranges.append((start, start + len(answer)))
+            return Prompt(f"{text}{' ' * (start - seam)}{answer}", tuple(ranges), seam, name)
         turns = [*messages, ("assistant", answer)]
         frame, shared = self.frame(tuple(role for role, _ in messages))
         text, places = "", []

@@ -141,7 +141,7 @@ def detected(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeadScores], list[dic
 def test_heads_writes_other_formats(detected: Callable[..., Any], tmp_path: Path) -> None:
     calls = detected(A)
     given = ("heads", "--model", "m", "--data", tmp_path, "--metric", "copy")
-    assert run(*given, "--out", tmp_path / "a.json", "--format", "wu", "--answer", "own").exit_code == 0
+    assert run(*given, "--out", tmp_path / "a.json", "--format", "wu", "--own-answers").exit_code == 0
     assert calls[0]["answer"] == "own"
     assert json.loads((tmp_path / "a.json").read_text())["0-0"] == [0.9]
     assert run(*given, "--out", tmp_path / "a.yaml", "--format", "qrhead", "--top", 2).exit_code == 0

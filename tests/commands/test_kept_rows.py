@@ -61,7 +61,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "eval": ("out", ("eval",)),
     "eval, gold over foil": ("out", ("eval", "--metric", "gold_over_foil")),
     "heads": ("out.safetensors", ("heads", "--metric", "copy", "--metric", "mass")),
-    "heads, own answers": ("out.safetensors", ("heads", "--answer", "own")),
+    "heads, own answers": ("out.safetensors", ("heads", "--own-answers")),
     "ablate": ("out", ("ablate", "--heads", "HOME/one.safetensors", "--k", "2", "--draws", "1")),
     "ablate, branches": ("out", ("ablate", "--heads", "0-1,2-3", "--draws", "1", "--scope", "last+decode")),
     "patch": ("out", ("patch", "--both")),

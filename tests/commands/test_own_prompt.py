@@ -12,6 +12,8 @@ from command_line import passes, run
 
 import haymaker as hm
 from haymaker.cli import app
+from haymaker.commands.own_prompt import Given, prompt_in
+from haymaker.errors import ConfigError
 from haymaker.evaluation.predictions import Evaluation
 
 TEXT = "The bridge is of stone. Ada Reyes founded the mill."
@@ -35,11 +37,43 @@ def test_heads_of_a_prompt_are_those_of_its_example(prompt: Path, model_folder: 
     assert (hm.HeadScores.load(out).mean == scores.mean.astype("float32")).all()
 
 
-def test_a_json_prompt_is_a_chat(model_folder: Path, tmp_path: Path) -> None:
-    chat, out = tmp_path / "chat.json", tmp_path / "heads.safetensors"
-    chat.write_text(json.dumps([{"role": "user", "content": f"{TEXT} Who did?"}]))
-    assert run("heads", "--model", model_folder, "--prompt", chat, *NEEDLE, "--out", out).exit_code == 0
-    assert len(hm.HeadScores.load(out).values) == 1
+def test_own_answers_of_a_prompt_are_read_where_they_are_asked_for(
+    prompt: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    out, asked = tmp_path / "heads.safetensors", ("--own-answers", "--new-tokens", 8)
+    passes("heads", "--model", model_folder, "--prompt", prompt, *NEEDLE, *asked, "--out", out)
+    example = hm.example(TEXT, NEEDLE[1], answer="Ada Reyes")
+    scores = hm.detect_heads(hm.load_model(model_folder), example, answer="own", new_tokens=8)
+    assert (hm.HeadScores.load(out).mean == scores.mean.astype("float32")).all()
+
+
+TURNS = [{"role": "user", "content": f"{TEXT} Who did?"}]
+ANSWERED = [*TURNS, {"role": "assistant", "content": "Ada Reyes"}]
+
+
+@pytest.mark.parametrize("name", ["chat.json", "chat.txt"])
+@pytest.mark.parametrize("content", [TURNS, {"messages": TURNS}, ANSWERED, {"messages": ANSWERED, "id": 3}])
+def test_json_of_messages_is_a_chat_whatever_its_name(content: Any, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(json.dumps(content, indent=1))
+    answer = None if "assistant" in str(content) else "Ada Reyes"
+    found = Given(prompt=tmp_path / name, needle=[NEEDLE[1]], answer=answer).example()
+    assert found == hm.example(TURNS, NEEDLE[1], answer="Ada Reyes")
+
+
+@pytest.mark.parametrize("text", ['{"a": "[24, 50]"}', "[1] Ada", '["a", "b"]', "[", '[{"rôle": 1}]'])
+def test_other_json_is_a_text_unless_its_name_says_chat(text: str, tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text(text)
+    (tmp_path / "prompt.json").write_text(text)
+    assert prompt_in(tmp_path / "prompt.txt") == text
+    with pytest.raises(ConfigError, match="expected a JSON list of messages"):
+        prompt_in(tmp_path / "prompt.json")
+
+
+def test_an_answer_that_does_not_stand_in_the_needle_is_told(prompt: Path, model_folder: Path, tmp_path: Path) -> None:
+    words = ("heads", "--model", model_folder, "--prompt", prompt, *NEEDLE[:3], "own", "--json")
+    found = run(*words, "--out", tmp_path / "heads.safetensors")
+    assert found.exit_code == 0
+    assert "the answer 'own' does not stand in the needle" in found.stderr
 
 
 @pytest.mark.parametrize(
@@ -47,11 +81,12 @@ def test_a_json_prompt_is_a_chat(model_folder: Path, tmp_path: Path) -> None:
     [
         ((), "give --data"),
         (("--data", "d", "--prompt", "p.txt"), "give --data"),
-        (("--data", "d", "--needle", "x"), "--needle and --question go with --prompt"),
+        (("--data", "d", "--needle", "x"), "--needle, --question and --answer go with --prompt"),
         (("--prompt", "prompt.txt", "--answer", "x"), "--prompt: give its --needle"),
         (("--prompt", "prompt.txt", "--needle", "x"), "--prompt: give its --needle"),
         (("--prompt", "prompt.txt", "--needle", "e", "--answer", "x"), "stands in the text more than once"),
         (("--prompt", "prompt.txt", "--needle", "dam", "--answer", "x"), "'dam' stands nowhere"),
+        (("--prompt", "prompt.txt", "--needle", "[5, 999]", "--answer", "x"), "characters within a text of 51"),
         (("--data", "d", "--plot", "map.gif"), "--plot map.gif: expected a name that ends in .html"),
         (("--data", "d", "--plot", "other/map.png"), "expected a name in the folder of"),
         (("--data", "mine.csv", "--map", "question"), "--map question: expected NAME=COLUMN"),
@@ -190,9 +225,9 @@ def test_a_prompt_goes_where_data_goes(
     assert "give --data" in run(*words, "--out", tmp_path / "third").stderr
     told = run(*words, "--prompt", prompt, *asked, "--map", "question=prompt", "--out", tmp_path / "third")
     assert "--map goes with --data" in told.stderr
-    if name != "heads":  # there --answer also says which answer is read
-        given = run(*words, "--data", tmp_path / "mine.jsonl", "--answer", "x", "--out", tmp_path / "third")
-        assert "--answer goes with --prompt" in given.stderr
+    given = run(*words, "--data", tmp_path / "mine.jsonl", "--answer", "own", "--out", tmp_path / "third")
+    assert "--answer go with --prompt" in given.stderr
+    assert "--own-answers" in given.stderr
     refused = run(*words, "--prompt", prompt, *asked, "--overwrite", "--out", prompt)
     assert refused.exit_code != 0
     assert prompt.read_text() == TEXT

@@ -41,6 +41,8 @@ def said(example: hm.Example, kind: str) -> list[str]:
         (TEXT, [TEXT]),
         (np.array([24, 51]), [NEEDLE]),
         ([NEEDLE, (24, 51)], [NEEDLE]),  # told twice
+        ("[24, 51]", [NEEDLE]),  # as a shell can say it, and as the refusal of one that stands twice does
+        (["1871", " [24,51] "], [NEEDLE, "1871"]),
     ],
 )
 def test_needles_by_text_or_by_characters(needle: Any, evidence: list[str]) -> None:
@@ -91,6 +93,106 @@ def test_a_chat_may_be_as_rows_of_files_have_it() -> None:
         ("system", "The code is 17."), ("user", "What is it?"),
     ]  # fmt: skip
     assert said(example, "answer") == ["17"]
+
+
+ASKED = [{"role": "user", "content": f"{TEXT} Who founded the mill?"}]
+
+
+def answered(turns: list[dict[str, Any]], said: str) -> list[dict[str, Any]]:
+    return [*turns, {"role": "assistant", "content": said}]
+
+
+@pytest.mark.parametrize(
+    ("turns", "changes"),
+    [
+        (ASKED, {"answer": ""}),
+        (ASKED, {}),
+        (ASKED, {"question": ""}),
+        (CHAT, {}),  # its text is the answer, so it answers what is asked
+        (ASKED, {"answer": ["A. Reyes", "Ada Reyes"]}),
+    ],
+)
+@pytest.mark.parametrize("said", ["Ada Reyes", " Ada Reyes\n"])
+def test_a_last_turn_of_the_assistant_is_the_answer_and_no_part_of_the_prompt(
+    turns: list[dict[str, Any]], changes: dict[str, Any], said: str, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    needle = {"needle": NEEDLE}
+    found = mill(text=answered(turns, said), **needle, **changes)
+    assert found == mill(text=turns, **needle, **{**changes, "answer": changes.get("answer") or "Ada Reyes"})
+    asked = str(tokenizer.decode(list(hm.encode(found, tokenizer).prompt_ids)))
+    assert asked.count("Ada Reyes") == TEXT.count("Ada Reyes")
+
+
+def test_an_empty_turn_that_asks_for_the_answer_is_left_out() -> None:
+    assert mill(text=answered(ASKED, "")) == mill(text=ASKED)
+
+
+def test_a_turn_before_a_further_question_stays_and_another_answer_is_refused() -> None:
+    assert mill(text=answered(CHAT, "Yes.")).messages[-2].text == "Yes."
+    with pytest.raises(DataError, match=r"'Ada Reyes' is given, and the chat's last turn.*says 'Vera Holt'"):
+        mill(text=answered(ASKED, "Vera Holt"))
+    with pytest.raises(DataError, match="answer: expected the answer"):
+        mill(text=answered(ASKED, " "), answer="")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, ""),
+        ({"needle": None, "answer": "Vera Holt"}, ""),  # nothing is said to rest on anything
+        ({"answer": ["Ada Reyes", "A. Reyes"]}, ""),
+        ({"answer": "Vera Holt"}, "'Vera Holt' does not stand in the needle; heads are read on the needle as a whole"),
+        ({"answer": ["Vera Holt", "Ada Reyes"]}, "heads are read on its other answers there"),
+        ({"answer": "ada reyes"}, "'ada reyes' stands in the needle as 'Ada Reyes'"),
+        ({"answer": "1871"}, "'1871' does not stand in the needle"),
+        ({"needle": "Reyes founded"}, "'Ada Reyes' is cut by an end of the needle"),
+        ({"needle": "Reyes founded", "answer": "Reyes"}, ""),
+        ({"needle": (24, 30), "answer": "Reyes"}, "is cut by an end of"),
+    ],
+)
+def test_an_answer_that_does_not_stand_in_the_needle_is_told(
+    changes: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = mill(**changes)
+    said = capsys.readouterr().err
+    assert said == "" if not told else (example.id in said and told in " ".join(said.split()))
+
+
+def test_rows_whose_answer_does_not_stand_in_the_evidence_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"question": "Who?", "context": TEXT, "evidence": [NEEDLE]}
+    answers = ["Ada Reyes", "Vera Holt", "ada reyes", "1871"]
+    hm.read_examples([{**row, "answers": [answer], "id": answer} for answer in answers])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "in 2 of 4 rows the answer stands in the evidence nowhere" in said
+    assert "in 1 of 4 rows the answer stands in the evidence in another spelling" in said
+
+
+SPELLINGS = {  # of "Ada Reyes founded the mill", and why it stands nowhere
+    "its case": ["ada reyes founded the mill", "ADA REYES FOUNDED THE MILL"],
+    "the blanks or line breaks at its ends": ["Ada Reyes founded the mill\n", "\tAda Reyes founded the mill"],
+    "blanks or line breaks in it": ["Ada Reyes\nfounded the mill", "Ada Reyes  founded\u00a0the mill\n"],
+    "other forms of its characters": ["\uff21da Reyes founded the mill", "Ada Rey\u00e9s founded the  MILL "],
+}
+
+
+@pytest.mark.parametrize("why", SPELLINGS)
+@pytest.mark.parametrize("before", ["", "The bridge. ", "Ⅷ ﬁne ÅÅ \t\n“Élan” ", "🎉"])
+def test_a_needle_in_another_spelling_is_told_where_it_stands(why: str, before: str) -> None:
+    stands = "Ada Reyes founded the mill"
+    for needle in SPELLINGS[why]:
+        with pytest.raises(DataError, match=f"stands nowhere in the text, but for {why} it does at") as found:
+            mill(text=f"{before}{stands} in 1871.", needle=needle)
+        place = re.findall(r"\[\d+, \d+\]", str(found.value))[0]
+        assert said(mill(text=f"{before}{stands} in 1871.", needle=place), "evidence") == [stands]
+    typed = mill(text=f"{before}{stands}: “it’s”", needle=stands)
+    with pytest.raises(DataError, match="other forms of its characters"):
+        mill(text=typed.messages[0].text, needle='"it\'s"')
+
+
+def test_the_name_of_a_file_is_no_prompt(tmp_path: Path) -> None:
+    (tmp_path / "mill.txt").write_text(TEXT)
+    with pytest.raises(DataError, match="is a file; give what it holds"):
+        mill(text=str(tmp_path / "mill.txt"))
 
 
 def test_messages_keep_their_roles_and_spans_their_message() -> None:

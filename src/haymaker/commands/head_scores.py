@@ -24,11 +24,11 @@ Metrics = Annotated[
         help=f"{', '.join(DETECTORS)}; may be repeated: one pass serves all, and each gets a file.  [default: copy]",
     ),
 ]
-Answer = Annotated[
-    str | None,
+OwnAnswers = Annotated[
+    bool,
     typer.Option(
-        help="gold: teacher-forced; own: the model's greedy answer.  [default: gold; own for copy_wu2024] "
-        "With --prompt: the answer's text."
+        "--own-answers",
+        help="Read the model's own greedy answers, not the gold ones.  [default: for copy_wu2024 alone]",
     ),
 ]
 Donor = Annotated[
@@ -51,7 +51,7 @@ def heads(
     given: Given,
     out: flag.OutFile,
     metrics: Metrics = None,
-    answer: Answer = None,
+    own_answers: OwnAnswers = False,
     file_format: head_files.FormatName = "haymaker",
     fraction: head_files.Fraction = 0.25,
     plot: head_files.Plot = None,
@@ -74,8 +74,8 @@ def heads(
     chosen = tuple(dict.fromkeys(metrics or ("copy",)))
     files = head_files.HeadFiles(out, chosen, file_format, top, rule_of(kv_rule), fraction, plot)
     params = stages.HeadsParams(
-        **loading(extend, dtype), metrics=chosen, answer=None if mine else answer, rows=rows, new_tokens=new_tokens,
-        stop=stop_text(stop),
+        **loading(extend, dtype), metrics=chosen, answer="own" if own_answers else None, rows=rows,
+        new_tokens=new_tokens, stop=stop_text(stop),
     )  # fmt: skip
     reading = (model, *given.files, adapter)
     with (

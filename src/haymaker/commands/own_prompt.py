@@ -21,14 +21,19 @@ if TYPE_CHECKING:
 
 MaybeData = Annotated[Path | None, typer.Option("--data", help="A dataset folder, or a file of your own rows.")]
 Prompt = Annotated[
-    Path | None, typer.Option("--prompt", metavar="FILE", help="A text, or a JSON list of chat messages, instead.")
+    Path | None, typer.Option("--prompt", metavar="FILE", help="A text, or JSON of chat messages, instead.")
 ]
 Needle = Annotated[
     list[str] | None,
-    typer.Option("--needle", help="What the answer rests on: stands in the prompt exactly once; may be repeated."),
+    typer.Option(
+        "--needle",
+        help="What the answer rests on: stands in the prompt once; or its characters, [24, 51]; may be repeated.",
+    ),
 ]
 Question = Annotated[str, typer.Option("--question", help="Asked behind the prompt, if it does not end with it.")]
-Answer = Annotated[str | None, typer.Option("--answer", help="The answer that the --prompt should be given.")]
+Answer = Annotated[
+    str | None, typer.Option("--answer", help="What shall be answered, if the --prompt is no chat that ends with it.")
+]
 
 
 @dataclass(frozen=True)
@@ -56,18 +61,22 @@ class Given:
                 "give --data (a dataset, or a file of rows) or --prompt (a file, with --needle and --answer)"
             )
         if self.prompt is None:
-            if self.needle or self.question:
-                raise ConfigError("--needle and --question go with --prompt; rows of --data say theirs themselves")
+            if self.needle or self.question or self.answer:
+                raise ConfigError(
+                    "--needle, --question and --answer go with --prompt; rows of --data say theirs themselves (that "
+                    "`heads` shall read the model's own says --own-answers)"
+                )
             return None
         if self.columns:
             raise ConfigError("--map goes with --data: a prompt has no columns")
-        if not self.answer or (needed and not self.needle):
+        text = prompt_in(self.prompt)
+        if (isinstance(text, str) and not self.answer) or (needed and not self.needle):
             raise ConfigError(
                 f"--prompt: give {'its --needle, and ' * needed}the --answer{' that rests on it' * needed}"
             )
         from haymaker.tasks.own_prompts import example
 
-        return example(prompt_in(self.prompt), self.needle, self.question, self.answer)
+        return example(text, self.needle, self.question, self.answer or "")
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
@@ -75,8 +84,6 @@ class Given:
 
         Raises ConfigError for both data and a prompt, or neither.
         """
-        if self.prompt is None and self.answer:
-            raise ConfigError("--answer goes with --prompt; rows of --data say theirs themselves")
         mine = self.example(needed=False)
         if mine is None:
             with data_renamed(self.data, self.columns) as renamed:
@@ -91,18 +98,16 @@ class Given:
 
 
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of `Given` where its signature says `given`; one of their names that it has itself
-    is its own too."""
+    """The command with the options of `Given` where its signature says `given`."""
     asked = inspect.signature(command)
-    mine = {field.name for field in fields(Given)} & {*asked.parameters}
-    options = [one for name, one in inspect.signature(Given).parameters.items() if name not in mine]
+    options = [*inspect.signature(Given).parameters.values()]
     shown: list[inspect.Parameter] = []
     for name, parameter in asked.parameters.items():
         shown += [one.replace(kind=parameter.kind) for one in options] if name == "given" else [parameter]
 
     def reading(**values: Any) -> None:
-        given = {field.name: values[field.name] for field in fields(Given)}
-        command(given=Given(**given), **{name: value for name, value in values.items() if name in asked.parameters})
+        given = Given(**{field.name: values.pop(field.name) for field in fields(Given)})
+        command(given=given, **values)
 
     reading.__name__, reading.__doc__ = command.__name__, command.__doc__
     reading.__annotations__ = {one.name: one.annotation for one in shown}
@@ -111,18 +116,20 @@ def reads_data(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def prompt_in(path: Path) -> Any:
-    """The text of a file; of a .json its chat messages."""
-    text = "".join(read_text(path))
-    if path.suffix.lower() != ".json":
-        return text
+    """The text of a file, or its chat messages where it holds a JSON list of them, or a row of `messages`."""
+    text, named = "".join(read_text(path)), path.suffix.lower() == ".json"
     try:
-        found = parse_json(text)
+        found = parse_json(text) if named or text.lstrip().startswith(("[", "{")) else None
     except (ValueError, RecursionError) as error:
+        if not named:
+            return text
         raise ConfigError(f"--prompt {path}: expected a JSON list of messages ({error}); give a text as .txt") from None
     messages = found.get("messages") if isinstance(found, dict) else found
-    if not isinstance(messages, list):
-        raise ConfigError(f"--prompt {path}: expected a JSON list of messages of role and content")
-    return messages
+    if isinstance(messages, list) and all(isinstance(one, dict) and "role" in one for one in messages):
+        return messages
+    if named:
+        raise ConfigError(f"--prompt {path}: expected a JSON list of messages of role and content; give a text as .txt")
+    return text
 
 
 # ---- as a folder that stages read

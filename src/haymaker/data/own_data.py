@@ -22,6 +22,7 @@ from haymaker.realism.answers import holds
 from haymaker.records import Example, Label, Message, canonical_json, digest
 from haymaker.tasks import taught
 from haymaker.tasks.given_rows import GivenRows
+from haymaker.tasks.own_answers import missed
 from haymaker.tasks.own_layouts import read_row
 from haymaker.tasks.own_rows import OwnDocument, Question, Talk, settled
 from haymaker.tasks.own_spans import cut, evidence_labels, pieces
@@ -90,6 +91,9 @@ def read_examples(
         raise DataError(f"{name}: none of its rows is of use ({reasons(rejected)})")
     if rejected:
         note(f"{name}: {rejected.total()} rows are of no use and left out: {reasons(rejected)}")
+    apart = Counter(found.reason for found in map(missed, examples.values()) if found is not None)
+    for reason, count in apart.items():
+        note(f"{name}: in {count} of {len(examples)} rows {reason}; heads are read there on the evidence as a whole")
     about = {"inputs": opened.inputs, "rejected": dict(sorted(rejected.items()))}
     recipe = {"source": name, "split": split, "columns": renaming or None}
     return dataset_of(list(examples.values()), tokenizer, recipe, about)

@@ -3,11 +3,14 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from os.path import isfile
 from typing import Any
 
+from haymaker.console import note
 from haymaker.errors import DataError
 from haymaker.files import refuse_half_letters
 from haymaker.records import Example, Label, Message, Segment, Span, digest
+from haymaker.tasks.own_answers import told_of
 from haymaker.tasks.own_layouts import turns_in
 from haymaker.tasks.own_spans import Range, Turn, cut, is_range, place_of, ranges_in, spelled_as
 
@@ -30,17 +33,20 @@ def example(
         text: The text, or chat messages of role and content.
         needle: What the answer rests on: a text that stands in `text` exactly once, or a span of its characters
             (those of all messages one after the other); or several of these. None: unknown, to answer and train alone.
+            Where the answer does not stand in it letter by letter, that is told on stderr.
         question: Asked behind the text; in a chat behind the last turn of the user. A text that ends with it already
             (nothing but, say, "Answer:" after it) stays as it is, and so does one without a question.
-        answer: The answer that training teaches and heads are read on; of several texts the first one.
+        answer: The answer that training teaches and heads are read on; of several texts the first one. In a chat that
+            ends with it, as rows of files do, the assistant's last turn, which is then no part of the prompt.
         name: The example's id. None: a digest of what it says and asks.
 
     Returns:
         The example; `spans["evidence"]` are the needles, `spans["answer"]` the answer wherever it stands in them.
 
     Raises:
-        DataError: No text or no answer, a needle that stands in the text twice or nowhere, two needles that overlap,
-            one that runs over the end of a message, or a span beyond the text.
+        DataError: No text or no answer, an answer other than the assistant's last turn, a needle that stands in the
+            text twice or nowhere, two needles that overlap, one that runs over the end of a message, or a span beyond
+            the text.
 
     Examples:
         >>> mill = hm.example("The bridge is of stone. Ada Reyes founded the mill in 1871.",
@@ -48,9 +54,10 @@ def example(
         >>> mill.text[mill.spans["answer"][0].slice], hm.detect_heads(lm, mill, metric="mass").values.shape
         ('Ada Reyes', (1, 4, 8))
     """
-    turns, asked_for = turns_of(text), text_of("question", question)
+    asked_for = text_of("question", question)
+    turns, given = without_answer(turns_of(text), asked_for, texts_of("answer", answer))
     whole = "".join(turn.text for turn in turns)
-    answers = answers_of(answer, whole)
+    answers = tuple(dict.fromkeys(spelled_as(one, whole) for one in given))
     if not whole.strip():
         raise DataError("text: expected a prompt, found none; give its text, or its messages of role and content")
     if not answers:
@@ -62,7 +69,7 @@ def example(
     asked = with_question(messages, asked_for, chat=not isinstance(text, str))
     contents = [[message.role, message.text] for message in asked]
     made = f"{TASK}-{digest([contents, ranges, answers])[:20]}"
-    return Example(
+    found = Example(
         id=name or made,
         task=TASK,
         messages=tuple(asked),
@@ -73,11 +80,16 @@ def example(
         context="real",
         source={"dataset": "own"},
     )
+    if told := told_of(found):
+        note(f"{found.id}: {told}", style="yellow")
+    return found
 
 
 def turns_of(text: Any) -> list[Turn]:
     """The prompt's messages, as rows of a file may have them too; a text alone is one of the user."""
     if isinstance(text, str):
+        if isfile(text):
+            raise DataError(f"text: {text!r:.80} is a file; give what it holds, as in Path(...).read_text()")
         return [Turn("user", text)]
     if isinstance(text, Mapping | bytes) or not isinstance(text, Iterable):
         raise DataError(f"text: expected a text, or a list of messages of role and content, found {kind_of(text)}")
@@ -101,10 +113,31 @@ def text_of(name: str, value: Any) -> str:
     return value.strip()
 
 
-def answers_of(answer: Any, text: str) -> tuple[str, ...]:
-    """The answers as the text spells them, empty ones left out."""
-    given = [answer] if isinstance(answer, str) or not isinstance(answer, Iterable) else answer
-    return tuple(dict.fromkeys(spelled_as(one, text) for one in (text_of("answer", said) for said in given) if one))
+def texts_of(name: str, value: Any) -> list[str]:
+    """A text, or several, empty ones left out."""
+    given = [value] if isinstance(value, str) or not isinstance(value, Iterable) else value
+    return [one for one in (text_of(name, said) for said in given) if one]
+
+
+def without_answer(turns: list[Turn], question: str, answers: list[str]) -> tuple[list[Turn], list[str]]:
+    """The turns without the assistant's last one, which is the answer; one that a further question follows stays.
+
+    Raises DataError where another answer is given.
+    """
+    if not turns or turns[-1].role != "assistant":
+        return turns, answers
+    *before, last = turns
+    said = last.text.strip()
+    if not said or said in answers:
+        return before, answers
+    if question and not (before and asked_at(before[-1].text, question) >= 0):
+        return turns, answers
+    if answers:
+        raise DataError(
+            f"answer: {answers[0]!r:.60} is given, and the chat's last turn, the assistant's, says {said!r:.60}: leave "
+            "the turn out, or give what it says"
+        )
+    return before, [said]
 
 
 def kind_of(value: Any) -> str:
@@ -127,8 +160,8 @@ def with_question(messages: list[Message], question: str, chat: bool) -> list[Me
         return messages
     label = (Label("question"),)
     *before, last = messages
-    standing = last.text.rfind(question)
-    if standing >= 0 and len(last.text) - standing - len(question) <= CLOSING_CHARACTERS:
+    standing = asked_at(last.text, question)
+    if standing >= 0:
         return [*before, labelled(last, (standing, standing + len(question)), label)]
     if not chat:
         frame = (Segment("\n\nQuestion: "), Segment(question, label), Segment("\nAnswer:"))
@@ -136,6 +169,12 @@ def with_question(messages: list[Message], question: str, chat: bool) -> list[Me
     if last.role == "user":
         return [*before, Message("user", (*last.segments, Segment("\n\n"), Segment(question, label)))]
     return [*messages, Message("user", (Segment(question, label),))]
+
+
+def asked_at(text: str, question: str) -> int:
+    """Where a text asks the question that it ends with; -1 where it does not."""
+    standing = text.rfind(question)
+    return standing if len(text) - standing - len(question) <= CLOSING_CHARACTERS else -1
 
 
 def labelled(message: Message, where: Range, label: tuple[Label, ...]) -> Message:

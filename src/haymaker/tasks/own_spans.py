@@ -1,10 +1,11 @@
 """Where evidence and answers stand in texts of one's own: told by text or by characters, looked up once, at import."""
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from numbers import Integral
 from typing import Any, NamedTuple
-from unicodedata import normalize
+from unicodedata import combining, normalize
 
 from haymaker.errors import DataError
 from haymaker.realism.answers import answer_ranges
@@ -13,6 +14,8 @@ from haymaker.records import Label, Message, Role, Segment
 Range = tuple[int, int]
 Labelled = tuple[Range, Label]
 EXCERPT_CHARACTERS = 60
+RANGE = re.compile(r"\s*\[\s*(\d+)\s*,\s*(\d+)\s*\]\s*")  # as a shell can say it
+PLAIN = str.maketrans("‘’‚“”„‐‑–—−", "'''\"\"\"-----")  # what editors write, and people type
 
 
 class Turn(NamedTuple):
@@ -23,9 +26,13 @@ class Turn(NamedTuple):
 
 
 def place_of(told: Any, text: str, place: str) -> Range:
-    """The characters that a place names: a text that stands exactly once, or [start, stop) in it."""
+    """The characters that a place names: a text that stands exactly once, or [start, stop) in it, also as a text of its
+    own, `[24, 51]`, where that does not stand there."""
     if isinstance(told, str):
-        return standing_once(told, text, place)
+        written = None if told in text else RANGE.fullmatch(told)
+        if written is None:
+            return standing_once(told, text, place)
+        told = (int(written[1]), int(written[2]))
     if not is_range(told):
         raise DataError(f"{place}: expected a text, or a start and a stop in characters, found {told!r:.80}")
     start, stop = map(int, told)
@@ -54,7 +61,10 @@ def standing_once(needle: str, text: str, place: str) -> Range:
     at = text.find(needle) if needle.strip() else -1
     excerpt = needle if len(needle) <= EXCERPT_CHARACTERS else f"{needle[:EXCERPT_CHARACTERS]}…"
     if at < 0:
-        raise DataError(f"{place}: {excerpt!r} stands nowhere in the text; give it letter by letter, or its characters")
+        raise DataError(
+            f"{place}: {excerpt!r} stands nowhere in the text{nearly(needle, text)}; give it letter by letter, or its "
+            "characters"
+        )
     again = text.find(needle, at + 1)
     if again >= 0:
         raise DataError(
@@ -62,6 +72,37 @@ def standing_once(needle: str, text: str, place: str) -> Range:
             f"it, or its characters, as in [{at}, {at + len(needle)}]"
         )
     return at, at + len(needle)
+
+
+def nearly(needle: str, text: str) -> str:
+    """Behind the sentence that a text does not stand in another: how and where it nearly does."""
+    (wanted, _), (letters, places) = folded(needle), folded(text)
+    at = letters.find(wanted.strip()) if wanted.strip() else -1
+    if at < 0:
+        return ""
+    start, stop = places[at], places[at + len(wanted.strip()) - 1] + 1
+    while stop < len(text) and combining(text[stop]):
+        stop += 1
+    said, bare = text[start:stop], needle.strip()
+    if said == bare:
+        why = "the blanks or line breaks at its ends"
+    elif said.casefold() == bare.casefold():
+        why = "its case"
+    else:
+        why = "blanks or line breaks in it" if said.split() == bare.split() else "other forms of its characters"
+    return f", but for {why} it does at [{start}, {stop}]"
+
+
+def folded(text: str) -> tuple[str, list[int]]:
+    """A text without case, accents, kinds of quotes and runs of blanks; and where each of its characters stood."""
+    letters, places = "", list[int]()
+    for at, letter in enumerate(text.translate(PLAIN)):
+        for one in normalize("NFKD", letter).casefold():
+            one = " " if one.isspace() else one
+            if not combining(one) and not (one == " " and letters[-1:] == " "):
+                letters += one
+                places.append(at)
+    return letters, places
 
 
 def ranges_in(found: Sequence[Range], place: str) -> list[Range]:
