@@ -45,6 +45,8 @@ Rung = Literal["none", "mlp", "attention", "full", "offload"]  # of recomputatio
 SplitName = Literal["train", "dev", "test"]
 ExtendMethod = Literal["ntk", "theta", "linear", "yarn"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+HeadSetKind = Literal["intersection", "complement"]
+PATCHED: tuple[HeadSetKind, ...] = ("intersection", "complement")  # the sets that are patched, if nothing is said
 Draws = Annotated[int, Field(ge=1, le=10_000)]  # random sets of heads, each of which answers every row
 ANSWER_ROOM = 32  # tokens, at most an eighth of a row
 MOST_OF_A_CONFIG = 2**24  # characters of a file, and values that it says with all that its aliases repeat

@@ -27,6 +27,7 @@ from haymaker.interventions import (
     patching_table,
     random_heads,
 )
+from haymaker.interventions.head_sets import cut_short
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example, Head, Message, Segment
 from haymaker.tokens import encode
@@ -309,6 +310,27 @@ def test_patching_sets_by_hand() -> None:
     assert sets["complement"] == (Head(0, 1), Head(0, 2))
     assert len(sets["random"]) == 2
     assert not set(sets["random"]) & {Head(0, 0), Head(0, 1), Head(0, 2), Head(1, 0), Head(1, 1)}
+
+
+@pytest.mark.parametrize("kinds", [("intersection", "complement"), ("intersection",), ("complement",)])
+@pytest.mark.parametrize("k", [1, 2, 3, 10])
+def test_what_leaves_sets_smaller_than_asked_is_told(k: int, kinds: tuple[str, ...]) -> None:
+    """Two heads are active in both, one in the donor alone."""
+    donor, recipient = scores([[0.9, 0.8, 0.7, 0.0], [0.0] * 4]), scores([[0.5, 0.4, 0.0, 0.0], [0.9, 0.0, 0.0, 0.0]])
+    sets = [one for one in patching_sets(donor, recipient, k, 0.1, 1, kinds=kinds) if one.heads]
+    size = min(k, 1 if "complement" in kinds else 2)
+    assert [one.kind for one in sets] == [*kinds, "random"]
+    assert {(one.k, len(one.heads)) for one in sets} == {(size, size)}
+    said = cut_short(donor, recipient, k, 0.1, kinds)
+    assert bool(said) == (size < k)
+    assert (f"{size} of the {k} heads" in said) == (size < k)
+    # What would have more by itself is named with what it would have.
+    assert ("intersection alone" in said) == (size < k and len(kinds) == 2)
+    if "alone" in said:
+        assert said.endswith(f"would have {min(k, 2)}")
+    # A set of none is no row, which is told too.
+    nothing = cut_short(donor, donor, 1, 0.1, kinds)
+    assert nothing.endswith("complement 0; a set of none is left out") == ("complement" in kinds)
 
 
 def test_the_union_is_ranked_by_the_larger_mean() -> None:

@@ -9,6 +9,7 @@ from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of, loading, stop_text
 from haymaker.commands.output import fresh_folder, kept_beside, shared_by, show_rows, show_table
 from haymaker.commands.own_prompt import Given, reads_data
+from haymaker.config import PATCHED, HeadSetKind
 from haymaker.errors import ConfigError
 from haymaker.study.cell import Tables
 from haymaker.study.stages import AblateParams, PatchParams, ablate_heads, patch_heads
@@ -72,12 +73,17 @@ def patch(
     *,
     model: flag.Model,
     given: Given,
-    heads: flag.HeadFile,
+    heads: Annotated[
+        Path, typer.Option("--heads", help="The recipient's: a file of head scores in any format, or heads by name.")
+    ],
     out: flag.OutFolder,
     donor: Annotated[Path, typer.Option("--donor", help="The adapter whose head outputs are lent.")],
     recipient: Annotated[Path, typer.Option("--recipient", help="The adapter that answers with them.")],
-    donor_heads: Annotated[Path, typer.Option("--donor-heads", help="Head scores of the donor.")],
-    k: Annotated[int, typer.Option("--k", min=1, help="Most heads of a set.")] = 10,
+    donor_heads: Annotated[Path, typer.Option("--donor-heads", help="The donor's, in the same forms.")],
+    k: Annotated[int, typer.Option("--k", min=1, help="Most heads of a set; all sets get the same number.")] = 10,
+    kind: Annotated[
+        HeadSetKind | None, typer.Option("--kind", help="One set alone, beside random ones.  [default: both]")
+    ] = None,
     threshold: flag.Threshold = 0.0,
     draws: flag.Draws = 3,
     both: Annotated[bool, typer.Option("--both", help="Also the other way: recipient into donor.")] = False,
@@ -98,7 +104,8 @@ def patch(
     """Write a donor's heads into a recipient while it answers: those both use, the donor's own, random ones."""
     check_adapters(donor, recipient)
     params = PatchParams(
-        **loading(None, dtype), k=k, threshold=threshold, draws=draws, scope=scope, rows=rows, new_tokens=new_tokens,
+        **loading(None, dtype), k=k, kinds=(kind,) if kind else PATCHED, threshold=threshold,
+        draws=draws, scope=scope, rows=rows, new_tokens=new_tokens,
         metrics=tuple(metrics or ()), stop=stop_text(stop), two_models=two_models,
         identity=donor.resolve() == recipient.resolve(), seed=seed,
     )  # fmt: skip

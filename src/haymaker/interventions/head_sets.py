@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from haymaker.config import PATCHED
 from haymaker.errors import ConfigError
 from haymaker.heads.scores import HeadScores, check_k
 from haymaker.randomness import keyed
@@ -73,11 +74,11 @@ def patching_sets(
     draws: int,
     *,
     seed: int = 0,
-    kinds: Sequence[str] = ("intersection", "complement"),
+    kinds: Sequence[str] = PATCHED,
 ) -> Iterator[HeadSet]:
     """Sets of one size: heads active in both (intersection) and in the donor alone (complement), by the donor's
     ranking; in either (union), by the larger of both means; and random heads active in neither, in the layers of the
-    donor's top. The size is the smallest of k and of the sets that are not empty.
+    donor's top. The size is the smallest of k and of the asked sets that are not empty.
 
     For the other direction exchange donor and recipient. Raises ConfigError for an unknown kind, and where fewer heads
     are left than random ones are wanted.
@@ -86,14 +87,11 @@ def patching_sets(
         raise ConfigError(f"k: expected at least 1 head, found {k}")
     active = donor.active(threshold), recipient.active(threshold)
     ranked = [head for head in donor.ranked() if head in active[0]]
-    sets = sets_of(donor, recipient, ranked, active[1])
-    if unknown := set(kinds) - sets.keys():
-        raise ConfigError(f"kinds of head sets: expected {', '.join(sets)}, found {', '.join(sorted(unknown))}")
-    size = min([k, *(len(heads) for heads in sets.values() if heads)])
+    sets = sets_of(donor, recipient, threshold, kinds)
+    size = min([k, *map(len, sets.values())])
     yield HeadSet("none", 0, 0, ())
-    for kind in kinds:
-        if sets[kind]:
-            yield HeadSet(kind, size, 0, tuple(sets[kind][:size]))
+    for kind, heads in sets.items():
+        yield HeadSet(kind, size, 0, tuple(heads[:size]))
     layers, width = donor.mean.shape
     for draw in range(draws if ranked else 0):
         drawn = random_heads(ranked[:size], width, active[0] | active[1], seed, "patch", draw, layers=layers)
@@ -101,15 +99,34 @@ def patching_sets(
 
 
 def sets_of(
-    donor: HeadScores, recipient: HeadScores, ranked: Sequence[Head], other: set[Head]
+    donor: HeadScores, recipient: HeadScores, threshold: float, kinds: Sequence[str] = PATCHED
 ) -> dict[str, list[Head]]:
-    """Every kind of set, whole: `ranked` are the heads active in the donor, best first, `other` the recipient's."""
-    larger = np.maximum(donor.mean, recipient.mean)
-    return {
+    """The asked kinds of set, whole and best first, those that are not empty. Raises ConfigError for another kind."""
+    own, other = donor.active(threshold), recipient.active(threshold)
+    ranked, larger = [head for head in donor.ranked() if head in own], np.maximum(donor.mean, recipient.mean)
+    sets = {
         "intersection": [head for head in ranked if head in other],
         "complement": [head for head in ranked if head not in other],
         "union": sorted({*ranked, *other}, key=lambda head: (-larger[head], head)),
     }
+    if unknown := set(kinds) - sets.keys():
+        raise ConfigError(f"kinds of head sets: expected {', '.join(sets)}, found {', '.join(sorted(unknown))}")
+    return {kind: sets[kind] for kind in kinds if sets[kind]}
+
+
+def cut_short(donor: HeadScores, recipient: HeadScores, k: int, threshold: float, kinds: Sequence[str]) -> str:
+    """Which asked set has no heads, or fewer than k, so that all have fewer; empty where all is as asked."""
+    sizes = {kind: len(heads) for kind, heads in sets_of(donor, recipient, threshold, kinds).items()}
+    size = min(sizes.values(), default=0)
+    told = [f"heads over {threshold:g}, by set: {', '.join(f'{kind} {sizes.get(kind, 0)}' for kind in kinds)}"]
+    if len(sizes) < len(kinds):
+        told.append("a set of none is left out")
+    if 0 < size < k:
+        told.append(f"all sets are as large as the smallest, so {size} of the {k} heads asked for are patched")
+        if larger := [kind for kind in sizes if sizes[kind] > size]:
+            more = min(k, sizes[larger[0]])
+            told.append(f"{larger[0]} alone (--kind, in a study patching.kinds) would have {more}")
+    return "; ".join(told) if told[1:] else ""
 
 
 def identity_sets(scores: HeadScores) -> Iterator[HeadSet]:

@@ -6,14 +6,14 @@ from typing import Any
 
 from haymaker.attention.chance import check_ready
 from haymaker.attention.targets import HeadLike, as_heads
-from haymaker.console import OnProgress, told
+from haymaker.console import OnProgress, note, told
 from haymaker.evaluation.exam import Exam, Metrics
 from haymaker.evaluation.predictions import Evaluation
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import AnswerBranches, judged_sets, packed_room, patched_answers
 from haymaker.interventions.branches import Trunk, can_branch
 from haymaker.interventions.controls import beside_random
-from haymaker.interventions.head_sets import identity_sets, patching_sets
+from haymaker.interventions.head_sets import PATCHED, cut_short, identity_sets, patching_sets
 from haymaker.interventions.origins import tell_pair
 from haymaker.interventions.pairs import check_pair
 from haymaker.interventions.patching_runs import Donor, Patched, Run, Sizes
@@ -241,6 +241,7 @@ def patching_table(
     k: int = 10,
     threshold: float = 0.0,
     draws: int = 5,
+    kinds: Sequence[str] = PATCHED,
     seed: int = 0,
     identity: bool = False,
     new_tokens: int | None = None,
@@ -258,7 +259,9 @@ def patching_table(
     if identity:
         sets = list(identity_sets(donor_scores))
     else:
-        sets = list(patching_sets(donor_scores, recipient_scores, k, threshold, draws, seed=seed))
+        sets = list(patching_sets(donor_scores, recipient_scores, k, threshold, draws, seed=seed, kinds=kinds))
+        if told_size := cut_short(donor_scores, recipient_scores, k, threshold, kinds):
+            note(told_size, style="yellow")
     heads = {str(place): chosen.heads for place, chosen in enumerate(sets)}
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "mode": mode}
     options |= {"batch": batch, "on_progress": on_progress, "keep": keep}

@@ -9,11 +9,13 @@ from pydantic import Field, model_validator
 
 from haymaker.choices import DETECTORS, GOLD_OVER_FOIL, METRICS, axes_of
 from haymaker.config import (
+    PATCHED,
     Draws,
     DtypeName,
     Extend,
     ExtendMethod,
     Frozen,
+    HeadSetKind,
     Recipe,
     Setting,
     SplitName,
@@ -119,6 +121,7 @@ class PatchingConfig(Frozen):
 
     donor: Setting = "real"
     k: int = Field(default=10, ge=1, description="most heads of a set; all sets get the same number")
+    kinds: tuple[HeadSetKind, ...] = Field(default=PATCHED, min_length=1, description="the sets, beside random ones")
     draws: Draws = 3
     rows: int | None = Field(default=None, ge=1)
     identity: bool = Field(default=True, description="also patch the donor into itself, which must change nothing")

@@ -6,7 +6,7 @@ goes with the score; (e) masking the top heads costs far more than random ones; 
 about three quarters of cells.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isnan, nan
 from statistics import fmean
 from typing import Any
@@ -274,11 +274,17 @@ def patching_helps(tables: Tables) -> Judged:
         n=len(able),
         seeds=seeds_of(rows),
         stands_on={row[column] for row in able for column in ("setting", "donor")},
-        sentence=f"{len(helped)} of {len(able)} cells gain, and more than by random heads; change of score by setting: "
-        + changes_in_words(able),
+        sentence=f"{len(helped)} of {len(able)} cells gain, and more than by random heads; sets of "
+        f"{spread_of(row['k'] for row in able)} heads; change of score by setting: " + changes_in_words(able),
         doubt=why_not(able) if able else "no recipient scores below the donor, so there is nothing to gain",
         settled=settled,
     )
+
+
+def spread_of(numbers: Iterable[int]) -> str:
+    """3, or 1 to 3"""
+    found = sorted(set(numbers))
+    return " to ".join(map(str, dict.fromkeys((found[0], found[-1])))) if found else "no"
 
 
 def changes_in_words(able: Sequence[Row]) -> str:

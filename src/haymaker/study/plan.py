@@ -281,6 +281,7 @@ class TaskPlan:
             stages.PatchParams(
                 dtype=self.config.dtype,
                 k=part.k,
+                kinds=part.kinds,
                 draws=part.draws,
                 rows=part.rows,
                 new_tokens=self.config.evaluation.new_tokens,

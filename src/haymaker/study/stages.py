@@ -9,7 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haymaker.config import Draws, Frozen, Recipe, TrainConfig
+from pydantic import Field
+
+from haymaker.config import PATCHED, Draws, Frozen, HeadSetKind, Recipe, TrainConfig
 from haymaker.console import bar, note
 from haymaker.files import read_json
 from haymaker.study.cell import Pieces, Row, Stage, Tables
@@ -254,6 +256,7 @@ def ablate_heads(params: AblateParams, inputs: Inputs, output: Path, keep: Path,
 class PatchParams(ModelParams):
     k: int = 10
     draws: Draws = 3
+    kinds: tuple[HeadSetKind, ...] = Field(default=PATCHED, min_length=1, exclude_if=lambda kinds: kinds == PATCHED)
     scope: str = "all"
     rows: int | None = None
     new_tokens: int | None = None
@@ -279,7 +282,8 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path, b
     from haymaker.interventions import patching_table
 
     options = {**params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields}), "batch": batch}
-    with bar("answers", (2 if params.identity else 3 + params.draws) * len(rows), computing(recipient)) as advance:
+    sets = 2 if params.identity else 1 + len(params.kinds) + params.draws
+    with bar("answers", sets * len(rows), computing(recipient)) as advance:
         found = patching_table(donor, recipient, rows, lent, own, on_progress=advance, keep=keep, **options)
     return {"patching": [row | computed(recipient) for row in found]}
 
