@@ -4,7 +4,9 @@ import json
 import math
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +122,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_notebook_shows_it_without_a_network() -> None:
-    shown = CHARTS["map"]()._repr_mimebundle_()
-    assert shown["image/svg+xml"].startswith("<svg")
-    assert shown["text/plain"] == "Scores of copy: 3 heads, 1-0 highest, 0.50."
+    shown, about = CHARTS["map"]()._repr_mimebundle_()
+    assert b64decode(shown["image/png"]).startswith(b"\x89PNG")
+    assert shown["text/plain"] == about["image/png"]["alt"] == "Scores of copy: 3 heads, 1-0 highest, 0.50."
     assert "text/html" not in shown
     interactive = shown[f"application/vnd.vegalite.v{page.VEGALITE[0]}+json"]
     assert interactive["config"]["range"]["ramp"][0] == theme.LIGHT["ramp-0"]
+
+
+def test_a_picture_in_a_page_is_told_in_words_that_cannot_leave_their_place() -> None:
+    picture = CHARTS["losses"]().html()
+    assert "<svg" in picture
+    assert "<b>" not in picture
+    assert escape(EVIL) in picture.split("<svg")[0]
 
 
 def test_a_chosen_renderer_goes_first() -> None:

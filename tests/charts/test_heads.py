@@ -1,14 +1,17 @@
 """Maps of heads: every head in its place, colours from zero."""
 
+import json
 import math
+from bisect import bisect
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import vl_convert
 
-from haymaker.charts import page
+from haymaker.charts import page, theme
 from haymaker.charts.chart import Chart
-from haymaker.charts.heads import Extremes, blank_map, head_map, highest, named
+from haymaker.charts.heads import Extremes, blank_map, colour_key, head_map, highest, named
 from haymaker.heads.scores import HeadScores
 from haymaker.records import Head
 
@@ -39,21 +42,36 @@ def test_layers_and_heads_without_a_score_keep_their_places() -> None:
     assert (encoding["x"]["title"], encoding["y"]["title"]) == ("head", "layer")
 
 
-@pytest.mark.parametrize(
-    ("scores", "domain", "colours"),
-    [([0.1, 0.5], [0, 0.5], "ramp"), ([-0.1, 0.5], [-0.5, 0.5], "diverging"), ([0.0, 0.0], [0, 1.0], "ramp")],
-)
-def test_colours_start_at_zero_or_turn_there(scores: list[float], domain: list[float], colours: str) -> None:
-    grid = np.array([scores])
+@pytest.mark.parametrize(("low", "high"), [(0.1, 0.5), (0.0, 0.0), (-0.1, 0.5), (-4.0, 1e-3), (-1e-9, 270.0)])
+def test_colours_start_at_zero_or_turn_there_to_both_sides_alike(low: float, high: float) -> None:
+    grid = np.array([[low, high]])
     scale = head_map(grid, grid, grid, "copy").spec()["layer"][0]["encoding"]["color"]["scale"]
-    assert (scale["domain"], scale["range"]) == (domain, colours)
+    colours, steps, largest = theme.config(theme.LIGHT)["range"][scale["range"]], scale["domain"], max(-low, high)
+    assert len(colours) == len(set(colours)) == len(steps) + 1  # the legend's blocks are the map's
+    assert steps == sorted(steps)
+    assert steps[-1] < (largest or 1)  # the largest has the strongest colour
+    neutral = colours[bisect(steps, 0.0)]
+    assert neutral == theme.LIGHT["ramp-0"]
+    if low < 0:
+        assert steps == [-step for step in reversed(steps)]
+        assert colours[bisect(steps, -0.01 * largest)] == colours[bisect(steps, 0.01 * largest)] == neutral
+        assert colours[bisect(steps, 0.03 * largest)] != neutral != colours[bisect(steps, -0.03 * largest)]
+
+
+@pytest.mark.parametrize("reach", [Extremes(0, 0.9), Extremes(-0.1, 0.5)])
+def test_the_key_of_several_maps_has_their_colours_each_once(reach: Extremes) -> None:
+    spec = colour_key(reach).spec()
+    scale = spec["layer"][0]["encoding"]["color"]["scale"]
+    (rows,) = spec["datasets"].values()
+    assert [bisect(scale["domain"], row["score"]) for row in rows] == list(range(len(scale["domain"]) + 1))
+    assert all(before["to"] == after["from"] for before, after in pairwise(rows))
 
 
 def test_maps_side_by_side_share_their_colours() -> None:
     grid = np.array([[0.1, 0.2]])
     chart = head_map(grid, grid, grid, "copy", extremes=Extremes(0, 0.9), legend=False)
     color = chart.spec()["layer"][0]["encoding"]["color"]
-    assert color["scale"]["domain"] == [0, 0.9]
+    assert color["scale"]["domain"] == pytest.approx([0.9 * step / 10 for step in range(1, 10)])
     assert color["legend"] is None
 
 
@@ -80,6 +98,23 @@ def test_head_scores_plot_their_means_with_intervals_and_unit() -> None:
         ("1-0", 0.5, False),
     ]
     assert rows_of(chart)[1]["told"] == "0.75\u00a0[0.5,\u00a01]"
+
+
+def test_only_heads_above_zero_are_outlined_and_named() -> None:
+    scores = HeadScores(np.array([[[0.0, 0.5], [-0.5, 0.0]]]), ("a",), "write")
+    assert [row["name"] for row in rows_of(scores.plot(k=3)) if row["ring"]] == ["0-1"]
+    assert repr(scores).endswith("best 0-1 0.50)")
+    assert repr(HeadScores(np.zeros((1, 2, 2)), ("a",), "copy")).endswith("best none above 0)")
+
+
+def test_a_page_gives_a_map_the_shape_of_the_picture() -> None:
+    grid = np.full((30, 9), 0.5)
+    chart = head_map(grid, grid, grid, "copy")
+    inside = page.document(chart.spec()).split('<script type="application/json">')[1].split("</script>")[0]
+    assert (json.loads(inside)["width"], json.loads(inside)["height"]) == (
+        chart.spec()["width"],
+        chart.spec()["height"],
+    )
 
 
 def test_scores_that_no_example_counts_for_plot_as_nothing() -> None:

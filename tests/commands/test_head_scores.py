@@ -169,3 +169,28 @@ def test_heads_that_no_example_scores_are_an_error(detected: Callable[..., Any],
     assert "none of the 1 examples gives a head a score" in " ".join(result.output.split())
     again = ("heads", "--model", "m", "--data", tmp_path, "--out", tmp_path / "h.safetensors", "--overwrite")
     assert json.loads(run(*again, "--json").stdout)["counted"] == 0, "one object, and no second one for the error"
+
+
+@pytest.mark.parametrize(
+    ("values", "told", "top"),
+    [
+        ([[0.5, 0.0], [-0.1, 0.25]], ["head 0-0", "head 1-1", "other heads"], {"0-0": 0.5, "1-1": 0.25}),
+        ([[0.5, 0.75], [0.125, 0.25]], ["head 0-1", "head 0-0", "head 1-1"], {"0-1": 0.75, "0-0": 0.5, "1-1": 0.25}),
+        ([[0.0, 0.0], [0.0, 0.0]], ["all heads"], {}),
+        ([[0.5, float("nan")], [float("nan"), float("nan")]], ["head 0-0", "without a score"], {"0-0": 0.5}),
+    ],
+)
+def test_heads_above_zero_alone_are_told_and_drawn(
+    detected: Callable[..., Any], tmp_path: Path, values: Any, told: list[str], top: dict[str, float]
+) -> None:
+    detected(scores(values))
+    given = ("heads", "--model", "m", "--data", tmp_path, "--out", tmp_path / "h.safetensors", "--top", 3)
+    shown = run(*given, "--plot", tmp_path / "h.svg").stdout
+    lines = shown.splitlines()
+    assert [line.split("  ")[0] for line in lines[: len(told) + 1]] == [*told, "out"]
+    assert ("3 of 4 heads" in shown) == (told[-1] == "without a score")
+    assert any(line.split() == ["plot", str(tmp_path / "h.svg")] for line in lines), "where the picture is"
+    assert json.loads(run(*given, "--overwrite", "--json").stdout)["top"] == top
+    saved = json.loads((tmp_path / "h.json").read_text())["top"]
+    assert top.items() <= saved.items()
+    assert all(score > 0 for score in saved.values())

@@ -51,8 +51,8 @@ WORDS = {
     "heads, two metrics": "--model miniature-llama --data @data --rows 1 --metric copy --metric mass "
     "--out @two.safetensors",
     "compare": "@scores.safetensors @scores.safetensors",
-    "attribute": "--model miniature-llama --data @data --rows 1 --out @attributed.safetensors",
-    "causal-map": "--model miniature-llama --data @data --rows 1 --out @map.safetensors",
+    "attribute": "--model miniature-llama --data @data --rows 1 --out @attributed.safetensors --plot @attributed.svg",
+    "causal-map": "--model miniature-llama --data @data --rows 1 --out @map.safetensors --plot @map.svg",
     "ablate": "--model miniature-llama --data @data --rows 1 --new-tokens 4 "
     "--heads @scores.safetensors --k 1 --draws 1 --out @ablated",
     "patch": "--model miniature-llama --data @data --rows 1 --new-tokens 4 --donor @adapter --recipient @adapter "

@@ -293,7 +293,8 @@ def test_all_maps_share_one_scale_of_colours(results: Row, page: Page) -> None:
     (key,) = [spec for spec in page.specs if spec["description"].startswith("Colours")]
     scales = [spec["layer"][0]["encoding"]["color"]["scale"] for spec in (key, page.json("template"))]
     highest = max(row["score"] for row in results["tables"]["heads"])
-    assert scales == [{"type": "quantize", "domain": [0, highest], "range": "ramp"}] * 2
+    steps = [highest * step / 10 for step in range(1, 10)]
+    assert scales == [{"type": "threshold", "domain": pytest.approx(steps), "range": "ramp"}] * 2
 
 
 def test_every_seed_has_a_map_and_scores_are_over_all(results: Row) -> None:

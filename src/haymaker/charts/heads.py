@@ -1,6 +1,7 @@
 """Maps of heads: a score for every (layer, head), as a grid of colours."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -14,6 +15,9 @@ from haymaker.records import Head
 from haymaker.stats import Interval, Number
 
 FADED = 0.3  # of heads under a threshold
+# Of the largest score, where colours of signed ones change: a few heads have effects far beyond all others, so equal
+# steps would leave the other top heads blank, and a step at 0 would colour half of the heads for nothing.
+EDGES = (0.02, 0.1, 0.25, 0.5, 0.75)
 
 
 class Extremes(NamedTuple):
@@ -40,7 +44,8 @@ def head_map(
 ) -> Chart:
     """Scores with the bounds of their intervals, layer 0 at the top; NaN is no score and stays empty.
 
-    Scores that all are 0 or more go from pale to dark; others from one colour through pale at 0 to another.
+    Scores that all are 0 or more go from pale to dark in equal steps; others from one colour to another through a
+    neutral one about 0, up to 2 % of the largest, in steps that widen (`EDGES`).
     `extremes` is given where several maps share one scale, `outlined` are heads to mark.
     """
     rings = set(outlined)
@@ -128,14 +133,12 @@ def named(count: int) -> list[int]:
 
 def colour_key(reach: Extremes) -> Chart:
     """The colours of several maps that share one scale."""
-    low, steps = (-most(reach), 11) if reach.low < 0 else (0.0, 10)
-    width = (most(reach) - low) / steps
-    edges = [low + i * width for i in range(steps)]
-    rows = [{"score": edge + width / 2, "from": edge, "to": edge + width} for edge in edges]
-    ticks = alt.Axis(values=[low, 0, most(reach)], format=".2~g", grid=False, domain=False)
-    x = alt.X("from:Q", title=None, scale=alt.Scale(domain=[low, most(reach)], nice=False), axis=ticks)
+    edges = [-most(reach) if reach.low < 0 else 0.0, *steps_of(reach), most(reach)]
+    rows = [{"score": (low + high) / 2, "from": low, "to": high} for low, high in pairwise(edges)]
+    ticks = alt.Axis(values=[edges[0], 0, edges[-1]], format=".2~g", grid=False, domain=False)
+    x = alt.X("from:Q", title=None, scale=alt.Scale(domain=[edges[0], edges[-1]], nice=False), axis=ticks)
     strip = alt.Chart().mark_rect().encode(x=x, x2=alt.X2("to:Q"), color=shade(reach, legend=False))
-    description = f"Colours from {two_decimals(low)} to {two_decimals(most(reach))}."
+    description = f"Colours from {two_decimals(edges[0])} to {two_decimals(edges[-1])}."
     return Chart(data=data(rows), layer=[strip], height=12, description=description)
 
 
@@ -143,8 +146,15 @@ def most(reach: Extremes) -> Number:
     return max(abs(reach.low), abs(reach.high)) or 1.0
 
 
+def steps_of(reach: Extremes) -> list[Number]:
+    """Where one colour ends and the next begins."""
+    if reach.low >= 0:
+        return [most(reach) * step / 10 for step in range(1, 10)]
+    return [most(reach) * sign * share for sign in (-1, 1) for share in EDGES[::sign]]
+
+
 def shade(reach: Extremes, legend: bool) -> alt.Color:
-    """Equal steps of colour: from 0 up, or to both sides of 0 where scores fall below it."""
-    low, colours = (-most(reach), "diverging") if reach.low < 0 else (0, "ramp")
-    key = alt.Legend(title=None, format=".2~g") if legend else None
-    return alt.Color("score:Q", scale=alt.Scale(type="quantize", domain=[low, most(reach)], range=colours), legend=key)
+    """Steps of colour from 0 up; or, where scores fall below it, to both sides of a neutral one about 0."""
+    key = alt.Legend(title=None, format=".2~g", type="gradient") if legend else None
+    colours = "diverging" if reach.low < 0 else "ramp"
+    return alt.Color("score:Q", scale=alt.Scale(type="threshold", domain=steps_of(reach), range=colours), legend=key)

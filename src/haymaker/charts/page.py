@@ -49,14 +49,15 @@ def style() -> Markup:
 
 
 def place(spec: dict[str, Any]) -> Markup:
-    """Where a chart is drawn as wide as the page lets it. It tells its description to a screen reader."""
+    """Where a chart is drawn, as wide as the page lets it where it has no width of its own. It tells its description
+    to a screen reader."""
     holder = '<div class="chart" role="img" aria-label="{}"><script type="application/json">{}</script></div>'
     return Markup(holder).format(spec["description"], as_wide(spec))
 
 
 def as_wide(spec: dict[str, Any]) -> Markup:
-    """A spec as JSON for a page, as wide as what holds it."""
-    return compact({key: value for key, value in spec.items() if key != "$schema"} | {"width": "container"})
+    """A spec as JSON for a page, as wide as what holds it where it has no width of its own."""
+    return compact({"width": "container"} | {key: value for key, value in spec.items() if key != "$schema"})
 
 
 def compact(value: Any) -> Markup:

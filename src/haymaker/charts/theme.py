@@ -73,6 +73,7 @@ def config(colours: Mapping[str, str]) -> dict[str, Any]:
     }
     ramp = [colours[f"ramp-{i}"] for i in range(len(RAMP))]
     harm = [colours[f"harm-{i}"] for i in reversed(range(len(HARM)))]
+    signed = [*harm, ramp[0], *ramp[1::2]]  # a neutral one, and as many above as below
     return {
         "font": FONT,
         "background": colours["paper"],
@@ -82,14 +83,14 @@ def config(colours: Mapping[str, str]) -> dict[str, Any]:
         "axisBand": {"domain": False, "ticks": False, "grid": False, "labelPadding": 6},
         "title": {"color": colours["ink"], "fontSize": 13, "anchor": "start"},
         "legend": text | sizes | {"gradientLength": 110},
-        "range": {"category": [colours[kind] for kind in KINDS], "ramp": ramp, "diverging": [*harm, *ramp[::2]]},
+        "range": {"category": [colours[kind] for kind in KINDS], "ramp": ramp, "diverging": signed},
         "style": {
             "name": {"fontSize": 12, "fontWeight": 500, "baseline": "middle"},
             "whisker": {"strokeWidth": 1.5, "opacity": 0.8},
             "leader": {"strokeWidth": 0.75, "opacity": 0.6},
             "band": {"opacity": 0.2},
             "dot": {"filled": True, "size": 64, "opacity": 1, "stroke": colours["paper"], "strokeWidth": 1},
-            "ring": {"filled": False, "color": colours["real"], "strokeWidth": 2},
+            "ring": {"filled": False, "color": colours["retrieval"], "strokeWidth": 2},
             "chosen": {"filled": False, "color": colours["ink"], "strokeWidth": 2.5},
             "equal": {"color": colours["soft"], "strokeWidth": 1, "strokeDash": [4, 4]},
             "zero": {"color": colours["soft"]},

@@ -43,14 +43,15 @@ class HeadFiles:
         from haymaker.heads.formats import check_format
 
         check_format(self.form)
-        if self.plot is not None and self.plot.suffix.lower() not in PICTURES:
-            raise ConfigError(f"--plot {self.plot}: expected a name that ends in {', '.join(PICTURES)}")
-        if self.plot is not None and self.plot.absolute().parent != self.out.absolute().parent:
-            raise ConfigError(f"--plot {self.plot}: expected a name in the folder of {self.out}, where the scores go")
+        check_plot(self.plot, self.out)
 
     @property
     def scores(self) -> dict[str, Path]:
         return self.named(self.out)
+
+    @property
+    def plots(self) -> dict[str, Path]:
+        return self.named(self.plot) if self.plot else {}
 
     def named(self, path: Path) -> dict[str, Path]:
         """A file for each metric."""
@@ -68,9 +69,8 @@ class HeadFiles:
         """Every file that will be written."""
         from haymaker.heads.scores import HeadScores
 
-        pictures = list(self.named(self.plot).values()) if self.plot else []
         files = [one for path in self.scores.values() for one in (HeadScores.files(path) if self.own else (path,))]
-        return [*files, *pictures]
+        return [*files, *self.plots.values()]
 
     def write(self, found: "Mapping[str, HeadScores]", lm: "LanguageModel", folder: Path) -> None:
         """All of them into a folder, from which they take their places together."""
@@ -83,7 +83,21 @@ class HeadFiles:
                 scores.save(path)
             else:
                 write_scores(scores, path, self.form, self.top, kv_heads, rule=self.rule, fraction=self.fraction)
-            if self.plot is not None:
-                scores.plot(min(self.top, int(scores.counts.astype(bool).sum()))).save(
-                    folder / self.named(self.plot)[name].name
-                )
+            draw(scores, self.plots.get(name), self.top, folder)
+
+
+def check_plot(plot: Path | None, out: Path) -> tuple[Path, ...]:
+    """The picture as files to write. Raises ConfigError for another ending, or a folder that is not that of `out`."""
+    if plot is None:
+        return ()
+    if plot.suffix.lower() not in PICTURES:
+        raise ConfigError(f"--plot {plot}: expected a name that ends in {', '.join(PICTURES)}")
+    if plot.absolute().parent != out.absolute().parent:
+        raise ConfigError(f"--plot {plot}: expected a name in the folder of {out}, where the scores go")
+    return (plot,)
+
+
+def draw(scores: "HeadScores", plot: Path | None, top: int, folder: Path) -> None:
+    """The map into a folder, under the name of `plot`, with the heads outlined that a command prints."""
+    if plot is not None:
+        scores.plot(top).save(folder / plot.name)

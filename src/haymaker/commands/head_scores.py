@@ -86,25 +86,24 @@ def heads(
         inputs = inputs_of(model=model, data=data, adapter=adapter)
         found = stages.head_scores(params, inputs, mine, keep, batch)
         files.write(found, model_of(inputs, params), file.parent)
-    told = {str(files.scores[name]): scores for name, scores in found.items()}
-    show_heads(told, params.threshold, top, json)
+    show_heads(found, files, params.threshold, json)
 
 
-def show_heads(found: "dict[str, HeadScores]", threshold: float, top: int, json: bool) -> None:
+def show_heads(found: "dict[str, HeadScores]", files: head_files.HeadFiles, threshold: float, json: bool) -> None:
     """The best heads of each file, and what its map is like: active heads with bounds over examples, sparsity (Hoyer),
     reliability over halves of the examples, how many of the top stay there. Raises DataError for scores of no example,
     once the others are told."""
     from haymaker.heads.nulls import map_row
 
     told = []
-    for path, scores in found.items():
-        best = best_of(scores, top) if scores.counted.any() else {}
-        about = {"out": path, "metric": scores.metric, "n": len(scores.values), "counted": int(scores.counted.sum())}
-        about |= {name: value for name, value in map_row(scores, threshold, top).items() if name not in about}
-        told.append(about | {"top": best})
+    for name, scores in found.items():
+        about = paths_of(files.scores[name], files.plots.get(name))
+        about |= {"metric": scores.metric, "n": len(scores.values), "counted": int(scores.counted.sum())}
+        about |= {name: value for name, value in map_row(scores, threshold, files.top).items() if name not in about}
+        told.append(about | {"top": best_of(scores, files.top)})
         if not json:
             known = {name: value for name, value in about.items() if value == value}  # of one example no bounds
-            show_values({f"head {name}": value for name, value in best.items()} | known, False)
+            show_values(best_told(scores, files.top) | known, False)
     if json:
         show_scores(list(found.values()), told)
     for scores in found.values():
@@ -118,8 +117,24 @@ def show_scores(found: "list[HeadScores]", told: list[dict[str, Any]]) -> None:
 
 
 def best_of(scores: "HeadScores", top: int) -> dict[str, float]:
-    """The best heads and their means."""
-    return {str(head): float(scores.mean[head]) for head in scores.top(top)}
+    """The best heads, as far as they score above 0, and their means."""
+    return {str(head): float(scores.mean[head]) for head in scores.best(top)}
+
+
+def best_told(scores: "HeadScores", top: int) -> dict[str, Any]:
+    """The same for people: also that no other head is above 0, and how many have no score."""
+    best, scored = best_of(scores, top), int((scores.counts > 0).sum())
+    lines: dict[str, Any] = {f"head {name}": value for name, value in best.items()}
+    if len(best) < min(top, scored):
+        lines[f"{'other' if best else 'all'} heads"] = "none above 0"
+    if 0 < scored < scores.counts.size:
+        unseen = scores.counts.size - scored
+        lines["without a score"] = f"{unseen} of {scores.counts.size} heads: they never see the needle"
+    return lines
+
+
+def paths_of(out: Path, plot: Path | None) -> dict[str, Any]:
+    return {"out": str(out)} | ({"plot": str(plot)} if plot else {})
 
 
 def compare(
@@ -154,6 +169,7 @@ def attribute(
     model: flag.Model,
     given: Given,
     out: flag.OutFile,
+    plot: head_files.Plot = None,
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
     dtype: flag.Dtype = "auto",
@@ -173,12 +189,13 @@ def attribute(
     with (
         given.folder() as data,
         kept_beside(out, overwrite) as (keep, replace),
-        fresh_file(*files_of_scores(out), overwrite=replace, reading=reading) as file,
+        fresh_file(*files_of_scores(out, plot), overwrite=replace, reading=reading) as file,
     ):
         inputs = inputs_of(model=model, data=data, adapter=adapter, donor=donor)
         scores = stages.attribution_effects(params, inputs, keep)
         scores.save(file)
-    show_effects(scores, out, top, json)
+        head_files.draw(scores, plot, top, file.parent)
+    show_effects(scores, paths_of(out, plot), top, json)
 
 
 @reads_data
@@ -187,6 +204,7 @@ def causal_map(
     model: flag.Model,
     given: Given,
     out: flag.OutFile,
+    plot: head_files.Plot = None,
     adapter: flag.Adapter = None,
     extend: flag.ExtendTo = None,
     dtype: flag.Dtype = "auto",
@@ -210,24 +228,25 @@ def causal_map(
     with (
         given.folder() as data,
         kept_beside(out, overwrite) as (keep, replace),
-        fresh_file(*files_of_scores(out), overwrite=replace, reading=reading) as file,
+        fresh_file(*files_of_scores(out, plot), overwrite=replace, reading=reading) as file,
     ):
         inputs = inputs_of(model=model, data=data, adapter=adapter, donor=donor)
         scores = stages.causal_effects(params, inputs, keep, batch)
         scores.save(file)
-    show_effects(scores, out, top, json)
+        head_files.draw(scores, plot, top, file.parent)
+    show_effects(scores, paths_of(out, plot), top, json)
 
 
-def files_of_scores(out: Path) -> tuple[Path, Path]:
+def files_of_scores(out: Path, plot: Path | None) -> tuple[Path, ...]:
     from haymaker.heads.scores import HeadScores
 
-    return HeadScores.files(out)
+    return (*HeadScores.files(out), *head_files.check_plot(plot, out))
 
 
-def show_effects(scores: "HeadScores", out: Path, top: int, json: bool) -> None:
+def show_effects(scores: "HeadScores", paths: dict[str, Any], top: int, json: bool) -> None:
     """The heads with the largest effects."""
-    best = best_of(scores, top)
     if json:
-        show_json({"out": str(out), "metric": scores.metric, "n": len(scores.values), "top": best})
+        about = {"metric": scores.metric, "n": len(scores.values), "top": best_of(scores, top)}
+        show_json(paths | about)
     else:
-        show_values({f"head {name}": value for name, value in best.items()} | {"out": str(out)}, False)
+        show_values(best_told(scores, top) | paths, False)

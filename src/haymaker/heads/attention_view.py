@@ -91,7 +91,9 @@ class AttentionView:
     def _repr_html_(self) -> str:
         heads = ", ".join(map(str, self.heads))
         said = f"<p><b>{escape(shortened(self.example.question))}</b> {escape(self.example.target)}</p>"
-        note = f"<p>What heads {heads} read while each token of the answer was produced, darker the more.</p>"
+        note = (
+            f"<p>What heads {heads} read while each token of the answer was produced, in stronger colours the more.</p>"
+        )
         return (
             f'<div style="font: 13px/1.6 sans-serif; max-width: 64em">{said}{self._grid()}{note}{self._prompt()}</div>'
         )

@@ -120,7 +120,7 @@ def agreement(named: Mapping[str, HeadScores], k: int = 10) -> list[dict[str, An
 
 
 def side_by_side(own: HeadScores, reference: HeadScores, names: tuple[str, str], threshold: float = 0.0) -> Table:
-    """A line per layer and a cell per head, darker with the score; green where both are active, red where one is."""
+    """A line per layer and a cell per head, denser with the score; green where both are active, red where one is."""
     active = own.active(threshold), reference.active(threshold)
     table = Table(title=f"layer x head; shades up to {peak(own):.3g} and {peak(reference):.3g}", title_justify="left")
     table.add_column("layer", justify="right", no_wrap=True)
@@ -147,7 +147,7 @@ def line(scores: HeadScores, layer: int, active: set[Head], others: set[Head]) -
 
 
 def shade(value: float, top: float) -> str:
-    """Blank for nothing, then darker in equal steps up to `top`."""
+    """Blank for nothing, then denser in equal steps up to `top`."""
     if value <= 0 or top <= 0:
         return SHADES[0]
     return SHADES[min(len(SHADES) - 1, 1 + int(value / top * (len(SHADES) - 1)))]

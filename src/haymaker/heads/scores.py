@@ -69,16 +69,13 @@ class HeadScores:
 
     def __repr__(self) -> str:
         examples, layers, heads = self.values.shape
-        best = (
-            ", ".join(f"{head} {self.mean[head]:.2f}" for head in self.top(SHOWN))
-            if self.counts.any()
-            else "none scored"
-        )
+        best = ", ".join(f"{head} {self.mean[head]:.2f}" for head in self.best(SHOWN))
+        best = best or ("none above 0" if self.counts.any() else "none scored")
         return f"HeadScores({self.metric}: {examples} examples, {layers} layers x {heads} heads; best {best})"
 
     def _repr_html_(self) -> str:
         """The map, without a network and without Vega in the notebook."""
-        return f"<div>{self.plot(min(SHOWN, int(self.counts.astype(bool).sum()))).svg()}</div>"
+        return self.plot(SHOWN).html()
 
     def to_pandas(self) -> "pandas.DataFrame":
         """A pandas frame with a row per head: layer, head, score, low and high (95 %), n examples."""
@@ -144,6 +141,11 @@ class HeadScores:
         check_count(k, "heads")
         return self.ranked()[:k]
 
+    def best(self, k: int) -> list[Head]:
+        """Those of the top k that score above 0, which are findings; none where nothing was scored."""
+        check_count(k, "heads")
+        return [head for head in self.ranked()[:k] if self.mean[head] > 0] if self.counts.any() else []
+
     def active(self, threshold: float = 0.0) -> set[Head]:
         """Heads whose mean exceeds `threshold`."""
         return {Head(int(layer), int(head)) for layer, head in zip(*np.nonzero(self.mean > threshold), strict=True)}
@@ -198,13 +200,13 @@ class HeadScores:
         return hoyer(self.mean)
 
     def plot(self, k: int = 0) -> "haymaker.charts.chart.Chart":
-        """A map of the means with their intervals, the k highest outlined: a notebook shows it, and
+        """A map of the means with their intervals, the k best (`best`) outlined: a notebook shows it, and
         `.save("heads.html")`, .png or .svg keeps it, without a network."""
         from haymaker.charts.heads import head_map
 
         unit = f" ({self.provenance['unit']})" if "unit" in self.provenance else ""
         low, high = self.interval()
-        return head_map(self.mean, low, high, f"{self.metric}{unit}", outlined=self.top(k) if k else ())
+        return head_map(self.mean, low, high, f"{self.metric}{unit}", outlined=self.best(k))
 
     def _beside(self, other: "HeadScores") -> tuple[ndarray, ndarray]:
         if self.mean.shape != other.mean.shape:
@@ -231,8 +233,7 @@ class HeadScores:
         path, summary = self.files(path)
         about = {"metric": self.metric, "example_ids": self.example_ids, "provenance": self.provenance}
         about |= {"provenance_hash": self.provenance_hash, "counted": int(self.counted.sum())}
-        best = self.top(20) if self.counts.any() else []
-        top = {str(head): round(float(self.mean[head]), 6) for head in best}
+        top = {str(head): round(float(self.mean[head]), 6) for head in self.best(20)}
         values = np.where(np.isnan(self.values), np.nan, self.values)  # NaN has many spellings: one in files
         content = save({"values": values.astype(np.float32)})
         about["sha256"] = hashlib.sha256(content).hexdigest()
