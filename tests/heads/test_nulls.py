@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from haymaker.heads.compare import agreement, comparison
-from haymaker.heads.nulls import layer_matched_share, map_row, transfer_nulls
+from haymaker.heads.nulls import ENDS, layer_matched_share, map_row, transfer_nulls
 from haymaker.heads.scores import HeadScores
 from haymaker.records import Head
 
@@ -66,6 +66,20 @@ def test_maps_of_the_same_examples_are_drawn_together() -> None:
     same, other = scores(values), scores(values, "other")
     assert comparison(same, same, 0.1, 1)["fewer_low"] == comparison(same, same, 0.1, 1)["fewer_high"] == 0
     assert comparison(same, other, 0.1, 1)["fewer_high"] > 0
+
+
+def test_bounds_hold_their_value_and_stay_within_its_ends() -> None:
+    """Few noisy examples: most samples of them are less alike than they are, so quantiles would leave the value out."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        real = rng.random((6, 8)) ** 6
+        own, other = (scores(np.clip(real + rng.normal(0, 0.2, (5, 6, 8)), 0, 1), name) for name in "ab")
+        found = comparison(own, other, 0.1, 5)
+        for name, (least, most) in {**ENDS, "fewer": (-48, 48)}.items():
+            if name in found:
+                assert least <= found[f"{name}_low"] <= found[name] <= found[f"{name}_high"] <= most, (seed, name)
+        active = map_row(own, 0.1, 5)
+        assert 0 <= active["active_low"] <= active["active"] <= active["active_high"] <= 48
 
 
 def test_one_example_has_no_bounds() -> None:

@@ -55,6 +55,7 @@ def test_batches_grow_with_the_free_memory_by_powers_of_two(lm: LanguageModel, m
     assert found == sorted(found)
     assert packed == sorted(packed)
     assert (found[0], found[-1], packed[0], packed[-1]) == (1, 16_384, 1, 1_024)
+    assert tokens_that_fit(lm.model, [40, 90], 0) == 4_096  # a batch that is read is what Ctrl-C waits for
     assert all(number & (number - 1) == 0 for number in found + packed)
 
 

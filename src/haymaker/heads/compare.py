@@ -68,11 +68,7 @@ def comparison(own: HeadScores, reference: HeadScores, threshold: float, k: int)
     """
     k = min(k, len(own.ranked()), len(reference.ranked()))
     return {
-        "cosine": own.cosine(reference),
-        "spearman": own.spearman(reference),
-        "recall": own.recall(reference, threshold),
-        "subset": own.subset(reference, threshold),
-        "overlap": own.overlap(reference, k),
+        **agreement_intervals(own, reference, threshold, k),
         "k": k,
         "threshold": threshold,
         "active": len(own.active(threshold)),
@@ -81,7 +77,6 @@ def comparison(own: HeadScores, reference: HeadScores, threshold: float, k: int)
         "above_one_reference": reference.above_one,
         "sparsity": own.sparsity(),
         "sparsity_reference": reference.sparsity(),
-        **agreement_intervals(own, reference, threshold, k),
         **agreement_nulls(own, reference, threshold, k),
     }
 

@@ -14,6 +14,9 @@ from haymaker.records import Head
 from haymaker.stats import Interval, Null, Number, null_of_draws, resampled_means, shared_by_layers
 
 DRAWS = 500
+ENDS = {"cosine": (-1.0, 1.0), "spearman": (-1.0, 1.0), "shift": (-1.0, 1.0)}  # of measures that have any
+ENDS |= dict.fromkeys(("recall", "subset", "overlap"), (0.0, 1.0))
+WITHOUT_ENDS = (-np.inf, np.inf)
 
 
 # ---- one map
@@ -23,13 +26,15 @@ def map_row(scores: HeadScores, threshold: float, k: int) -> dict[str, Any]:
     """What one map is like: active heads with bounds over examples, sparsity, reliability, stability of its top k."""
     k = min(k, len(scores.ranked())) if scores.counts.any() else 0
     stable = scores.stability(k) if k else Interval(np.nan)
-    active = (means_of(scores) > threshold).sum(axis=1) if enough(scores) else np.empty(0)
+    drawn = (means_of(scores) > threshold).sum(axis=1, dtype=float) if enough(scores) else np.empty(0)
+    heads = int((scores.counts > 0).sum())
+    active = around(len(scores.active(threshold)), drawn, (0.0, float(heads)))
     return {
         "metric": scores.metric,
         "n": int(scores.counted.sum()),
-        "heads": int((scores.counts > 0).sum()),
+        "heads": heads,
         "threshold": threshold,
-        **bounded("active", len(scores.active(threshold)), active),
+        **{"active": active.mean, "active_low": active.low, "active_high": active.high},
         "sparsity": scores.sparsity(),
         "reliability": scores.reliability(),
         "k": k,
@@ -47,33 +52,45 @@ def means_of(scores: HeadScores, seed: int = 0) -> Float[ndarray, "draw head"]:
     return resampled_means(scores.values.reshape(len(scores.values), -1), DRAWS, seed)
 
 
-def bounded(name: str, value: Number, draws: ndarray) -> dict[str, Any]:
-    """Columns name, name_low, name_high; NaN without draws."""
-    known = draws[~np.isnan(draws)] if len(draws) else draws
-    low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (np.nan, np.nan)
-    return {name: value, f"{name}_low": float(low), f"{name}_high": float(high)}
+def around(value: Number, drawn: Float[ndarray, " draw"], ends: tuple[float, float] = WITHOUT_ENDS) -> Interval:
+    """A measure of maps with bounds: 1.96 standard errors to each side, within its ends; NaN without draws.
+
+    The standard error is the spread of samples of the examples. Their quantiles are no bounds here: samples are noisier
+    than the examples they are of, noise makes maps less alike, and so most samples lie on one side of the value.
+    """
+    known = drawn[~np.isnan(drawn)]
+    if not len(known):
+        return Interval(value)
+    reach = 1.96 * float(known.std())
+    return Interval(value, max(ends[0], value - reach), min(ends[1], value + reach))
 
 
 # ---- two maps
 
 
 def agreement_intervals(own: HeadScores, reference: HeadScores, threshold: float, k: int) -> dict[str, float]:
-    """Bounds over examples of cosine, rank correlation, recall, subset and overlap of the top k, and of how many more
-    heads the reference has active.
+    """Cosine, rank correlation, recall, subset, overlap of the top k, and how many more heads the reference has active,
+    each with its bounds over examples.
 
     Where both maps are of the same examples, these are drawn together.
     """
-    fewer = float(len(reference.active(threshold)) - len(own.active(threshold)))
-    names = ("cosine", "spearman", "recall", "subset", "overlap", "fewer")
-    drawn: dict[str, ndarray] = dict.fromkeys(names, np.empty(0))
+    whole = {
+        "cosine": own.cosine(reference),
+        "spearman": own.spearman(reference),
+        "recall": own.recall(reference, threshold),
+        "subset": own.subset(reference, threshold),
+        "overlap": own.overlap(reference, k),
+        "fewer": float(len(reference.active(threshold)) - len(own.active(threshold))),
+    }
+    drawn: dict[str, ndarray] = dict.fromkeys(whole, np.empty(0))
     if enough(own) and enough(reference):
         paired = own.example_ids == reference.example_ids
         a, b = means_of(own), means_of(reference, seed=0 if paired else 1)
         drawn |= measures(a, b, threshold)
         drawn |= {"spearman": rank_correlations(a, b), "overlap": shared_tops(a, b, k)}
-    columns = {name: bounded(name, np.nan, draws) for name, draws in drawn.items()}
-    found = {key: value for name, row in columns.items() for key, value in row.items() if key != name}
-    return {"fewer": fewer} | found
+    found = {name: around(whole[name], drawn[name], ENDS.get(name, WITHOUT_ENDS)) for name in whole}
+    bounds = {f"{name}_{end}": getattr(one, end) for name, one in found.items() for end in ("low", "high")}
+    return whole | bounds
 
 
 def measures(

@@ -7,6 +7,8 @@ from haymaker.errors import LengthError
 from haymaker.records import Encoded
 
 TOKENS_AT_ONCE = 16_384  # of a batch on a CPU, padding included
+# The same where rows are only read: at 512 tokens a row SmolLM2 takes 0.95 of the time that it takes with 16,384
+READ_AT_ONCE = 4_096
 MAX_PADDED_SHARE = 1 / 16  # a row joins longer ones only if at most this share of it is padding
 # Tokens from which padding costs more than it saves: its mask shuts out the fast kernels of attention. On a CPU four
 # padded prompts with 16 new tokens took 1.05 of the time of four alone at 1,024 tokens, 1.46 at 2,048; reckoned

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from haymaker.errors import OutOfMemory
-from haymaker.models.batching import LONG, TOKENS_AT_ONCE
+from haymaker.models.batching import LONG, READ_AT_ONCE, TOKENS_AT_ONCE
 from haymaker.models.forward import stack_of
 from haymaker.models.handshake import base_of
 from haymaker.models.shapes import Shape, shape_of
@@ -60,14 +60,14 @@ def free_bytes(device: torch.device) -> int:
 def tokens_that_fit(model: Any, lengths: Sequence[int], written: int, probed: int = 0, copies: int = 1) -> int:
     """How many tokens of prompts may go through a model together in the memory that is free now.
 
-    A power of two, so that a machine makes the same batches again; at most 16,384 on a CPU, which gains nothing by
-    more, and 131,072 on a GPU.
+    A power of two, so that a machine makes the same batches again; at most 131,072 on a GPU. On a CPU at most 16,384,
+    and 4,096 where nothing is written: it gains nothing by more, and Ctrl-C and the bar wait for a batch.
 
     lengths: tokens of the rows. written: most tokens that each is continued by. probed: rows of attention that are read
     of each. copies: models of which the batch needs the memory.
     """
     device = next(model.parameters()).device
-    most = GPU_TOKENS if device.type == "cuda" else TOKENS_AT_ONCE
+    most = GPU_TOKENS if device.type == "cuda" else TOKENS_AT_ONCE if written else READ_AT_ONCE
     shape, eager = shape_read(model)
     free = USABLE * free_bytes(device) / copies
     fit = min(free / token_bytes(shape, n, written, probed, eager=eager) for n in (min(lengths), max(lengths)))

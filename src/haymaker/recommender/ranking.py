@@ -13,7 +13,7 @@ from numpy import ndarray
 from haymaker.config import Recipe, TrainConfig
 from haymaker.console import OnProgress, told
 from haymaker.errors import ConfigError, ModelError
-from haymaker.heads.nulls import means_of, measures, transfer_nulls
+from haymaker.heads.nulls import ENDS, around, means_of, measures, transfer_nulls
 from haymaker.markup import table
 from haymaker.models.load import LanguageModel
 from haymaker.models.shapes import shape_of
@@ -252,22 +252,13 @@ def likeness(own: Maps, reference: Maps, untrained: Maps, threshold: float) -> d
 
 def measured(probe: Reading, found: Transfer, plan: Plan) -> dict[str, Any]:
     """Every measure of one probe with its bounds over the real rows."""
-    likely = {name: of_draws(found.drawn[name])._replace(mean=found.whole[name]) for name in LIKENESS}
+    likely = {name: around(found.whole[name], found.drawn[name], ENDS[name]) for name in LIKENESS}
     baselines = {"loss": bootstrap_mean(probe.losses)}
     if probe.answers is not None:
         baselines |= {"score": probe.answers.interval()}
     judged = {} if probe.answers is None else {"metric": probe.answers.metric}
     found_of = columns(likely | baselines) | judged | dict(found.nulls)
     return found_of | {"active": len(probe.scores.active(plan.threshold)), "n": len(probe.losses)}
-
-
-def of_draws(values: Float[ndarray, " draw"]) -> Interval:
-    """Mean and bounds of what samples give; NaN where no sample has a number."""
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return Interval(float("nan"))
-    low, high = np.quantile(known, (0.025, 0.975))
-    return Interval(float(known.mean()), float(low), float(high))
 
 
 def columns(found: Mapping[str, Interval]) -> dict[str, Any]:
