@@ -1,12 +1,14 @@
-"""Keep the tables of docs/ equal to choices.py: `python tools/docs_tables.py` rewrites those that differ.
+"""Keep the tables of docs/ equal to choices.py and the configs: `python tools/docs_tables.py` rewrites what differs.
 
 A table stands between `<!-- table: detectors -->` and `<!-- /table -->`. Its first columns come from choices.py, row by
-row; columns behind them are written by hand, and stay with their row.
+row, or are the keys of a config (docs_keys.py); columns behind them are written by hand, and stay with their row.
 """
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
+
+from docs_keys import CONFIGS, keys_of
 
 from haymaker.choices import (
     CONCEPTS,
@@ -55,6 +57,7 @@ def generated() -> dict[str, list[Cells]]:
     tables["settings"] = [
         [f"`{name}`", axes.about, f"`{axes.concept}`", f"`{axes.context}`"] for name, axes in SETTINGS.items()
     ]
+    tables |= {name: keys_of(kind) for name, kind in CONFIGS.items()}
     tables["groups"] = [[f"`{table.group}`"] for table in REGISTRIES]
     return tables
 

@@ -1,11 +1,15 @@
-"""The pages' tables are those of choices.py, whole, and the tool that writes them keeps what was written by hand."""
+"""Tables of pages are those of choices.py and the configs, whole; the tool that writes them keeps what was by hand."""
 
 import re
+from typing import Annotated, Literal
 
 import pytest
+from docs_keys import CONFIGS, keys_of
 from docs_tables import ROOT, TABLE, cells_of, generated, rewritten
+from pydantic import Field
 
 from haymaker.choices import REGISTRIES
+from haymaker.config import Frozen, TrackConfig
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 PAGE = """before
@@ -31,8 +35,44 @@ def test_the_tables_of_a_page_are_those_of_choices(path) -> None:
 def test_every_registry_stands_in_a_page() -> None:
     written = {name for path in PAGES for _, name, _, _ in TABLE.findall(path.read_text(encoding="utf-8"))}
     kinds = {table.group.removeprefix("haymaker.") for table in REGISTRIES}
-    assert kinds | {"settings", "groups"} == set(generated())
+    assert kinds | {"settings", "groups"} | set(CONFIGS) == set(generated())
     assert set(generated()) <= written
+
+
+def test_keys_are_told_in_the_words_of_a_yaml_file() -> None:
+    class Toy(Frozen):
+        """A toy.
+
+        Attributes:
+            sizes: Of its parts,
+                in metres; None: any.
+
+        Examples:
+            other: not a key
+        """
+
+        sizes: tuple[int, ...] | None = None
+        kind: Literal["a", "b"] = "a"
+        share: Annotated[float, Field(description="a|b")]
+        count: int = 0
+        inner: "dict[str, TrackConfig]" = {}
+
+    assert keys_of(Toy) == [
+        ["`sizes`", "list of integers or null", "`null`", "Of its parts, in metres; null: any."],
+        ["`kind`", "`a` or `b`", "`a`", ""],
+        ["`share`", "number", "must be given", r"a\|b"],
+        ["`count`", "integer", "`0`", ""],
+        ["`inner`", "keys with keys of their own", "`{}`", ""],
+    ]
+
+
+def test_every_config_stands_in_the_tables() -> None:
+    """But for what stages and calls are told, which no file holds."""
+    kinds, found = [Frozen], set()
+    while kinds:
+        found |= set(kinds := [one for kind in kinds for one in kind.__subclasses__()])
+    written = {kind for kind in found if kind.__module__.startswith("haymaker.") and "Params" not in kind.__name__}
+    assert written == set(CONFIGS.values())
 
 
 def test_rows_follow_the_table_and_cells_by_hand_follow_their_row() -> None:

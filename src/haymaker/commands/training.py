@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import Field
 
 from haymaker.choices import TRACKERS
 from haymaker.commands import options as flag
@@ -30,12 +31,12 @@ READY = tuple(sorted(path.stem for path in PACKAGED.glob("*.yaml")))
 class TrainJob(Frozen):
     """A training run as a file: what is trained on what, and how. Options of the command line go before it."""
 
-    model: str | None = None
-    data: str | None = None
-    extend: int | Extend | None = None
-    dtype: DtypeName = "auto"
-    track_on: str | None = None
-    train: TrainConfig = TrainConfig()
+    model: str | None = Field(default=None, description="a packaged name, a folder or a Hub id")
+    data: str | None = Field(default=None, description="a dataset folder, or a file of one's own rows")
+    extend: int | Extend | None = Field(default=None, description="tokens of the context, or how it is extended")
+    dtype: DtypeName = Field(default="auto", description="precision; auto: what the machine does well")
+    track_on: str | None = Field(default=None, description="rows with evidence that `train.track` reads heads on")
+    train: TrainConfig = Field(default=TrainConfig(), description="how it is trained, as in the next table")
 
 
 def register(app: typer.Typer) -> None:

@@ -68,17 +68,17 @@ GIVEN_BY_STUDY = ("task", "setting", "length", "split", "seed")  # keys of a Rec
 class TaskData(Frozen):
     """The rows of one task: keys of a Recipe for training and for test rows, at least `rows`."""
 
-    train: dict[str, Any]
-    test: dict[str, Any]
+    train: dict[str, Any] = Field(description="of the training rows of every setting and seed")
+    test: dict[str, Any] = Field(description="of the test rows, which are real")
     settings: tuple[StudySetting, ...] | None = Field(default=None, description="None: the study's settings")
 
 
 class ExtendConfig(Frozen):
     """How the context grows to the study's length; see `Extend`."""
 
-    theta: float | None = Field(default=None, gt=0)
-    method: ExtendMethod | None = None
-    keep_window: bool = False
+    theta: float | None = Field(default=None, gt=0, description="the RoPE base itself; None: by the method")
+    method: ExtendMethod | None = Field(default=None, description="None: ntk, or theta where one is given")
+    keep_window: bool = Field(default=False, description="leave a sliding window as it is")
 
 
 class EvaluationConfig(Frozen):
@@ -89,20 +89,20 @@ class EvaluationConfig(Frozen):
         default=None, ge=1, description="most tokens of an answer, which rows leave free; None: as their recipe says"
     )
     metric: Metric | None = Field(default=None, description="what judges answers; None: the metrics of the task")
-    untrained_lengths: tuple[int, ...] = ()
+    untrained_lengths: tuple[int, ...] = Field(default=(), description="further lengths (tokens) for untrained models")
 
 
 class HeadsConfig(Frozen):
     """Retrieval scores on the test rows, teacher-forced (copy_wu2024: on the model's own answers)."""
 
-    metric: HeadMetric = "copy"
-    rows: int | None = Field(default=None, ge=1)
+    metric: HeadMetric = Field(default="copy", description="a detector of head scores")
+    rows: int | None = Field(default=None, ge=1, description="test rows used; None: all")
 
 
 class SimilarityConfig(Frozen):
     """Head scores of every setting beside those of the reference."""
 
-    reference: Setting = "real"
+    reference: Setting = Field(default="real", description="the setting that all others are compared with")
     threshold: float = Field(default=0.0, ge=0, le=1, description="a head whose mean score exceeds it is active")
     k: int = Field(default=10, ge=1, description="top heads whose overlap is counted")
 
@@ -110,55 +110,60 @@ class SimilarityConfig(Frozen):
 class AblationConfig(Frozen):
     """Masking of the top-k retrieval heads against k other heads, drawn at random."""
 
-    k: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 2, 5, 10), min_length=1)
-    draws: Draws = 3
-    rows: int | None = Field(default=None, ge=1)
+    k: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(1, 2, 5, 10), min_length=1, description="sizes of the sets that are masked"
+    )
+    draws: Draws = Field(default=3, description="random sets of each size")
+    rows: int | None = Field(default=None, ge=1, description="test rows used; None: all")
     settings: tuple[StudySetting, ...] | None = Field(default=None, description="None: every trained setting")
 
 
 class PatchingConfig(Frozen):
     """Head outputs of the donor written into every other trained setting."""
 
-    donor: Setting = "real"
+    donor: Setting = Field(default="real", description="the setting whose head outputs are written into the others")
     k: int = Field(default=10, ge=1, description="most heads of a set; all sets get the same number")
     kinds: tuple[HeadSetKind, ...] = Field(default=PATCHED, min_length=1, description="the sets, beside random ones")
-    draws: Draws = 3
-    rows: int | None = Field(default=None, ge=1)
+    draws: Draws = Field(default=3, description="random sets of each kind")
+    rows: int | None = Field(default=None, ge=1, description="test rows used; None: all")
     identity: bool = Field(default=True, description="also patch the donor into itself, which must change nothing")
 
 
 class PartsConfig(Frozen):
     """What patching from the donor does, split into queries, keys, values, the head's weights and what is upstream."""
 
-    donor: Setting = "real"
+    donor: Setting = Field(default="real", description="the setting whose head outputs are written into the others")
     k: int = Field(default=10, ge=1, description="most heads of a set; all sets get the same number")
-    draws: Draws = 1
-    rows: int | None = Field(default=None, ge=1)
+    draws: Draws = Field(default=1, description="random sets of each kind")
+    rows: int | None = Field(default=None, ge=1, description="test rows used; None: all")
 
 
 class StudyConfig(Frozen):
     """A grid of models trained on different data, and what is measured on each."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    title: str = ""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of its folder under runs/")
+    title: str = Field(default="", description="of its report")
     model: str = Field(description="a packaged model, a folder, or a Hub id that is on this machine")
     context: int = Field(ge=16, description="tokens the base model was trained on")
     length: int = Field(ge=16, description="tokens of every training and test row, to which the model is extended")
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="one training run per setting and seed")
-    test_seed: int = 0
-    test_split: SplitName = "test"
-    settings: tuple[StudySetting, ...] = Field(min_length=1)
-    tasks: dict[TaskName, TaskData] = Field(min_length=1)
+    test_seed: int = Field(default=0, description="of the test rows, which are the same for all models")
+    test_split: SplitName = Field(default="test", description="the split that test rows are of")
+    settings: tuple[StudySetting, ...] = Field(
+        min_length=1,
+        description="what is trained, `base` and `extended`, which are not, or setting:key=value",
+    )
+    tasks: dict[TaskName, TaskData] = Field(min_length=1, description="by name, each with its rows")
     extend: ExtendConfig | None = Field(default=ExtendConfig(), description="None: a study inside the model's context")
     dtype: DtypeName = Field(default="auto", description="precision of models; auto: what the machine does well")
-    train: TrainConfig = TrainConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    heads: HeadsConfig | None = HeadsConfig()
-    similarity: SimilarityConfig | None = SimilarityConfig()
-    ablation: AblationConfig | None = AblationConfig()
-    patching: PatchingConfig | None = PatchingConfig()
-    parts: PartsConfig | None = None
-    runner: RunnerConfig = RunnerConfig()
+    train: TrainConfig = Field(default=TrainConfig(), description="how every setting is trained, but for `seed`")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="answers on the test rows")
+    heads: HeadsConfig | None = Field(default=HeadsConfig(), description="head scores on the test rows")
+    similarity: SimilarityConfig | None = Field(default=SimilarityConfig(), description="head scores beside real's")
+    ablation: AblationConfig | None = Field(default=AblationConfig(), description="answers without the best heads")
+    patching: PatchingConfig | None = Field(default=PatchingConfig(), description="answers with a donor's heads")
+    parts: PartsConfig | None = Field(default=None, description="what of a donor's heads makes the difference")
+    runner: RunnerConfig = Field(default=RunnerConfig(), description="where cells run")
 
     @model_validator(mode="after")
     def check_grid(self) -> "StudyConfig":

@@ -12,12 +12,14 @@ from haymaker.errors import ConfigError
 class WriterConfig(Frozen):
     """A language model behind an OpenAI-compatible endpoint. The key is read from the environment and nowhere else."""
 
-    model: str
+    model: str = Field(description="the model's name at the endpoint")
     base_url: str | None = Field(default=None, description="endpoint; None takes OPENAI_BASE_URL of the environment")
     key_variable: str = Field(default="OPENAI_API_KEY", description="environment variable that holds the key")
     temperature: float | None = Field(default=1.0, ge=0, description="None leaves it out of the request")
     max_tokens: int = Field(default=512, ge=1, description="most tokens of one answer")
-    max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens", description="what the endpoint calls that number"
+    )
     extra: dict[str, Any] = Field(default_factory=dict, description="further keys of every request, top_p say")
     seed: int = Field(default=0, description="of the invented names, and of the waits between retries")
 
@@ -27,7 +29,7 @@ class WriterConfig(Frozen):
 
     concurrency: int = Field(default=8, ge=1, description="most requests in flight")
     tokens_in_flight: int | None = Field(default=None, ge=1, description="most tokens in flight; None: no limit")
-    requests_per_minute: int | None = Field(default=None, ge=1)
+    requests_per_minute: int | None = Field(default=None, ge=1, description="most requests begun; None: no limit")
     tokens_per_minute: int | None = Field(default=None, ge=1, description="of prompts and answers together")
     timeout_seconds: float = Field(default=120.0, gt=0, description="of one request, from first byte to last")
     retries: int = Field(default=6, ge=0, description="of one request after errors that may pass")
@@ -35,8 +37,8 @@ class WriterConfig(Frozen):
         default=600.0, gt=0, description="that a server's rate limits may hold a request"
     )
 
-    dollars_per_million_input_tokens: float = Field(default=0.0, ge=0)
-    dollars_per_million_output_tokens: float = Field(default=0.0, ge=0)
+    dollars_per_million_input_tokens: float = Field(default=0.0, ge=0, description="price of prompts")
+    dollars_per_million_output_tokens: float = Field(default=0.0, ge=0, description="price of answers")
     spend_cap_dollars: float | None = Field(default=None, gt=0, description="of all answers a run uses; None: no cap")
 
     @field_validator("base_url")
