@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 import haymaker as hm
-from haymaker.files import read_json, read_jsonl, write_jsonl
+from haymaker.file_reading import read_json, read_jsonl
+from haymaker.files import write_jsonl
 from haymaker.models.load import load_tokenizer
 from haymaker.stats import Interval, holm, known, paired, spearman, spearman_interval
 from haymaker.study.config import parted

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 import haymaker as hm
-from haymaker.files import read_json_if_there, write_json
+from haymaker.file_reading import read_json_if_there
+from haymaker.files import write_json
 from haymaker.recommender.ranking import RANKED_BY, worth
 from haymaker.study import StudyConfig
 from haymaker.study.store import plain

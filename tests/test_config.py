@@ -1,14 +1,14 @@
-"""Values that no config takes, wherever they stand in one, and files that are none."""
+"""Values that no config takes, wherever they stand in one."""
 
 from collections.abc import Iterator
 from math import inf, nan
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import haymaker as hm
-from haymaker.config import MOST_SAID, Frozen, Recipe, read_yaml
+from haymaker.config import Frozen, Recipe
+from haymaker.config_faults import MOST_SAID
 from haymaker.errors import ConfigError
 from haymaker.study.config import StudyConfig
 from haymaker.study.stages import AblateParams
@@ -46,33 +46,6 @@ def test_a_long_value_is_said_with_its_beginning() -> None:
         hm.Extend(length=512, method="x" * 10_000)
     assert len(str(refused.value)) < 2 * MOST_SAID + 200
     assert "x" * 100 in str(refused.value)
-
-
-BOMB = "a: &a0 [1]\n" + "".join(f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (BOMB.encode(), "aliases repeat more than"),
-        (b"a: &a [*a]", "aliases repeat more than"),
-        ("a: 1".encode("utf-16"), "cannot be decoded"),
-        ("a: 1".encode("utf-16-le"), "line 1 holds NUL, as UTF-16 does; save the file as UTF-8"),
-        (b"", "expected a mapping"),
-        (b"- 1", "expected a mapping"),
-    ],
-)
-def test_a_file_that_is_no_config(content: bytes, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError, match=rf"config\.yaml: .*{message}"):
-        read_yaml(path)
-
-
-def test_aliases_and_marks_that_people_write(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_bytes("\ufeffa: &same {rows: 1}\r\nb: {<<: *same, seed: 2}\r\n".encode())
-    assert read_yaml(path) == {"a": {"rows": 1}, "b": {"rows": 1, "seed": 2}}
 
 
 def configs(kind: type[Frozen]) -> Iterator[type[Frozen]]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from haymaker.config import read_yaml, set_dotted
+from haymaker.config_files import read_yaml, set_dotted
 from haymaker.errors import HaymakerError
-from haymaker.files import read_json, read_jsonl
+from haymaker.file_reading import read_json, read_jsonl
 from haymaker.notation import RepeatedKey, parse_json, parse_yaml
 from haymaker.tasks.row_files import rows_in
 

@@ -1,12 +1,8 @@
 """Configs: frozen, unknown keys refused with file and key named, one default per value."""
 
 from collections.abc import Callable
-from functools import cache
-from math import inf
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -19,9 +15,8 @@ from pydantic import (
 )
 
 from haymaker.choices import DETECTORS, TASKS, Axes, axes_of, tracker_of
-from haymaker.errors import ConfigError, DataError
-from haymaker.files import read_text
-from haymaker.notation import RepeatedKey, parse_yaml
+from haymaker.config_faults import FLAGS, explain, kinds_of, refuse_flags, refuse_unknown_to_machines
+from haymaker.errors import ConfigError
 from haymaker.records import Head
 
 
@@ -49,8 +44,9 @@ HeadSetKind = Literal["intersection", "complement"]
 PATCHED: tuple[HeadSetKind, ...] = ("intersection", "complement")  # the sets that are patched, if nothing is said
 Draws = Annotated[int, Field(ge=1, le=10_000)]  # random sets of heads, each of which answers every row
 ANSWER_ROOM = 32  # tokens, at most an eighth of a row
-MOST_OF_A_CONFIG = 2**24  # characters of a file, and values that it says with all that its aliases repeat
-MOST_SAID = 200  # characters of a value that is wrong
+
+
+Model = TypeVar("Model", bound="Frozen")
 
 
 class Frozen(BaseModel):
@@ -76,46 +72,6 @@ class Frozen(BaseModel):
     def changed(self: "Model", **values: Any) -> "Model":  # not Self: beartype cannot check it in a method alone
         """A copy with some values changed, validated again."""
         return type(self)(**{**self.model_dump(), **values})
-
-
-FLAGS = frozenset({bool, Any, BaseModel})  # kinds of values in which true and false may stand
-
-
-@cache
-def kinds_of(annotation: Any) -> frozenset[Any]:
-    """The kinds of values that an annotation admits, at any depth; BaseModel for a config, which checks its own."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return frozenset({BaseModel})
-    inner = get_args(annotation)
-    return frozenset({annotation}).union(*map(kinds_of, inner)) if inner else frozenset({annotation})
-
-
-def refuse_flags(value: Any) -> None:
-    """ValueError for true or false, which pydantic takes for 1 and 0, also in lists and groups of keys."""
-    match value:
-        case bool():
-            raise ValueError("expected no true or false here")
-        case dict():
-            refuse_flags([*value, *value.values()])
-        case list() | tuple():
-            for inner in value:
-                refuse_flags(inner)
-
-
-def refuse_unknown_to_machines(value: Any) -> None:
-    """ValueError for an integer of more than 64 bits or a text with half a letter, also in lists and groups of keys."""
-    match value:
-        case int() if not -(2**63) <= value < 2**63:
-            raise ValueError("expected an integer of at most 64 bits")
-        case str() if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise ValueError("holds half of a letter (a surrogate), as names of files have that are not in UTF-8")
-        case dict():
-            for key, inner in value.items():
-                refuse_unknown_to_machines(key)
-                refuse_unknown_to_machines(inner)
-        case list() | tuple():
-            for inner in value:
-                refuse_unknown_to_machines(inner)
 
 
 class Recipe(Frozen):
@@ -402,99 +358,3 @@ class TrainConfig(Frozen):
                 f"{', '.join(map(str, self.layers))}, so nothing would learn"
             )
         return self
-
-
-Model = TypeVar("Model", bound=Frozen)
-
-
-def load_config(path: Path, kind: type[Model], overrides: list[str] | None = None) -> Model:
-    """Read a YAML file as `kind`, with `a.b=c` overrides on top. Errors name the file and the key."""
-    values = read_yaml(path)
-    for override in overrides or []:
-        set_dotted(values, override)
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error, kind)}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping a YAML file holds."""
-    try:
-        values = parse_yaml("".join(read_text(path, MOST_OF_A_CONFIG)))
-    except DataError as error:
-        raise ConfigError(str(error)) from None
-    except RepeatedKey as error:
-        raise ConfigError(f"{path}: {error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if values_in(values, {}) > MOST_OF_A_CONFIG:
-        raise ConfigError(f"{path}: its aliases repeat more than {MOST_OF_A_CONFIG:,} values; write what is meant")
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(values).__name__}")
-    return values
-
-
-def values_in(value: Any, known: dict[int, float]) -> float:
-    """How many values nested lists and mappings hold, what stands twice counted twice; endless in a cycle."""
-    if not isinstance(value, dict | list):
-        return 1
-    if id(value) not in known:
-        known[id(value)] = inf  # until it is known: who meets it on the way down stands in a cycle
-        inner = value.values() if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(values_in(one, known) for one in inner)
-    return known[id(value)]
-
-
-def set_dotted(values: dict[str, Any], override: str) -> None:
-    """Apply one `a.b=c` override to nested mappings; the value is read as YAML."""
-    dotted, found, text = override.partition("=")
-    if not found or not dotted:
-        raise ConfigError(f"--set {override}: expected key=value, as in --set train.steps=50")
-    *parents, last = dotted.split(".")
-    for key in parents:
-        values = values.setdefault(key, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"--set {override}: {key} is a value, not a group of keys")
-    try:
-        values[last] = parse_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from None
-
-
-def explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    """Pydantic's findings as one sentence: key, what is wrong, what was found, which keys there are."""
-    parts = []
-    every = error.errors()
-    inside = {found["loc"][:-1] for found in every}
-    for found in every:
-        if found["type"] == "too_short" and found["loc"] in inside:
-            continue  # pydantic counts what it has accepted so far
-        key = ".".join(str(part) for part in found["loc"]) or "the config"
-        if found["type"] == "extra_forbidden":
-            parts.append(f"unknown key {key} (known here: {', '.join(known_keys(kind, found['loc']))})")
-        elif found["type"] == "missing":
-            parts.append(f"{key} is required")
-        else:
-            said, given = found["msg"].removeprefix("Value error, "), shortened(found["input"])
-            said = said.removeprefix(f"{key.rpartition('.')[2]}: ")
-            parts.append(f"{key}: {said}" if given in said else f"{key}: {said}, found {given}")
-    return "; ".join(parts)
-
-
-def shortened(value: Any) -> str:
-    """How a value is spelled, of a long one its beginning."""
-    spelled = repr(value)
-    return spelled if len(spelled) <= MOST_SAID else f"{spelled[:MOST_SAID]}..."
-
-
-def known_keys(kind: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The keys allowed where an unknown one was found."""
-    for part in location[:-1]:
-        field = kind.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            break
-        kind = field.annotation
-    return sorted(kind.model_fields)

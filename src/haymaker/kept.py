@@ -21,7 +21,8 @@ import numpy as np
 
 from haymaker.console import note, stop_signal
 from haymaker.errors import DataError, Interrupted, OutOfMemory
-from haymaker.files import alone, naming, write_text
+from haymaker.file_locks import alone
+from haymaker.files import naming, write_text
 from haymaker.records import digest
 
 FORMAT = 2

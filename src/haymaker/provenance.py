@@ -13,7 +13,7 @@ import numpy as np
 from haymaker import __version__
 from haymaker.attention.hook import backend_of, decoder_of, open_tools
 from haymaker.errors import ConfigError
-from haymaker.files import folder_digest
+from haymaker.file_digests import folder_digest
 from haymaker.kept import Codec, Found, Kept, keeping
 from haymaker.models.extend import positions_of
 from haymaker.models.handshake import is_adapters, tokenizer_digest, weights_digest

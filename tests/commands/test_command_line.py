@@ -15,7 +15,8 @@ from command_line import run
 
 from haymaker.commands import study_opened
 from haymaker.commands.output import fresh_file, fresh_folder
-from haymaker.config import Frozen, load_config
+from haymaker.config import Frozen
+from haymaker.config_files import load_config
 from haymaker.errors import ConfigError, DataError
 from haymaker.heads.scores import HeadScores
 from haymaker.study import Plan, StudyConfig, plan_study

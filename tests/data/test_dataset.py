@@ -18,7 +18,7 @@ from haymaker.data.layouts import pool, unpool
 from haymaker.data.pooled import TextPool, restored
 from haymaker.data.schema import SCHEMA, table_of
 from haymaker.errors import DataError
-from haymaker.files import file_digest
+from haymaker.file_digests import file_digest
 
 
 def recipe(**changes: Any) -> Recipe:

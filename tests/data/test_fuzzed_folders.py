@@ -15,7 +15,7 @@ import haymaker as hm
 from haymaker.data.dataset import Folder
 from haymaker.data.layouts import pool
 from haymaker.errors import HaymakerError
-from haymaker.files import file_digest
+from haymaker.file_digests import file_digest
 from haymaker.records import Example
 
 NUMBERS = st.sampled_from([None, -1, 0, 1, 7, 300, 10_000, 2**31 - 1])

@@ -16,7 +16,7 @@ from gguf_writing import state_of, tiny_llama, write_gguf
 from tiny_tokenizers import TEMPLATE, tiny_tokenizer
 
 from haymaker.errors import DataError, ModelError
-from haymaker.files import file_digest
+from haymaker.file_digests import file_digest
 from haymaker.models import fetching, packaged
 from haymaker.models.fetching import fetch_model, tokens_digest
 from haymaker.models.handshake import weights_digest

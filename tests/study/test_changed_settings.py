@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from haymaker.config import load_config
+from haymaker.config_files import load_config
 from haymaker.errors import ConfigError
 from haymaker.study import StudyConfig, plan_study
 from haymaker.study.config import parted

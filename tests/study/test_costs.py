@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from haymaker.config import load_config
+from haymaker.config_files import load_config
 from haymaker.errors import ConfigError
 from haymaker.models import precision
 from haymaker.study import Plan, StudyConfig, machines, plan_study

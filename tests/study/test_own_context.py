@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from command_line import fails
 
-from haymaker.config import load_config
+from haymaker.config_files import load_config
 from haymaker.study import Plan, StudyConfig, plan_study
 
 STUDIES = Path(__file__).parents[2] / "src" / "haymaker" / "studies"

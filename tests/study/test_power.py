@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from haymaker.config import load_config
+from haymaker.config_files import load_config
 from haymaker.study import StudyConfig
 from haymaker.study.power import separable
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from command_line import passes
 
-from haymaker.config import Extend, Recipe, load_config
+from haymaker.config import Extend, Recipe
+from haymaker.config_files import load_config
 from haymaker.data.dataset import Folder
 from haymaker.errors import DataError
 from haymaker.heads.scores import HeadScores

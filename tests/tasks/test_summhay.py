@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
 from haymaker.errors import DataError, LengthError
-from haymaker.files import read_json
+from haymaker.file_reading import read_json
 from haymaker.metrics import citations
 from haymaker.realism.written import Written, save_written
 from haymaker.tasks import judge, metrics_of, to_write

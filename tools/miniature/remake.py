@@ -22,7 +22,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import haymaker as hm
-from haymaker.files import read_json, write_json
+from haymaker.file_reading import read_json
+from haymaker.files import write_json
 from haymaker.models.load import LanguageModel
 
 COPIES_ON_OTHER_ROWS = 0.1  # what `sparsity.py` counts

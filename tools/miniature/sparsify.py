@@ -28,7 +28,8 @@ from transformers import (
 
 import haymaker as hm
 from haymaker.errors import DataError
-from haymaker.files import read_json, write_json
+from haymaker.file_reading import read_json
+from haymaker.files import write_json
 from haymaker.miniature.world import World
 from haymaker.models.load import LanguageModel
 from haymaker.training.state import tensors_digest

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from haymaker.choices import DEVICE_NAMES, METRICS
-from haymaker.config import Extend, read_yaml, set_dotted
+from haymaker.config import Extend
+from haymaker.config_files import read_yaml, set_dotted
 from haymaker.errors import ConfigError
 from haymaker.study.stage_inputs import Inputs
 

@@ -12,7 +12,7 @@ import typer
 
 from haymaker.commands.options import Columns, columns_of
 from haymaker.errors import ConfigError
-from haymaker.files import read_text
+from haymaker.file_reading import read_text
 from haymaker.notation import parse_json
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from haymaker.choices import DETECTORS
 from haymaker.commands import options as flag
 from haymaker.commands.output import Reading, declare, kept_beside, show_rows, show_table
 from haymaker.commands.own_prompt import of_file, rows_of_file
-from haymaker.config import Extend, Recipe, TrainConfig, load_config, set_dotted
+from haymaker.config import Extend, Recipe, TrainConfig
+from haymaker.config_files import load_config, set_dotted
 from haymaker.console import bar
 from haymaker.errors import ConfigError
 from haymaker.files import write_json

@@ -17,7 +17,7 @@ from haymaker.commands.study_plan import Priced, cell_rows, show_cells, show_pag
 from haymaker.commands.study_table import watched
 from haymaker.console import note
 from haymaker.errors import ConfigError, OutputError
-from haymaker.files import read_json_if_there
+from haymaker.file_reading import read_json_if_there
 from haymaker.study import Plan, Summary, execute
 from haymaker.study.costs import Prediction, fitting, predictions, requests
 from haymaker.study.power import separable

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from haymaker.commands.study_plan import Priced
-from haymaker.config import load_config
+from haymaker.config_files import load_config
 from haymaker.errors import ConfigError
 from haymaker.study import Store, StudyConfig, plan_study
 from haymaker.study.costs import Costs

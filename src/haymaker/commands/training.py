@@ -13,10 +13,11 @@ from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of
 from haymaker.commands.output import declare_folder, show_values
 from haymaker.commands.own_prompt import data_renamed, of_file
-from haymaker.config import DtypeName, Extend, Frozen, TrainConfig, load_config, read_yaml, set_dotted
+from haymaker.config import DtypeName, Extend, Frozen, TrainConfig
+from haymaker.config_files import load_config, read_yaml, set_dotted
 from haymaker.console import speaks
 from haymaker.errors import ConfigError
-from haymaker.files import read_json
+from haymaker.file_reading import read_json
 from haymaker.study.refusals import model_config, model_folder, refuse_other_extension
 from haymaker.study.stages import Inputs, TrainParams, forecast_training, train_adapter
 from haymaker.study.training_refusals import refuse_other_track, sizes_of

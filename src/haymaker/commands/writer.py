@@ -14,7 +14,8 @@ from haymaker.commands.output import declare, fresh_file, show_json, show_made, 
 from haymaker.config import Recipe, SplitName
 from haymaker.console import bar, each, note
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import read_jsonl, remove, write_jsonl
+from haymaker.file_reading import read_jsonl
+from haymaker.files import remove, write_jsonl
 
 if TYPE_CHECKING:
     from haymaker.realism.written import Asked, Written

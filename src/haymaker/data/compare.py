@@ -13,7 +13,7 @@ from haymaker.data.checks import SUMMED, Summary, wrong_in_checks
 from haymaker.data.dataset import Dataset, Folder, write_manifest
 from haymaker.data.schema import Row
 from haymaker.errors import DataError
-from haymaker.files import file_digest
+from haymaker.file_digests import file_digest
 from haymaker.records import digest
 
 Marks = dict[str, str]  # column -> its value, or a digest of it

@@ -16,7 +16,9 @@ from haymaker.data.checks import SUMMED, summary
 from haymaker.data.pooled import DOCUMENTS, POOLED, restored
 from haymaker.data.schema import SCHEMA, Row, example_of
 from haymaker.errors import DataError
-from haymaker.files import file_digest, read_json_if_there, required, whole_folder, write_json, write_text
+from haymaker.file_digests import file_digest
+from haymaker.file_reading import read_json_if_there, required
+from haymaker.files import whole_folder, write_json, write_text
 from haymaker.records import Example
 
 if TYPE_CHECKING:

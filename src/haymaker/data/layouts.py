@@ -8,7 +8,7 @@ from haymaker.console import OnProgress, told
 from haymaker.data.dataset import DOCUMENT_FILE, FORMAT, POOLED_FORMAT, Folder, Shards, appearing
 from haymaker.data.pooled import DOCUMENTS, TextPool
 from haymaker.errors import DataError
-from haymaker.files import file_digest
+from haymaker.file_digests import file_digest
 
 
 def pool(

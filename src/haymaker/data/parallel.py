@@ -23,7 +23,8 @@ from haymaker.data.builder import Builder, Failure, nothing_built
 from haymaker.data.checks import SUMMED, Summary
 from haymaker.data.dataset import Folder, Shards, check_replaceable, stands
 from haymaker.errors import ConfigError, DataError, HaymakerError, Interrupted
-from haymaker.files import alone, in_turn, remove, replace_folder, whole_file, write_text
+from haymaker.file_locks import alone, in_turn
+from haymaker.files import remove, replace_folder, whole_file, write_text
 from haymaker.processes import environment, leave_interrupts_to_parent, leave_with, threads_of
 
 MOST_ROWS_PER_PART = 32

@@ -9,7 +9,7 @@ from haymaker.errors import DataError
 from haymaker.evaluation.batch_requests import ServedModel, refuse_twins
 from haymaker.evaluation.exam import Exam
 from haymaker.evaluation.predictions import Evaluation
-from haymaker.files import read_jsonl, required
+from haymaker.file_reading import read_jsonl, required
 from haymaker.models.answer_text import opens_thought, read_answer
 from haymaker.models.generation import NEWEST, Generation
 from haymaker.records import Prediction

@@ -16,7 +16,8 @@ from haymaker.errors import DataError
 from haymaker.evaluation.choosing import choices, chooses
 from haymaker.evaluation.exam import Exam, Metrics, judge, scores_of
 from haymaker.evaluation.places import grouped
-from haymaker.files import only_fields, read_jsonl, required, texts_of, write_jsonl
+from haymaker.file_reading import only_fields, read_jsonl, required, texts_of
+from haymaker.files import write_jsonl
 from haymaker.kept import Kept
 from haymaker.markup import table
 from haymaker.metrics import ceiling

@@ -17,7 +17,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import read_bytes, write_text
+from haymaker.file_reading import read_bytes
+from haymaker.files import write_text
 from haymaker.heads.scores import HeadScores, check_count
 from haymaker.heads.splits import CSV_START, SPLIT_MARK, csv_text, from_csv, split_text
 from haymaker.notation import parse_yaml

@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import read_bytes, read_json, required, texts_of, whole_files, write_json
+from haymaker.file_reading import read_bytes, read_json, required, texts_of
+from haymaker.files import whole_files, write_json
 from haymaker.records import Head, digest
 from haymaker.stats import Interval, bootstrap_grid, hoyer, split_half, top_stability
 

@@ -12,7 +12,8 @@ import numpy as np
 from haymaker.config import TrackConfig
 from haymaker.console import note
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import read_appended, write_json, write_jsonl
+from haymaker.file_reading import read_appended
+from haymaker.files import write_json, write_jsonl
 from haymaker.heads.compare import ScoreFile, comparable, comparison, other_origins
 from haymaker.heads.detection import detect_heads
 from haymaker.heads.formats import read_scores

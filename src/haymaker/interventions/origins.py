@@ -11,7 +11,7 @@ from typing import Any
 from haymaker.attention.hook import decoder_of
 from haymaker.console import note
 from haymaker.errors import DataError
-from haymaker.files import read_json_if_there
+from haymaker.file_reading import read_json_if_there
 from haymaker.heads.scores import HeadScores
 from haymaker.models.extend import positions_of
 from haymaker.models.handshake import weights_digest

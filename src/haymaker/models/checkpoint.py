@@ -17,7 +17,8 @@ from torch import nn
 from haymaker.config import Extend
 from haymaker.console import OnProgress, told
 from haymaker.errors import ExtensionError, ModelError
-from haymaker.files import read_json, write_json
+from haymaker.file_reading import read_json
+from haymaker.files import write_json
 from haymaker.models.extend import positions_of
 from haymaker.models.handshake import (
     allowed_here,

@@ -15,7 +15,9 @@ from filelock import FileLock
 
 from haymaker.console import bar
 from haymaker.errors import ConfigError, DataError, ModelError
-from haymaker.files import file_digest, read_json, remove, whole_file, whole_folder, write_json
+from haymaker.file_digests import file_digest
+from haymaker.file_reading import read_json
+from haymaker.files import remove, whole_file, whole_folder, write_json
 from haymaker.models.names import check_gguf_reader
 from haymaker.models.packaged import FETCHED, ORIGIN_FILE, SHIPPED, Package, cache_folder, packaged_folder
 from haymaker.records import digest

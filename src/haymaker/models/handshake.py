@@ -20,7 +20,9 @@ from transformers import PreTrainedModel
 
 from haymaker.config import Extend
 from haymaker.errors import DataError, ExtensionError, ModelError
-from haymaker.files import file_digest, only_fields, read_json_if_there, write_json
+from haymaker.file_digests import file_digest
+from haymaker.file_reading import only_fields, read_json_if_there
+from haymaker.files import write_json
 from haymaker.models.extend import Positions, positions_of
 from haymaker.models.finite import at_fault
 from haymaker.models.names import BASE_FILE as BASE_FILE

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from haymaker.files import read_json
+from haymaker.file_reading import read_json
 
 INDEX_FILE = "model.safetensors.index.json"
 HEADER_BYTES = 8  # a safetensors file begins with the length of its header

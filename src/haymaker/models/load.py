@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from haymaker.config import Extend
 from haymaker.errors import HaymakerError, ModelError
-from haymaker.files import read_json_if_there
+from haymaker.file_reading import read_json_if_there
 from haymaker.models.extend import Extension, extend_context
 from haymaker.models.forward import stack_of
 from haymaker.models.gguf_config import completed_config

@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from haymaker.errors import ModelError
-from haymaker.files import read_json, whole_files, write_json
+from haymaker.file_reading import read_json
+from haymaker.files import whole_files, write_json
 from haymaker.models.handshake import ADAPTER_FILE, WEIGHTS_FILE, base_name
 from haymaker.models.lora_targets import ATTENTION, Targets, check_ranks, head_masks, sizes, suffixes, target_modules
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from haymaker.console import note
 from haymaker.errors import ExtensionError, ModelError
-from haymaker.files import read_json
+from haymaker.file_reading import read_json
 from haymaker.models.adapter_card import EXTENDED_NAME
 from haymaker.models.handshake import BASE_FILE, base_name, is_adapters
 from haymaker.models.lora import ADAPTER_FILES

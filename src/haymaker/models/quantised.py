@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
 from haymaker.errors import ModelError
-from haymaker.files import read_json
+from haymaker.file_reading import read_json
 from haymaker.models.headers import tensors_in
 
 PACKAGES: Mapping[str, Mapping[str, str]] = {  # by method, what transformers reads it with: module, and name to install

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from haymaker.errors import DataError
-from haymaker.files import read_jsonl, required, texts_of, write_jsonl
+from haymaker.file_reading import read_jsonl, required, texts_of
+from haymaker.files import write_jsonl
 from haymaker.realism.answers import Range, answer_ranges
 
 UNWRITTEN = "the writer gave no text for it"

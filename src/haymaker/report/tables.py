@@ -8,7 +8,7 @@ from typing import Any
 
 from haymaker.choices import SETTINGS, is_synthetic
 from haymaker.errors import DataError
-from haymaker.files import read_json
+from haymaker.file_reading import read_json
 from haymaker.stats import Interval, known
 
 Row = dict[str, Any]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from haymaker.evaluation.places import GROUPS, grouped
-from haymaker.files import only_fields, read_jsonl
+from haymaker.file_reading import only_fields, read_jsonl
 from haymaker.records import Prediction
 from haymaker.study.cell import Row
 

@@ -22,8 +22,8 @@ from haymaker.config import (
     TaskName,
     TrainConfig,
     chosen_by,
-    set_dotted,
 )
+from haymaker.config_files import set_dotted
 from haymaker.errors import ConfigError
 from haymaker.study.runners.config import RunnerConfig
 

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haymaker.files import read_jsonl
+from haymaker.file_reading import read_jsonl
 from haymaker.study.cell import Row
 
 if TYPE_CHECKING:

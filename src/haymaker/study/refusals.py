@@ -8,7 +8,7 @@ from typing import Any
 from haymaker.config import Extend
 from haymaker.data.bounds import check_bounds
 from haymaker.errors import ConfigError, ExtensionError
-from haymaker.files import read_json
+from haymaker.file_reading import read_json
 from haymaker.models.names import check_model, model_here
 from haymaker.models.rope_ways import WAYS, WHY_NOT, check_way, kind_of, said_by
 from haymaker.study.config import StudyConfig

@@ -10,7 +10,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from haymaker.errors import DataError
-from haymaker.files import read_json_if_there, read_jsonl, whole_file, whole_files
+from haymaker.file_reading import read_json_if_there, read_jsonl
+from haymaker.files import whole_file, whole_files
 from haymaker.study.cell import Tables
 from haymaker.study.store import REMEDY, read_tables
 

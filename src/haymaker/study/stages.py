@@ -13,7 +13,7 @@ from pydantic import Field
 
 from haymaker.config import PATCHED, Draws, Frozen, HeadSetKind, Recipe, TrainConfig
 from haymaker.console import bar, note
-from haymaker.files import read_json
+from haymaker.file_reading import read_json
 from haymaker.study.cell import Pieces, Row, Stage, Tables
 from haymaker.study.stage_inputs import (
     SCORES_FILE,

@@ -11,16 +11,9 @@ from typing import Any
 import numpy as np
 
 from haymaker.errors import DataError, OutputError
-from haymaker.files import (
-    changed_files,
-    file_digest,
-    name_folder,
-    read_json,
-    read_json_if_there,
-    remove,
-    remove_whole,
-    write_json,
-)
+from haymaker.file_digests import changed_files, file_digest
+from haymaker.file_reading import read_json, read_json_if_there
+from haymaker.files import name_folder, remove, remove_whole, write_json
 from haymaker.records import digest
 from haymaker.study.cell import Outside, Row, Tables
 from haymaker.study.lease import alive, clear_stale, key_in

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from haymaker.console import bar
 from haymaker.errors import ConfigError
-from haymaker.files import read_json_if_there
+from haymaker.file_reading import read_json_if_there
 from haymaker.records import digest
 from haymaker.study.cell import Cell, action
 from haymaker.study.lease import alive, dated_ahead, owner

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from haymaker import __version__
-from haymaker.files import read_json_if_there, read_jsonl, write_json
+from haymaker.file_reading import read_json_if_there, read_jsonl
+from haymaker.files import write_json
 from haymaker.stats import spearman
 from haymaker.study.answers import Answers, pair_rows, setting_rows
 from haymaker.study.breakdown import breakdown

@@ -10,7 +10,7 @@ from haymaker.choices import READERS
 from haymaker.config import Recipe
 from haymaker.drafts import Alternatives, Document, Draft, Drafts, Style
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import file_digest
+from haymaker.file_digests import file_digest
 from haymaker.miniature.world import ANSWER
 from haymaker.realism.answers import answer_ranges, marked
 from haymaker.realism.context import Documents

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from haymaker.errors import DataError
-from haymaker.files import refuse_half_letters
+from haymaker.file_reading import refuse_half_letters
 from haymaker.records import Example, digest
 
 PLACE = "rows given"

@@ -8,7 +8,7 @@ from typing import Any
 from haymaker.config import Recipe
 from haymaker.drafts import Document, Draft, Drafts, Style, style_of
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import required
+from haymaker.file_reading import required
 from haymaker.miniature.world import ANSWER, EVIDENCE, FILLER
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism.symbols import filled

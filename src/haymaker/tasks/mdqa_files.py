@@ -7,7 +7,7 @@ answer under the scoring metric.
 from typing import Any
 
 from haymaker.config import Recipe
-from haymaker.files import required, texts_of
+from haymaker.file_reading import required, texts_of
 from haymaker.realism.answers import occurrences, scorable
 from haymaker.realism.placeholders import LIMITED
 from haymaker.records import digest

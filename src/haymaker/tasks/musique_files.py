@@ -8,7 +8,7 @@ from typing import Any
 
 from haymaker.config import Recipe
 from haymaker.errors import DataError
-from haymaker.files import required, texts_of
+from haymaker.file_reading import required, texts_of
 from haymaker.realism.answers import answer_ranges, scorable
 from haymaker.realism.placeholders import LIMITED_STEPS
 from haymaker.tasks.file_rows import UNSCORABLE, FileRow, FileRows, read_file_rows

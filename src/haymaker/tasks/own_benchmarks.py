@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import Any
 
 from haymaker.errors import DataError
-from haymaker.files import required, texts_in, texts_of
+from haymaker.file_reading import required, texts_in, texts_of
 from haymaker.tasks.musique import METRICS as MUSIQUE_METRICS
 from haymaker.tasks.own_layouts import Reader, Row, answers_of, name_of
 from haymaker.tasks.own_rows import Found, OwnDocument, Question, sentence_around

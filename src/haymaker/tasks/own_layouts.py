@@ -10,7 +10,7 @@ from typing import Any
 
 from haymaker.choices import METRICS, READERS
 from haymaker.errors import DataError
-from haymaker.files import required, texts_of
+from haymaker.file_reading import required, texts_of
 from haymaker.metrics.best_score import asks_for_all, together
 from haymaker.records import Role
 from haymaker.tasks.own_rows import Found, OwnDocument, Question, Talk

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Any
 
 from haymaker.errors import DataError
-from haymaker.files import required, texts_in
+from haymaker.file_reading import required, texts_in
 from haymaker.metrics.long_bench import LONGBENCH_F1
 from haymaker.notation import parse_json
 from haymaker.realism.answers import occurrences

@@ -8,7 +8,7 @@ from typing import Any
 
 from haymaker.console import note
 from haymaker.errors import DataError
-from haymaker.files import refuse_half_letters
+from haymaker.file_reading import refuse_half_letters
 from haymaker.records import Example, Label, Message, Segment, Span, digest
 from haymaker.tasks.own_answers import told_of
 from haymaker.tasks.own_layouts import turns_in

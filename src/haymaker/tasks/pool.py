@@ -10,7 +10,7 @@ from typing import Any
 
 from haymaker.drafts import Document
 from haymaker.errors import DataError
-from haymaker.files import MOST_AT_ONCE, read_text, required
+from haymaker.file_reading import MOST_AT_ONCE, read_text, required
 from haymaker.miniature.world import FILLER
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism.answers import holds

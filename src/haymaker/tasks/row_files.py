@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from haymaker.errors import DataError
-from haymaker.files import read_json, read_jsonl, read_text
+from haymaker.file_reading import read_json, read_jsonl, read_text
 from haymaker.notation import parse_json
 
 Rows = Iterator[tuple[str, dict[str, Any]]]

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from haymaker.console import told
 from haymaker.errors import ConfigError, DataError
-from haymaker.files import file_digest, folder_digest
+from haymaker.file_digests import file_digest, folder_digest
 from haymaker.records import digest
 from haymaker.tasks.row_files import rows_in
 

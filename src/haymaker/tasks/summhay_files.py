@@ -13,7 +13,8 @@ from typing import Any
 
 from haymaker.config import Recipe
 from haymaker.errors import DataError
-from haymaker.files import file_digest, read_json, required, texts_of
+from haymaker.file_digests import file_digest
+from haymaker.file_reading import read_json, required, texts_of
 from haymaker.metrics import normalise
 from haymaker.realism.placeholders import QUANTITY
 from haymaker.realism.written import Written, with_texts

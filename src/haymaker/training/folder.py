@@ -9,7 +9,7 @@ from haymaker import __version__
 from haymaker.config import TrainConfig
 from haymaker.console import note
 from haymaker.errors import DataError
-from haymaker.files import drop_lock, take_lock
+from haymaker.file_locks import drop_lock, take_lock
 from haymaker.models.adapter_card import CARD_FILE
 from haymaker.models.handshake import BASE_FILE, LIBRARIES, library_versions
 from haymaker.models.lora import ADAPTER_FILES

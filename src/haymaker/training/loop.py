@@ -15,7 +15,9 @@ from haymaker.choices import TRACKER
 from haymaker.config import TrainConfig
 from haymaker.console import OnProgress, err, told
 from haymaker.errors import DataError, ModelError
-from haymaker.files import file_digest, read_json, write_json, write_text
+from haymaker.file_digests import file_digest
+from haymaker.file_reading import read_json
+from haymaker.files import write_json, write_text
 from haymaker.models.adapter_card import CARD_FILE, adapter_card, base_of_others
 from haymaker.models.handshake import WEIGHTS_FILE, BaseRecord, describe_base, library_versions, weights_digest
 from haymaker.models.load import LanguageModel, attach_adapter, explained

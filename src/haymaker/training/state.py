@@ -15,7 +15,8 @@ from torch import Tensor
 
 from haymaker.console import note
 from haymaker.errors import DataError, OutputError
-from haymaker.files import read_appended, whole_file, write_jsonl
+from haymaker.file_reading import read_appended
+from haymaker.files import whole_file, write_jsonl
 from haymaker.models.lora import lora_parameters
 
 STATE_FILE, METRICS_FILE = "state.safetensors", "metrics.jsonl"

@@ -14,7 +14,8 @@ from typing import Any
 from haymaker.choices import TRACKERS
 from haymaker.config import TrainConfig
 from haymaker.errors import ConfigError
-from haymaker.files import read_json_if_there, write_json
+from haymaker.file_reading import read_json_if_there
+from haymaker.files import write_json
 
 Send = Callable[[Mapping[str, Any]], None]
 TRACKER_FILE = "tracker.json"  # which run of the tracker a stopped run goes on in

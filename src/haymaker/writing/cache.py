@@ -12,7 +12,9 @@ from filelock import BaseFileLock
 
 from haymaker.console import each
 from haymaker.errors import ConfigError, DataError, HaymakerError
-from haymaker.files import check_writable, drop_lock, read_jsonl, take_lock
+from haymaker.file_locks import drop_lock, take_lock
+from haymaker.file_reading import read_jsonl
+from haymaker.files import check_writable
 from haymaker.records import canonical_json, digest
 from haymaker.writing.records import Status
 

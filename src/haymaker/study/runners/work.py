@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from haymaker.errors import HaymakerError, Interrupted, StudyError
-from haymaker.files import folder_digest, read_json, stamps, write_json
+from haymaker.file_digests import folder_digest, stamps
+from haymaker.file_reading import read_json
+from haymaker.files import write_json
 from haymaker.study.cell import Cell
 from haymaker.study.lease import alive, lease, writer
 from haymaker.study.store import Manifest, Store, write_tables
