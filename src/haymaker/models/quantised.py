@@ -32,6 +32,7 @@ OWN_ORDER = "support_avx512bf16_for_cpu"  # of bitsandbytes' Linear4bit: whether
 WHOLE = ("I", "U", "BOOL")  # how safetensors' names of whole numbers begin
 SMALL = ("F8", "F6", "F4")  # and of floats in which no model computes: they stand for a number times a scale
 SCALE = re.compile(r"scale|SCB|absmax|qzeros|codebook", re.IGNORECASE)  # in names of what stands beside codes
+METHOD = re.compile(r'"quantization_config": (?!null)')  # in a config, or in a part of one
 ORIGINAL = "or take the checkpoint that it was made from"
 
 
@@ -75,9 +76,7 @@ def check_codes(name: str, folder: Path | None, model: nn.Module) -> None:
     if folder is None:
         return
     own, written, tensors = dict(model.named_parameters()), read_json(folder / "config.json"), tensors_in(folder)
-    told = (
-        re.search(r'"quantization_config": (?!null)', json.dumps(written)) is not None
-    )  # a model that was unpacked in loading has forgotten it
+    told = METHOD.search(json.dumps(written)) is not None  # a model that was unpacked in loading has forgotten it
     numbers = not told and "float8" in str(written.get("dtype", written.get("torch_dtype")))
     kinds = {key: str(about.get("dtype", "")) for key, about in tensors.items()}
     codes = [key for key, kind in kinds.items() if kind.startswith(WHOLE if numbers else (*WHOLE, *SMALL))]
