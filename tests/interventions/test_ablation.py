@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -282,6 +283,27 @@ def test_random_heads_come_from_layers_above_too_where_the_model_has_them() -> N
     scores_of_one_layer = scores([[0.9, 0.8, 0.7, 0.6], [0.0] * 4])
     random = list(ablation_sets(scores_of_one_layer, counts=(4,), draws=1))[-1]
     assert {head.layer for head in random.heads} == {1}
+
+
+@pytest.mark.parametrize("absent", [nan, 0.0], ids=["unscored", "listed"])
+def test_random_heads_are_heads_that_the_model_has(linear_attention: LanguageModel, absent: float) -> None:
+    """A layer of linear attention has none; scores say so by NaN, a list of heads by 0."""
+    found = scores([[absent] * 4, [0.5, 0.4, 0.3, 0.0], [0.0] * 4])
+    rows = ablation_curve(linear_attention, examples(1), found, (3,), 5, new_tokens=3, stop=None)
+    drawn = [Head.parse(name) for row in rows[2:] for name in row["head_list"].split()]
+    assert sorted(head.layer for head in drawn) == [1] * 5 + [2] * 10
+    few = scores([[absent] * 4, [0.9, 0.8, 0.7, 0.6], [0.5, 0.0, 0.0, 0.0]])
+    with pytest.raises(ConfigError, match="5 random heads outside 9 excluded ones: only 3 are left"):
+        ablation_curve(linear_attention, examples(1), few, (5,), 1, new_tokens=3)
+
+
+def test_random_heads_of_patching_have_a_score() -> None:
+    donor = scores([[nan] * 4, [0.5, 0.4, 0.0, 0.0]])
+    recipient = scores([[nan] * 4, [0.5, 0.0, nan, 0.0]])
+    for seed in range(8):
+        found = list(patching_sets(donor, recipient, 2, 0.1, 1, seed=seed, kinds=["intersection", "union"]))
+        assert {item.kind: item.heads[0] for item in found[1:]}["union"] == Head(1, 0)
+        assert found[-1].heads in ((Head(1, 2),), (Head(1, 3),))
 
 
 @pytest.mark.parametrize("scope", ["all", "decode"])

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from haymaker.attention.canary import check_architecture
 from haymaker.attention.chance import check_ready
 from haymaker.attention.edits import Zero, edit
 from haymaker.attention.targets import HeadLike, as_heads
@@ -241,7 +244,11 @@ def ablation_curve(
         ['none', 'retrieval', 'random']
     """
     refuse_other_shape(scores, lm)
-    sets = list(ablation_sets(scores, sizes, draws, seed))
+    check_ready(lm)
+    layers, width = scores.mean.shape
+    there = check_architecture(lm.model).heads
+    absent = {Head(*place) for place in np.ndindex(layers, width)}.difference(there)
+    sets = list(ablation_sets(scores, sizes, draws, seed, absent=absent))
     heads = [chosen.heads for chosen in sets]
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "keep": keep}
     options |= {"batch": batch}

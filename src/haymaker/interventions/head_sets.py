@@ -52,18 +52,29 @@ class HeadSet:
         return {"heads": self.kind, "k": self.k, "draw": self.draw, "head_list": " ".join(map(str, self.heads))}
 
 
-def ablation_sets(scores: HeadScores, counts: Sequence[int], draws: int, seed: int = 0) -> Iterator[HeadSet]:
-    """The top k heads for every k, each with random controls of the same layers outside the top of the largest k."""
+def unscored(scores: HeadScores) -> set[Head]:
+    """Heads without a score, as those of layers without attention are: no random set may hold one."""
+    return {Head(int(layer), int(head)) for layer, head in zip(*np.nonzero(scores.counts == 0), strict=True)}
+
+
+def ablation_sets(
+    scores: HeadScores, counts: Sequence[int], draws: int, seed: int = 0, *, absent: Iterable[Head] = ()
+) -> Iterator[HeadSet]:
+    """The top k heads for every k, each with random controls of the same layers outside the top of the largest k.
+
+    absent: heads that the model has not, though the scores may (a list of heads gives all others 0).
+    """
     check_k(min(counts), scores)
     check_k(max(counts), scores)
     layers, width = scores.mean.shape
     detected = scores.top(max(counts))
+    closed = {*detected, *absent, *unscored(scores)}
     yield HeadSet("none", 0, 0, ())
     for k in counts:
         top = scores.top(k)
         yield HeadSet("retrieval", k, 0, tuple(top))
         for draw in range(draws):
-            yield HeadSet("random", k, draw, tuple(random_heads(top, width, detected, seed, k, draw, layers=layers)))
+            yield HeadSet("random", k, draw, tuple(random_heads(top, width, closed, seed, k, draw, layers=layers)))
 
 
 def patching_sets(
@@ -93,8 +104,9 @@ def patching_sets(
     for kind, heads in sets.items():
         yield HeadSet(kind, size, 0, tuple(heads[:size]))
     layers, width = donor.mean.shape
+    closed = active[0] | active[1] | unscored(donor)
     for draw in range(draws if ranked else 0):
-        drawn = random_heads(ranked[:size], width, active[0] | active[1], seed, "patch", draw, layers=layers)
+        drawn = random_heads(ranked[:size], width, closed, seed, "patch", draw, layers=layers)
         yield HeadSet("random", size, draw, tuple(drawn))
 
 
@@ -103,7 +115,8 @@ def sets_of(
 ) -> dict[str, list[Head]]:
     """The asked kinds of set, whole and best first, those that are not empty. Raises ConfigError for another kind."""
     own, other = donor.active(threshold), recipient.active(threshold)
-    ranked, larger = [head for head in donor.ranked() if head in own], np.maximum(donor.mean, recipient.mean)
+    ranked = [head for head in donor.ranked() if head in own]
+    larger = np.fmax(donor.mean, recipient.mean)  # of one side alone where the other has no score
     sets = {
         "intersection": [head for head in ranked if head in other],
         "complement": [head for head in ranked if head not in other],
