@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
+from numbers import Integral
 from os import PathLike
 from typing import Any, Literal, NamedTuple
 
@@ -52,6 +53,15 @@ class Span:
 
     def overlaps(self, other: "Span") -> bool:
         return self.start < other.stop and other.start < self.stop
+
+
+def is_range(told: Any) -> bool:
+    """Whether a start and a stop are told, as two whole numbers."""
+    return (
+        isinstance(told, Sequence)
+        and len(told) == 2
+        and all(isinstance(edge, Integral) and not isinstance(edge, bool) for edge in told)
+    )
 
 
 class Label(NamedTuple):

@@ -261,7 +261,7 @@ def test_edits_apart_in_position_or_batch_row_do_not_conflict() -> None:
         ("llama", lambda: Patch([(0, 1)], {(0, 1): torch.zeros(9, 8)}), r"positions \[9, 10"),
         ("llama", lambda: Patch([(0, 1)], donor=2), "batch of 2, found 2"),
         ("llama", lambda: Zero([(0, 1)], batch_rows=[2]), "batch rows 0 to 1, found 2"),
-        ("llama", lambda: Knockout([(0, 1)], (3, 4)), "expected a Span"),
+        ("llama", lambda: Knockout([(0, 1)], (4, 3)), "expected a Span"),
         ("llama", lambda: Zero(["1.2"]), "'16-19'"),
         ("llama", lambda: Zero([(1,)]), "'16-19'"),
         ("llama", lambda: Zero(7), "expected heads like .* of scores .top"),

@@ -15,7 +15,9 @@ from torch.utils._pytree import tree_leaves
 from transformers import DynamicCache, PreTrainedModel, StaticCache
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
+from haymaker.attention.edit_kinds import Knockout
 from haymaker.attention.probing import _Probe, probe, top_positions
+from haymaker.attention.recording import record
 from haymaker.attention.rows import highest
 from haymaker.errors import ProbeError
 from haymaker.records import Span
@@ -473,6 +475,34 @@ def test_rows_never_reached_are_named() -> None:
         pass
     with pytest.raises(ProbeError, match="found none"):
         _ = unused.top_position
+    with probe(model, [40]) as beyond, record(model, ["0-1"], rows=[40]) as kept:
+        model(input_ids=tokens())
+    for read in (lambda: beyond.top_position, lambda: kept.values):
+        with pytest.raises(ProbeError, match=r"\[40\].*0 to 23"):
+            read()
+    with pytest.raises(ProbeError, match="rows asked for were never reached"):
+        _ = beyond.reached_only().lse
+
+
+@pytest.mark.parametrize(
+    ("told", "spans"),
+    [
+        ((3, 9), Span(3, 9)),
+        ([3, 9], Span(3, 9)),
+        ([(3, 9), (12, 14)], [Span(3, 9), Span(12, 14)]),
+        ([[(3, 9)], [(12, 14), Span(2, 4)]], [[Span(3, 9)], [Span(12, 14), Span(2, 4)]]),
+    ],
+)
+def test_spans_may_be_told_as_pairs(told: Any, spans: Any) -> None:
+    model, ids = tiny_model("llama"), tokens(2)
+    found = []
+    for one in (told, spans):
+        with probe(model, [20], {"needle": one}) as seen:
+            model(input_ids=ids)
+        found.append(seen.mass["needle"])
+    assert torch.equal(*found)
+    if not isinstance(told[0], list):
+        assert Knockout(["0-1"], told).span == Knockout(["0-1"], spans).span
 
 
 @pytest.mark.parametrize(
@@ -483,7 +513,11 @@ def test_rows_never_reached_are_named() -> None:
         ({"rows": [[1, 2], [3]]}, "counts"),
         ({"rows": [1], "topk": 0}, "topk"),
         ({"rows": [1], "spans": {"needle": []}}, "needle"),
-        ({"rows": [1], "spans": {"needle": [(1, 2)]}}, "needle"),
+        ({"rows": [1], "spans": {"needle": [(1, 2), "x"]}}, "needle"),
+        ({"rows": [1], "spans": {"needle": (2, 1)}}, r"0 <= start < stop, found \[2, 1\)"),
+        ({"rows": [1], "spans": {"needle": 5}}, "needle"),
+        ({"rows": [1], "spans": {"needle": (True, 2)}}, "needle"),
+        ({"rows": [1], "layers": []}, "found none"),
         ({"rows": [1], "layers": [7]}, r"\[7\]"),
     ],
 )

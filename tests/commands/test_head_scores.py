@@ -149,7 +149,10 @@ def test_heads_writes_other_formats(detected: Callable[..., Any], tmp_path: Path
     assert run(*given, "--out", tmp_path / "a.tsv", "--format", "duo", "--kv-rule", "mean").exit_code == 0
     assert np.allclose(np.loadtxt(tmp_path / "a.tsv"), [[0.5, 0.0], [0.2, 0.0]])
     assert run(*given, "--out", tmp_path / "b", "--format", "xml").exit_code == 2
-    assert len(calls) == 3, "an unknown format is refused before anything runs"
+    for name, form in {"b.txt": "haymaker", "b.html": "haymaker", "b.safetensors": "wu"}.items():
+        refused = run(*given, "--out", tmp_path / name, "--format", form)
+        assert (refused.exit_code, "give a name" in refused.stderr, name in refused.stderr) == (2, True, True)
+    assert len(calls) == 3, "an unknown format, or a name of another one, is refused before anything runs"
 
 
 def test_heads_scores_several_metrics_in_one_call(detected: Callable[..., Any], tmp_path: Path) -> None:

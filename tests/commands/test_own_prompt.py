@@ -125,7 +125,10 @@ def test_heads_are_named_one_by_one(tmp_path: Path, model_folder: Path) -> None:
     assert run(*words, "2-1,0-3", "--out", tmp_path / "out").exit_code == 0
     frame = hm.load_results(tmp_path / "out")["ablation"]
     assert list(frame.head_list[frame.heads == "retrieval"]) == ["2-1", "2-1 0-3"]
-    assert "not of a model" in run(*words, "9-1", "--out", tmp_path / "other").stderr
+    told = run(*words, "9-1", "--out", tmp_path / "other").stderr
+    assert "9-1: no such head; the model has 3 layers of 4 heads, 0-0 to 2-3" in told
+    told = run(*words, "2-1,0-3", "--k", 5, "--out", tmp_path / "other").stderr
+    assert "5 heads are asked for, and 2 are listed" in told
 
 
 # ---- every command that reads rows

@@ -99,7 +99,7 @@ def test_a_list_keeps_its_order_as_scores() -> None:
     # Three heads: 3/3, 2/3, 1/3; all others 0.
     found = HeadList((Head(1, 0), Head(0, 1), Head(0, 0))).as_scores(2, 2)
     assert found.mean.tolist() == [[pytest.approx(1 / 3), pytest.approx(2 / 3)], [1.0, 0.0]]
-    with pytest.raises(DataError, match=r"heads up to \(2, 1\)"):
+    with pytest.raises(DataError, match="1-0: no such head; the model has 1 layers of 4 heads, 0-0 to 0-3"):
         HeadList((Head(1, 0),)).as_scores(1, 4)
 
 

@@ -22,12 +22,15 @@ def test_heads_by_name_keep_their_order(told: str | Path) -> None:
     assert scores.top(2) == [hm.Head(1, 2), hm.Head(0, 1)]
     assert scores.active() == {hm.Head(1, 2), hm.Head(0, 1)}
     assert sizes_of(scores, (1, 2, 5)) == (1, 2)  # no head beyond the list
-    assert sizes_of(SCORES, (1, 2, 5)) == (1, 2, 5)
+    assert sizes_of(SCORES, (1, 2, 5)) == sizes_of(SCORES, (1, 2, 5), asked=True) == (1, 2, 5)
+    assert sizes_of(scores, (1,), asked=True) == (1,)
+    with pytest.raises(ConfigError, match="5 heads are asked for, and 2 are listed"):
+        sizes_of(scores, (1, 5), asked=True)
 
 
 @pytest.mark.parametrize("form", ["haymaker", "wu", "qrhead", "duo", "csv"])
 def test_files_of_every_format_choose_heads(form: str, tmp_path: Path) -> None:
-    path = tmp_path / "heads.file"
+    path = tmp_path / ("heads.safetensors" if form == "haymaker" else "heads.file")
     if form == "haymaker":
         SCORES.save(path)
     else:
@@ -37,15 +40,20 @@ def test_files_of_every_format_choose_heads(form: str, tmp_path: Path) -> None:
 
 
 def test_wrong_choices_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--heads 0-1,0-1: a head stands twice"):
+    with pytest.raises(ConfigError, match="0-1,0-1: a head stands twice"):
         chosen_heads("0-1,0-1", CONFIG)
-    with pytest.raises(DataError, match="not of a model"):
-        chosen_heads("9-1", CONFIG)
-    with pytest.raises(DataError, match="cannot be read"):
-        chosen_heads("heads.txt", CONFIG)
+    with pytest.raises(DataError, match="^9-1, 1-4: no such head; the model has 2 layers of 4 heads, 0-0 to 1-3"):
+        chosen_heads("9-1,0-3,1-4", CONFIG)
+    for told in ("heads.txt", "L18H6", "18:6,17:3", "18-6;17-3", "1-2," * 300):
+        with pytest.raises(DataError, match="no such file of head scores; heads by name are written 18-6,17-3"):
+            chosen_heads(told, CONFIG)
     SCORES.save(tmp_path / "heads.safetensors")
     with pytest.raises(DataError, match=r"scores of \(2, 4\) \(layers, heads\), and the model has \(3, 4\)"):
         chosen_heads(tmp_path / "heads.safetensors", SimpleNamespace(num_hidden_layers=3, num_attention_heads=4))
+    with pytest.raises(DataError, match="and holds none; give heads.safetensors"):
+        chosen_heads(tmp_path / "heads.json", CONFIG)
+    many = ",".join(f"{i}-{j}" for i in range(30) for j in range(9))  # longer than a file's name may be
+    assert len(chosen_heads(many, SimpleNamespace(num_hidden_layers=30, num_attention_heads=9)).top(270)) == 270
 
 
 def test_a_table_of_heads_reads_back(tmp_path: Path) -> None:

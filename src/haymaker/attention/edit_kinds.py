@@ -22,7 +22,7 @@ from haymaker.attention.canary import Site
 from haymaker.attention.hook import Call
 from haymaker.attention.recording import Recording
 from haymaker.attention.rows import scores, softmax_with_sinks, visible_keys, weighted
-from haymaker.attention.targets import Target, as_head, as_heads
+from haymaker.attention.targets import Target, as_head, as_heads, as_spans
 from haymaker.errors import ProbeError
 from haymaker.records import Head, Span
 
@@ -171,7 +171,7 @@ class Knockout(Edit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        spans = [self.span] if isinstance(self.span, Span) else list(self.span)
+        spans = as_spans(self.span)
         if not spans or not all(isinstance(span, Span) for span in spans):
             raise ProbeError(f"Knockout: expected a Span or several, found {self.span!r}")
         self._set("span", tuple(sorted(spans)))

@@ -25,7 +25,7 @@ from haymaker.attention.rows import (
     weighted,
 )
 from haymaker.attention.seen import Part, Parts, Seen
-from haymaker.attention.targets import Reach, Rows, reach, row_table
+from haymaker.attention.targets import Reach, Rows, as_spans, reach, row_table
 from haymaker.errors import ProbeError
 from haymaker.records import Span
 
@@ -52,7 +52,8 @@ def probe(
             padding the first real token is not at 0. They may be reached in a prefill, in chunks of one, or while
             decoding, also inside `generate`, where positions beyond the prompt are those of generated tokens fed back.
             A row reached again (a second forward in the block) is overwritten.
-        spans: Names of token spans: a Span, a list of them (their union), or such a list for each batch row.
+        spans: Names of token spans: a Span or (start, stop), a list of them (their union), or such a list for each
+            batch row.
         topk: How many of the most attended keys to keep; ties go to the lowest position.
         values: Also keep what each span writes, sum of p_j v_j over its keys, and the whole head output of the rows.
         layers: Read only these.
@@ -93,6 +94,8 @@ def probe(
 
 def _layers(layers: Iterable[int] | None, architecture: Architecture) -> frozenset[int]:
     wanted = frozenset(architecture.layers if layers is None else layers)
+    if not wanted:
+        raise ProbeError(f"{architecture.name}: expected layers with attention, found none")
     if missing := sorted(wanted - set(architecture.layers)):
         raise ProbeError(
             f"{architecture.name}: expected layers with attention, {sorted(architecture.layers)}, found {missing}"
@@ -104,15 +107,15 @@ def _spans(spans: Mapping[str, Any]) -> dict[str, Parts]:
     """Each name's spans as disjoint parts: one list for the whole batch, or one for each of its rows."""
     found: dict[str, Parts] = {}
     for name, value in spans.items():
-        listed: list[Any] = [value] if isinstance(value, Span) else [*value]
+        listed = as_spans(value)
         nested = listed and all(isinstance(item, Sequence) for item in listed)
-        found[name] = [_union(name, list(item)) for item in listed] if nested else [_union(name, listed)]
+        found[name] = [_union(name, as_spans(item)) for item in listed] if nested else [_union(name, listed)]
     return found
 
 
 def _union(name: str, spans: list[Any]) -> list[tuple[int, int]]:
     if not spans or not all(isinstance(span, Span) for span in spans):
-        raise ProbeError(f"span {name!r}: expected a Span, Spans or a list of them per batch row, found {spans}")
+        raise ProbeError(f"span {name!r}: expected a Span, Spans or a list of them per batch row, found {spans!r:.80}")
     merged: list[tuple[int, int]] = []
     for span in sorted(spans):
         if merged and span.start <= merged[-1][1]:

@@ -102,6 +102,7 @@ class Recording:
         self._pieces: dict[int, list[Tensor]] = {layer: [] for layer in self.layers}
         self._slots: dict[int, list[Tensor]] = {layer: [] for layer in self.layers}
         self._joined: dict[int, Tensor] = {}
+        self.length = 0  # slots that forwards covered
 
     @classmethod
     def of_tensors(cls, outputs: Mapping[Any, Tensor], site: Site | None) -> "Recording":
@@ -156,13 +157,13 @@ class Recording:
 
     def _covered(self, layer: int | None = None) -> Int[Tensor, " slots"]:
         found = self._slots[self.layers[0] if layer is None else layer]
-        if not found:
+        if not found and not self.length:
             raise ProbeError("expected a forward of this model inside the block, in its thread; found none")
-        slots = torch.cat(found)
+        slots = torch.cat(found) if found else torch.empty(0, dtype=torch.long)
         if (slots.diff() <= 0).any():
             raise ProbeError("expected one sequence, found positions recorded twice: open one record block for each")
         if self.rows is not None and (missing := sorted(set(self.rows.flatten().tolist()) - set(slots.tolist()))):
-            raise ProbeError(f"rows {missing} were never reached: ask for positions that the forwards compute")
+            raise ProbeError(f"rows {missing} were never reached: forwards covered positions 0 to {self.length - 1}")
         return slots
 
 
@@ -185,6 +186,7 @@ class _Recorder(Tool):
             self.recording.tensors[layer] = heads if heads.requires_grad else heads.detach().requires_grad_()
             return self.recording.tensors[layer]
         rows, slots = self.recording.rows, torch.arange(step.slots.start, step.slots.stop)
+        self.recording.length = max(self.recording.length, step.slots.stop)
         if rows is not None:
             slots = slots[torch.isin(slots, rows)]
         if len(slots):

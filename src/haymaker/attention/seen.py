@@ -182,13 +182,13 @@ class Seen:
         return {name: stacked[:, :, :, :, index] for index, name in enumerate(self.spans)}
 
     def _require(self) -> None:
-        if not self._tables:
+        if not self.length:
             raise ProbeError("expected a forward of this model inside the block, in its thread; found none")
         missing = self.rows[~self.reached].unique().tolist()
-        if missing:
+        if missing or not self._tables:
             raise ProbeError(
-                f"rows {missing} were never reached: forwards covered positions 0 to {self.length - 1}; ask for rows "
-                "in there, or read `seen.reached_only()` where generation may stop early"
+                f"rows {missing or 'asked for'} were never reached: forwards covered positions 0 to {self.length - 1}; "
+                "ask for rows in there, or read `seen.reached_only()` where generation may stop early"
             )
         for name, parts in self.spans.items():
             if (stop := max(part[-1][1] for part in parts)) > self.length:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from haymaker.attention.hook import Call, Step
 from haymaker.errors import ProbeError
-from haymaker.records import Head
+from haymaker.records import Head, Span, is_range
 
 Rows = Sequence[int] | Sequence[Sequence[int]] | Tensor
 HeadLike = Head | Sequence[int] | str
@@ -28,6 +28,23 @@ def as_head(head: HeadLike) -> Head:
     if layer < 0 or index < 0:
         raise ProbeError(f"expected layer and head counted from 0, found {head!r}")
     return Head(layer, index)
+
+
+def as_spans(told: Any) -> list[Any]:
+    """Spans of a Span, a pair (start, stop), or several; what is neither stays as it is, for the caller to refuse.
+
+    Raises ProbeError for a pair that is no span.
+    """
+    if isinstance(told, Span) or is_range(told):
+        return [told if isinstance(told, Span) else span_of(told)]
+    return [span_of(one) if is_range(one) else one for one in told] if isinstance(told, Iterable) else [told]
+
+
+def span_of(pair: Sequence[int]) -> Span:
+    try:
+        return Span(*map(int, pair))
+    except ValueError as error:
+        raise ProbeError(f"expected a Span: {error}") from None
 
 
 def as_heads(heads: Iterable[HeadLike] | Any) -> tuple[Head, ...]:

@@ -43,6 +43,8 @@ class HeadFiles:
         from haymaker.heads.formats import check_format
 
         check_format(self.form)
+        if not self.own and self.out.suffix == ".safetensors":
+            raise ConfigError(f"--out {self.out}: {self.form} is a text; give a name that is not .safetensors")
         check_plot(self.plot, self.out)
 
     @property

@@ -1,7 +1,7 @@
 """haymaker ablate | patch: answers without some heads, or with another model's."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,6 @@ from haymaker.study.cell import Tables
 from haymaker.study.stages import AblateParams, PatchParams, ablate_heads, patch_heads
 from haymaker.study.store import plain, write_tables
 
-SIZES = (1, 2, 5, 10)
 COLUMNS = (
     "donor", "recipient", "heads", "k", "draw", "metric", "score", "score_low", "score_high", "delta", "n", "cut_off",
     "head_list",
@@ -36,7 +35,10 @@ def ablate(
     given: Given,
     heads: flag.HeadFile,
     out: flag.OutFolder,
-    k: Annotated[list[int] | None, typer.Option("--k", min=1, help="Heads to mask; may be repeated.")] = None,
+    k: Annotated[
+        list[int] | None,
+        typer.Option("--k", min=1, help="Heads to mask; may be repeated.  [default: 1, 2, 5, 10]"),
+    ] = None,
     draws: flag.Draws = 3,
     scope: flag.Scope = "all",
     adapter: flag.Adapter = None,
@@ -52,9 +54,10 @@ def ablate(
     json: flag.Json = False,
 ) -> None:
     """Mask the top-k heads of a score file, and k other heads drawn at random, while the model answers."""
+    sizes: dict[str, Any] = {"k": tuple(k)} if k else {}
     params = AblateParams(
-        **loading(extend, dtype), k=tuple(k or SIZES), draws=draws, scope=scope, rows=rows, new_tokens=new_tokens,
-        metrics=tuple(metrics or ()), stop=stop_text(stop), seed=seed,
+        **loading(extend, dtype), **sizes, draws=draws, scope=scope, rows=rows,
+        new_tokens=new_tokens, metrics=tuple(metrics or ()), stop=stop_text(stop), seed=seed,
     )  # fmt: skip
     reading = (model, *given.files, heads, adapter)
     with (

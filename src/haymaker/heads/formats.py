@@ -28,6 +28,7 @@ Rule = Literal["max", "mean"]
 FORMATS = ("wu", "qrhead", "duo", "csv", "split")
 OWN_FORMAT = "haymaker"
 QRHEAD_KEY = "attn_head_set"
+ABOUT_MARK = '"provenance_hash"'  # of what `HeadScores.save` writes beside scores
 
 
 class KVHead(NamedTuple):
@@ -109,9 +110,10 @@ class HeadList:
 
     def as_scores(self, layers: int, heads: int) -> HeadScores:
         """The list as a score map: the i-th of n heads has (n - i) / n, others 0, so order and membership are kept."""
-        if layers < self.shape[0] or heads < self.shape[1]:
+        if missing := [str(head) for head in self.heads if head.layer >= layers or head.head >= heads]:
             raise DataError(
-                f"a list with heads up to {self.shape} (layers, heads) is not of a model of {layers, heads}"
+                f"{', '.join(missing[:5])}: no such head; the model has {layers} layers of {heads} heads, 0-0 to "
+                f"{layers - 1}-{heads - 1}"
             )
         values = np.zeros((1, layers, heads))
         for i, head in enumerate(self.heads):
@@ -189,6 +191,9 @@ def parse_wu(text: str, where: str) -> HeadScores:
         raise DataError(
             f"{where}: a split of KV heads in two kinds, which holds no scores; give the scores it is made of"
         )
+    if ABOUT_MARK in text:
+        beside = Path(where).with_suffix(".safetensors").name
+        raise DataError(f"{where}: says what the scores beside it are about, and holds none; give {beside}")
     try:
         trials = json.loads(text, object_pairs_hook=trials_of, parse_constant=no_number)
     except (ValueError, TypeError, RecursionError) as error:

@@ -1,11 +1,12 @@
 """Heads that somebody chose: by their names, `18-6,17-3`, or by a file in any format, as scores of a model's heads."""
 
 import re
+from os.path import exists
 from pathlib import Path
 from typing import Any
 
 from haymaker.errors import ConfigError, DataError
-from haymaker.heads.formats import HeadList, KVScores, read_scores
+from haymaker.heads.formats import HeadList, KVScores, ScoreFile, read_scores
 from haymaker.heads.scores import HeadScores
 from haymaker.records import Head
 
@@ -15,7 +16,18 @@ LISTED = "list"  # the metric of heads that have an order and no scores
 
 def names_heads(told: str | Path) -> bool:
     """Whether heads are named one by one; a file of such a name is a file."""
-    return NAMES.fullmatch(str(told)) is not None and not Path(told).exists()
+    return NAMES.fullmatch(str(told)) is not None and not exists(told)
+
+
+def told_heads(told: str | Path) -> ScoreFile:
+    """The heads that are named, or what a file holds. Raises as `chosen_heads` does, but for a model's shape."""
+    if names_heads(told):
+        return listed(str(told))
+    if not exists(told):
+        raise DataError(
+            f"{told}: no such file of head scores; heads by name are written 18-6,17-3 (layer-head, from 0)"
+        )
+    return read_scores(told)
 
 
 def chosen_heads(told: str | Path, config: Any) -> HeadScores:
@@ -24,7 +36,7 @@ def chosen_heads(told: str | Path, config: Any) -> HeadScores:
     Raises ConfigError for a head named twice, DataError for a file that is broken or of a model of another shape.
     """
     layers, heads = config.num_hidden_layers, config.num_attention_heads
-    found = listed(str(told)) if names_heads(told) else read_scores(told)
+    found = told_heads(told)
     if isinstance(found, HeadList):
         return found.as_scores(layers, heads)
     scores = found.to_heads(heads) if isinstance(found, KVScores) else found
@@ -36,13 +48,18 @@ def chosen_heads(told: str | Path, config: Any) -> HeadScores:
 def listed(told: str) -> HeadList:
     heads = tuple(Head.parse(name.strip()) for name in told.split(","))
     if len(set(heads)) < len(heads):
-        raise ConfigError(f"--heads {told}: a head stands twice; name each once")
+        raise ConfigError(f"{told}: a head stands twice; name each once")
     return HeadList(heads)
 
 
-def sizes_of(scores: HeadScores, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """Sizes of sets to take from scores; heads that were listed are taken whole, and no head beyond them."""
+def sizes_of(scores: HeadScores, sizes: tuple[int, ...], asked: bool = False) -> tuple[int, ...]:
+    """Sizes of sets to take from scores; of heads that were listed none beyond them, and, unless asked, all.
+
+    Raises ConfigError where more are asked for than are listed.
+    """
     if scores.metric != LISTED:
         return sizes
     count = int((scores.mean > 0).sum())
-    return (*(size for size in sizes if size < count), count)
+    if asked and max(sizes) > count:
+        raise ConfigError(f"k: {max(sizes)} heads are asked for, and {count} are listed; list more, or ask for fewer")
+    return sizes if asked else (*(size for size in sizes if size < count), count)

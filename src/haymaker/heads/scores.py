@@ -222,9 +222,11 @@ class HeadScores:
     def files(path: str | Path) -> tuple[Path, Path]:
         """What `save` writes: `path` (safetensors), and what the scores are about in .json beside it.
 
-        Raises ConfigError where both would have one name.
+        Raises ConfigError where both would have one name, and for a name of another format.
         """
         path = Path(path)
+        if path.suffix not in ("", ".json", ".safetensors"):
+            raise ConfigError(f"{path}: scores are written as safetensors; give a name in .safetensors (or a --format)")
         if path.suffix == ".json" or not path.name:
             raise ConfigError(f"{path}: a summary in .json is written beside the scores; give a name in .safetensors")
         return path, path.with_suffix(".json")

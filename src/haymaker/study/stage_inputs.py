@@ -94,12 +94,10 @@ def scores_of(inputs: Inputs, lm: "LanguageModel", name: str = "heads") -> "Head
 
 def check_scores(*paths: Path) -> None:
     """Raise for files of heads that cannot be read, before minutes of loading a model."""
-    from haymaker.heads.formats import read_scores
-    from haymaker.heads.own_choice import names_heads
+    from haymaker.heads.own_choice import told_heads
 
     for path in map(scores_file, paths):
-        if not names_heads(path):
-            read_scores(path)
+        told_heads(path)
 
 
 def scores_file(path: Path) -> Path:

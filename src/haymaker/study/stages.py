@@ -246,7 +246,7 @@ def ablate_heads(params: AblateParams, inputs: Inputs, output: Path, keep: Path,
     from haymaker.interventions import ablation_curve
 
     scores = scores_of(inputs, lm)
-    sizes = sizes_of(scores, params.k)
+    sizes = sizes_of(scores, params.k, asked="k" in params.model_fields_set)
     options = params.model_dump(include={"draws", "seed", "new_tokens", "metrics", "stop", "scope"})
     with bar("answers", (1 + len(sizes) * (1 + params.draws)) * len(rows), computing(lm)) as advance:
         found = ablation_curve(lm, rows, scores, sizes, batch=batch, on_progress=advance, keep=keep, **options)

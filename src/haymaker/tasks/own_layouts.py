@@ -12,9 +12,9 @@ from haymaker.choices import METRICS, READERS
 from haymaker.errors import DataError
 from haymaker.file_reading import required, texts_of
 from haymaker.metrics.best_score import asks_for_all, together
-from haymaker.records import Role
+from haymaker.records import Role, is_range
 from haymaker.tasks.own_rows import Found, OwnDocument, Question, Talk
-from haymaker.tasks.own_spans import Range, Turn, is_range, place_of, ranges_in, spelled_as
+from haymaker.tasks.own_spans import Range, Turn, place_of, ranges_in, spelled_as
 from haymaker.tasks.row_files import cell
 
 Row = Mapping[str, Any]

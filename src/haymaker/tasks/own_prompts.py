@@ -9,10 +9,10 @@ from typing import Any
 from haymaker.console import note
 from haymaker.errors import DataError
 from haymaker.file_reading import refuse_half_letters
-from haymaker.records import Example, Label, Message, Segment, Span, digest
+from haymaker.records import Example, Label, Message, Segment, Span, digest, is_range
 from haymaker.tasks.own_answers import told_of
 from haymaker.tasks.own_layouts import turns_in
-from haymaker.tasks.own_spans import Range, Turn, cut, is_range, place_of, ranges_in, spelled_as
+from haymaker.tasks.own_spans import Range, Turn, cut, place_of, ranges_in, spelled_as
 
 TASK = "qa"
 CLOSING_CHARACTERS = 40  # that may follow a question which the text ends with: "\nAnswer:"

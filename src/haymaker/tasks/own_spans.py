@@ -3,13 +3,12 @@
 import re
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from numbers import Integral
 from typing import Any, NamedTuple
 from unicodedata import combining, normalize
 
 from haymaker.errors import DataError
 from haymaker.realism.answers import answer_ranges
-from haymaker.records import Label, Message, Role, Segment
+from haymaker.records import Label, Message, Role, Segment, is_range
 
 Range = tuple[int, int]
 Labelled = tuple[Range, Label]
@@ -39,15 +38,6 @@ def place_of(told: Any, text: str, place: str) -> Range:
     if not 0 <= start < stop <= len(text):
         raise DataError(f"{place}: expected characters within a text of {len(text)}, found [{start}, {stop})")
     return start, stop
-
-
-def is_range(told: Any) -> bool:
-    """Whether a start and a stop are told."""
-    return (
-        isinstance(told, Sequence)
-        and len(told) == 2
-        and all(isinstance(edge, Integral) and not isinstance(edge, bool) for edge in told)
-    )
 
 
 def spelled_as(said: str, text: str) -> str:
