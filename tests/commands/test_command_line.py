@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -169,7 +170,7 @@ def toy_plan(config: StudyConfig, broken: str = "") -> Plan:
     cells = []
     for i, setting in enumerate(config.settings):
         about = {"model": config.model, "task": "mdqa", "setting": setting, "seed": 0}
-        params = Toy(f1=-1.0 if setting == broken else i / 10)
+        params = Toy(f1=-1.0 if broken in (setting, "all") else i / 10)
         columns = {**about, "split": "test", "length": config.length}
         cells.append(Cell(f"evaluate/{setting}", Stage("evaluate", Toy, evaluate_toy), params, columns=columns))
         if setting not in ("base", "extended"):
@@ -241,6 +242,18 @@ def test_a_failed_cell_is_told_and_the_rest_is_kept(toy: Path, monkeypatch: pyte
     assert rows["evaluate/low-low"]["state"] == "failed"
     why = run("study", "why", "miniature", "compare/low-low", "--out", toy)
     assert "failed evaluate/low-low" in why.stdout
+
+
+def test_a_run_that_measured_nothing_writes_no_results_and_blocks_in_one_line(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_opened, "plan_study", lambda config: toy_plan(config, broken="all"))
+    result = run("study", "run", "miniature", "--out", toy)
+    assert result.exit_code == 3
+    assert (result.stdout, (toy / "results.json").exists(), (toy / "report.html").exists()) == ("", False, False)
+    assert "nothing was measured, so no results are written" in result.stderr
+    assert len(re.findall("^blocked, .* cells", result.stderr, re.MULTILINE)) == 1
+    assert "more" in result.stderr
 
 
 def test_gc_says_what_it_would_remove_and_removes_it(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from haymaker.console import note
 from haymaker.errors import ConfigError, OutputError
 from haymaker.file_reading import read_json_if_there
 from haymaker.study import Plan, Summary, execute
+from haymaker.study.config import StudyConfig
 from haymaker.study.costs import Prediction, fitting, predictions, requests
 from haymaker.study.power import separable
 from haymaker.study.runners import open_runner
@@ -26,6 +27,7 @@ from haymaker.study.survey import Standing
 
 app = typer.Typer(no_args_is_help=True, help="Plan, run and inspect a whole study; finished cells are never run again.")
 
+MOST_NAMED = 4  # blocked cells of a run; `study why` tells of each what it waits for
 ELSEWHERE = "a100-80gb"  # what a cluster's time limits are reckoned on: the slowest that they commonly have
 MaxHours = Annotated[
     float | None, typer.Option("--max-hours", min=0, help="As many cells as take no more than that, as predicted.")
@@ -78,9 +80,19 @@ def show_plan(opened: Opened, priced: Priced, max_hours: float | None, form: str
     else:
         settings = dict.fromkeys(setting for task in opened.config.tasks for setting in opened.config.settings_of(task))
         show_page(opened.config.name, opened.config.model_name, settings, rows, priced)
-        for line in separable(opened.config):
+        for line in (*separable(opened.config), *built_first(opened.config, standings)):
             typer.echo(line)
         typer.echo(f"{len(rows)} cells: {counts(standings)}; --cells lists them")
+
+
+def built_first(config: StudyConfig, standings: Mapping[str, Standing]) -> list[str]:
+    """What nobody can know before rows are built; nothing once they are."""
+    missing = [name for name, one in standings.items() if one.cell.stage.name == "data" and one.state == "missing"]
+    if not missing:
+        return []
+    budget = config.evaluation.new_tokens
+    answers = "" if budget is None else f", and every answer the {budget} tokens of evaluation.new_tokens"
+    return [f"Known once rows are built: whether each fits its {config.length:,} tokens{answers}."]
 
 
 def fitting_now(
@@ -192,13 +204,16 @@ def is_page(path: Path) -> bool:
 
 
 def write_outputs(opened: Opened, summary: Summary, page: bool) -> dict[str, str]:
-    """results.json of all finished cells, also after failures, and the report made of it."""
+    """results.json of all finished cells, also after failures, and the report made of it; nothing where failures left
+    nothing that was measured."""
     from haymaker.study.tables import collect, same_numbers, write_results
 
     results, drawn = opened.out / "results.json", opened.out / "report.html"
     refused = summary.failed.keys() | summary.blocked.keys()
     standings = {name: found for name, found in opened.survey().all().items() if name not in refused}
     tables = collect(opened.config, opened.plan, standings, opened.store, summary.ran)
+    if not summary.complete and not any(rows for name, rows in tables["tables"].items() if name != "timings"):
+        return {}
     try:
         write_results(results, tables)
         if page:
@@ -219,7 +234,18 @@ def tell(opened: Opened, summary: Summary, files: Mapping[str, str]) -> None:
     for name, message in summary.failed.items():
         record = opened.store.failure_path(str(standings[name].key))
         note(f"failed {name}: {message}" + (f" (traceback: {record})" if record.is_file() else ""))
-    for name, causes in summary.blocked.items():
-        note(f"blocked {name}: needs {causes}")
+    if told := blocked(summary.blocked):
+        note(told)
+    if not files:
+        note(f"nothing was measured, so no results are written{' over those of another run' * opened.has_results}")
     for file in files.values():
         typer.echo(file)
+
+
+def blocked(causes: Mapping[str, str]) -> str:
+    """One line for all cells that could not run; empty without any."""
+    names = list(causes)
+    if len(names) < 2:
+        return "".join(f"blocked {name}: needs {causes[name]}" for name in names)
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"blocked, {len(names)} cells that need what failed: {', '.join(names[:MOST_NAMED])}{more}"

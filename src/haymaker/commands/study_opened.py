@@ -44,6 +44,10 @@ class Opened:
         for folder in (self.out, self.store.root):
             refuse_other_than_folders(folder)
 
+    @property
+    def has_results(self) -> bool:
+        return (self.out / "results.json").is_file()
+
     def survey(self) -> Survey:
         return Survey(self.plan, self.store)
 

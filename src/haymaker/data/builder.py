@@ -21,7 +21,7 @@ from haymaker.data.fit.fitter import Fitter
 from haymaker.data.fit.page import Page
 from haymaker.data.schema import Row, table_of
 from haymaker.drafts import Draft, Drafts
-from haymaker.errors import ConfigError, DataError
+from haymaker.errors import ConfigError, DataError, LengthError
 from haymaker.records import canonical_json, digest
 from haymaker.rendering import TEMPLATE_DATE, writes_date
 from haymaker.tasks import metrics_from, task, taught
@@ -80,6 +80,9 @@ def build(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Dataset:
     return Dataset(table, {**builder.manifest(checks, failures), "rows": table.num_rows})
 
 
+LEAVE_OUT = "or leave such rows out, and be told which: failed_rows: skip (build --skip-failed)"
+
+
 class Builder:
     """Builds rows of one recipe, in any order."""
 
@@ -106,6 +109,8 @@ class Builder:
                 yield self.row(number)
             except DataError as error:
                 if self.recipe.failed_rows == "stop":
+                    if isinstance(error, LengthError):
+                        raise LengthError(f"{error}; {LEAVE_OUT}") from None
                     raise
                 failures.append(Failure(number, str(error)))
 

@@ -22,7 +22,8 @@ from haymaker.records import Segment
 
 LAST_CHOICES = 24  # documents among which the last ones are chosen to fill the length exactly
 ENDS = 4  # tokens that the sum of counts is off at most, mostly
-REPAIRS = 10  # times that a row is planned at most
+REPAIRS = 10  # times that a row is planned with the same documents to cut, at most
+TURNS, AGAIN = 4, 5  # then others are cut: so many times, each with so many plans
 MOST_CUT = 4  # documents that are cut to close a row
 EASY = 2  # of them with few documents to choose from, which nearly always do
 
@@ -60,6 +61,7 @@ class RowPlan:
         self.margin = self.slack // 2 if costs.judge else self.slack // 4
         self.most_left = max(0, self.slack - self.margin - ENDS)  # tokens that a plan may leave
         self.cuts, self.closest = self.draft.trim, False  # whether documents are cut, and which of all cuts fills best
+        self.turn = 0  # of the documents that may be cut
         before, after = costs.around(self.draft.question)
         self.before, self.around = before, before + after  # tokens
 
@@ -69,8 +71,14 @@ class RowPlan:
         start = found = self.supply.state
         room, dry = self.length - self.margin - self.around - self.answer_tokens(), None
         tried: dict[Amount, int] = {}  # by how many tokens rows of these rooms came out too long
-        for attempt in range(REPAIRS):
+        first = room
+        for attempt in range(REPAIRS + TURNS * AGAIN):
             self.supply.state = start
+            if attempt >= REPAIRS and not (attempt - REPAIRS) % AGAIN:  # no end of a word of those fills it
+                if not self.cuts:
+                    break
+                self.turn, room = self.turn + 1, first
+                tried.clear()
             if attempt >= EASY:
                 self.supply.widen()
                 self.cuts = self.draft.trim or self.draft.context != "symbolic"  # prose is cut, if need be
@@ -106,7 +114,7 @@ class RowPlan:
         if asked is not None and target - closing > asked and self.recipe.split != "train":  # train: taught, not asked
             raise LengthError(
                 f"answer_room: {asked} tokens were to stay free for an answer, and that to {self.draft.question!r} "
-                f"takes {target - closing}; give at least as many"
+                f"takes {target - closing}; give at least as many (a study says it by evaluation.new_tokens)"
             )
         return max(self.recipe.room, target)
 
@@ -219,7 +227,9 @@ class RowPlan:
         documents = [*taken, *(choices[i] for i in picked)]
         if not self.cuts or gap <= self.most_left:
             return documents
-        unused = [i for i in range(len(choices)) if i not in picked][:MOST_CUT]
+        left = [i for i in range(len(choices)) if i not in picked]
+        start = self.turn * MOST_CUT % max(1, len(left))
+        unused = [*left[start:], *left[:start]][:MOST_CUT]
         kept, cut = self.trim(documents, gap, [choices[i] for i in unused], number)
         self.supply.use(choices, unused[: len(cut)])
         return [*documents[:kept], *cut]
