@@ -28,7 +28,7 @@ from haymaker.interventions import (
     patching_table,
     random_heads,
 )
-from haymaker.interventions.head_sets import cut_short
+from haymaker.interventions.head_sets import cut_short, few_draws, random_sets
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example, Head, Message, Segment
 from haymaker.tokens import encode
@@ -263,6 +263,37 @@ def test_random_heads_overflow_into_other_layers_and_end() -> None:
     assert sorted(head.layer for head in found) == [0, 0, 1]
     with pytest.raises(ConfigError, match="only 0 are left"):
         random_heads([Head(0, 0)], 1, [Head(0, 0)], "draw", 0)
+
+
+@pytest.mark.parametrize(
+    ("like", "excluded", "draws", "exist"),
+    [
+        (["0-0"], 1, 3, 3),  # 0-1 to 0-3
+        (["0-0"], 1, 5, 3),
+        (["0-0"], 3, 2, 1),
+        (["0-0", "0-1"], 2, 4, 1),  # the two left of their layer
+        (["0-0", "1-0"], 1, 8, 9),
+        (["0-0", "1-0"], 1, 12, 9),
+        (["0-0", "0-1", "0-2"], 3, 99, 6),  # the one left, with two of the four above
+    ],
+)
+def test_random_sets_differ_and_are_all_that_exist_where_as_many_are_asked(
+    like: list[str], excluded: int, draws: int, exist: int
+) -> None:
+    heads = [Head.parse(name) for name in like]
+    shut = [Head(head.layer, i) for head in heads for i in range(excluded)]
+    sets = list(random_sets(draws, heads, HEADS, shut, "law", layers=2))
+    assert len(sets) == len({frozenset(one) for one in sets}) == min(draws, exist)
+    assert all(len(one) == len(like) and not set(one) & set(shut) for one in sets)
+    assert sets == list(random_sets(99, heads, HEADS, shut, "law", layers=2))[:draws], "more draws change none"
+    assert list(sets[0]) == random_heads(heads, HEADS, shut, "law", 0, layers=2)
+
+
+def test_fewer_sets_than_draws_are_told() -> None:
+    sets = list(ablation_sets(scores([[0.1, 0.9, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0]]), counts=(1, 2), draws=3))
+    assert [one.draw for one in sets if one.kind == "random"] == [0, 1, 0]
+    assert few_draws(sets, 3) == "fewer distinct sets of random heads than the 3 draws: 2 of k = 1, 1 of k = 2"
+    assert few_draws(sets, 1) == ""
 
 
 def test_ablation_sets_by_hand() -> None:

@@ -22,7 +22,7 @@ def test_a_set_is_paired_with_the_mean_of_its_random_sets() -> None:
     none, top, first, second, alone = beside_random(SETS, SCORES)
     # Random means 1, 1, 0.5, 1 per question; the set less them: -1, -1, -0.5, 0.
     assert top["beyond_random"] == pytest.approx(-0.625)
-    assert top["beyond_random_low"] < -0.625 < top["beyond_random_high"] <= 0
+    assert top["beyond_random_low"] < -0.625 < top["beyond_random_high"] < 0.5
     assert (top["random_percentile"], top["random_draws"]) == (0.0, 2)  # below both 0.75 and 1
     assert none["beyond_random"] is None
     assert alone["beyond_random"] is None  # no random set of its size

@@ -109,16 +109,34 @@ def test_values_that_are_all_equal_leave_what_so_few_may_have_missed() -> None:
     assert (zeros.low, zeros.high) == pytest.approx((0, 0.2775), abs=1e-4)
     assert (ones.low, ones.high) == pytest.approx((0.7225, 1), abs=1e-4)
     assert bootstrap_crossed(np.zeros((3, 10)), reach=(-1, 1)) == pytest.approx((0, -0.2775, 0.2775), abs=1e-4)
-    mixed = np.array([0.0, 1.0] * 5)
+    mixed = np.array([0.0, 1.0] * 10)
     assert bootstrap_mean(mixed, reach=(0, 1)) == bootstrap_mean(mixed)
 
 
 def test_one_value_has_no_bounds() -> None:
     low, high = bootstrap_grid(np.array([[[1.0, np.nan]]]))
     assert np.isnan([low, high]).all()
-    for found in (bootstrap_mean(np.array([0.5])), bootstrap_crossed(np.array([[0.4], [0.6]]))):
-        assert found.mean == 0.5
-        assert np.isnan(found[1:]).all()
+    for reach in (None, (0, 1), (-1, 1)):
+        one, several = np.array([0.5]), np.array([[0.4], [0.6]])
+        for found in (bootstrap_mean(one, reach=reach), bootstrap_crossed(several, reach=reach)):
+            assert found.mean == 0.5
+            assert np.isnan(found[1:]).all()
+    assert np.isnan(share_interval(1, 1)[1:]).all()
+
+
+@pytest.mark.parametrize("n", [2, 5, 8, 13, 19])
+def test_few_rows_have_one_rule_whatever_they_are(n: int) -> None:
+    """Shares of n are Wilson's throughout, so a table's bounds rise with its scores; partial scores lie between."""
+    rows = [bootstrap_mean(np.array([1.0] * k + [0.0] * (n - k)), reach=(0, 1)) for k in range(n + 1)]
+    assert [row.low for row in rows] == sorted({row.low for row in rows})
+    assert [row.high for row in rows] == sorted({row.high for row in rows})
+    for k, row in enumerate(rows):
+        assert row == pytest.approx(share_interval(k, n))
+    for seed in range(20):
+        values = np.random.default_rng(seed).random(n)
+        found, whole = bootstrap_mean(values, reach=(0, 1)), share_interval(n // 2, n)
+        assert 0 <= found.low <= found.mean <= found.high <= 1
+        assert 0.4 * (whole.high - whole.low) < found.high - found.low < 1.2 * (whole.high - whole.low)
 
 
 @pytest.mark.parametrize(

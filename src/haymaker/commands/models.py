@@ -18,6 +18,7 @@ from haymaker.files import write_json
 from haymaker.study.cell import Row
 from haymaker.study.stage_inputs import Inputs
 from haymaker.study.stages import EvaluateParams, evaluate_model
+from haymaker.study.store import plain
 
 EVALUATION_FILES = ("predictions.jsonl", "evaluation.json")
 GROUPED = ("by", "group", "n", "metric", "score", "score_low", "score_high", "parsed")
@@ -88,7 +89,7 @@ def answered(
         fresh_folder(out, replace, EVALUATION_FILES, reading=reading) as folder,
     ):
         found = evaluate_model(params, inputs, folder, keep, batch=batch)
-        (row,) = found["evaluation"]
+        row = plain(*found["evaluation"])
         write_json(folder / "evaluation.json", row)
     return row
 

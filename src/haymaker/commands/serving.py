@@ -12,6 +12,7 @@ from haymaker.errors import ConfigError
 from haymaker.files import write_json, write_jsonl
 from haymaker.study.stage_inputs import Inputs, rows_of
 from haymaker.study.stages import EvaluateParams
+from haymaker.study.store import plain
 
 Requests = Annotated[
     Path | None, typer.Option("--export-requests", help="Write OpenAI's batch requests there, and answer nothing.")
@@ -45,7 +46,7 @@ def judge_responses(params: EvaluateParams, inputs: Inputs, out: Path, name: str
 
         exam, model = exam_of(params, inputs, name)
         found = evaluate_responses(inputs["responses"], exam, model)
-        row = found.row() | {"served": model.name}
+        row = plain(found.row() | {"served": model.name})
         found.save(folder / "predictions.jsonl")
         write_json(folder / "evaluation.json", row)
     for said in found.notes():

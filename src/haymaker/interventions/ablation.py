@@ -16,14 +16,14 @@ from haymaker.attention.canary import check_architecture
 from haymaker.attention.chance import check_ready
 from haymaker.attention.edits import Zero, edit
 from haymaker.attention.targets import HeadLike, as_heads
-from haymaker.console import OnProgress, told
+from haymaker.console import OnProgress, note, told
 from haymaker.evaluation.exam import Exam, Metrics
 from haymaker.evaluation.predictions import Evaluation, examine, room_for
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import AnswerBranches, answers_of, judged_sets, packed_room
 from haymaker.interventions.branches import Branch, Trunk, can_branch
 from haymaker.interventions.controls import beside_random
-from haymaker.interventions.head_sets import ablation_sets
+from haymaker.interventions.head_sets import HeadSet, ablation_sets, few_draws
 from haymaker.interventions.origins import refuse_other_shape
 from haymaker.kept import Kept
 from haymaker.models.answer_text import STOP
@@ -216,7 +216,7 @@ def ablation_curve(
         examples: A Dataset, or any Examples.
         scores: Which heads retrieve.
         sizes: How many of them are removed.
-        draws: Random sets for each size, outside the top of the largest size.
+        draws: Distinct random sets for each size, outside the top of the largest size; fewer where there are no more.
         seed: Of the random sets.
         new_tokens: Most tokens of an answer; None as in `evaluate`.
         metrics: As in `ablate`.
@@ -244,11 +244,9 @@ def ablation_curve(
         ['none', 'retrieval', 'random']
     """
     refuse_other_shape(scores, lm)
-    check_ready(lm)
-    layers, width = scores.mean.shape
-    there = check_architecture(lm.model).heads
-    absent = {Head(*place) for place in np.ndindex(layers, width)}.difference(there)
-    sets = list(ablation_sets(scores, sizes, draws, seed, absent=absent))
+    sets = curve_sets(lm, scores, sizes, draws, seed)
+    if told_few := few_draws(sets, draws):
+        note(told_few, style="yellow")
     heads = [chosen.heads for chosen in sets]
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "keep": keep}
     options |= {"batch": batch}
@@ -259,6 +257,15 @@ def ablation_curve(
             sets, found, beside_random(sets, [one.values() for one in found]), strict=True
         )
     )
+
+
+def curve_sets(lm: LanguageModel, scores: HeadScores, sizes: Sequence[int], draws: int, seed: int) -> list[HeadSet]:
+    """The sets of a curve: the top heads of each size, and random ones among those that the model has."""
+    check_ready(lm)
+    layers, width = scores.mean.shape
+    there = check_architecture(lm.model).heads
+    absent = {Head(*place) for place in np.ndindex(layers, width)}.difference(there)
+    return list(ablation_sets(scores, sizes, draws, seed, absent=absent))
 
 
 def ablated(

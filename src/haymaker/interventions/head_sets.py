@@ -1,5 +1,6 @@
 """Sets of heads to intervene on, and the random sets they are compared with. Pure: no torch, no model."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from haymaker.errors import ConfigError
 from haymaker.heads.scores import HeadScores, check_k
 from haymaker.randomness import keyed
 from haymaker.records import Head
+
+AGAIN = 200  # draws of a set that was drawn before
 
 
 def random_heads(
@@ -36,6 +39,22 @@ def random_heads(
             "ask for fewer"
         )
     return chosen + rng.sample(free, missing)
+
+
+def random_sets(draws: int, like: Sequence[Head], *given: Any, layers: int | None = None) -> Iterator[tuple[Head, ...]]:
+    """Distinct sets of `random_heads`, which takes the rest: as many as there are draws, or as are found.
+
+    A draw that was made before is made again under a key of its own; after 200 in vain there are no more.
+    """
+    seen: set[frozenset[Head]] = set()
+    for draw in range(draws):
+        again = ((), *((time,) for time in range(1, AGAIN)))
+        found = (random_heads(like, *given, draw, *time, layers=layers) for time in again)
+        new = next((heads for heads in found if frozenset(heads) not in seen), None)
+        if new is None:
+            return
+        seen.add(frozenset(new))
+        yield tuple(new)
 
 
 @dataclass(frozen=True)
@@ -73,8 +92,8 @@ def ablation_sets(
     for k in counts:
         top = scores.top(k)
         yield HeadSet("retrieval", k, 0, tuple(top))
-        for draw in range(draws):
-            yield HeadSet("random", k, draw, tuple(random_heads(top, width, closed, seed, k, draw, layers=layers)))
+        for draw, drawn in enumerate(random_sets(draws, top, width, closed, seed, k, layers=layers)):
+            yield HeadSet("random", k, draw, drawn)
 
 
 def patching_sets(
@@ -104,10 +123,9 @@ def patching_sets(
     for kind, heads in sets.items():
         yield HeadSet(kind, size, 0, tuple(heads[:size]))
     layers, width = donor.mean.shape
-    closed = active[0] | active[1] | unscored(donor)
-    for draw in range(draws if ranked else 0):
-        drawn = random_heads(ranked[:size], width, closed, seed, "patch", draw, layers=layers)
-        yield HeadSet("random", size, draw, tuple(drawn))
+    given = (ranked[:size], width, active[0] | active[1] | unscored(donor), seed, "patch")
+    for draw, drawn in enumerate(random_sets(draws if ranked else 0, *given, layers=layers)):
+        yield HeadSet("random", size, draw, drawn)
 
 
 def sets_of(
@@ -125,6 +143,13 @@ def sets_of(
     if unknown := set(kinds) - sets.keys():
         raise ConfigError(f"kinds of head sets: expected {', '.join(sets)}, found {', '.join(sorted(unknown))}")
     return {kind: sets[kind] for kind in kinds if sets[kind]}
+
+
+def few_draws(sets: Sequence[HeadSet], draws: int) -> str:
+    """In words, of which sizes there are fewer distinct random sets than draws; empty where there are enough."""
+    found = Counter(one.k for one in sets if one.kind == "random")
+    few = [f"{found[k]} of k = {k}" for k in found if found[k] < draws]
+    return f"fewer distinct sets of random heads than the {draws} draws: {', '.join(few)}" if few else ""
 
 
 def cut_short(donor: HeadScores, recipient: HeadScores, k: int, threshold: float, kinds: Sequence[str]) -> str:

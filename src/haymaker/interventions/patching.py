@@ -13,7 +13,7 @@ from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import AnswerBranches, judged_sets, packed_room, patched_answers
 from haymaker.interventions.branches import Trunk, can_branch
 from haymaker.interventions.controls import beside_random
-from haymaker.interventions.head_sets import PATCHED, cut_short, identity_sets, patching_sets
+from haymaker.interventions.head_sets import PATCHED, cut_short, few_draws, identity_sets, patching_sets
 from haymaker.interventions.origins import tell_pair
 from haymaker.interventions.pairs import check_pair
 from haymaker.interventions.patching_runs import Donor, Patched, Run, Sizes
@@ -260,8 +260,9 @@ def patching_table(
         sets = list(identity_sets(donor_scores))
     else:
         sets = list(patching_sets(donor_scores, recipient_scores, k, threshold, draws, seed=seed, kinds=kinds))
-        if told_size := cut_short(donor_scores, recipient_scores, k, threshold, kinds):
-            note(told_size, style="yellow")
+        told_sizes = cut_short(donor_scores, recipient_scores, k, threshold, kinds), few_draws(sets, draws)
+        for said in filter(None, told_sizes):
+            note(said, style="yellow")
     heads = {str(place): chosen.heads for place, chosen in enumerate(sets)}
     options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "mode": mode}
     options |= {"batch": batch, "on_progress": on_progress, "keep": keep}

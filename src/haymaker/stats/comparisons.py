@@ -174,7 +174,7 @@ def share_interval(found: int, n: int, confidence: float = 0.95) -> Interval:
         confidence: Share of studies whose bounds hold the true value, 0 to 1.
 
     Returns:
-        The share and its bounds.
+        The share and its bounds; of one alone no bounds.
 
     Raises:
         ValueError: None of none, or more found than there are.
@@ -188,7 +188,7 @@ def share_interval(found: int, n: int, confidence: float = 0.95) -> Interval:
     """
     if not 0 <= found <= n or n == 0:
         raise ValueError(f"expected some of at least one, found {found} of {n}")
-    return wilson(found / n, n, confidence)
+    return wilson(found / n, n, confidence) if n > 1 else Interval(found / n)
 
 
 def pooled_effect(effects: Sequence[Interval]) -> Interval:

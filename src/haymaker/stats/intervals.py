@@ -15,6 +15,7 @@ SCORES: Reach = (0, 1)
 DIFFERENCES: Reach = (-1, 1)
 PICKS_AT_ONCE = 2**20  # of a bootstrap: 16 MiB
 FEW = 5  # values of another kind, fewer than a bootstrap needs
+SMALL = 4 * FEW  # values in all: of fewer a bootstrap is too narrow, whatever they are
 
 
 class Interval(NamedTuple):
@@ -88,11 +89,11 @@ def bootstrap_mean(
         confidence: Share of draws inside the bounds, 0 to 1.
         draws: Samples drawn with replacement.
         seed: Of the draws.
-        reach: The smallest and the largest value that there can be, (0, 1) of a score. Where fewer than five values,
-            and less than a quarter, differ from the rest, bounds are Wilson's: of 0 of n, 1 of n and so on.
+        reach: The smallest and the largest value that there can be, (0, 1) of a score. Of fewer than 20 values, and
+            where fewer than five differ from the rest, bounds are Wilson's: of 0 of n, 1 of n and so on.
 
     Returns:
-        The mean and its bounds; of a single value without a reach no bounds.
+        The mean and its bounds; of a single value no bounds.
 
     Raises:
         ValueError: No values.
@@ -129,27 +130,26 @@ def drawn_means(values: Float[ndarray, "n"], draws: int, seed: int) -> Float[nda
 def by_counts(
     found: Interval, values: Float[ndarray, "seed n"], confidence: float = 0.95, reach: Reach | None = None
 ) -> Interval | None:
-    """Bounds of values that are nearly all the same, of which samples know too little; None where enough differ.
+    """Bounds of few values, or of values that are nearly all the same, of which samples know too little; else None.
 
     The bootstrap takes what it has not seen for impossible: 0 of n would be 0 for certain, and 1 of n never more than
-    a few. Here the values away from the most frequent one, up and down, are shares of the way to the reach's ends,
-    each with Wilson's bounds; of scores of 0 and 1 that is Wilson's interval itself. A single value without a reach
-    has none.
+    a few. Here the values away from the median, up and down, are shares of the way to the reach's ends, each with
+    Wilson's bounds; of scores of 0 and 1 that is Wilson's interval itself. A single value has none.
     """
     n = values.shape[1]
+    if n < 2:
+        return Interval(found.mean)
     if reach is None:
-        return Interval(found.mean) if n < 2 else None
-    kinds, counts = np.unique(values.round(9), return_counts=True)
-    most = float(kinds[counts.argmax()])
-    away = np.where(abs(values - most) < 1e-9, 0.0, values - most)
-    others = int(away.any(axis=0).sum())
-    if others >= FEW or others * 4 >= n:
+        return None
+    middle = float(np.quantile(values, 0.5, method="lower"))
+    away = np.where(abs(values - middle) < 1e-9, 0.0, values - middle)
+    if n >= SMALL and int(away.any(axis=0).sum()) >= FEW:
         return None
     low_end, high_end = reach
-    up = wilson(share_of(away.clip(min=0), high_end - most), n, confidence)
-    down = wilson(share_of(-away.clip(max=0), most - low_end), n, confidence)
-    low = most + (high_end - most) * up.low - (most - low_end) * down.high
-    high = most + (high_end - most) * up.high - (most - low_end) * down.low
+    up = wilson(share_of(away.clip(min=0), high_end - middle), n, confidence)
+    down = wilson(share_of(-away.clip(max=0), middle - low_end), n, confidence)
+    low = middle + (high_end - middle) * up.low - (middle - low_end) * down.high
+    high = middle + (high_end - middle) * up.high - (middle - low_end) * down.low
     return Interval(found.mean, min(low, found.mean), max(high, found.mean))
 
 
@@ -247,7 +247,7 @@ def bootstrap_crossed(
         reach: As of `bootstrap_mean`.
 
     Returns:
-        The mean and its bounds; of a single example without a reach no bounds.
+        The mean and its bounds; of a single example no bounds.
 
     Raises:
         ValueError: No values.
@@ -268,8 +268,10 @@ def bootstrap_crossed(
     low, high = np.quantile(means, bounds_of(confidence))
     found = Interval(float(values.mean()), float(low), float(high))
     counted = by_counts(found, values, confidence, reach)
-    if counted is None or seeds == 1 or reach is None:
-        return counted or found
+    if counted is None:
+        return found
+    if seeds == 1 or math.isnan(counted.low):
+        return counted
     return Interval(found.mean, min(found.low, counted.low), max(found.high, counted.high))  # seeds differ as well
 
 

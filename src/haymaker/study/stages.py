@@ -243,12 +243,13 @@ def ablate_heads(params: AblateParams, inputs: Inputs, output: Path, keep: Path,
     check_scores(inputs["heads"])
     lm = model_of(inputs, params)
     from haymaker.heads.own_choice import sizes_of
-    from haymaker.interventions import ablation_curve
+    from haymaker.interventions.ablation import ablation_curve, curve_sets
 
     scores = scores_of(inputs, lm)
     sizes = sizes_of(scores, params.k, asked="k" in params.model_fields_set)
     options = params.model_dump(include={"draws", "seed", "new_tokens", "metrics", "stop", "scope"})
-    with bar("answers", (1 + len(sizes) * (1 + params.draws)) * len(rows), computing(lm)) as advance:
+    sets = curve_sets(lm, scores, sizes, params.draws, params.seed)
+    with bar("answers", len(sets) * len(rows), computing(lm)) as advance:
         found = ablation_curve(lm, rows, scores, sizes, batch=batch, on_progress=advance, keep=keep, **options)
     return {"ablation": [row | computed(lm) for row in found]}
 
