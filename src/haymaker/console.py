@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ err = Console(stderr=True)
 said = {"quiet": False}  # whether notes and bars are left out; errors never are
 LINE_SECONDS = 2.0  # between two lines of progress in a log
 UNWATCHED_SECONDS = 30.0  # the same where stderr is no terminal, and nobody asked for lines
+NAMED = 3  # names that a sentence holds
 CALL_SECONDS = 10.0  # the same of a call of the library, in a script or a notebook
 OnProgress = Callable[[int], Any]  # told how much was finished since it was last called
 Item = TypeVar("Item")
@@ -119,6 +120,12 @@ def note(message: str, style: str = "", always: bool = False) -> None:
     """A message on stderr, as it is; with --quiet only what is said always."""
     if always or not said["quiet"]:
         err.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def named(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 @contextmanager

@@ -111,6 +111,26 @@ class Style:
         return before, after
 
 
+class Rejected(dict[str, int]):
+    """How many rows of a source are of no use, by reason; `rows` says which: their places, and own ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[str, list[str]] = {}
+
+    def add(self, reason: str, row: str) -> None:
+        self[reason] = self.get(reason, 0) + 1
+        self.rows.setdefault(reason, []).append(row)
+
+    def with_others(self, others: "Rejected") -> "Rejected":
+        both = Rejected()
+        for one in (self, others):
+            for reason, rows in one.rows.items():
+                for row in rows:
+                    both.add(reason, row)
+        return both
+
+
 @dataclass(frozen=True)
 class Drafts:
     """All drafts of a recipe: row k is a pure function of the recipe and k. `count=None` is endless."""

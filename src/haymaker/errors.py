@@ -4,7 +4,9 @@ HaymakerError
 ├── ConfigError         a config, recipe, flag or name that cannot be used
 │   └── PluginError     what another package brings and that cannot be loaded or used
 ├── DataError           a file or row that is not what its format says
-│   └── LengthError     a row that does not fit its token budget or context
+│   ├── LengthError     a row that does not fit its token budget or context
+│   ├── LacksColumn     a row without a column that its layout needs
+│   └── MissingKey      an object without a key that it needs
 ├── ModelError          a model or tokenizer that cannot be loaded or used as asked
 │   ├── ExtensionError  a RoPE base or window that did not take
 │   ├── OutOfMemory     rows that do not fit the machine's memory
@@ -35,6 +37,22 @@ class DataError(HaymakerError):
 
 class LengthError(DataError):
     """A row does not fit its token budget or the model's context."""
+
+
+class MissingKey(DataError):
+    """An object, the row itself or a part of it, lacks a key."""
+
+    def __init__(self, message: str, row: object, key: str) -> None:
+        super().__init__(message)
+        self.row, self.key = row, key
+
+
+class LacksColumn(DataError):
+    """A row lacks columns: all of any one group of `groups` would do."""
+
+    def __init__(self, message: str, *groups: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.groups = groups
 
 
 class ModelError(HaymakerError):

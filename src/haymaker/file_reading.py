@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from haymaker.errors import DataError
+from haymaker.errors import DataError, MissingKey
 from haymaker.notation import RepeatedKey, parse_json
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -148,7 +148,7 @@ def required(row: Any, key: str, kind: type | tuple[type, ...], place: str) -> A
     if not isinstance(row, Mapping):
         raise DataError(f"{place}: expected an object, found {type(row).__name__}")
     if key not in row:
-        raise DataError(f"{place}: no {key!r} here; found {', '.join(sorted(row)) or 'nothing'}")
+        raise MissingKey(f"{place}: no {key!r} here; found {', '.join(sorted(row)) or 'nothing'}", row, key)
     if not isinstance(row[key], kind):
         names = kind.__name__ if isinstance(kind, type) else " or ".join(one.__name__ for one in kind)
         raise DataError(f"{place}: {key!r} should be {names}, found {type(row[key]).__name__}")

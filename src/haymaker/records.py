@@ -311,7 +311,8 @@ class Prediction:
         text: The answer, up to its end or line break, stripped.
         answers: What counts as right.
         scores: By metric, 0 to 1, the headline first.
-        finish_reason: "stop"; "length" where the answer reached the limit; "choice" where it was chosen of two.
+        finish_reason: "stop"; "length" where the answer reached the limit; "choice" where it was chosen of two;
+            "missing" where nobody answered.
         prompt_tokens: Tokens of the prompt.
         generated_tokens: Tokens that were generated.
         task: The example's.
@@ -333,7 +334,7 @@ class Prediction:
     text: str
     answers: tuple[str, ...]
     scores: dict[str, float]
-    finish_reason: Literal["stop", "length", "choice"]
+    finish_reason: Literal["stop", "length", "choice", "missing"]
     prompt_tokens: int
     generated_tokens: int
     task: str = ""

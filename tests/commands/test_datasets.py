@@ -46,7 +46,7 @@ def test_build_prints_the_folder_and_what_was_rejected(source: str, tmp_path: Pa
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{tmp_path / 'a'}\n"
     assert "3 rows of " in result.stderr
-    assert "rejected rows of the source: 1 (the question or all answers are empty)" in result.stderr
+    assert "rejected rows of the source: 1 (the question or all answers are empty: line 6)" in result.stderr
     passes(*flags, "--out", tmp_path / "b")
     assert list(Folder(tmp_path / "a").rows) == list(Folder(tmp_path / "b").rows)[:3]
 

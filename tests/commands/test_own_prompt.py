@@ -141,6 +141,7 @@ NO_PROMPT = {
     **NO_COLUMNS,
     "build": "a prompt has its length and documents already",
     "write": "a prompt has its texts already",
+    "score": "its answers are given, and a prompt has one",
     "stats": "what is counted of one row is seen",
     "show": "`heads --prompt` and hm.show_example show it",
     "export": "a prompt is no training set",

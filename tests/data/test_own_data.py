@@ -180,7 +180,8 @@ def test_rows_of_no_use_are_counted_by_their_reason_and_told(
     good = LAYOUTS["documents"][0]
     found = read(tmp_path, good, row, row)
     assert (len(found), found.manifest["rejected"]) == (1, {reason: 2})
-    assert f"2 rows are of no use and left out: 2: {reason}\n" in capsys.readouterr().err
+    assert found.manifest["rejected_rows"] == {reason: ["line 2", "line 3"]}
+    assert f"2 rows are of no use and left out: 2: {reason} (line 2, line 3)\n" in capsys.readouterr().err
     with pytest.raises(DataError, match="none of its rows is of use"):
         read(tmp_path, row)
 
@@ -188,11 +189,10 @@ def test_rows_of_no_use_are_counted_by_their_reason_and_told(
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"text": MILL}, "line 2: no layout has the keys text; expected question and documents .documents.;"),
+        ({"text": MILL}, "line 2: no layout has the keys text; expected question and documents .documents. or"),
         ({**ASKED, "documents": MILL}, "'documents' should be list, found str"),
         ({**ASKED, "documents": [{"title": "Mill"}]}, r"documents\[0\]: no 'text' here"),
         ({**ASKED, "documents": [document(MILL, gold="yes")]}, "'gold' should be true or false, found 'yes'"),
-        ({"question": "Who?", "documents": [document(MILL, gold=True)]}, "no 'answer' here"),
         ({**ASKED, "answers": [1], "context": MILL}, "'answers' should be a list of texts"),
         (
             {"question": "Who?", "answer": 7, "context": MILL},
@@ -226,9 +226,8 @@ def test_rows_of_no_use_are_counted_by_their_reason_and_told(
             {**ASKED, "context": MILL, "answers": {"text": ["Ada"], "answer_start": [None]}},
             "answer_start: expected a text",
         ),
-        ({**ASKED, "context": [MILL]}, "nearest is [a-z]*, and a value here is of another type"),
         ({"Question": "Who?", "Answer": "Ada", "Context": MILL}, "with --map question=Question --map context=Context"),
-        ({"question": "Who?", "answer": "Ada", "passage": MILL}, "nearest is .*--map [a-z]*=COLUMN"),
+        ({"input": "Who?", "answer": "Ada", "passage": MILL}, "nearest is .*--map [a-z]*=COLUMN"),
         ({**HOTPOT, "context": [["The mill"]]}, r"context\[0\]: expected \[title, sentences\]"),
     ],
 )
@@ -265,6 +264,85 @@ def test_columns_of_other_names_are_told(tmp_path: Path) -> None:
         read(tmp_path, row, columns={**columns, "context": "passages"})
     with pytest.raises(ConfigError, match="no reader 'openai'; there are documents"):
         read(tmp_path, row, reader="openai")
+    with pytest.raises(DataError, match="nearest is [a-z]* .*, and a value here is of another type"):
+        read(tmp_path, {**ASKED, "context": [MILL]})
+
+
+FLAT = {
+    "ticket": 7,
+    "ask": "Who?",
+    "gold": ["Ada Reyes"],
+    "passages": [{"body": MILL, "of use": True}, {"body": BRIDGE}],
+}
+NAMES = {"id": "ticket", "question": "ask", "answers": "gold", "documents": "passages"}
+INSIDE = {"documents.text": "body", "documents.gold": "of use"}
+
+
+@pytest.mark.parametrize(
+    "form", [list, json.dumps, lambda items: {key: [one.get(key) for one in items] for key in items[0]}]
+)
+def test_columns_of_objects_in_a_list_are_told_too(form: Any) -> None:
+    row = FLAT | {"passages": form(FLAT["passages"])}
+    (found,) = hm.read_examples([row], columns=NAMES | INSIDE)
+    assert (said(found, "evidence"), found.source["row_id"]) == ([MILL], "7")
+    with pytest.raises(DataError, match="no 'text' here; found body, of use; .*--map documents.text=COLUMN"):
+        hm.read_examples([row], columns=NAMES)
+    with pytest.raises(DataError, match="no column corpus here; found .*no other row has it"):
+        hm.read_examples([row, row], columns=NAMES | INSIDE | {"documents.title": "corpus"})
+
+
+@pytest.mark.parametrize("name", ["documents", "context", "alpaca", "prompt-completion", "hotpotqa", "mdqa", "squad"])
+def test_a_column_that_some_rows_lack_is_counted_and_one_that_all_lack_is_an_error(name: str) -> None:
+    whole = LAYOUTS[name][0]
+    for key in [key for key in whole if key not in ("evidence", "input", "_id")]:
+        called = {one: one.upper() for one in whole}  # under other names, as theirs are told
+        rows = [{called[one]: value for one, value in row.items()} for row in (whole, {**whole, key: None})]
+        del rows[1][called[key]]
+        found = hm.read_examples(rows, columns={one: called[one] for one in whole})
+        assert found.manifest["rejected_rows"] == {f"it lacks {called[key]}, which other rows have": ["row 1"]}
+        with pytest.raises(DataError, match=f"no column {called[key]} here"):
+            hm.read_examples(rows[1:] * 2, columns={one: called[one] for one in whole})
+        bare = {one: value for one, value in whole.items() if one != key}
+        with pytest.raises(DataError, match="row 0: no "):
+            hm.read_examples([bare, bare])
+
+
+KEPT: dict[str, tuple[dict[str, Any], str]] = {  # what is odd about a row of use, and how it is told
+    "another answer": (
+        {"question": "Who?", "answers": ["Reyes", "Ada Reyes"], "documents": [document(f"{MILL} Reyes!", gold=True)]},
+        "another answer than",
+    ),
+    "an override": ({**ASKED, "context": f"{MILL} \u202e."}, "(U+202E)"),
+    "no width, and NUL": ({"messages": [{"role": "user", "content": "Wh\u200bo\u0000?"}, ANSWER]}, "(U+0000, U+200B)"),
+    "an empty document": ({**ASKED, "documents": [document(MILL, gold=True), document(" ")]}, "a document is empty"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_odd_about_a_row_that_is_kept_is_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    row, part = KEPT[name]
+    found = hm.read_examples([LAYOUTS["documents"][0], LAYOUTS["titles"][0], row | {"id": "T-3"}])
+    assert len(found) == 3
+    ((said, rows),) = found.manifest["remarks"].items()
+    assert part in said
+    assert rows == ["row 2 (T-3)"]
+    assert "row 2 (T-3)" in capsys.readouterr().err
+    plain = hm.read_examples([LAYOUTS["documents"][0], {**ASKED, "context": "a\tb\nc \u200d\u00ad Ada Reyes"}])
+    assert "remarks" not in plain.manifest
+
+
+def test_an_own_id_of_several_rows_is_told() -> None:
+    rows = [{**ASKED, "id": "T-1", "context": f"{BRIDGE * n} {MILL}"} for n in range(3)]
+    assert list(hm.read_examples(rows).manifest["remarks"].values()) == [["T-1"]]
+
+
+@pytest.mark.parametrize("text", [BRIDGE, f"{MILL} {MILL}"])
+def test_answers_need_no_evidence(text: str) -> None:
+    row, known = {**ASKED, "documents": [document(text, gold=True)]}, LAYOUTS["documents"][0]
+    assert len(hm.read_examples([known, row])) == 1
+    first, second = hm.read_examples([known, row], evidence=False)
+    assert (first, second.answers) == (hm.read_examples([known])[0], tuple(ASKED["answers"]))
+    assert "evidence" not in second.spans
 
 
 def test_several_questions_of_a_row_are_rows(tmp_path: Path) -> None:

@@ -131,6 +131,20 @@ def test_rows_without_an_answer_are_counted_and_told(
         assert part in said
 
 
+def test_answers_are_found_by_the_rows_own_ids(
+    tokenizer: PreTrainedTokenizerBase, rows: list[Example], tmp_path: Path
+) -> None:
+    own = [
+        replace(row, source={"row_id": name}) for row, name in zip(rows, ("T-0", "T-1", "T-1", "T-3", ""), strict=True)
+    ]
+    model = served(tokenizer)
+    lines = [response(name, "Tami") for name in ("T-0", "T-1", "e0", "e4")]
+    found = evaluate_responses(saved(tmp_path, lines), exam(model, own), model)
+    assert [one.example_id for one in found.predictions] == ["e0", "e4"]
+    assert (found.doubled, found.strangers, found.shared) == (("T-0",), ("T-1",), ("T-1",))
+    assert found.missing == ("e1", "e2", "T-3")
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

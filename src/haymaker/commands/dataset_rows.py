@@ -1,6 +1,8 @@
 """haymaker show: one row with its spans, in a terminal or on a page."""
 
+from contextlib import suppress
 from itertools import accumulate, islice
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +35,7 @@ def show(
     *,
     folder: DataRows,
     row: Annotated[int, typer.Option(help="Which row, from 0.")] = 0,
-    id: Annotated[str | None, typer.Option(help="The row of this id, or of the one id that starts so.")] = None,
+    id: Annotated[str | None, typer.Option(help="The row of this id, or of its own id in your file.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page instead.")] = None,
     columns: Columns = None,
     overwrite: Overwrite = False,
@@ -42,7 +44,7 @@ def show(
     """Print one row with its spans in colour: evidence, answer, question."""
     from haymaker.data.schema import example_of
 
-    stored = rows_under(folder, columns)
+    stored = rows_under(folder, columns, evidence=False)
     chosen = row_numbered(stored, row, folder) if id is None else row_named(stored, id, folder)
     if html is not None:
         write_page(chosen, html, overwrite, json)
@@ -61,12 +63,28 @@ def row_numbered(stored: "Dataset | Folder", number: int, path: Path) -> "Row":
     return next(islice(stored.rows, number, None))
 
 
-def row_named(stored: "Dataset | Folder", start: str, path: Path) -> "Row":
-    """The one row whose id starts so."""
-    numbers = [number for number, row in enumerate(stored.select(("id",))) if row["id"].startswith(start)]
-    if len(numbers) != 1:
-        raise ConfigError(f"--id {start}: {len(numbers)} ids of {path} start so; give one in full")
-    return row_numbered(stored, numbers[0], path)
+def row_named(stored: "Dataset | Folder", name: str, path: Path) -> "Row":
+    """The row of this id, or that is called so in its own file, or the one whose id starts so."""
+    from haymaker.evaluation.row_names import RowNames, own_name
+
+    rows = list(stored.select(("id", "source")))
+    names = RowNames((row["id"], own_name(source_of(row["source"]))) for row in rows)
+    found = names.id_of(name)
+    starting = [i for i, one in enumerate(names.ids) if (one == found if found else one.startswith(name))]
+    if names.shared(name):
+        raise ConfigError(f"--id {name}: several rows of {path} have this id; give --row, or one of its example's")
+    if len(starting) != 1:
+        raise ConfigError(
+            f"--id {name}: {len(starting)} ids of {path} start so, and no row there is called so; give one in full"
+        )
+    return row_numbered(stored, starting[0], path)
+
+
+def source_of(text: str | None) -> object:
+    """What a row's column says of its source; nothing where that is broken, which `validate` tells."""
+    with suppress(TypeError, ValueError, RecursionError):
+        return loads(text or "")
+    return None
 
 
 def write_page(row: "Row", path: Path, overwrite: bool, as_json: bool) -> None:

@@ -21,7 +21,7 @@ from haymaker.commands.options import (
 from haymaker.commands.output import declare_folder, show_json, show_values
 from haymaker.commands.own_prompt import of_file, rows_under
 from haymaker.config import Recipe
-from haymaker.console import bar, note
+from haymaker.console import bar, named, note
 from haymaker.errors import ConfigError
 from haymaker.study.stages import build_data
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from haymaker.data.dataset import Folder
 
 DEFAULT_TOKENIZER = "miniature-llama"
+WHICH = ("rejected_rows", "remarks")  # what a manifest says of single rows of a source
 
 Tokenizer = Annotated[
     str | None, typer.Option(help="Whose tokens are counted: a model's name or folder. [default: miniature-llama]")
@@ -126,14 +127,16 @@ def print_built(made: "Folder", out: Path, as_json: bool) -> None:
         return
     note(f"{len(made)} rows of {counts['tokens_least']} to {counts['tokens_most']} tokens")
     if manifest["rejected"]:
-        note(f"rejected rows of the source: {reasons(manifest['rejected'])}")
+        note(f"rejected rows of the source: {reasons(manifest['rejected'], manifest.get('rejected_rows'))}")
     for failure in manifest["failed"]:
         note(f"row {failure['row']} was left out: {failure['reason']}", style="yellow")
     typer.echo(out)
 
 
-def reasons(counted: dict[str, int]) -> str:
-    return "; ".join(f"{count} ({reason})" for reason, count in counted.items()) or "none"
+def reasons(counted: dict[str, int], rows: dict[str, list[str]] | None = None) -> str:
+    """How many rows are rejected for which reason; and where `rows` says it, which come first."""
+    which = {reason: f": {named(found)}" for reason, found in (rows or {}).items()}
+    return "; ".join(f"{count} ({reason}{which.get(reason, '')})" for reason, count in counted.items()) or "none"
 
 
 def validate(
@@ -173,6 +176,11 @@ def report_problems(problems: list[str], as_json: bool, passed: str, **counts: i
         raise typer.Exit(1)
 
 
+def known_rows(rows: dict[str, list[str]], as_json: bool) -> Any:
+    """Which rows something was found of, for people the first ones."""
+    return rows if as_json else "; ".join(f"{reason}: {named(found)}" for reason, found in rows.items())
+
+
 def stats(
     *,
     folder: DataRows,
@@ -192,6 +200,7 @@ def stats(
     stored = rows_under(folder, columns, tokenizer)
     with bar("rows", len(stored)) as advance:
         found = stats_of(stored, on_progress=advance) | {"rejected": stored.manifest["rejected"]}
+    found |= {key: known_rows(stored.manifest[key], json) for key in WHICH if stored.manifest.get(key)}
     if not found["tokens"]:  # rows of a file, as no tokenizer read them
         found |= {key: None for key in found if key.startswith(("tokens", "fill"))}
         note(f"{folder}: tokens are not counted; give --tokenizer")

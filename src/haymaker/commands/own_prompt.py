@@ -79,14 +79,14 @@ class Given:
         return example(text, self.needle, self.question, self.answer or "")
 
     @contextmanager
-    def folder(self) -> Iterator[Path]:
+    def folder(self, *, evidence: bool = True) -> Iterator[Path]:
         """The data's path as it is; a folder made for a prompt, or for columns of other names, else.
 
         Raises ConfigError for both data and a prompt, or neither.
         """
         mine = self.example(needed=False)
         if mine is None:
-            with data_renamed(self.data, self.columns) as renamed:
+            with data_renamed(self.data, self.columns, evidence) as renamed:
                 assert renamed is not None
                 yield renamed
             return
@@ -136,7 +136,7 @@ def prompt_in(path: Path) -> Any:
 
 
 @contextmanager
-def data_renamed(data: Path | None, columns: list[str] | None) -> Iterator[Path | None]:
+def data_renamed(data: Path | None, columns: list[str] | None, evidence: bool = True) -> Iterator[Path | None]:
     """The data's path; where `columns` have other names, a folder of the rows read so, while the block lasts.
 
     Raises ConfigError for columns of a dataset.
@@ -145,10 +145,12 @@ def data_renamed(data: Path | None, columns: list[str] | None) -> Iterator[Path 
         yield data
         return
     with TemporaryDirectory(prefix="haymaker-") as place:
-        yield rows_of_file(data, columns).save(Path(place) / "rows")
+        yield rows_of_file(data, columns, evidence=evidence).save(Path(place) / "rows")
 
 
-def rows_of_file(data: Path, columns: list[str] | None, tokenizer: str | None = None) -> "Dataset":
+def rows_of_file(
+    data: Path, columns: list[str] | None, tokenizer: str | None = None, *, evidence: bool = True
+) -> "Dataset":
     """The rows of a file with columns of other names; ConfigError for a dataset, which is built with its names."""
     from haymaker.data.own_data import is_dataset, read_examples
 
@@ -157,14 +159,19 @@ def rows_of_file(data: Path, columns: list[str] | None, tokenizer: str | None = 
         raise ConfigError(f"{option}: {data} is a dataset, built with both; leave {option} out")
     from haymaker.models.load import load_tokenizer
 
-    return read_examples(data, None if tokenizer is None else load_tokenizer(tokenizer), columns_of(columns))
+    reader = None if tokenizer is None else load_tokenizer(tokenizer)
+    return read_examples(data, reader, columns_of(columns), evidence=evidence)
 
 
-def rows_under(data: Path, columns: list[str] | None, tokenizer: str | None = None) -> "Dataset | Folder":
+def rows_under(
+    data: Path, columns: list[str] | None, tokenizer: str | None = None, *, evidence: bool = True
+) -> "Dataset | Folder":
     """The rows of a dataset, or of a file: with columns of other names, its tokens counted by a tokenizer."""
     from haymaker.data.own_data import open_data
 
-    return rows_of_file(data, columns, tokenizer) if columns or tokenizer is not None else open_data(data)
+    if columns or tokenizer is not None:
+        return rows_of_file(data, columns, tokenizer, evidence=evidence)
+    return open_data(data, evidence)
 
 
 def of_file(data: Path | None, columns: list[str] | None) -> list[str] | None:

@@ -59,7 +59,7 @@ def exam_of(params: EvaluateParams, inputs: Inputs, name: str | None) -> Any:
     from haymaker.evaluation.batch_requests import ServedModel
     from haymaker.evaluation.exam import Exam
 
-    rows = rows_of(inputs, params.rows)
+    rows = rows_of(inputs, params.rows, evidence=False)
     model = ServedModel.of(str(inputs["model"]), inputs.get("adapter"), params.extend, name)
     options = params.model_dump(include={"metrics", "stop", "beyond_context"})
     return Exam.of(model, rows, params.new_tokens, **options), model

@@ -199,6 +199,7 @@ class Builder:
             "template_date": TEMPLATE_DATE if self.dated else None,
             "inputs": dict(sorted(self.drafts.inputs.items())),
             "rejected": dict(sorted(self.drafts.rejected.items())),
+            **({"rejected_rows": which} if (which := getattr(self.drafts.rejected, "rows", None)) else {}),
             "failed": [failure._asdict() for failure in failures],
             "checks": checks,
             "tokenizer_name": self.tokenizer_name,

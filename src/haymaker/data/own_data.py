@@ -11,27 +11,30 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.config import Recipe, SplitName
-from haymaker.console import each, note
+from haymaker.console import each, named, note
 from haymaker.data.checks import SUMMED, answer_type, summary
 from haymaker.data.dataset import Dataset, Folder, load_dataset
 from haymaker.data.fit.page import laid_out
 from haymaker.data.schema import SCHEMA, Row, segments_of
-from haymaker.drafts import Document, Style
+from haymaker.drafts import Document, Rejected, Style
 from haymaker.errors import DataError
 from haymaker.realism.answers import holds
 from haymaker.records import Example, Label, Message, canonical_json, digest
 from haymaker.tasks import taught
 from haymaker.tasks.given_rows import GivenRows
 from haymaker.tasks.own_answers import missed
+from haymaker.tasks.own_columns import renamed, row_name
 from haymaker.tasks.own_layouts import read_row
-from haymaker.tasks.own_rows import OwnDocument, Question, Talk, settled
+from haymaker.tasks.own_rows import OwnDocument, Question, Talk, remarks_on, settled
 from haymaker.tasks.own_spans import cut, evidence_labels, pieces
-from haymaker.tasks.qa import DOCUMENTS, TEXT, TITLED, renamed
+from haymaker.tasks.qa import DOCUMENTS, TEXT, TITLED
 from haymaker.tasks.sources import open_rows, sift
 from haymaker.tokens import encode_many
 from haymaker.vocabulary import tokenizer_digest
 
 REPEATED = "the same row stands in the file already"
+AS_A_WHOLE = "heads are read there on the evidence as a whole"
+SHARED_ID = "an id that several rows have, which names none of them"
 TASK = "qa"
 FEWEST_TOKENS = 16  # of a recipe's length
 
@@ -43,6 +46,7 @@ def read_examples(
     reader: str | None = None,
     *,
     split: SplitName = "train",
+    evidence: bool = True,
 ) -> Dataset:
     """Your own rows as a dataset, each with its own prompt and length.
 
@@ -53,16 +57,20 @@ def read_examples(
             answers, context, evidence: [[start, stop], ...]}, or {messages, evidence} with the answer as last turn, or
             any other layout of `hm.choices.READERS`.
         tokenizer: Counts the rows' tokens, if it is given.
-        columns: What your columns are called: {"question": "prompt"} reads the prompt as the question.
+        columns: What your columns are called: {"question": "prompt"} reads the prompt as the question, and
+            {"documents.text": "body"} the body of each document as its text.
         reader: A layout's name; None: the first whose keys a row has.
         split: Which split of a folder or a dataset of the hub.
+        evidence: Whether questions of which it is not known are of no use: heads and builds need it, answers do not.
 
     Returns:
         The dataset. Evidence is what rows say, else where an answer stands exactly once in a gold document. Rows that
-        are of no use are counted by their reason in `manifest["rejected"]`, and told on stderr.
+        are of no use are counted by their reason in `manifest["rejected"]`, named in `manifest["rejected_rows"]`, and
+        told on stderr; so are kept rows with something odd (`manifest["remarks"]`).
 
     Raises:
-        DataError: A file that cannot be read, a row of no layout (the message names file and line), or none of use.
+        DataError: A file that cannot be read, a row of no layout (the message names file and line), a column that
+            no row has, or no row of use.
         ConfigError: No layout of that name.
 
     Examples:
@@ -74,51 +82,62 @@ def read_examples(
         'Ada built it.'
     """
     renaming = dict(columns or {})
+    opened = open_rows(str(source), split) if isinstance(source, str | Path) else GivenRows.of(source)
+    remarks, ids, names = Rejected(), set[str](), Counter[str]()
 
     def parse(row: dict[str, Any], place: str) -> Any:
-        found = read_row(renamed(row, renaming, place), place, reader)
-        return [made_of(one, split) for one in found] if isinstance(found, list) else made_of(found, split)
+        def made(one: Any) -> Example | str:
+            example = made_of(one, split, evidence)
+            if isinstance(example, str) or example.id in ids:
+                return example if isinstance(example, str) else REPEATED
+            ids.add(example.id)
+            names[one.name] += 1
+            for said in remarks_on(one, example.answers, "evidence" in example.spans):
+                remarks.add(said, row_name(place, row, str(opened.name), renaming))
+            if apart := missed(example):
+                remarks.add(f"{apart.reason}; {AS_A_WHOLE}", row_name(place, row, str(opened.name), renaming))
+            return example
 
-    opened = open_rows(str(source), split) if isinstance(source, str | Path) else GivenRows.of(source)
-    found, rejected = sift(opened, parse)
-    examples = {}
-    for made in found:
-        rejected[REPEATED] += made.id in examples
-        examples.setdefault(made.id, made)
-    rejected = +rejected
+        found = read_row(renamed(row, renaming), place, reader)
+        return [made(one) for one in found] if isinstance(found, list) else made(found)
+
+    examples, rejected = sift(opened, parse, renaming)
     name = next(iter(opened.inputs)) if isinstance(opened, GivenRows) else str(source)
     if not examples:
-        raise DataError(f"{name}: none of its rows is of use ({reasons(rejected)})")
+        raise DataError(f"{name}: none of its rows is of use ({reasons(rejected) or 'it holds no row'})")
+    for own in [own for own, count in names.items() if own and count > 1]:
+        remarks.add(SHARED_ID, own)
     if rejected:
-        note(f"{name}: {rejected.total()} rows are of no use and left out: {reasons(rejected)}")
-    apart = Counter(found.reason for found in map(missed, examples.values()) if found is not None)
-    for reason, count in apart.items():
-        note(f"{name}: in {count} of {len(examples)} rows {reason}; heads are read there on the evidence as a whole")
+        note(f"{name}: {sum(rejected.values())} rows are of no use and left out: {reasons(rejected)}")
+    if remarks:
+        note(f"{name}: of rows that are kept: {reasons(remarks)}")
+    told = {"rejected_rows": rejected.rows, "remarks": remarks.rows}
     about = {"inputs": opened.inputs, "rejected": dict(sorted(rejected.items()))}
     recipe = {"source": name, "split": split, "columns": renaming or None}
-    return dataset_of(list(examples.values()), tokenizer, recipe, about)
+    return dataset_of(examples, tokenizer, recipe, about | {key: rows for key, rows in told.items() if rows})
 
 
-def made_of(found: Any, split: str) -> Example | str:
+def made_of(found: Any, split: str, evidence: bool = True) -> Example | str:
     """The example of a row, or why it is of no use."""
-    row = settled(found) if isinstance(found, Question) else found
+    row = settled(found, evidence) if isinstance(found, Question) else found
     if isinstance(row, Question):
         return example_of_question(row, split)
     return row if isinstance(row, str) else example_of_talk(row, split)
 
 
-def reasons(rejected: Counter[str]) -> str:
-    return "; ".join(f"{count}: {reason}" for reason, count in rejected.items()) or "it holds no row"
+def reasons(rejected: Rejected) -> str:
+    """What was found how often, and where first."""
+    return "; ".join(f"{count}: {reason} ({named(rejected.rows[reason])})" for reason, count in rejected.items())
 
 
-def open_data(path: str | Path) -> Dataset | Folder:
+def open_data(path: str | Path, evidence: bool = True) -> Dataset | Folder:
     """A dataset's folder, read row group by row group, or the rows of any other file, folder or hub name."""
-    return Folder(path) if is_dataset(path) else read_examples(path)
+    return Folder(path) if is_dataset(path) else read_examples(path, evidence=evidence)
 
 
-def load_data(path: str | Path) -> Dataset:
+def load_data(path: str | Path, evidence: bool = True) -> Dataset:
     """The same, in memory."""
-    return load_dataset(path) if is_dataset(path) else read_examples(path)
+    return load_dataset(path) if is_dataset(path) else read_examples(path, evidence=evidence)
 
 
 def is_dataset(path: str | Path) -> bool:

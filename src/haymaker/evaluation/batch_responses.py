@@ -5,16 +5,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from haymaker.console import named
 from haymaker.errors import DataError
 from haymaker.evaluation.batch_requests import ServedModel, refuse_twins
 from haymaker.evaluation.exam import Exam
 from haymaker.evaluation.predictions import Evaluation
+from haymaker.evaluation.row_names import RowNames
 from haymaker.file_reading import read_jsonl, required
 from haymaker.models.answer_text import opens_thought, read_answer
 from haymaker.models.generation import NEWEST, Generation
 from haymaker.records import Prediction
-
-SHOWN = 3  # ids that a sentence names
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,47 @@ class Responses:
     failed: dict[str, str] = field(default_factory=dict)
     doubled: set[str] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)
+    by_own_ids: bool = False  # answers are to the ids that rows have in their own file
+
+    def add(self, name: str, told: Response | str, names: RowNames) -> None:
+        """An answer to the row of that name, or why there is none: the first answer counts."""
+        row = names.id_of(name)
+        self.by_own_ids |= row is not None and row != name
+        if row is None:
+            self.strangers.add(name)
+        elif isinstance(told, str):
+            self.failed.setdefault(row, told)
+        elif row in self.found:
+            self.doubled.add(row)
+        else:
+            self.found[row] = told
+
+    def evaluation(self, names: RowNames, judged: Sequence[Prediction]) -> "ServedEvaluation":
+        """The answers, once they are judged, beside what is wrong with the others; rows are called as the file does."""
+        shown = names.shown if self.by_own_ids else str
+        failed = {name: why for name, why in self.failed.items() if name not in self.found}
+        lost = [name for name in names.ids if name not in self.found and name not in failed]
+        strangers = sorted(self.strangers)
+        return ServedEvaluation(
+            tuple(judged),
+            missing=tuple(map(shown, lost)),
+            failed={shown(name): why for name, why in failed.items()},
+            doubled=tuple(shown(name) for name in names.ids if name in self.doubled),
+            strangers=tuple(strangers),
+            shared=tuple(filter(names.shared, strangers)),
+        )
 
 
 @dataclass(frozen=True, repr=False)
 class ServedEvaluation(Evaluation):
-    """An Evaluation of a server's answers, and the rows that have none."""
+    """An Evaluation of answers that were written elsewhere, and the rows that have none."""
 
     missing: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     doubled: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()  # of the strangers those that are ids of several rows
+    counted: bool = False  # rows without an answer are among the predictions, with 0
 
     @property
     def whole(self) -> bool:
@@ -52,29 +83,31 @@ class ServedEvaluation(Evaluation):
         return not self.missing and not self.failed
 
     def row(self) -> dict[str, Any]:
-        """The summary as a flat row, with counts of rows that are missing, failed, doubled."""
-        names = ("missing", "failed", "doubled")
-        return {**super().row(), **{name: len(getattr(self, name)) for name in names}}
+        """The summary as a flat row, with counts of rows that are missing, failed, doubled, and of ids of no row."""
+        counts = {"missing": self.missing, "failed": self.failed, "doubled": self.doubled, "unknown": self.strangers}
+        mean = "all rows" if self.counted or self.whole else "answered rows"
+        return {**super().row(), **{name: len(ids) for name, ids in counts.items()}, "mean_of": mean}
 
     def notes(self) -> list[str]:
         """Also in words: rows without an answer, which no mean counts."""
-        whole = len(self.predictions) + len(self.missing) + len(self.failed)
-        empty = [one.example_id for one in self.predictions if not one.text]
+        lost = len(self.missing) + len(self.failed)
+        whole = len(self.predictions) + (0 if self.counted else lost)
+        answered = self.predictions[: len(self.predictions) - lost] if self.counted else self.predictions
+        empty = [one.example_id for one in answered if not one.text]
+        how = "they count 0" if self.counted else "no score counts them"
         reason = next(iter(self.failed.values()), "")
         told = {
-            "rows have no response; no score counts them": self.missing,
-            f"requests failed (such as: {reason}); no score counts them": tuple(self.failed),
+            f"rows have no response; {how}": self.missing,
+            f"requests failed (such as: {reason}); {how}": tuple(self.failed),
             "rows were answered more than once; the first answer counts": self.doubled,
             "answers are empty; where a model begins with a line break, export with --stop '' and cut here": empty,
         }
         said = [f"{len(ids)} of {whole} {what}: {named(ids)}" for what, ids in told.items() if ids]
         if self.strangers:
             said.append(f"{len(self.strangers)} responses are to no row of this dataset: {named(self.strangers)}")
+        if self.shared:
+            said.append(f"{len(self.shared)} of these are ids that several rows have: {named(self.shared)}")
         return said + super().notes()
-
-
-def named(ids: Sequence[str]) -> str:
-    return ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
 
 
 def evaluate_responses(path: Path, exam: Exam, model: ServedModel) -> ServedEvaluation:
@@ -83,24 +116,17 @@ def evaluate_responses(path: Path, exam: Exam, model: ServedModel) -> ServedEval
     Raises DataError for a file without an answer to any row, for answers of another model or adapter, and for lines
     that are no responses.
     """
-    ids = [row.id for row in exam.rows]
-    refuse_twins(ids)
-    read = read_responses(path, ids)
+    names = RowNames.of(exam.rows)
+    refuse_twins(names.ids)
+    read = read_responses(path, names)
     if not read.found:
         reason = next(iter(read.failed.values()), f"{len(read.strangers)} are to other rows")
         raise DataError(
             f"{path}: no response answers a row of this dataset ({reason}); give the output of its requests"
         )
     check_model(path, read.found.values(), model)
-    answered = [i for i, name in enumerate(ids) if name in read.found]
-    failed = {name: why for name, why in read.failed.items() if name not in read.found}
-    return ServedEvaluation(
-        tuple(judged(exam, i, read.found[ids[i]], model) for i in answered),
-        missing=tuple(name for name in ids if name not in read.found and name not in failed),
-        failed=failed,
-        doubled=tuple(name for name in ids if name in read.doubled),
-        strangers=tuple(sorted(read.strangers)),
-    )
+    answers = {i: judged(exam, i, read.found[name], model) for i, name in enumerate(names.ids) if name in read.found}
+    return read.evaluation(names, list(answers.values()))
 
 
 def judged(exam: Exam, i: int, response: Response, model: ServedModel) -> Prediction:
@@ -126,20 +152,11 @@ def check_model(path: Path, found: Iterable[Response], model: ServedModel) -> No
 # ---- lines
 
 
-def read_responses(path: Path, ids: Sequence[str]) -> Responses:
+def read_responses(path: Path, names: RowNames) -> Responses:
     """Every line of a file, by row. A request that failed and was answered later is answered."""
-    read, wanted = Responses(), set(ids)
+    read = Responses()
     for place, line in read_jsonl(path):
-        name = required(line, "custom_id", str, place)
-        told = response_of(line, place)
-        if name not in wanted:
-            read.strangers.add(name)
-        elif isinstance(told, str):
-            read.failed.setdefault(name, told)
-        elif name in read.found:
-            read.doubled.add(name)
-        else:
-            read.found[name] = told
+        read.add(required(line, "custom_id", str, place), response_of(line, place), names)
     return read
 
 

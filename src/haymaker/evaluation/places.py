@@ -49,7 +49,9 @@ def depth_group(one: Prediction) -> tuple[Number, str]:
 
 
 def length_group(one: Prediction) -> tuple[Number, str]:
-    """A doubling of the prompt's tokens: 257-512, 513-1024 and so on."""
+    """A doubling of the prompt's tokens: 257-512, 513-1024 and so on; unknown of answers that came without."""
+    if not one.prompt_tokens:
+        return np.inf, UNKNOWN
     top = 1 << (max(one.prompt_tokens, 2) - 1).bit_length()
     return top, f"{top // 2 + 1}-{top}"
 

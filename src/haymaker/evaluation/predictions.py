@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 # Columns of a row beside its scores.
 ABOUT = ("finish_reason", "prompt_tokens", "generated_tokens", "depth", "hops", "halved")
+MISSING = "missing"  # how an answer ended that there is not: it scores 0, whatever an empty one would
 SHOWN = 10  # answers that an evaluation shows of itself
 PREDICTION = {  # kinds of what a line of saved predictions says
     **dict.fromkeys(("example_id", "text", "finish_reason", "task", "before"), str),
@@ -185,6 +186,8 @@ class Evaluation:
         again = []
         for one in each(self.predictions, on_progress, "answers", len(self.predictions)):
             scores, unread = scores_of(one.text, one.answers, metrics)
+            if one.finish_reason == MISSING:
+                scores, unread = dict.fromkeys(metrics, 0.0), tuple(metrics)
             again.append(replace(one, scores=scores, unread=unread))
         return replace(self, predictions=tuple(again))
 

@@ -4,13 +4,13 @@ A writer is asked for `Asked`, answers with `Written`, and its answers stand in 
 (`Recipe.written`). Building reads that file and never asks a model.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from haymaker.drafts import Rejected
 from haymaker.errors import DataError
 from haymaker.file_reading import read_jsonl, required, texts_of
 from haymaker.files import write_jsonl
@@ -110,16 +110,16 @@ def read_written(path: str | Path) -> dict[str, Written]:
 
 def with_texts(
     path: str, rows: Iterable[Item], fault_of: Callable[[Item, Written], str | None]
-) -> tuple[list[Item], dict[str, Written], Counter[str]]:
+) -> tuple[list[Item], dict[str, Written], Rejected]:
     """Those of the rows for which the file has a text without fault, the texts by key, and the others by reason."""
-    written, kept, faults = read_written(path), [], Counter()
+    written, kept, faults = read_written(path), [], Rejected()
     for row in rows:
         text = written.get(row.key)
         fault = UNWRITTEN if text is None else fault_of(row, text)
         if fault is None:
             kept.append(row)
         else:
-            faults[fault] += 1
+            faults.add(fault, row.key)
     return kept, {row.key: written[row.key] for row in kept}, faults
 
 

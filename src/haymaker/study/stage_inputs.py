@@ -23,11 +23,11 @@ Inputs = Mapping[str, Path]
 SCORES_FILE = "heads.safetensors"
 
 
-def rows_of(inputs: Inputs, rows: int | None = None) -> "Dataset":
-    """The first rows of the input dataset, or of a file of rows."""
+def rows_of(inputs: Inputs, rows: int | None = None, *, evidence: bool = True) -> "Dataset":
+    """The first rows of the input dataset, or of a file: of those whose `evidence` is known, if it is needed."""
     from haymaker.data.own_data import load_data
 
-    dataset = load_data(inputs["data"])
+    dataset = load_data(inputs["data"], evidence)
     return dataset if rows is None else dataset[:rows]
 
 

@@ -135,7 +135,7 @@ def evaluate_model(
     params: EvaluateParams, inputs: Inputs, output: Path, keep: Path, batch: int | None = None
 ) -> Tables:
     """dataset, model -> predictions, and a row of scores."""
-    rows, lm = rows_of(inputs, params.rows), model_of(inputs, params)
+    rows, lm = rows_of(inputs, params.rows, evidence=False), model_of(inputs, params)
     from haymaker.evaluation.predictions import evaluate
 
     options = params.model_dump(include={"new_tokens", "metrics", "beyond_context", "stop"})

@@ -1,6 +1,5 @@
 """What mdqa and musique do alike with rows of files: reading, choosing, and real rows as they are."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,7 +7,7 @@ from typing import Any
 
 from haymaker.choices import READERS
 from haymaker.config import Recipe
-from haymaker.drafts import Alternatives, Document, Draft, Drafts, Style
+from haymaker.drafts import Alternatives, Document, Draft, Drafts, Rejected, Style
 from haymaker.errors import ConfigError, DataError
 from haymaker.file_digests import file_digest
 from haymaker.miniature.world import ANSWER
@@ -77,7 +76,7 @@ class FileRows:
     rows: list[FileRow]
     pool: Pool
     inputs: dict[str, str]
-    rejected: Counter[str]
+    rejected: Rejected
     written: dict[str, Written]  # a writer's texts by row key
 
     def further(self, recipe: Recipe, row: FileRow, refused: Sequence[str]) -> Documents:
@@ -102,10 +101,11 @@ def read_file_rows(recipe: Recipe, dataset: str, parse: Parse, limited_to: Seque
     if recipe.distractors == "nearest":
         library()  # what is missing is told before files are read
     opened = open_rows(recipe.source, recipe.split)
-    usable, rejected = sift(opened, parse if recipe.task == "qa" else hinting(recipe.task, parse))
+    usable, rejected = sift(opened, parse if recipe.task == "qa" else hinting(recipe.task, parse), recipe.columns)
     distinct = {row.key: row for row in sorted(usable, key=contents_of)}  # of equal keys not the one that stands first
-    if len(distinct) < len(usable):
-        rejected["the question stands in the file already"] = len(usable) - len(distinct)
+    for row in usable:
+        if distinct[row.key] is not row:
+            rejected.add("the question stands in the file already", row.key)
     asked = {key: row for key, row in distinct.items() if in_split(row.question, recipe.split, recipe.split_shares)}
     further, inputs = read_pool(recipe.pool, recipe.split)
     held_out = {passage.key for key, row in distinct.items() if key not in asked for passage in row.evidence}
@@ -139,13 +139,13 @@ def contents_of(row: FileRow) -> tuple[Any, ...]:
     return row.question, row.answers, [passage.key for passage in row.passages]
 
 
-def limited(rows: Sequence[FileRow], relations: Sequence[str], rejected: Counter[str]) -> list[FileRow]:
+def limited(rows: Sequence[FileRow], relations: Sequence[str], rejected: Rejected) -> list[FileRow]:
     """Rows that ask for these relations alone; the others are counted."""
     kept = [row for row in rows if all(relation_of(question)[0] in relations for question, _ in row.steps)]
     if not kept:
         raise ConfigError(f"relations: no row of the source asks for {', '.join(relations)} alone")
-    if len(kept) < len(rows):
-        rejected[LIMITED_OUT] = len(rows) - len(kept)
+    for key in sorted({row.key for row in rows} - {row.key for row in kept}):
+        rejected.add(LIMITED_OUT, key)
     return kept
 
 
@@ -156,7 +156,7 @@ def with_written(recipe: Recipe, found: FileRows) -> FileRows:
     path = recipe.written
     rows, texts, faults = with_texts(path, found.rows, lambda row, text: text.fault_for(len(row.steps)))
     inputs = {**found.inputs, path: file_digest(path)}
-    return replace(found, rows=rows, inputs=inputs, rejected=found.rejected + faults, written=texts)
+    return replace(found, rows=rows, inputs=inputs, rejected=found.rejected.with_others(faults), written=texts)
 
 
 def file_drafts(recipe: Recipe, style: Style, found: FileRows, twin: Callable[..., Draft]) -> Drafts:
@@ -167,7 +167,7 @@ def file_drafts(recipe: Recipe, style: Style, found: FileRows, twin: Callable[..
         row = found.rows[number]
         return real_draft(recipe, row, found) if recipe.axes.concept == "real" else twin(recipe, row, found)
 
-    return Drafts(draft, style, len(found.rows), found.inputs, dict(found.rejected))
+    return Drafts(draft, style, len(found.rows), found.inputs, found.rejected)
 
 
 def real_draft(recipe: Recipe, row: FileRow, found: FileRows) -> Draft:

@@ -20,6 +20,7 @@ class GivenRows:
     """Rows as a file of them would give them. Reading raises DataError that names the row, from 0."""
 
     rows: tuple[dict[str, Any], ...]
+    name = PLACE  # what places begin with
 
     @classmethod
     def of(cls, source: Any) -> "GivenRows":

@@ -43,7 +43,7 @@ def drafts(recipe: Recipe) -> Drafts:
     rows, rejected = sift(opened, parse_row)
     rows = [row for row in rows if in_split(row[0][0], recipe.split, recipe.split_shares)]
     rows.sort(key=lambda row: digest(row[0][0]))
-    return Drafts(lambda k: draft_of(recipe, *rows[k]), style, len(rows), opened.inputs, dict(rejected))
+    return Drafts(lambda k: draft_of(recipe, *rows[k]), style, len(rows), opened.inputs, rejected)
 
 
 def world_draft(recipe: Recipe, row: int) -> Draft:

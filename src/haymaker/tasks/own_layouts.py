@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from haymaker.choices import METRICS, READERS
-from haymaker.errors import DataError
+from haymaker.errors import DataError, LacksColumn, MissingKey
 from haymaker.file_reading import required, texts_of
 from haymaker.metrics.best_score import asks_for_all, together
 from haymaker.records import Role, is_range
+from haymaker.tasks.own_columns import ANSWERS, LISTS
 from haymaker.tasks.own_rows import Found, OwnDocument, Question, Talk
 from haymaker.tasks.own_spans import Range, Turn, place_of, ranges_in, spelled_as
-from haymaker.tasks.row_files import cell
 
 Row = Mapping[str, Any]
 ROLES: dict[str, Role] = {
@@ -31,6 +31,8 @@ TOOL_ROLES = ("tool", "function", "ipython", "tool_call", "tool_response", "func
 TOOLS = "a turn is a tool's, or calls one"
 NO_CHOICES = "the answer is the letter of a choice, and no columns choice_A to choice_D say of which"
 NO_VALUE = "a column that its layout needs is empty"
+EVERYDAY = ("documents", "context", "messages", "prompt-completion")  # layouts to name where none is near
+ALL = "docs/your-data.md lists all layouts"
 
 
 @dataclass(frozen=True)
@@ -57,40 +59,26 @@ def read_row(row: Row, place: str, name: str | None = None) -> Found | Sequence[
     readers = {one: READERS[one] for one in ([name] if name else READERS)}
     for reader in readers.values():
         if row in reader:
-            found = reader.read(row, place)
+            found = read_by(reader, row, place)
             if isinstance(found, list):
                 return [judged(one, row, reader, place) for one in found]
             return judged(found, row, reader, place)  # type: ignore[arg-type]
     if any(reader.half(row) for reader in readers.values()):
         return NO_VALUE
     if name is not None:
-        return readers[name].read(row, place)  # it says what is missing
-    layouts = "; ".join(f"{' and '.join(reader.keys)} ({one})" for one, reader in readers.items())
-    raise DataError(
-        f"{place}: no layout has the keys {', '.join(sorted(map(str, row))) or 'of an empty row'}; expected {layouts}; "
-        f"{advice(row, readers)}"
-    )
+        return read_by(readers[name], row, place)  # it says what is missing
+    raise no_layout(row, readers, place)
 
 
-def listed(value: Any) -> Any:
-    """A list that a table keeps as JSON in a text; anything else as it is."""
-    found = cell(value) if isinstance(value, str) and value.startswith("[") else None
-    return found if isinstance(found, list) and all(isinstance(one, str | list | dict) for one in found) else value
-
-
-def objects(value: Any) -> Any:
-    """The same, and of objects as columns of the same length, as `datasets` has them, a list of objects."""
-    if not isinstance(value, Mapping) or not all(isinstance(column, list) for column in value.values()):
-        return listed(value)
-    if len({len(column) for column in value.values()}) != 1:
-        return value
-    return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
-
-
-LISTS: dict[str, Callable[[Any], Any]] = {
-    **{key: objects for key in ("documents", "messages", "conversations", "ctxs", "paragraphs")},
-    **{key: listed for key in ("answers", "outputs", "evidence")},
-}
+def read_by(reader: Reader, row: Row, place: str) -> Found | Sequence[Found]:
+    """A row by a layout. Raises LacksColumn where a column of the row's own is missing."""
+    try:
+        return reader.read(row, place)
+    except MissingKey as error:
+        if not isinstance(error.row, Mapping) or error.row.keys() != row.keys():
+            raise  # it is a part of the row that lacks something
+        keys = ANSWERS if error.key in ANSWERS else (error.key,)
+        raise LacksColumn(str(error), *((key,) for key in keys)) from None
 
 
 def judged(found: Found, row: Row, reader: Reader, place: str) -> Found:
@@ -107,19 +95,23 @@ def judged(found: Found, row: Row, reader: Reader, place: str) -> Found:
     return found if found.metrics else replace(found, metrics=reader.metrics)
 
 
-def advice(row: Row, readers: Mapping[str, Reader]) -> str:
-    """How the row's columns may be told: by the nearest layout, names of another case taken for its own."""
+def no_layout(row: Row, readers: Mapping[str, Reader], place: str) -> DataError:
+    """What is wrong with a row of no layout, and how its columns may be told: by the nearest one, names of another case
+    taken for its own. Of every layout of which it has a key it lacks the others, and other rows may have them."""
     own = {str(key).strip().lower(): str(key) for key in row}
     lacking = {one: [key for key in reader.keys if key not in own] for one, reader in readers.items()}
     nearest = min(lacking, key=lambda one: len(lacking[one]) / len(readers[one].keys))
-    keys = readers[nearest].keys
-    if len(lacking[nearest]) == len(keys):
-        return "say which column is which with --map question=prompt, say"
+    keys, missing = readers[nearest].keys, lacking[nearest]
+    found = f"{place}: no layout has the keys {', '.join(sorted(map(str, row))) or 'of an empty row'}"
+    if len(missing) == len(keys):
+        most = " or ".join(f"{' and '.join(readers[one].keys)} ({one})" for one in EVERYDAY if one in readers)
+        return DataError(f"{found}; expected {most}; say which column is which with --map question=prompt, say; {ALL}")
     called = {key: own.get(key, "COLUMN") for key in keys}
     told = " ".join(f"--map {key}={column}" for key, column in called.items() if key != column)
-    if not told:
-        return f"nearest is {nearest}, and a value here is of another type than its are"
-    return f"nearest is {nearest}: say which column is which with {told}"
+    what = f": say which column is which with {told}" if told else ", and a value here is of another type than its are"
+    groups = [tuple(key for key in reader.keys if key not in row) for reader in readers.values()]
+    near = [group for group, reader in zip(groups, readers.values(), strict=True) if 0 < len(group) < len(reader.keys)]
+    return LacksColumn(f"{found}; nearest is {nearest} ({' and '.join(keys)}){what}; {ALL}", *near)
 
 
 # ---- a question over documents
@@ -174,6 +166,9 @@ def own_document(item: Any, place: str) -> OwnDocument:
     """A document of title?, text, gold?, and evidence in it; a text alone is one without a title."""
     if isinstance(item, str):
         return OwnDocument(item)
+    if isinstance(item, Mapping) and "text" not in item:
+        found = ", ".join(map(str, item)) or "nothing"
+        raise DataError(f"{place}: no 'text' here; found {found}; say which it is with --map documents.text=COLUMN")
     text, title = required(item, "text", str, place), item.get("title") or ""
     if not isinstance(title, str):
         raise DataError(f"{place}: 'title' should be str, found {type(title).__name__}")

@@ -4,9 +4,11 @@ Evidence is what the row says, else it is found here, once: where an answer stan
 A row without either is of no use, and counted by its reason.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unicodedata import normalize
 
 from haymaker.drafts import Alternatives, Document
 from haymaker.miniature.world import FILLER
@@ -87,8 +89,10 @@ def judges(metrics: Sequence[str], golds: Sequence[str]) -> dict[str, list[str]]
 Found = Question | Talk | str  # a row, or why it is of no use
 
 
-def settled(row: Question) -> Question | str:
-    """The row with its evidence in place and the answer first that stands there, or why it is of no use."""
+def settled(row: Question, evidence: bool = True) -> Question | str:
+    """The row with its evidence in place and the answer first that stands there, or why it is of no use.
+
+    Where `evidence` is not needed, a row of which it is not known is of use without."""
     answers = as_spelled(tuple(answer for answer in row.answers if answer.strip()), row.documents)
     if not row.question or not answers:
         return NO_QUESTION
@@ -96,9 +100,8 @@ def settled(row: Question) -> Question | str:
     if told:
         documents = tuple(replace(one, gold=bool(one.evidence)) for one in row.documents)
         return replace(row, documents=documents, answers=standing_first(documents, answers))
-    if not row.gold:
-        return NO_GOLD
-    return found_once(row, answers)
+    found = found_once(row, answers) if row.gold else NO_GOLD
+    return found if evidence or not isinstance(found, str) else replace(row, answers=answers)
 
 
 def as_spelled(answers: tuple[str, ...], documents: Sequence[OwnDocument]) -> tuple[str, ...]:
@@ -142,6 +145,31 @@ def sentence_around(text: str, place: Range) -> Range:
     held = [match for match in SENTENCE.finditer(text) if match.start() < place[1] and place[0] < match.end()]
     start = min([place[0], *(match.end() - len(match.group().lstrip()) for match in held)])
     return start, max([place[1], *(match.start() + len(match.group().rstrip()) for match in held)])
+
+
+# ---- what people should know of a row that is kept
+
+
+INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+ANOTHER_TAUGHT = "another answer than the first is taught, as that one does not stand in the evidence, or not once"
+NO_EVIDENCE = "kept for answers alone, as no evidence is known"
+EMPTY_DOCUMENT = "a document is empty"
+
+
+def remarks_on(row: Question | Talk, answers: Sequence[str], evidence: bool) -> Iterator[str]:
+    """What is odd about a row of use, of which these are the answers and `evidence` is known or not."""
+    documents = row.documents if isinstance(row, Question) else ()
+    texts = [text for one in documents for text in (one.title, one.text)]
+    texts += [row.question, *row.answers, *(turn.text for turn in (row.turns if isinstance(row, Talk) else ()))]
+    if found := {letter for text in texts for letter in INVISIBLE.findall(text)}:
+        codes = ", ".join(f"U+{ord(letter):04X}" for letter in sorted(found))
+        yield f"characters that control or are not seen stand in its text ({codes})"
+    if not all(document.text.strip() for document in documents):
+        yield EMPTY_DOCUMENT
+    if documents and not evidence:
+        yield NO_EVIDENCE
+    elif documents and normalize("NFC", answers[0]) != normalize("NFC", row.answers[0].strip()):
+        yield ANOTHER_TAUGHT
 
 
 # ---- as what a build reads

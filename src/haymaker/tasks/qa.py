@@ -5,13 +5,13 @@ from typing import Any
 
 from haymaker.config import Recipe
 from haymaker.drafts import Draft, Drafts, Style, style_of
-from haymaker.errors import DataError
 from haymaker.randomness import keyed
 from haymaker.realism.placeholders import LIMITED
 from haymaker.realism.written import Asked
 from haymaker.tasks.facts import world_facts_draft, world_of
 from haymaker.tasks.file_rows import FileRows, asked_of, read_file_rows, real_draft, with_written
 from haymaker.tasks.keychains import hidden
+from haymaker.tasks.own_columns import renamed
 from haymaker.tasks.own_layouts import read_row
 from haymaker.tasks.own_rows import OwnRow, Talk, settled
 from haymaker.tasks.twins import twin_draft
@@ -44,7 +44,7 @@ def drafts(recipe: Recipe) -> Drafts:
         return hidden(made, recipe.indirection, questions, recipe.competitors, rng)
 
     default = style_of(recipe, style_for(recipe, found))
-    return Drafts(draft, default, len(found.rows), found.inputs, dict(found.rejected))
+    return Drafts(draft, default, len(found.rows), found.inputs, found.rejected)
 
 
 def style_for(recipe: Recipe, found: FileRows) -> str:
@@ -59,7 +59,7 @@ def read(recipe: Recipe) -> FileRows:
     columns, twins = recipe.columns, recipe.axes.concept != "real"
 
     def parse(row: dict[str, Any], place: str) -> Any:
-        return usable(read_row(renamed(row, columns, place), place), twins)
+        return usable(read_row(renamed(row, columns), place), twins)
 
     return read_file_rows(recipe, "own", parse, LIMITED)
 
@@ -75,19 +75,6 @@ def usable(found: Any, twins: bool) -> Any:
         return row
     made = OwnRow.of(row)
     return NO_TWIN if twins and not made.has_twins else made
-
-
-def renamed(row: dict[str, Any], columns: dict[str, str] | None, place: str) -> dict[str, Any]:
-    """The row under the names that layouts know; `columns` says which of its own stands for which."""
-    if not columns:
-        return row
-    missing = [own for own in columns.values() if own not in row]
-    if missing:
-        raise DataError(f"{place}: no column {', '.join(missing)} here; found {', '.join(sorted(row)) or 'none'}")
-    taken = set(columns.values())
-    return {key: value for key, value in row.items() if key not in taken} | {
-        new: row[own] for new, own in columns.items()
-    }
 
 
 def asked(recipe: Recipe) -> list[Asked]:

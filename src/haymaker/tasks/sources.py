@@ -7,17 +7,18 @@ the hub's train, validation or test stands for the recipe's train, dev or test.
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from haymaker.console import told
-from haymaker.errors import ConfigError, DataError
+from haymaker.drafts import Rejected
+from haymaker.errors import ConfigError, DataError, LacksColumn
 from haymaker.file_digests import file_digest, folder_digest
 from haymaker.records import digest
+from haymaker.tasks.own_columns import mapped_in, row_name
 from haymaker.tasks.row_files import rows_in
 
 HUB_NAME = re.compile(
@@ -62,6 +63,11 @@ class FileRows:
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(place, row) of every row; `place` names file and line for messages."""
         return rows_in(self.path, self.split)
+
+    @property
+    def name(self) -> str:
+        """What places begin with."""
+        return self.path
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -119,22 +125,60 @@ def open_rows(source: str, split: str) -> FileRows | HubRows:
     return FileRows(source, split) if name is None else HubRows(name)
 
 
+class Rows(Protocol):
+    """Rows with their places, and what these begin with."""
+
+    @property
+    def name(self) -> Any: ...
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]: ...
+
+
 def sift(
-    rows: Iterable[tuple[str, dict[str, Any]]], parse: Callable[[dict[str, Any], str], Item | str]
-) -> tuple[list[Item], Counter[str]]:
-    """Parsed rows, several where `parse` gives a list, and the counted reasons that it gives instead of a row."""
+    rows: Rows, parse: Callable[[dict[str, Any], str], Item | str], columns: Mapping[str, str] | None = None
+) -> tuple[list[Item], Rejected]:
+    """Parsed rows, several where `parse` gives a list, and the reasons that it gives instead of a row.
+
+    A row that lacks a column which others have is of no use; DataError for a column that none has, of those that
+    `columns` names too.
+    """
     kept: list[Item] = []
-    rejected: Counter[str] = Counter()
-    advance = told(None, "rows read")
+    rejected, first = Rejected(), ""
+    lacking: list[tuple[str, LacksColumn]] = []
+    told_of: Mapping[str, str] = columns or {}
+    seen, absent, advance = set[str](), {*told_of}, told(None, "rows read")
     for place, row in rows:
-        parsed: Any = parse(row, place)
+        first = first or f"{place}: no column {{}} here; found {', '.join(sorted(row)) or 'none'}"
+        seen.update(row)
+        absent -= mapped_in(row, told_of, absent)
+        name = partial(row_name, place, row, str(rows.name), told_of)
         advance(1)
+        try:
+            parsed: Any = parse(row, place)
+        except LacksColumn as error:
+            lacking.append((name(), error))
+            continue
         for one in parsed if isinstance(parsed, list) else [parsed]:
             if isinstance(one, str):
-                rejected[one] += 1
+                rejected.add(one, name())
             else:
                 kept.append(one)
+    if first and absent:
+        raise DataError(
+            first.format(", ".join(sorted(told_of[one] for one in absent))) + "; no other row has it either"
+        )
+    for row, error in lacking:
+        groups = [[told_of.get(one) or one for one in group] for group in error.groups]
+        rejected.add(lack_of(groups, seen, error), row)
     return kept, rejected
+
+
+def lack_of(groups: Iterable[list[str]], seen: set[str], error: DataError) -> str:
+    """Why a row is of no use that lacks columns of other rows; the error where these do not have them either."""
+    known = [group for group in groups if group and seen.issuperset(group)]
+    if not known:
+        raise error
+    return f"it lacks {', '.join(min(known, key=len))}, which other rows have"
 
 
 def in_split(text: str, split: str, shares: Mapping[Any, float] | None) -> bool:

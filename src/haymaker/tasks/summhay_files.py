@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from haymaker.config import Recipe
+from haymaker.drafts import Rejected
 from haymaker.errors import DataError
 from haymaker.file_digests import file_digest
 from haymaker.file_reading import read_json, required, texts_of
@@ -71,7 +72,7 @@ class Haystacks:
     questions: list[Question]
     beyond: Pool
     inputs: dict[str, str]
-    rejected: Counter[str]
+    rejected: Rejected
     written: dict[str, Written]  # a writer's texts by question key
 
 
@@ -83,25 +84,25 @@ def read(recipe: Recipe) -> Haystacks:
     topics = [read_topic(value, place) for place, value in values]
     further, pool_inputs = read_pool(recipe.pool, recipe.split)
     own = (passage for topic in topics for passage in topic.passages) if len(topics) > 1 else ()
-    rejected: Counter[str] = Counter()
+    rejected = Rejected()
     questions = list(questions_of(recipe, topics, rejected))
     questions.sort(key=lambda question: question.key)
     return Haystacks(questions, Pool([*own, *further], recipe.seed), {**inputs, **pool_inputs}, rejected, {})
 
 
-def questions_of(recipe: Recipe, topics: list[Topic], rejected: Counter[str]) -> Iterator[Question]:
+def questions_of(recipe: Recipe, topics: list[Topic], rejected: Rejected) -> Iterator[Question]:
     """The topics' insights that the recipe asks for; those that are of no use are counted."""
     for topic in topics:
         for insight, text in topic.insights.items():
             question = Question(topic, insight)
             if not text.strip():
-                rejected["the insight is empty"] += 1
+                rejected.add("the insight is empty", insight)
             elif not question.carriers:
-                rejected["no document carries the insight"] += 1
+                rejected.add("no document carries the insight", insight)
             elif not in_split(text, recipe.split, recipe.split_shares):
                 continue
             elif recipe.setting == "real-limited" and not QUANTITY.search(text):
-                rejected[LIMITED_OUT] += 1
+                rejected.add(LIMITED_OUT, insight)
             else:
                 yield question
 
@@ -113,7 +114,9 @@ def with_written(recipe: Recipe, found: Haystacks) -> Haystacks:
     path = recipe.written
     questions, texts, faults = with_texts(path, found.questions, lambda _, text: text.fault)
     inputs = {**found.inputs, path: file_digest(path)}
-    return replace(found, questions=questions, inputs=inputs, rejected=found.rejected + faults, written=texts)
+    return replace(
+        found, questions=questions, inputs=inputs, rejected=found.rejected.with_others(faults), written=texts
+    )
 
 
 def topic_values(source: str, split: str) -> tuple[list[tuple[str, Any]], dict[str, str]]:

@@ -39,7 +39,7 @@ def file_drafts(recipe: Recipe, style: Style) -> Drafts:
     def draft(number: int) -> Draft:
         return TopicRow(recipe, found, found.questions[number]).draft()
 
-    return Drafts(draft, style, len(found.questions), found.inputs, dict(found.rejected))
+    return Drafts(draft, style, len(found.questions), found.inputs, found.rejected)
 
 
 def asked(recipe: Recipe) -> list[Asked]:
