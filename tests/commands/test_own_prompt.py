@@ -248,6 +248,26 @@ def test_an_answer_to_a_prompt_is_told(prompt: Path, model_folder: Path, tmp_pat
     assert TEXT in requests.read_text()
 
 
+@pytest.mark.parametrize("name", ["ablate", "patch"])
+def test_answers_of_few_rows_are_told_and_kept(
+    name: str, prompt: Path, model_folder: Path, adapter: Path, tmp_path: Path
+) -> None:
+    words = (name, *COMMANDS[name], "--model", model_folder, "--prompt", prompt, "--answer", "Ada Reyes")
+    if name == "patch":
+        words += ("--donor", adapter, "--recipient", adapter)
+    told = passes(*words, "--out", tmp_path / "out")
+    (frame,) = hm.load_results(tmp_path / "out").values()
+    lm = hm.load_model(model_folder, adapter=adapter if name == "patch" else None)
+    mill = hm.example(TEXT, answer="Ada Reyes")
+    plain = hm.evaluate(lm, mill, new_tokens=12).predictions[0].text
+    assert frame.answers[0] == [plain]
+    assert plain in told
+    if name == "ablate":
+        assert frame.answers[1] == [hm.ablate(lm, mill, ["2-1"], new_tokens=12).predictions[0].text]
+    (table,) = (tmp_path / "out" / "tables").glob("*.csv")
+    assert json.dumps([plain], ensure_ascii=False).replace('"', '""') in table.read_text()
+
+
 def test_columns_of_other_names_are_told_to_every_command(tmp_path: Path, model_folder: Path) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text(f"Asked;Reply;Passage\nWho founded the mill?;Ada Reyes;{TEXT}\n")

@@ -17,7 +17,7 @@ from haymaker.study.store import plain, write_tables
 
 COLUMNS = (
     "donor", "recipient", "heads", "k", "draw", "metric", "score", "score_low", "score_high", "delta", "n", "cut_off",
-    "head_list",
+    "head_list", "answers",
 )  # fmt: skip
 
 SHARED = ("device", "dtype", "threads", "adapter_base", "n")

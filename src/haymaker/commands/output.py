@@ -122,6 +122,8 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None
 def cell_text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, list):
+        return " | ".join(map(str, value))
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

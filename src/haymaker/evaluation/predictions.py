@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 ABOUT = ("finish_reason", "prompt_tokens", "generated_tokens", "depth", "hops", "halved")
 MISSING = "missing"  # how an answer ended that there is not: it scores 0, whatever an empty one would
 SHOWN = 10  # answers that an evaluation shows of itself
+FEW = 5  # answers that a table of results holds
 PREDICTION = {  # kinds of what a line of saved predictions says
     **dict.fromkeys(("example_id", "text", "finish_reason", "task", "before"), str),
     **dict.fromkeys(("prompt_tokens", "generated_tokens"), int),
@@ -196,6 +197,10 @@ class Evaluation:
         reach = None if self is plain else DIFFERENCES  # what is the same answers has changed nothing, whatever n
         change = bootstrap_mean(self.values() - plain.values(self.metric), reach=reach)
         return {"score_original": plain.score, "delta": change.mean, "delta_low": change.low, "delta_high": change.high}
+
+    def few(self) -> dict[str, list[str]]:
+        """The answers themselves, `answers`, where there are so few that they say more than their scores."""
+        return {"answers": [one.text for one in self.predictions]} if len(self.predictions) <= FEW else {}
 
     def row(self) -> dict[str, Any]:
         """The summary as a flat row: n, the headline's name, mean and bounds, the other metrics by name, and counts."""

@@ -133,7 +133,8 @@ class HeadScores:
         if not scored:
             raise DataError(
                 f"none of the {len(self.values)} examples gives a head a score by {self.metric}: their answers missed "
-                "the needle, or no head sees it; score rows that the model answers, or use another metric"
+                "the needle or cite (for `insight`) none of its documents, or no head sees it; score rows that the "
+                "model answers, or use another metric"
             )
         return scored
 

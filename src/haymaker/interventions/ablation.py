@@ -229,7 +229,7 @@ def ablation_curve(
 
     Returns:
         A row per set, with its heads, the headline (`metric`, `score`) and its change from the whole model's, which is
-        the first row, and the other metrics by name.
+        the first row, and the other metrics by name; of at most five examples also their `answers`.
 
     Raises:
         ConfigError: Fewer heads are left than random ones are wanted.
@@ -252,7 +252,7 @@ def ablation_curve(
     options |= {"batch": batch}
     found = ablate_sets(lm, examples, heads, new_tokens, on_progress=on_progress, **options)
     return AblationCurve(
-        chosen.columns() | changed.row() | changed.change_from(found[0]) | beside | {"scope": scope}
+        chosen.columns() | changed.row() | changed.change_from(found[0]) | beside | {"scope": scope} | changed.few()
         for chosen, changed, beside in zip(
             sets, found, beside_random(sets, [one.values() for one in found]), strict=True
         )

@@ -255,7 +255,8 @@ def patching_table(
     keep: str | Path | None = None,
 ) -> list[dict[str, Any]]:
     """A row per head set of `patching_sets` (of `identity_sets` where asked): the headline (`metric`, `score`), and its
-    change from the plain recipient's. For the other direction, exchange the two models and their scores."""
+    change from the plain recipient's; of at most five examples also their `answers`. For the other direction, exchange
+    the two models and their scores."""
     if identity:
         sets = list(identity_sets(donor_scores))
     else:
@@ -269,6 +270,6 @@ def patching_table(
     found = patch_many(donor, recipient, examples, heads, new_tokens, **options)
     beside = beside_random(sets, [patched.values() for patched in found.values()])
     return [
-        chosen.columns() | patched.row() | patched.change_from(found["0"]) | controls
+        chosen.columns() | patched.row() | patched.change_from(found["0"]) | controls | patched.few()
         for chosen, patched, controls in zip(sets, found.values(), beside, strict=True)
     ]
