@@ -244,6 +244,21 @@ def test_a_failed_cell_is_told_and_the_rest_is_kept(toy: Path, monkeypatch: pyte
     assert "failed evaluate/low-low" in why.stdout
 
 
+def test_results_of_another_config_are_never_replaced_without_a_word(toy: Path) -> None:
+    def told(*more: str) -> str:
+        result = run("study", "run", "miniature", "--out", toy, "--no-report", *more)
+        assert result.exit_code == 0
+        return " ".join(result.stderr.split())
+
+    assert "another config" not in told()
+    assert "another config" not in told("--workers", "1")  # where cells run changes no number
+    first = told("--set", "train.rate=0.125", "--set", "tasks.mdqa.train.pool=a.txt")
+    assert "is of another config (tasks.mdqa.train.pool None, now a.txt; train.rate " in first
+    assert "now 0.125); this run replaces it. To keep both, stop it and give the run --out FOLDER --store" in first
+    assert "another config" not in told("--set", "train.rate=0.125", "--set", "tasks.mdqa.train.pool=a.txt")
+    assert "train.rate 0.125, now " in told()
+
+
 def test_a_run_that_measured_nothing_writes_no_results_and_blocks_in_one_line(
     toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,11 +23,11 @@ from haymaker.study.config import StudyConfig
 from haymaker.study.costs import Prediction, fitting, predictions, requests
 from haymaker.study.power import separable
 from haymaker.study.runners import open_runner
-from haymaker.study.survey import Standing
+from haymaker.study.survey import Standing, differing
 
 app = typer.Typer(no_args_is_help=True, help="Plan, run and inspect a whole study; finished cells are never run again.")
 
-MOST_NAMED = 4  # blocked cells of a run; `study why` tells of each what it waits for
+MOST_NAMED = 4  # blocked cells, of which `study why` tells what each waits for; keys that differ
 ELSEWHERE = "a100-80gb"  # what a cluster's time limits are reckoned on: the slowest that they commonly have
 MaxHours = Annotated[
     float | None, typer.Option("--max-hours", min=0, help="As many cells as take no more than that, as predicted.")
@@ -196,6 +196,19 @@ def declare_results(opened: Opened) -> None:
     name = found["meta"].get("name") if isinstance(found, dict) and isinstance(found.get("meta"), dict) else None
     if found is not None and name != opened.config.name:
         raise ConfigError(f"{results} is not of study {opened.config.name!r} but of {name!r}; give another --out")
+    if found is not None and (told := changed_since(found["meta"].get("config"), opened.config)):
+        note(f"{results} is of another config ({told}); this run replaces it. To keep both, stop it and give the run "
+             f"--out FOLDER --store {opened.store.root}", style="yellow")  # fmt: skip
+
+
+def changed_since(before: Any, config: StudyConfig) -> str:
+    """What of the config that made earlier results is another one now; empty where nothing is."""
+    with suppress(ConfigError, TypeError, KeyError):  # keys that came with a later version have their defaults
+        train = {key: value for key, value in before["train"].items() if key != "seed"}  # a study gives it itself
+        before = StudyConfig(**{**before, "train": train}).of_numbers
+    found = differing(before if isinstance(before, dict) else {}, config.of_numbers)
+    said = [f"{key} {was}, now {now}" for key, (was, now) in found.items()]
+    return "; ".join(said[:MOST_NAMED]) + (f"; and {len(said) - MOST_NAMED} more" if said[MOST_NAMED:] else "")
 
 
 def is_page(path: Path) -> bool:

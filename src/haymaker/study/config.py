@@ -190,6 +190,11 @@ class StudyConfig(Frozen):
         return self
 
     @property
+    def of_numbers(self) -> dict[str, Any]:
+        """What results tell of the config: all but where cells ran, which does not change them."""
+        return self.model_dump(mode="json", exclude={"runner"})
+
+    @property
     def model_name(self) -> str:
         """What tables call the model: a folder by its last part, a packaged name or Hub id as it is."""
         return Path(self.model).name if self.model.startswith(("/", ".", "~")) else self.model

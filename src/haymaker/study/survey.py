@@ -169,8 +169,13 @@ def nearest(standing: Standing, survey: Survey) -> Manifest | None:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Dotted key -> [before, after] of everything that counts and differs."""
-    old, new = (dict(flatten({part: action[part] for part in EXPLAINED})) for action in (before, after))
+    """Dotted key -> [before, after] of everything that counts for a cell and differs."""
+    return differing(*({part: action[part] for part in EXPLAINED} for action in (before, after)))
+
+
+def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Dotted key -> [before, after] of what nested values do not share."""
+    old, new = dict(flatten(before)), dict(flatten(after))
     keys = [*new, *(key for key in old if key not in new)]
     return {key: [old.get(key), new.get(key)] for key in keys if old.get(key) != new.get(key)}
 

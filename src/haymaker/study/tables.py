@@ -149,7 +149,7 @@ def about(config: StudyConfig, cells: int, done: Mapping[str, Standing]) -> Row:
         "model": {"name": config.model_name, "context": config.context, "length": config.length},
         "versions": {"haymaker": __version__} | {name: library_version(name) for name in VERSIONS},
         "machine": f"{os.cpu_count()} CPU cores",
-        "config": config.model_dump(mode="json", exclude={"runner"}),  # where cells ran does not change them
+        "config": config.of_numbers,
     }
 
 
