@@ -248,6 +248,38 @@ def test_an_answer_to_a_prompt_is_told(prompt: Path, model_folder: Path, tmp_pat
     assert TEXT in requests.read_text()
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_a_command_wrote_is_no_data_and_is_told_as_what_it_is(
+    name: str, prompt: Path, model_folder: Path, adapter: Path, tmp_path: Path
+) -> None:
+    words = (name, *COMMANDS[name], "--model", model_folder, "--prompt", prompt, *NEEDLE)
+    if name == "patch":
+        words += ("--donor", adapter, "--recipient", adapter)
+    out = tmp_path / ("out" if name in ("ablate", "patch", "eval") else "out.safetensors")
+    passes(*words, "--out", out)
+    for path in (out, adapter, model_folder, *(out.glob("*.jsonl") if out.is_dir() else ())):
+        told = run("show", path).stderr
+        assert "expected rows, found" in told
+        assert len(told) < 300 + len(str(path)), "no list of layouts"
+
+
+def test_an_argument_given_as_an_option_is_told_its_place() -> None:
+    asked = 0
+    for name, command in leaves(typer.main.get_command(app)):
+        options = {option for one in command.params for option in one.opts}
+        for one in command.params:
+            shown = (one.metavar or one.name).strip("[]")
+            if one.param_type_name == "argument" and f"--{shown.lower()}" not in options:
+                asked += 1
+                told = run(*name.split(), f"--{shown.lower()}", "x")
+                assert (told.exit_code, f"here it has no name: haymaker {name} {shown.upper()}" in told.stderr) == (
+                    2,
+                    True,
+                )
+    assert asked > 20
+    assert "here it has no name" not in run("extend", "--modell", "x").stderr
+
+
 @pytest.mark.parametrize("name", ["ablate", "patch"])
 def test_answers_of_few_rows_are_told_and_kept(
     name: str, prompt: Path, model_folder: Path, adapter: Path, tmp_path: Path

@@ -50,6 +50,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except UsageError as error:
+            tell_place(error)
             show_error(one_line(error.format_message()), error.exit_code)
             raise
         except OF_TYPER:
@@ -61,6 +62,16 @@ class Commands(TyperGroup):
         except Exception as error:
             say(sentence(error), code_of(error))
             raise typer.Exit(code_of(error)) from None
+
+
+def tell_place(error: Any) -> None:
+    """Let the error say of an option that the command takes it without a name."""
+    told, command = getattr(error, "option_name", ""), getattr(error.ctx, "command", None)
+    for one in command.params if told and command else ():
+        shown = (one.metavar or one.name).strip("[]").upper()
+        if one.param_type_name == "argument" and told == f"--{shown.lower()}":
+            error.message = f"No such option: {told}; here it has no name: {error.ctx.command_path} {shown}"
+            error.possibilities = None
 
 
 def hoisted(args: list[str]) -> list[str]:

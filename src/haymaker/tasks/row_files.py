@@ -25,6 +25,14 @@ OTHER_FILES = (  # spreadsheets, documents and archives; .zst, .bz2, .xz
     *(b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF"),
     *(b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zX"),
 )
+RESULTS = {  # a file by which a folder is known
+    "predictions.jsonl": "answers of `haymaker eval`, which `haymaker score` and hm.read_predictions read",
+    "results.json": "a study's results, which `haymaker report` and hm.load_results read",
+    "tables/ablation.json": "results of `haymaker ablate`, which hm.load_results reads",
+    "tables/patching.json": "results of `haymaker patch`, which hm.load_results reads",
+    "adapter_config.json": "an adapter, which commands take as --adapter",
+    "tokenizer_config.json": "a model, which commands take as --model",
+}
 MISSING = ("", "NA")  # of a cell: pandas and R write them where there is nothing
 LONGEST_CELL = 2**31 - 1  # the most that csv takes everywhere; of itself it takes 131,072 characters, less than a novel
 _limiting = threading.Lock()  # csv has one limit for all threads
@@ -36,6 +44,7 @@ def rows_in(path: str | Path, split: str = "train") -> Rows:
     `split` chooses among the files of a folder that are named by split.
     """
     path = Path(path)
+    refuse_results(path)
     if path.is_dir():
         for file in files_of(path, split):
             yield from rows_in(file, split)
@@ -52,6 +61,13 @@ def rows_in(path: str | Path, split: str = "train") -> Rows:
             yield from json_rows(path)
 
 
+def refuse_results(path: Path) -> None:
+    """DataError for what a command wrote that is no rows, and for a model: what it is, and what reads it."""
+    for name, what in RESULTS.items():
+        if path.name == name or (path.is_dir() and (path / name).is_file()):
+            raise DataError(f"{path}: expected rows, found {what}")
+
+
 def ending_of(path: Path) -> str:
     """A file's ending in small letters, without .gz."""
     name = path.name.lower()
@@ -62,6 +78,8 @@ def refuse_other_files(path: Path, ending: str) -> None:
     """DataError for what is no text at all: a spreadsheet, a document, an archive."""
     if ending in ENDINGS or not path.is_file():
         return
+    if ending == ".safetensors":
+        raise DataError(f"{path}: expected rows, found head scores or weights (safetensors); give a file of rows")
     with path.open("rb") as raw:
         start = raw.read(4)
     if start.startswith(OTHER_FILES):
