@@ -38,6 +38,7 @@ def provenance_of(lm: LanguageModel, encoded: Sequence[Encoded]) -> dict[str, An
         "backend": backend_of(decoder_of(lm.model)),
         **computed_by(lm.model),
         "dataset": dataset_digest(encoded),
+        "prompts": dataset_digest(encoded, marked=False),
         "versions": {"haymaker": __version__} | {name: version(name) for name in LIBRARIES},
     }
 
@@ -51,12 +52,13 @@ def adapter_in_use(model: Any) -> str | None:
     return whole.hexdigest() if matrices else None
 
 
-def dataset_digest(encoded: Sequence[Encoded]) -> str:
-    """Digest of the rows as they were read: ids, tokens, spans."""
+def dataset_digest(encoded: Sequence[Encoded], marked: bool = True) -> str:
+    """Digest of the rows as they were read: ids, tokens, spans; unless `marked` of the tokens alone."""
     whole = hashlib.sha256()
     for item in encoded:
         spans = [(str(label), span.start, span.stop) for label, span in item.labelled_spans]
-        whole.update(f"{item.example_id}\0{item.prompt_length}\0{spans}\0".encode())
+        about = f"{item.example_id}\0{item.prompt_length}\0{spans}\0" if marked else f"{item.prompt_length}\0"
+        whole.update(about.encode())
         whole.update(np.asarray(item.input_ids, dtype=np.int64).tobytes())
     return whole.hexdigest()
 

@@ -99,6 +99,19 @@ def test_the_map_stands_side_by_side(files: dict[str, Path]) -> None:
     assert "█ ░ " in first
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_what_one_example_cannot_tell_is_left_out_and_said_so(rows: int, tmp_path: Path) -> None:
+    for seed, name in enumerate(("a", "b")):
+        values = np.random.default_rng(seed).random((rows, 2, 4))
+        HeadScores(values, tuple(map(str, range(rows))), "copy").save(tmp_path / f"{name}.safetensors")
+    shown = run("compare", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--k", 2).stdout
+    assert "nan" not in shown
+    assert ("left out" in shown) == (rows == 1)
+    header, cosine, *_ = shown.splitlines()
+    assert ("low" in header.split()) == (rows > 1)
+    assert cosine.startswith("cosine")
+
+
 def test_shades_are_equal_steps_and_blindness_is_a_question_mark() -> None:
     assert [shade(value, 1.0) for value in (-0.5, 0.0, 0.1, 0.3, 0.5, 0.7, 1.0)] == list("  ·░▒▓█")
     assert shade(0.0, 0.0) == " "

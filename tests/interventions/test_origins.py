@@ -61,6 +61,17 @@ def test_two_files_of_two_models_are_told_apart() -> None:
     assert other_origins(first, HeadList((Head(0, 0),))) == ""
 
 
+def test_other_spans_in_the_same_prompts_count_where_both_read_them() -> None:
+    def marked(dataset: str, prompts: str, **reads: Any) -> HeadScores:
+        return of_shape(3, 4, dataset=dataset, prompts=prompts, **reads)
+
+    copies, effects = marked("d", "p", needle=["answer"]), marked("e", "p", unit="nats")
+    assert other_origins(copies, effects) == ""
+    assert other_origins(copies, marked("e", "p", needle=["answer"])) == "of the same prompts with other needles marked"
+    assert other_origins(copies, marked("e", "q", unit="nats")) == "of other rows"
+    assert other_origins(copies, of_shape(3, 4, dataset="e", needle=["answer"])) == "of other rows"  # an older file
+
+
 def test_a_donor_of_other_weights_or_positions_is_told(lm: LanguageModel, capsys: pytest.CaptureFixture[str]) -> None:
     tell_pair(lm, lm)
     assert capsys.readouterr().err == ""

@@ -9,7 +9,7 @@ from haymaker.choices import DETECTORS
 from haymaker.commands import head_files
 from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of, loading, stop_text
-from haymaker.commands.output import fresh_file, kept_beside, show, show_json, show_table, show_values
+from haymaker.commands.output import fresh_file, kept_beside, show, show_json, show_rows, show_table, show_values
 from haymaker.commands.own_prompt import Given, data_renamed, reads_data
 from haymaker.study import stages
 from haymaker.study.stage_inputs import model_of
@@ -35,6 +35,8 @@ Donor = Annotated[
     Path | None, typer.Option("--donor", help="An adapter whose head outputs are written in, instead of zeros.")
 ]
 Top = Annotated[int, typer.Option(min=1, help="How many heads to print.")]
+
+LEFT_OUT = "bounds and stability, which need two examples that count"
 
 
 def register(app: typer.Typer) -> None:
@@ -102,8 +104,7 @@ def show_heads(found: "dict[str, HeadScores]", files: head_files.HeadFiles, thre
         about |= {name: value for name, value in map_row(scores, threshold, files.top).items() if name not in about}
         told.append(about | {"top": best_of(scores, files.top)})
         if not json:
-            known = {name: value for name, value in about.items() if value == value}  # of one example no bounds
-            show_values(best_told(scores, files.top) | known, False)
+            show_values(best_told(scores, files.top) | about, False, LEFT_OUT)
     if json:
         show_scores(list(found.values()), told)
     for scores in found.values():
@@ -159,8 +160,27 @@ def compare(
         best = {"top": [str(head) for head in own.top(k)], "top_reference": [str(head) for head in other.top(k)]}
         show_json(plain(row | best))
     else:
-        show_values(row, False)
+        show_comparison(row)
         show(side_by_side(own, other, (first.name, reference.name), threshold))
+
+
+def show_comparison(row: dict[str, Any]) -> None:
+    """A line per measure with what layers alone would give, and what the two maps are like."""
+    from haymaker.heads.compare import MEASURES
+
+    columns = {
+        "value": "",
+        "low": "_low",
+        "high": "_high",
+        "by chance": "_null",
+        "percentile": "_percentile",
+        "p": "_p",
+    }
+    found = [{"": name} | {what: row[name + end] for what, end in columns.items()} for name in MEASURES]
+    bounded = any(one["low"] == one["low"] for one in found)
+    show_rows(found, ["", *(what for what in columns if bounded or what not in ("low", "high"))])
+    told = {f"{name}{end}" for name in MEASURES for end in columns.values()}
+    show_values({k: v for k, v in row.items() if k not in told}, False, LEFT_OUT)
 
 
 @reads_data

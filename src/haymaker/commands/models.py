@@ -79,7 +79,7 @@ def evaluate(
             row = serving.judge_responses(params, inputs, out, served_as, entries=EVALUATION_FILES, **how)
         else:
             row = answered(params, inputs, out, batch=batch, **how)
-    show_scores({**row, **answer_in(out, given), "out": str(out)}, groups_in(out, by), json)
+    show_scores({**answer_in(out, given), **row, "out": str(out)}, groups_in(out, by), json)
     if responses is not None:
         serving.exit_code_of(row)
 
@@ -185,7 +185,7 @@ def groups_in(folder: Path, by: Sequence[str] | None) -> list[Row]:
 
 def show_scores(row: Row, groups: Sequence[Row], as_json: bool) -> None:
     """The scores, and a table by groups where it was asked for; in JSON under `breakdown`."""
-    show_values({**row, **({"breakdown": groups} if groups and as_json else {})}, as_json)
+    show_values({**row, **({"breakdown": groups} if groups and as_json else {})}, as_json, "bounds: one row has none")
     if groups and not as_json:
         typer.echo()
         show_rows(groups, GROUPED)

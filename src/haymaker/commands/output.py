@@ -89,13 +89,14 @@ def known(value: Any) -> Any:
     return value
 
 
-def show_values(values: Mapping[str, Any], as_json: bool) -> None:
-    """A flat result: JSON, or a line per value."""
+def show_values(values: Mapping[str, Any], as_json: bool, unknown: str = "") -> None:
+    """A flat result: JSON, or a line per value; what is not known is left out where `unknown` says why it is not."""
     if as_json:
         show_json(values)
         return
+    shown = {key: value for key, value in values.items() if not unknown or known(value) is not None}
     lines = Table.grid(padding=(0, 2))
-    for key, value in values.items():
+    for key, value in (shown | ({"left out": unknown} if len(shown) < len(values) else {})).items():
         lines.add_row(Text(key, "bold"), Text(f"{value:.4f}" if isinstance(value, float) else str(value)))
     show(lines)
 
@@ -120,7 +121,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None
 
 
 def cell_text(value: Any) -> str:
-    if value is None:
+    if known(value) is None:
         return ""
     if isinstance(value, list):
         return " | ".join(map(str, value))

@@ -15,6 +15,7 @@ from haymaker.heads.scores import HeadScores, jaccard
 from haymaker.records import Head
 
 SHADES = " ·░▒▓█"  # by score over the map's highest; a head without a score is a question mark
+MEASURES = ("cosine", "spearman", "recall", "subset", "overlap")
 STYLES = {"both": "green", "alone": "red", "neither": "dim"}
 
 
@@ -38,14 +39,20 @@ def comparable(
 
 
 def other_origins(first: ScoreFile, second: ScoreFile) -> str:
-    """In what the models of two score files differ, in words; empty where nothing is known to. Adapters may differ."""
+    """In what the models and rows of two score files differ, in words; empty where nothing is known to.
+
+    Adapters may differ, and what is marked in the same prompts where one of the two does not read it, as a causal map.
+    """
     if not isinstance(first, HeadScores) or not isinstance(second, HeadScores):
         return ""
-    origins = first.provenance, second.provenance
+    a, b = first.provenance, second.provenance
     words = {"weights": "of other weights", "tokenizer": "of another tokenizer", "dataset": "of other rows"}
-    return " and ".join(
-        said for key, said in words.items() if all(key in one for one in origins) and origins[0][key] != origins[1][key]
-    )
+    other = {key: said for key, said in words.items() if key in a and key in b and a[key] != b[key]}
+    if "dataset" in other and a.get("prompts", a) == b.get("prompts"):
+        del other["dataset"]
+        if "needle" in a and "needle" in b:
+            other["needle"] = "of the same prompts with other needles marked"
+    return " and ".join(other.values())
 
 
 def as_kv(scores: ScoreFile, shape: tuple[int, ...], rule: Rule, query_heads: int | None) -> HeadScores:
