@@ -58,6 +58,14 @@ def table(rows: Sequence[Mapping[str, Any]], caption: str = "") -> str:
     return f"<table>{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def plain_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Rows as a text table under these of their keys."""
+    lines = [list(names), *([cell(row.get(name)) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)
+
+
 def cell(value: Any) -> str:
     if value is None:
         return ""

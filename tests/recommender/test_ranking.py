@@ -57,7 +57,9 @@ def test_costs_are_of_the_whole_training(ranking: list[dict]) -> None:
     assert by_name["high-high"]["writer_tokens"] > 100  # a hundred rows of a passage each
     assert by_name["symbolic"]["writer_tokens"] == by_name["as real"]["writer_tokens"] == 0
     assert by_name["as real"]["build_seconds"] == 0 < by_name["symbolic"]["build_seconds"]
-    assert all(row["training_hours"] > 0 and row["full_length"] == 512 for row in ranking[:3])
+    assert all(row["full_length"] == 512 for row in ranking[:3])
+    (hours,) = {row["training_hours"] for row in ranking[:3]}  # of as many operations, whatever else the machine did
+    assert hours > 0
 
 
 def test_the_model_is_as_it_was(lm: hm.LanguageModel, ranking: list[dict]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from haymaker.choices import DETECTORS
 from haymaker.commands import options as flag
-from haymaker.commands.output import Reading, declare, kept_beside, show_rows, show_table
+from haymaker.commands.output import Reading, declare, kept_beside, show_table
 from haymaker.commands.own_prompt import of_file, rows_of_file
 from haymaker.config import Extend, Recipe, TrainConfig
 from haymaker.config_files import load_config, set_dotted
@@ -22,9 +22,7 @@ from haymaker.study.store import plain
 if TYPE_CHECKING:
     from haymaker.data.dataset import Dataset
 
-SHOWN = ("rank", "candidate", "measure", "bounds", "first", "loss", "metric", "score", "ladm", "longattn")
 ENDINGS = (".json", ".csv", ".parquet")
-COSTS = ("writer_tokens", "build_seconds", "training_hours")
 
 
 Candidates = Annotated[
@@ -94,9 +92,9 @@ def recommend(
             write_ranking(out, told)
     if json:
         paid = {"full_rows": full_rows, "full_steps": full_steps}
-        show_table("ranking", told, model=model, **computed(lm), by=by, heads=metric, **paid)
+        show_table("ranking", told, model=model, **computed(lm), by=by, heads=metric, verdict=found.verdict, **paid)
         return
-    show_ranking([readable(row, by) for row in found], f"To train on {full_rows} rows for {full_steps} steps:")
+    typer.echo(found)
 
 
 @contextmanager
@@ -119,13 +117,6 @@ def probe_training(config: Path | None, overrides: list[str] | None) -> TrainCon
     for override in overrides or []:
         set_dotted(values, override)
     return TrainConfig(**values)
-
-
-def show_ranking(rows: list[dict[str, Any]], whole: str) -> None:
-    """The rows, and what the whole training costs with each candidate."""
-    show_rows(rows, SHOWN)
-    typer.echo(f"\n{whole}")
-    show_rows([row for row in rows if row["rank"]], ("candidate", *COSTS))
 
 
 def check_ending(out: Path) -> None:
@@ -184,13 +175,3 @@ def source_of(name: str, path: str, pairs: list[tuple[str, str]]) -> "Recipe | D
     shared = of_file(Path(path), [pair for whose, pair in pairs if not whose])
     asked = [*(shared or []), *own]
     return rows_of_file(Path(path), asked) if asked else load_data(path)
-
-
-def readable(row: dict[str, Any], by: str) -> dict[str, Any]:
-    """Numbers as people read them, and of what ranks the bounds."""
-    wanted = (*SHOWN[4:], by, f"{by}_low", f"{by}_high")
-    numbers = {key: "" if row.get(key) is None else f"{row[key]:.3f}" for key in wanted if key != "metric"}
-    told = {"measure": f"{by} {numbers[by]}", "bounds": f"[{numbers[f'{by}_low']}, {numbers[f'{by}_high']}]"}
-    costs = {key: f"{row[key]:,.2f}" if key in row else "" for key in COSTS}
-    named = {"rank": row["rank"] or "", "candidate": row["candidate"], "metric": row.get("metric") or ""}
-    return named | numbers | told | costs

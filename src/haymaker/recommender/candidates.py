@@ -10,13 +10,14 @@ from haymaker.choices import axes_of
 from haymaker.config import Recipe
 from haymaker.data.builder import build
 from haymaker.data.own_data import load_data, read_examples
-from haymaker.errors import ConfigError
+from haymaker.errors import ConfigError, LengthError
 from haymaker.models.load import LanguageModel
 from haymaker.recommender.names import check_names
 from haymaker.records import Encoded, Example
 from haymaker.tasks.given_rows import is_table
 from haymaker.tokens import encode_many
 
+SHOWN = 3  # rows that a sentence names
 Source = str | Path | Recipe | Iterable[Any]  # Examples, or rows of one's own
 
 
@@ -73,6 +74,21 @@ def examples_of(source: Source, lm: LanguageModel, rows: int) -> tuple[list[Exam
         return made, (time.perf_counter() - began) / len(made)
     given = load_data(source) if isinstance(source, str | Path) else rows_given(source)
     return list(given[:rows]), 0.0
+
+
+def check_lengths(lm: LanguageModel, sets: Mapping[str, Sequence[Encoded]]) -> None:
+    """LengthError that names every candidate with rows beyond the model's context, before any probe is trained."""
+    told, needed = [], 0
+    for name, items in sets.items():
+        if beyond := sorted((item for item in items if len(item) > lm.context), key=len, reverse=True):
+            needed = max(needed, len(beyond[0]))
+            longest = ", ".join(f"{item.example_id} of {len(item):,}" for item in beyond[:SHOWN])
+            told.append(f"{name}: {len(beyond)} of {len(items)} rows ({longest})")
+    if told:
+        raise LengthError(
+            f"{lm.name} reads {lm.context:,} tokens, and rows have more: {'; '.join(told)}; leave them out, or extend "
+            f"the model to {needed:,} tokens (--extend {needed}, hm.Extend(length={needed}))"
+        )
 
 
 def rows_given(source: Any) -> list[Example]:

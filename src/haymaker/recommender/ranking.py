@@ -17,10 +17,11 @@ from haymaker.heads.nulls import ENDS, around, means_of, measures, transfer_null
 from haymaker.markup import table
 from haymaker.models.load import LanguageModel
 from haymaker.models.shapes import shape_of
-from haymaker.recommender.candidates import Candidate, Source, examples_of, named, opened
+from haymaker.recommender.candidates import Candidate, Source, check_lengths, examples_of, named, opened
 from haymaker.recommender.names import PROBE, REAL, UNTRAINED
 from haymaker.recommender.selectors import ladm, long_attention, long_range
 from haymaker.recommender.short_training import Reading, kept_probes, reading, trained
+from haymaker.recommender.verdict import as_text, verdict_on
 from haymaker.records import Encoded, Example
 from haymaker.stats import Interval, bootstrap_mean
 from haymaker.tokens import encode_many
@@ -45,10 +46,18 @@ Maps = Float[ndarray, "draw head"]  # means of all heads, in samples of the real
 
 
 class Ranking(list[dict[str, Any]]):
-    """The rows of `recommend`, best first; a notebook shows them as a table."""
+    """The rows of `recommend`, best first; printed, and in a notebook, a table with what it decides and what not."""
+
+    def __str__(self) -> str:
+        return as_text(self) if self else "nothing ranked"
 
     def _repr_html_(self) -> str:
-        return table(list(self), f"ranked by {self[0]['by']}" if self else "nothing ranked")
+        return table(list(self), f"ranked by {self[0]['by']}; {self.verdict}" if self else "nothing ranked")
+
+    @property
+    def verdict(self) -> str:
+        """In words, whether the real rows tell the candidates apart, and which they do."""
+        return verdict_on(self)
 
     def to_pandas(self) -> "pandas.DataFrame":
         """A pandas frame, a row per candidate."""
@@ -130,7 +139,7 @@ def recommend(
         ConfigError: Fewer than 2 candidates or 8 real rows, an unknown `by`, a `config` with `track`, or `keep` inside
             a block that edits the model.
         ModelError: A model with an adapter on.
-        LengthError: Rows beyond the model's context.
+        LengthError: Rows beyond the model's context, of whichever candidate, before anything is trained.
         Interrupted: Stopped by the user, with what is done in `keep`.
 
     Source:
@@ -151,6 +160,7 @@ def recommend(
         raise ConfigError(f"real: expected at least {FEWEST} rows, half of them to compare with, found {len(given)}")
     learned, held = given[::2], given[1::2]
     read = [opened(name, source, lm, rows) for name, source in sources.items()]
+    check_lengths(lm, {one.name: one.encoded for one in read} | {REAL: encode_many(given, lm.tokenizer)})
     probes = probed(lm, read, plan, learned=learned, held=held, on_progress=on_progress, keep=keep)
     return ranked(lm, read, probes, by, plan)
 
@@ -204,10 +214,10 @@ def probe(lm: LanguageModel, rows: Sequence[Encoded] | None, held: Sequence[Exam
 def ranked(lm: LanguageModel, read: Sequence[Candidate], probes: Mapping[str, Reading], by: str, plan: Plan) -> Ranking:
     """The candidates in order, then what they stand between."""
     transfers = {name: transfer(one, probes, plan.threshold) for name, one in probes.items()}
-    selected, rows = selectors(lm, read), []
+    selected, rows, rate = selectors(lm, read), [], seconds_an_operation(lm, read, probes)
     for one in read:
         about = measured(probes[one.name], transfers[one.name], plan) | selected[one.name]
-        rows.append({"candidate": one.name, "by": by} | about | costs(lm, one, probes[one.name], plan))
+        rows.append({"candidate": one.name, "by": by} | about | costs(lm, one, rate, plan))
     rows.sort(key=lambda row: (-worth(row[by], by), -worth(row["cosine"], "cosine"), row["loss"]))
     wins = how_often_first(by, [row["candidate"] for row in rows], probes, transfers, selected)
     placed = [{"rank": place} | row | {"first": wins[row["candidate"]]} for place, row in enumerate(rows, start=1)]
@@ -306,18 +316,29 @@ def score_of(probe: Reading) -> Float[ndarray, " row"]:
     return probe.answers.values()
 
 
-def costs(lm: LanguageModel, one: Candidate, probe: Reading, plan: Plan) -> dict[str, Any]:
-    """What the whole training costs: by one row built here, and by the steps measured here, times the operations that
-    rows of full length take beside the probe's."""
+def operations_of(lm: LanguageModel, tokens: int) -> float:
+    """Of a training step on a row of so many tokens."""
     shape = shape_of(lm.base.config.get_text_config(), 2, 1)
-    full = plan.full_length or round(one.tokens)
     kept: list[Any] = ["none"] * shape.layers
-    whole, short = (cost_of_row(shape, tokens, 8, kept).operations for tokens in (full, round(one.tokens)))
+    return cost_of_row(shape, tokens, 8, kept).operations
+
+
+def seconds_an_operation(lm: LanguageModel, read: Sequence[Candidate], probes: Mapping[str, Reading]) -> float:
+    """Of all probes' steps together, for a machine is not equally busy while it trains one and another."""
+    seconds = sum(probes[one.name].seconds_a_step for one in read)
+    return seconds / sum(operations_of(lm, round(one.tokens)) for one in read)
+
+
+def costs(lm: LanguageModel, one: Candidate, rate: float, plan: Plan) -> dict[str, Any]:
+    """What the whole training costs: by one row built here, and by the operations of its rows, in so many seconds each
+    as the probes' steps took."""
+    full = plan.full_length or round(one.tokens)
     return {
         "writer_tokens": round(one.writer_tokens * plan.full_rows),
         "build_seconds": one.build_seconds * plan.full_rows,
-        "training_hours": probe.seconds_a_step * plan.full_steps * whole / short / 3600,
+        "training_hours": rate * operations_of(lm, full) * plan.full_steps / 3600,
         "full_rows": plan.full_rows,
+        "full_steps": plan.full_steps,
         "full_length": full,
         "probe_steps": plan.config.steps,
     }
