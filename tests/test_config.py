@@ -8,7 +8,7 @@ import pytest
 
 import haymaker as hm
 from haymaker.config import Frozen, Recipe
-from haymaker.config_faults import MOST_SAID
+from haymaker.config_faults import ELSEWHERE, MOST_SAID
 from haymaker.errors import ConfigError
 from haymaker.study.config import StudyConfig
 from haymaker.study.stages import AblateParams
@@ -65,3 +65,36 @@ def test_true_is_no_number_and_no_text(kind: type[Frozen]) -> None:
             with pytest.raises(ConfigError) as refused:
                 kind(**{name: value})
             assert f"{name}: expected no true or false here, found {value}" in str(refused.value)
+
+
+CONFIGS = {hm.Recipe: {"task": "mdqa", "length": 128, "rows": 1}, hm.TrainConfig: {}, hm.Extend: {"length": 256}}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_an_unknown_key_is_told_which_is_meant(kind: Any) -> None:
+    known = {key for key in kind.model_fields if len(key) > 4}
+    for key in known:
+        for typo in (f"{key}{key[-1]}", key[:2] + key[3:], key.upper().replace("_", "-")):
+            with pytest.raises(ConfigError, match=rf"unknown key {typo} \((\w+ or )?{key}( or \w+)?\?\)"):
+                kind(**CONFIGS[kind], **{typo: 1})
+    with pytest.raises(ConfigError) as found:
+        kind(**CONFIGS[kind], qqqqqq=1, xxxxxx=2)
+    assert "unknown keys qqqqqq, xxxxxx (known here: " in str(found.value)
+    assert str(found.value).count("known here") == 1
+
+
+def test_keys_as_others_call_them_lead_to_ours() -> None:
+    kinds = {key: kind for kind in CONFIGS for key in kind.model_fields}
+    assert ELSEWHERE.keys() <= kinds.keys()
+    for key, names in ELSEWHERE.items():
+        kind = kinds[key]
+        assert not set(names) & kind.model_fields.keys(), key
+        for name in names:
+            with pytest.raises(ConfigError, match=rf"unknown key {name} \({key}\?\)"):
+                kind(**CONFIGS[kind], **{name: 1})
+
+
+@pytest.mark.parametrize(("kind", "key"), [(hm.Recipe, "hops"), (hm.Recipe, "nested"), (hm.Recipe, "relations")])
+def test_a_value_alone_where_a_list_is_expected_shows_its_form(kind: Any, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key}: expected a list, as in \[3\]$"):
+        kind(**CONFIGS[kind], **{key: 3})
