@@ -88,7 +88,7 @@ def sign_flip(differences: Float[ndarray, "n"], draws: int = 10_000, seed: int =
         raise ValueError("a test needs at least one difference, found none")
     if not np.isfinite(differences).all():
         return math.nan
-    kept = differences[differences != 0]
+    kept = np.asarray(differences[differences != 0], np.float64)  # sums of small integers would wrap around
     if len(kept) == 0:
         return 1.0
     limit = abs(kept.sum()) - 1e-12 * np.abs(kept).sum()

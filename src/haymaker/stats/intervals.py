@@ -112,6 +112,7 @@ def bootstrap_mean(
     """
     if len(values) == 0:
         raise ValueError("an interval needs at least one value, found none")
+    values = np.asarray(values, np.float64)
     low, high = np.quantile(drawn_means(values, draws, seed), bounds_of(confidence))
     found = Interval(float(values.mean()), float(low), float(high))
     return by_counts(found, values[None], confidence, reach) or found
@@ -261,6 +262,7 @@ def bootstrap_crossed(
     """
     if values.size == 0:
         raise ValueError("an interval needs at least one value, found none")
+    values = np.asarray(values, np.float64)
     rng, (seeds, n) = np.random.default_rng(seed), values.shape
     columns = rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
     rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds

@@ -96,7 +96,7 @@ def split_half(values: Float[ndarray, "n layer head"], draws: int = 50, seed: in
     found = []
     for _ in range(draws):
         order = rng.permutation(len(values))
-        halves = [values[order[i::2]].mean(axis=0).ravel() for i in (0, 1)]
+        halves = [values[order[i::2]].mean(axis=0, dtype=np.float64).ravel() for i in (0, 1)]
         if any(np.ptp(half) == 0 for half in halves):
             return float("nan")
         found.append(np.corrcoef(halves[0], halves[1])[0, 1])
@@ -220,7 +220,7 @@ def top_stability(values: Float[ndarray, "n layer head"], k: int, draws: int = 5
 def chances_of_top(values: Float[ndarray, "n head"], k: int) -> Float[ndarray, " head"]:
     """The chance of every head to be among the k with the highest means, NaN left out; equal ones by lot."""
     counts = (~np.isnan(values)).sum(axis=0)
-    means = np.where(counts > 0, np.nansum(values, axis=0) / np.maximum(counts, 1), -np.inf)
+    means = np.where(counts > 0, np.nansum(values, axis=0, dtype=np.float64) / np.maximum(counts, 1), -np.inf)
     last = np.sort(means)[-k]
     above, tied = means > last, means == last
     return above + tied * (k - above.sum()) / tied.sum()
