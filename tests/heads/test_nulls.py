@@ -1,10 +1,12 @@
 """What stands beside a claim about heads, by hand and by laws."""
 
+from itertools import permutations, product
+
 import numpy as np
 import pytest
 
 from haymaker.heads.compare import agreement, comparison
-from haymaker.heads.nulls import ENDS, layer_matched_share, map_row, transfer_nulls
+from haymaker.heads.nulls import ENDS, agreement_nulls, layer_matched_share, map_row, transfer_nulls
 from haymaker.heads.scores import HeadScores
 from haymaker.records import Head
 
@@ -141,3 +143,19 @@ def test_what_trainings_changed_stands_beside_their_layers() -> None:
 def test_top_heads_of_two_detectors_stand_beside_their_layers() -> None:
     (row,) = agreement({"one": REAL, "other": noisy([(2, 0), (2, 3), (4, 1), (4, 5)], seed=1)}, k=4)
     assert (row["overlap"], row["overlap_null"], row["overlap_p"]) == (1.0, 0.25, pytest.approx(1 / 28**2))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_p_values_of_maps_with_ties_are_those_of_all_orders(seed: int) -> None:
+    """Many maps look the same once their scores change places; rounding then told them apart, and p was 0.002 for 1."""
+    rng = np.random.default_rng(seed)
+    own, reference = rng.choice([0.0, 0.1, 0.3], (2, 3)), rng.choice([0.25, 0.5, 0.7], (2, 3))
+    own[0] = own[0, 0] + 0.1 if seed % 2 else own[0]
+    found = agreement_nulls(scores(own[None]), scores(reference[None]), 0.1, 1)
+    exact: dict[str, list[float]] = {"cosine": [], "spearman": []}
+    for orders in product(permutations(range(3)), repeat=2):
+        turned = scores(np.array([row[[*order]] for row, order in zip(own, orders, strict=True)])[None])
+        exact["cosine"].append(turned.cosine(scores(reference[None])))
+        exact["spearman"].append(turned.spearman(scores(reference[None])))
+    for name, drawn in exact.items():  # the first order is the map's own
+        assert found[f"{name}_p"] == pytest.approx(np.mean(np.array(drawn) >= drawn[0] - 1e-9), abs=0.1)

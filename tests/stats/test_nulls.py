@@ -48,6 +48,13 @@ def test_draws_by_hand() -> None:
         null_of_draws(0.5, [])
 
 
+def test_what_rounding_alone_tells_apart_is_a_tie() -> None:
+    """The same numbers summed in another order are neither more nor less than one another."""
+    for off in (0.0, 1e-16, -1e-16, 2e-14):
+        found = null_of_draws(0.5 + off, [0.5, 0.5 - 1e-16, 0.5 + 1e-16, 0.1])
+        assert (found.percentile, found.p) == pytest.approx(((1 + 1.5) / 4, 4 / 5))
+
+
 def test_sparsity_by_hand() -> None:
     # (2 - 1.4 / 1) / (2 - 1) of (0.8, 0.6, 0, 0): norms 1.4 and 1.
     assert hoyer(np.array([[0.8, 0.6], [0.0, 0.0]])) == pytest.approx(0.6)

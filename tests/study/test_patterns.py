@@ -352,3 +352,16 @@ def test_seeds_add_what_they_leave_open() -> None:
 def test_an_effect_without_bounds_decides_nothing() -> None:
     assert decided([Interval(0.5)]) == "undecided"
     assert decided([Interval(0.5, 0.4, 0.6), Interval(0.5)]) == "undecided"
+
+
+@pytest.mark.parametrize("off", [1e-17, -1e-17, 3e-16])
+def test_rounding_decides_nothing(off: float) -> None:
+    """The mean of three equal scores is not always that score, to the last bit."""
+    for low, high in ((0.0, 0.2), (-0.2, 0.0), (-0.01, 0.04), (0.0, 0.0)):
+        exact, rounded = Interval(0.01, low, high), Interval(0.01, low + off, high + off)
+        assert decided([rounded]) == decided([exact])
+    found = change(tables(), "patching", {"heads": "intersection"}, beyond_random=off)
+    assert verdicts(found)["f"] == "contradicted"
+    level = change(tables(), "settings", {"setting": "real"}, score=max(SETTINGS.values()) + off)
+    judged = {row["pattern"]: row for row in find_patterns(level)}["f"]
+    assert judged["n"] == len(SETTINGS) - 1  # who scores as high as the donor has nothing to gain

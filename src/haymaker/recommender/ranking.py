@@ -23,7 +23,7 @@ from haymaker.recommender.selectors import ladm, long_attention, long_range
 from haymaker.recommender.short_training import Reading, kept_probes, reading, trained
 from haymaker.recommender.verdict import as_text, verdict_on
 from haymaker.records import Encoded, Example
-from haymaker.stats import Interval, bootstrap_mean
+from haymaker.stats import ROUNDING, Interval, bootstrap_mean
 from haymaker.tokens import encode_many
 from haymaker.training.cost import cost_of_row
 
@@ -307,7 +307,7 @@ def how_often_first(
     else:
         return dict.fromkeys(order)
     drawn = np.where(np.isnan(drawn), -np.inf, drawn)
-    best = drawn == drawn.max(axis=0)
+    best = drawn >= drawn.max(axis=0) - ROUNDING
     return dict(zip(order, (best / best.sum(axis=0)).mean(axis=1).tolist(), strict=True))
 
 

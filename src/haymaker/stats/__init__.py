@@ -11,6 +11,7 @@ from haymaker.stats.comparisons import (
 )
 from haymaker.stats.intervals import (
     DIFFERENCES,
+    ROUNDING,
     SCORES,
     Interval,
     Number,
@@ -33,6 +34,7 @@ from haymaker.stats.ranks import (
 
 __all__ = [
     "DIFFERENCES",
+    "ROUNDING",
     "SCORES",
     "Correlation",
     "Interval",

@@ -14,6 +14,7 @@ Reach = tuple[Number, Number]  # of a score, or of a difference of two: the smal
 SCORES: Reach = (0, 1)
 DIFFERENCES: Reach = (-1, 1)
 PICKS_AT_ONCE = 2**20  # of a bootstrap: 16 MiB
+ROUNDING = 1e-9  # what is apart by no more is equal: sums of the same numbers in another order
 FEW = 5  # values of another kind, fewer than a bootstrap needs
 SMALL = 4 * FEW  # values in all: of fewer a bootstrap is too narrow, whatever they are
 

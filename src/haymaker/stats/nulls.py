@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from haymaker.stats.intervals import Number
+from haymaker.stats.intervals import ROUNDING, Number
 
 
 class Null(NamedTuple):
@@ -43,8 +43,8 @@ def null_of_draws(observed: Number, draws: Sequence[Number]) -> Null:
         draws: Those of random sets, or of permutations.
 
     Returns:
-        The null; p counts the observed one as a draw, so it is never below 1 / (draws + 1). What is NaN is no draw;
-        beside nothing, or of an observed NaN, all is NaN.
+        The null; p counts the observed one as a draw, so it is never below 1 / (draws + 1). Draws that differ by
+        rounding alone are ties. What is NaN is no draw; beside nothing, or of an observed NaN, all is NaN.
 
     Raises:
         ValueError: No draws.
@@ -63,8 +63,9 @@ def null_of_draws(observed: Number, draws: Sequence[Number]) -> Null:
     if math.isnan(observed) or not len(values):
         return Null(float(observed), *[math.nan] * 5)
     low, high = np.quantile(values, (0.025, 0.975))
-    percentile = float((values < observed).mean() + (values == observed).mean() / 2)
-    p = (1 + int((values >= observed).sum())) / (1 + len(values))
+    tied = np.isclose(values, observed, rtol=ROUNDING, atol=ROUNDING)
+    percentile = float(((values < observed) & ~tied).mean() + tied.mean() / 2)
+    p = (1 + int(((values > observed) | tied).sum())) / (1 + len(values))
     return Null(float(observed), float(values.mean()), float(low), float(high), percentile, p)
 
 

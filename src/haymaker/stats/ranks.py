@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from haymaker.stats.intervals import Interval
+from haymaker.stats.intervals import ROUNDING, Interval
 
 EXACT = 8  # pairs up to which all orders are tried, 8! = 40,320
 
@@ -222,5 +222,6 @@ def chances_of_top(values: Float[ndarray, "n head"], k: int) -> Float[ndarray, "
     counts = (~np.isnan(values)).sum(axis=0)
     means = np.where(counts > 0, np.nansum(values, axis=0, dtype=np.float64) / np.maximum(counts, 1), -np.inf)
     last = np.sort(means)[-k]
-    above, tied = means > last, means == last
+    tied = np.isclose(means, last, rtol=ROUNDING, atol=ROUNDING)
+    above = (means > last) & ~tied
     return above + tied * (k - above.sum()) / tied.sum()

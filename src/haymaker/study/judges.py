@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from haymaker.choices import is_synthetic
-from haymaker.stats import Correlation, Interval, holm, known, share_interval, spearman, spearman_interval
+from haymaker.stats import ROUNDING, Correlation, Interval, holm, known, share_interval, spearman, spearman_interval
 from haymaker.study.cell import Row, Tables
 from haymaker.study.verdicts import (
     SURE,
@@ -94,7 +94,7 @@ def real_beats_synthetic(tables: Tables) -> Judged:
 def difference_of(row: Row) -> Interval:
     """Of a pair; one that goes the other way counts against the pattern only if it does after Holm's correction."""
     found = Interval(known(row["difference"]), known(row["low"]), known(row["high"]))
-    by_chance = found.high < 0 and known(row.get("p_holm")) >= SURE
+    by_chance = found.high < -ROUNDING and known(row.get("p_holm")) >= SURE
     return Interval(found.mean, found.low, 0.0) if by_chance else found
 
 
@@ -149,7 +149,8 @@ def synthetic_heads_inside_real(tables: Tables) -> Judged:
     least = min(beyond, key=lambda name: beyond[name].mean)
     p = max(known(row.get("subset_p")) for row in rows)
     crowded = f"heads of the same layers alone would share {number(chance)}" if chance >= CROWDED else ""
-    by_chance: Verdict | None = None if p < SURE or any(one.high < 0 for one in beyond.values()) else "undecided"
+    less = any(one.high < -ROUNDING for one in beyond.values())
+    by_chance: Verdict | None = None if p < SURE or less else "undecided"
     return Judged(
         effects=beyond,
         stands_on={row["reference"] for row in rows},
@@ -266,7 +267,7 @@ def patching_helps(tables: Tables) -> Judged:
     if all(map(isnan, beyond)):
         return Judged(doubt="no random heads were patched to compare with")
     told = [(row, gain) for row, gain in zip(rows, beyond, strict=True) if not isnan(gain) and can_gain(row, tables)]
-    able, helped = [row for row, _ in told], [row for row, gain in told if row["delta"] > 0 and gain > 0]
+    able, helped = [row for row, _ in told], [row for row, gain in told if min(row["delta"], gain) > ROUNDING]
     share = share_interval(len(helped), len(able)) if able else Interval(nan)
     settled: Verdict = "shown" if share.low > MOST else "contradicted" if share.high < MOST else "undecided"
     return Judged(
@@ -298,7 +299,7 @@ def can_gain(row: Row, tables: Tables) -> bool:
     """Whether the donor scores higher than the recipient, on all test rows."""
     scores = {one["setting"]: known(one["score"]) for one in rows_of(tables, "settings")}
     donor, own = scores.get(row["donor"], nan), scores.get(row["setting"], nan)
-    return isnan(donor) or isnan(own) or donor > own
+    return isnan(donor) or isnan(own) or donor > own + ROUNDING
 
 
 JUDGES: dict[str, tuple[str, str, Callable[[Tables], Judged]]] = {

@@ -9,7 +9,7 @@
 from collections.abc import Callable, Iterator
 from math import isnan
 
-from haymaker.stats import Interval, known
+from haymaker.stats import ROUNDING, Interval, known
 from haymaker.study.cell import Row, Tables
 from haymaker.study.judges import groups, masking_hurts, of_group
 from haymaker.study.verdicts import in_words
@@ -52,7 +52,7 @@ def untaught(tables: Tables) -> Iterator[Found]:
     scores = {row["setting"]: row for row in tables.get("settings", [])}
     references = {row["first"] for row in tables.get("pairs", []) if row["family"] == "reference"}
     for row in tables.get("pairs", []):
-        if row["first"] in references and row["second"] in ("extended", "base") and not known(row["low"]) > 0:
+        if row["first"] in references and row["second"] in ("extended", "base") and not known(row["low"]) > ROUNDING:
             if row["second"] == "base" and "extended" in scores:
                 continue
             change = Interval(*(known(row[name]) for name in ("difference", "low", "high")))

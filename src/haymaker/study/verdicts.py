@@ -8,7 +8,7 @@ from typing import Literal
 
 from scipy.stats import t as students_t
 
-from haymaker.stats import Interval, Number, known
+from haymaker.stats import ROUNDING, Interval, Number, known
 from haymaker.study.cell import Row
 
 Verdict = Literal["shown", "not shown", "contradicted", "undecided"]
@@ -52,9 +52,9 @@ class Judged:
 
 def decided(effects: Collection[Interval], margin: float = MARGIN) -> Verdict:
     """By the rule; an effect without bounds speaks neither for nor against, and without it nothing is shown."""
-    if any(effect.high < 0 for effect in effects):
+    if any(effect.high < -ROUNDING for effect in effects):
         return "contradicted"
-    if all(effect.low > 0 for effect in effects):
+    if all(effect.low > ROUNDING for effect in effects):
         return "shown"
     return "not shown" if any(effect.high < margin for effect in effects) else "undecided"
 
