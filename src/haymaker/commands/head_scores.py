@@ -11,6 +11,7 @@ from haymaker.commands import options as flag
 from haymaker.commands.options import inputs_of, loading, stop_text
 from haymaker.commands.output import fresh_file, kept_beside, show, show_json, show_rows, show_table, show_values
 from haymaker.commands.own_prompt import Given, data_renamed, reads_data
+from haymaker.errors import ConfigError
 from haymaker.study import stages
 from haymaker.study.stage_inputs import model_of
 
@@ -140,8 +141,15 @@ def paths_of(out: Path, plot: Path | None) -> dict[str, Any]:
 
 def compare(
     *,
-    first: Annotated[Path, typer.Argument(help="Head scores: of `haymaker heads`, or Wu JSON, QRHead YAML, Duo TSV.")],
-    reference: Annotated[Path, typer.Argument(help="Head scores to compare with.")],
+    first: Annotated[
+        Path,
+        typer.Argument(
+            help="Head scores: of `haymaker heads`, or Wu JSON, QRHead YAML, Duo TSV; or a folder of answers, "
+            "as `eval` and `score --out` write it."
+        ),
+    ],
+    reference: Annotated[Path, typer.Argument(help="What it is compared with, of the same kind.")],
+    metric: Annotated[str | None, typer.Option("--metric", help="Of answers.  [default: the first's headline]")] = None,
     threshold: flag.Threshold = 0.0,
     k: Annotated[int, typer.Option(min=1, help="Top heads whose overlap is counted.")] = 10,
     kv_rule: flag.KVRule = "max",
@@ -150,7 +158,15 @@ def compare(
     ] = None,
     json: flag.Json = False,
 ) -> None:
-    """Compare two files of head scores: cosine, rank correlation, recall, subset, overlap, and their maps."""
+    """Compare two files of head scores: cosine, rank correlation, recall, subset, overlap, and their maps. Or the
+    answers of two evaluations to the same rows: the difference with its bounds, and a paired test."""
+    from haymaker.evaluation import differences
+
+    if differences.is_evaluation(first) or differences.is_evaluation(reference):
+        show_values(differences.difference(differences.load(first), differences.load(reference), metric), json)
+        return
+    if metric:
+        raise ConfigError("--metric: it goes with answers of two evaluations; head scores have their own in their file")
     from haymaker.heads.compare import side_by_side
     from haymaker.study.store import plain
 
