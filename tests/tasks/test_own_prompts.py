@@ -185,6 +185,8 @@ def test_a_needle_in_another_spelling_is_told_where_it_stands(why: str, before: 
         place = re.findall(r"\[\d+, \d+\]", str(found.value))[0]
         assert said(mill(text=f"{before}{stands} in 1871.", needle=place), "evidence") == [stands]
     typed = mill(text=f"{before}{stands}: “it’s”", needle=stands)
+    with pytest.raises(DataError, match=r"other forms of its characters it does at \[4, 9\]"):  # the accent is the e's
+        mill(text="The Cafe\u0301 is open.", needle="CAF\u00c9")
     with pytest.raises(DataError, match="other forms of its characters"):
         mill(text=typed.messages[0].text, needle='"it\'s"')
 
