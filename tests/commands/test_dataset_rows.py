@@ -84,6 +84,23 @@ def test_the_page_holds_the_prompt_with_nested_spans(data: Path, tmp_path: Path)
     passes("show", data, "--html", page, "--overwrite")
 
 
+def test_a_page_shows_what_heads_of_a_model_read(data: Path, tmp_path: Path) -> None:
+    page, words = tmp_path / "view.html", ("show", data, "--row", 1, "--model", "miniature-sparse")
+    assert passes(*words, "--heads", "3-6,2-1", "--html", page) == f"{page}\n"
+    lm, example = hm.load_model("miniature-sparse"), hm.load_dataset(data)[1]
+    assert page.read_text() == hm.show_example(lm, example, "3-6,2-1").page()
+    fails(2, "--model with --html", *words)
+    fails(2, "go with --model", *words[:4], "--heads", "3-6", "--html", tmp_path / "other.html")
+    fails(2, "no 9-9", *words, "--heads", "9-9", "--html", tmp_path / "other.html")
+
+
+def test_what_a_row_of_ones_own_does_not_know_is_no_line_of_its_page(tmp_path: Path) -> None:
+    mine = {"question": "Who?", "answers": ["Ada"], "documents": [{"text": "Ada is here.", "gold": True}]}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(mine))
+    passes("show", tmp_path / "mine.jsonl", "--html", tmp_path / "row.html")
+    assert "None" not in (tmp_path / "row.html").read_text()
+
+
 def test_the_page_escapes_what_rows_say(data: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     row = next(Folder(data).rows)
     words = '<script>alert(1)</script> & "quotes"'

@@ -241,7 +241,10 @@ def test_an_answer_to_a_prompt_is_told(prompt: Path, model_folder: Path, tmp_pat
     words = ("eval", "--model", model_folder, "--prompt", prompt, "--answer", "Ada Reyes", "--new-tokens", 8)
     told = json.loads(passes(*words, "--out", tmp_path / "out", "--json"))
     (kept,) = Evaluation.load(tmp_path / "out" / "predictions.jsonl").predictions
-    assert (told["answer"], told["n"]) == (kept.text, 1)
+    assert (told["answer"], told["n"], told["score_low"]) == (kept.text, 1, None)
+    shown = passes("score", tmp_path / "out")
+    assert "None" not in shown
+    assert "left out" in shown
     assert "give the --answer" in run(*words[:5], "--out", tmp_path / "other").stderr
     requests = tmp_path / "requests.jsonl"
     assert json.loads(passes(*words[:7], "--export-requests", requests, "--json"))["requests"] == 1

@@ -37,12 +37,13 @@ def file(tmp_path: Path, tokenizer) -> Path:
 
 
 @pytest.mark.parametrize("kind", [Kind.F32, Kind.F16, Kind.Q8_0, Kind.Q4_1, Kind.Q4_0])
-def test_a_file_is_the_function_that_its_tensors_spell(tmp_path: Path, tokenizer, kind: Kind) -> None:
+def test_a_file_is_the_function_that_its_tensors_spell(tmp_path: Path, tokenizer, kind: Kind, capfd) -> None:
     model = tiny_llama(len(tokenizer))
     written = write_gguf(tmp_path / "tiny.gguf", model, tokenizer, pattern="smollm", kind=kind)
     model.load_state_dict(state_of(written, model))
     lm = load_model(tmp_path / "tiny.gguf", dtype="float32")
     torch.testing.assert_close(lm.model(IDS).logits, model(IDS).logits, rtol=0, atol=1e-5)
+    assert capfd.readouterr() == ("", ""), "no bar of transformers"
     assert (lm.name, lm.context, lm.base.config.rope_parameters["rope_theta"]) == ("tiny", 256, 50_000.0)
 
 

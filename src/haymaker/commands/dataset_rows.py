@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from haymaker.commands.options import Columns, DataRows, Json, Overwrite
+from haymaker.commands.options import Adapter, Columns, DataRows, Json, Overwrite
 from haymaker.commands.output import fresh_file, show_json, show_made
 from haymaker.commands.own_prompt import rows_under
 from haymaker.errors import ConfigError
@@ -37,17 +37,31 @@ def show(
     row: Annotated[int, typer.Option(help="Which row, from 0.")] = 0,
     id: Annotated[str | None, typer.Option(help="The row of this id, or of its own id in your file.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page instead.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="With --html: a page of what heads of this model read of the row.")
+    ] = None,
+    heads: Annotated[
+        str | None,
+        typer.Option(help="Heads of --model, 18-6,17-3, or a file of scores.  [default: the five that copy most]"),
+    ] = None,
+    adapter: Adapter = None,
     columns: Columns = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Print one row with its spans in colour: evidence, answer, question."""
+    """Print one row with its spans in colour: evidence, answer, question; or write what heads of a model read of it."""
     from haymaker.data.schema import example_of
 
+    if (model is None and (heads or adapter)) or (model and html is None):
+        raise ConfigError("--heads and --adapter go with --model, and --model with --html, the page to write")
     stored = rows_under(folder, columns, evidence=False)
     chosen = row_numbered(stored, row, folder) if id is None else row_named(stored, id, folder)
     if html is not None:
-        write_page(chosen, html, overwrite, json)
+        reading = (folder, model, heads, adapter)
+        with fresh_file(html, overwrite=overwrite, reading=reading) as file:
+            page = view_of(chosen, model, heads, adapter) if model else page_of(chosen)
+            file.write_text(page, encoding="utf-8", errors="backslashreplace")
+        show_made(html, json, id=chosen["id"])
         return
     example = example_of(chosen)
     if json:
@@ -87,12 +101,22 @@ def source_of(text: str | None) -> object:
     return None
 
 
-def write_page(row: "Row", path: Path, overwrite: bool, as_json: bool) -> None:
+def page_of(row: "Row") -> str:
     from haymaker.data.row_page import render
 
-    with fresh_file(path, overwrite=overwrite) as file:
-        file.write_text(render(row), encoding="utf-8", errors="backslashreplace")
-    show_made(path, as_json, id=row["id"])
+    return render(row)
+
+
+def view_of(row: "Row", model: str, heads: str | None, adapter: Path | None) -> str:
+    """A page of what heads of a model read while each token of the answer was produced."""
+    from haymaker.data.schema import example_of
+    from haymaker.heads.attention_view import show_example
+    from haymaker.heads.own_choice import chosen_heads, names_heads
+    from haymaker.models.load import load_model
+
+    lm = load_model(model, adapter)
+    chosen = heads if heads is None or names_heads(heads) else chosen_heads(heads, lm.base.config)
+    return show_example(lm, example_of(row), chosen).page()
 
 
 def print_example(example: "Example") -> None:

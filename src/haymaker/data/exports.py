@@ -145,9 +145,12 @@ def prompt_completion(examples: Iterable[Example]) -> Iterator[Row]:
             yield {"prompt": example.text, "completion": f"{space}{example.target}"}
 
 
+LENGTHS = ("length", "length_w_model_temp")  # of a row in RULER's form
+
+
 def ruler(examples: Iterable[Example]) -> Iterator[Row]:
-    """input and outputs, as RULER's own files have them; length in tokens, where they were counted, as no chat template
-    is added: with the model's template it is the same.
+    """input and outputs, as RULER's own files have them; length in tokens, left out where they were not counted, as no
+    chat template is added: with the model's template it is the same.
 
     Raises DataError for several turns, which the form cannot say.
     """
@@ -158,9 +161,9 @@ def ruler(examples: Iterable[Example]) -> Iterator[Row]:
                 f"{example.id}: ruler holds one turn of the user, found {', '.join(roles)}; export as openai"
             )
         counted = [example.source.get(key) for key in ("n_prompt_tokens", "n_target_tokens")]
-        length = None if None in counted else sum(counted)  # type: ignore[arg-type]
-        row = {"index": number, "input": example.text, "outputs": list(example.answers), "length": length}
-        yield row | {"length_w_model_temp": length, "answer_prefix": ""}
+        lengths = {} if None in counted else dict.fromkeys(LENGTHS, sum(counted))  # type: ignore[arg-type]
+        row = {"index": number, "input": example.text, "outputs": list(example.answers)}
+        yield row | lengths | {"answer_prefix": ""}
 
 
 def turns(example: Example) -> list[dict[str, str]]:

@@ -49,7 +49,7 @@ def render(row: Row) -> str:
         id=row["id"],
         question=row["question"],
         answers=row["answers"],
-        facts={name: row[name] for name in FACTS},
+        facts={name: row[name] for name in FACTS if row[name] is not None},
         depths=[f"{depth:.3f}" for depth in row["gold_depths"]],
         legend={kind: said for kind, said in LEGEND.items() if kind in found},
         messages=[(message.role, list(marks_of(message))) for message in example.messages],

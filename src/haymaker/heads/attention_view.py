@@ -30,7 +30,8 @@ LEAST_SHOWN = 0.02  # of attention: what is shaded
 AROUND = 60  # characters of text around what was read
 READ = "rgba(225, 110, 40, {:.2f})"
 PAGE = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>{}</title><body style="margin: 2em">{}</body></html>'
+    '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
+    '<title>{}</title><body style="margin: 2em">{}</body></html>'
 )
 
 
@@ -85,8 +86,12 @@ class AttentionView:
         path = Path(path)
         if path.suffix.lower() != ".html":
             raise ConfigError(f"{path}: expected a name that ends in .html, found {path.suffix!r}")
-        write_text(path, PAGE.format(escape(self.example.id), self._repr_html_()))
+        write_text(path, self.page())
         return path
+
+    def page(self) -> str:
+        """The page that `save` writes, in its reader's light or dark."""
+        return PAGE.format(escape(self.example.id), self._repr_html_())
 
     def _repr_html_(self) -> str:
         heads = ", ".join(map(str, self.heads))

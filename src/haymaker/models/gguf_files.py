@@ -4,7 +4,8 @@ transformers dequantises the weights, and passes over what it does not know with
 which a vocabulary's texts were split. The former are refused here; the tokenizer is built from the file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,14 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    modeling_gguf_pytorch_utils,
+)
 
+from haymaker.console import each
 from haymaker.errors import ModelError
 from haymaker.models.gguf_config import CHECKPOINT, FACTORS, check_rotated
 
@@ -38,6 +45,17 @@ SPLITS: Mapping[str, str | None] = {
 WHOLE_WORDS_FIRST = ("llama-bpe", "llama3", "llama-v3", "tekken")  # a word in the vocabulary is not put together
 NORMALISED = ("qwen2", "deepseek-r1-qwen")  # NFC
 SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+
+
+@contextmanager
+def own_progress() -> Iterator[None]:
+    """transformers' bar over the tensors that it dequantises gives way to a line after ten seconds, as everywhere."""
+    theirs: Any = modeling_gguf_pytorch_utils
+    bar, theirs.tqdm = theirs.tqdm, lambda tensors, **_: each(tensors, None, "tensors", len(tensors))
+    try:
+        yield
+    finally:
+        theirs.tqdm = bar
 
 
 @lru_cache(maxsize=2)  # a file is asked for its tensors and its tokenizer, and parsing a vocabulary takes seconds

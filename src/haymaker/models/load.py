@@ -1,7 +1,7 @@
 """Loading a language model: weights, tokenizer, context extension, adapter; each verified, a sentence if it fails."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from haymaker.models.gguf_files import (
     check_gguf_weights,
     forget_quantization,
     name_special_tokens,
+    own_progress,
 )
 from haymaker.models.handshake import (
     BaseRecord,
@@ -275,7 +276,7 @@ def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: t
     """The model with all of its weights: transformers would fill in missing ones at random."""
     if source.gguf is None:
         check_method(source.name, config)
-    with explained(source.name, "weights"):
+    with explained(source.name, "weights"), nullcontext() if source.gguf is None else own_progress():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.place, config=config, dtype=chosen_dtype(dtype, device, config), use_safetensors=True,
             output_loading_info=True, trust_remote_code=False, **source.file,
