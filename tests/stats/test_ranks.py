@@ -118,3 +118,14 @@ def test_the_top_of_a_map_without_order_is_drawn_by_lot() -> None:
     ahead = np.zeros((6, 2, 4))
     ahead[:, 0, 3] = 1
     assert top_stability(ahead, k=2).mean == pytest.approx((1 + 1 / 7) / 2)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e9])
+def test_ranks_do_not_see_rounding(scale: float) -> None:
+    """A mean of three seeds may be off by its last digit: of equal scores there is then still no order."""
+    first, second = np.array([0.9, 0.8, 0.8, 0.3, 0.7]), np.array([0.5, 0.6, 0.1, 0.2, 0.2])
+    off = np.array([0, 1, -1, 0, 1]) * 1e-16
+    for a, b in ((first + off, second), (first, second + off), (first - off, second - off)):
+        assert spearman(a * scale, b * scale) == spearman(first, second)
+        assert spearman_within([(a * scale, b * scale)]) == spearman_within([(first, second)])
+    assert np.isnan(spearman((0.8 + off) * scale, second).rho)

@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from haymaker.stats.intervals import ROUNDING, Interval
 
+LAST_DIGITS = 13  # decimals of a number beside the largest: sums are off by some 1e-15 of it
 EXACT = 8  # pairs up to which all orders are tried, 8! = 40,320
 
 
@@ -52,7 +53,7 @@ def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int 
     """
     from scipy import stats as scipy_stats  # half a second, for those who ask
 
-    n = len(first)
+    n, first, second = len(first), rounded(first), rounded(second)
     if not rankable(first, second):
         return Correlation(math.nan, math.nan, n)
     ranks = scipy_stats.rankdata(first), scipy_stats.rankdata(second)
@@ -64,6 +65,13 @@ def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int 
         (ranks[0],), rho, permutation_type="pairings", n_resamples=10_000 if n > EXACT else math.factorial(n), rng=seed
     )
     return Correlation(float(result.statistic), float(result.pvalue), n)
+
+
+def rounded(values: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
+    """As shares of the largest, without the last digits: means of the same numbers in another order share a rank."""
+    values = np.asarray(values, np.float64)
+    largest = np.abs(values).max(initial=0)
+    return np.round(values / largest, LAST_DIGITS) if 0 < largest < math.inf else values
 
 
 def rankable(first: Float[ndarray, "n"], second: Float[ndarray, "n"]) -> bool:
@@ -128,7 +136,7 @@ def spearman_within(groups: Sequence[tuple[ndarray, ndarray]], draws: int = 10_0
     """
     from scipy import stats as scipy_stats  # half a second, for those who ask
 
-    kept = [pair for pair in groups if rankable(*pair)]
+    kept = [pair for first, second in groups if rankable(*(pair := (rounded(first), rounded(second))))]
     n = sum(len(first) for first, _ in kept)
     if not kept:
         return Correlation(math.nan, math.nan, n)
