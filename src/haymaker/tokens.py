@@ -7,7 +7,7 @@ questions, answers) is read as text: where it spells a control token, its letter
 cannot do that, the text is refused.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -113,18 +113,32 @@ class Aligner(Renderer):
         super().__init__(tokenizer, chat_template)
         self.backend: Any = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
         self.control = control_tokens(tokenizer)
+        self.steers = np.zeros(max(self.control, default=-1) + 2, bool)  # by id; the last stands for all above
+        self.steers[list(self.control)] = True
+        self.piece_id: Callable[[str], int | None] = self.backend.token_to_id
         self.spent = 0  # tokens tokenised so far
 
     def tokenise(self, prompts: Sequence[Prompt]) -> list[Tokens]:
-        """The prompts' tokens, each prompt tokenised whole."""
-        if not prompts:
-            return []
-        for prompt in prompts:
-            check_letters(prompt)
-        texts = [prompt.text for prompt in prompts]
-        encodings = self.encodings(texts, as_text=not self.use_template, special=not self.use_template)
-        whole = [self.without_control(prompt, Tokens.of(one)) for prompt, one in zip(prompts, encodings, strict=True)]
-        return [self.closed(prompt, tokens) for prompt, tokens in zip(prompts, whole, strict=True)]
+        """The prompts' tokens, each prompt tokenised whole. Raises DataError for the first that cannot be read."""
+        found = self.tokens_or_faults(prompts)
+        for tokens in found:
+            if isinstance(tokens, DataError):
+                raise tokens
+        return found  # type: ignore[return-value]
+
+    def tokens_or_faults(self, prompts: Sequence[Prompt]) -> list[Tokens | DataError]:
+        """As `tokenise`, with the error of a prompt that cannot be read in its place."""
+        faults = [fault_of_letters(prompt) for prompt in prompts]
+        texts = [prompt.text for prompt, fault in zip(prompts, faults, strict=True) if fault is None]
+        encodings = iter(self.encodings(texts, as_text=not self.use_template, special=not self.use_template))
+        return [fault or self.read(prompt, next(encodings)) for prompt, fault in zip(prompts, faults, strict=True)]
+
+    def read(self, prompt: Prompt, encoding: Any) -> Tokens | DataError:
+        """What the tokenizer found in a prompt, or why it cannot be read."""
+        try:
+            return self.closed(prompt, self.without_control(prompt, Tokens.of(encoding)))
+        except DataError as error:
+            return error.with_traceback(None)  # which would keep all that is at hand here
 
     def closed(self, prompt: Prompt, tokens: Tokens) -> Tokens:
         """The tokens up to what closes the answer, and where the answer begins.
@@ -154,6 +168,8 @@ class Aligner(Renderer):
         return Tokens(ids, offsets, begin, end - last)
 
     def encodings(self, texts: Sequence[str], as_text: bool, special: bool = False) -> list[Any]:
+        if not texts:
+            return []
         with plain(self.backend, as_text):
             found = self.backend.encode_batch(list(texts), add_special_tokens=special)
         self.spent += sum(map(len, found))
@@ -167,7 +183,7 @@ class Aligner(Renderer):
 
     def control_places(self, prompt: Prompt, tokens: Tokens, data: bool) -> Int[np.ndarray, " place"]:
         """Places of control tokens that stand in data, or of those that stand in what is around it."""
-        places = np.flatnonzero(np.isin(tokens.ids, list(self.control)))
+        places = np.flatnonzero(self.steers[np.minimum(tokens.ids, len(self.steers) - 1)])
         starts, stops = tokens.offsets[places].T
         inside = np.zeros(len(places), bool)
         for start, stop in prompt.contents:
@@ -250,9 +266,6 @@ class Aligner(Renderer):
         """Letters of the vocabulary's longest piece."""
         return max(map(len, self.backend.get_vocab()), default=0)
 
-    def piece_id(self, piece: str) -> int | None:
-        return self.backend.token_to_id(piece)
-
     def start_of(self, text: str, tokens: int) -> str:
         """The start of a text that takes about so many tokens; it may end within a word."""
         encoding = self.encodings([text], as_text=True)[0]
@@ -275,13 +288,14 @@ def closing_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     return tuple(tokens.ids[len(tokens.ids) - tokens.closing :].tolist())
 
 
-def check_letters(prompt: Prompt) -> None:
-    """DataError for half of a surrogate pair: no tokenizer takes one."""
+def fault_of_letters(prompt: Prompt) -> DataError | None:
+    """What is wrong with a prompt that holds half of a surrogate pair: no tokenizer takes one."""
     try:
         prompt.text.encode()
     except UnicodeEncodeError as error:
         half = f"\\u{ord(prompt.text[error.start]):04x}"
-        raise DataError(f"{prompt.name}: {half} alone is half of a letter (a surrogate); take it out") from None
+        return DataError(f"{prompt.name}: {half} alone is half of a letter (a surrogate); take it out")
+    return None
 
 
 def align(

@@ -2,10 +2,11 @@
 
 import gc
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -19,13 +20,14 @@ from haymaker.data.dataset import Dataset
 from haymaker.data.fit.costs import Costs, counted
 from haymaker.data.fit.fitter import Fitter
 from haymaker.data.fit.page import Page
+from haymaker.data.fit.together import TOKENS_AT_ONCE, together
 from haymaker.data.schema import Row, table_of
 from haymaker.drafts import Draft, Drafts
 from haymaker.errors import ConfigError, DataError, LengthError
 from haymaker.records import canonical_json, digest
-from haymaker.rendering import TEMPLATE_DATE, writes_date
+from haymaker.rendering import TEMPLATE_DATE, Prompt, writes_date
 from haymaker.tasks import metrics_from, task, taught
-from haymaker.tokens import Aligner
+from haymaker.tokens import Aligner, Tokens
 from haymaker.vocabulary import tokenizer_digest
 
 VERSION = 9  # of the rows that a recipe gives; counts up when they change
@@ -104,15 +106,24 @@ class Builder:
             return table_of(list(self.rows(numbers, failures))), failures
 
     def rows(self, numbers: Iterable[int], failures: list[Failure]) -> Iterator[Row]:
-        for number in numbers:
-            try:
-                yield self.row(number)
-            except DataError as error:
-                if self.recipe.failed_rows == "stop":
-                    if isinstance(error, LengthError):
-                        raise LengthError(f"{error}; {LEAVE_OUT}") from None
-                    raise
-                failures.append(Failure(number, str(error)))
+        for number, made in self.made(numbers):
+            if not isinstance(made, DataError):
+                yield made
+            elif self.recipe.failed_rows == "skip":
+                failures.append(Failure(number, str(made)))
+            elif isinstance(made, LengthError):
+                raise LengthError(f"{made}; {LEAVE_OUT}")
+            else:
+                raise made
+
+    def made(self, numbers: Iterable[int]) -> Iterator[tuple[int, Row | DataError]]:
+        """Rows of these numbers, or why there is none; some of them are planned side by side."""
+        if not self.sampled:
+            self.sample()
+        waiting, at_once = iter(numbers), max(1, TOKENS_AT_ONCE // self.recipe.length)
+        while some := list(islice(waiting, at_once)):
+            found = together({place: self.making(number) for place, number in enumerate(some)}, self.costs.aligner)
+            yield from ((number, found[place]) for place, number in enumerate(some))
 
     def sample(self) -> None:
         """Learn from the first row that can be drafted what its further documents take; it is so for whoever builds."""
@@ -124,10 +135,15 @@ class Builder:
 
     def row(self, number: int) -> Row:
         """Row `number` as the dataset's table holds it."""
-        if not self.sampled:
-            self.sample()
+        [(_, made)] = self.made([number])
+        if isinstance(made, DataError):
+            raise made
+        return made
+
+    def making(self, number: int) -> Generator[Prompt, Tokens, Row]:
+        """A row on its way: it gives prompts and is sent their tokens."""
         draft = self.drafted(number)
-        page = self.fitter.fit(draft, number)
+        page = yield from self.fitter.fit(draft, number)
         return self.named(draft, page, number) | self.written(draft, page)
 
     def drafted(self, number: int) -> Draft:

@@ -217,14 +217,21 @@ def closest_sentence(text: str, insight: str, rarity: Mapping[str, float]) -> tu
     words = set(normalise(insight).split())
     whole = sum(rarity.get(word, 0.0) for word in words) or 1.0
     best = (0, len(text), -1.0)
-    for match in SENTENCE.finditer(text):
-        sentence = match.group().strip()
-        if sentence:
-            shared = words & set(normalise(sentence).split())
-            score = sum(rarity.get(word, 0.0) for word in sorted(shared)) / whole
-            start = match.start() + match.group().index(sentence)
-            best = max(best, (start, start + len(sentence), score), key=lambda found: found[2])
+    for start, stop, said in sentences(text):
+        score = sum(rarity.get(word, 0.0) for word in sorted(words & said)) / whole
+        best = max(best, (start, stop, score), key=lambda found: found[2])
     return best
+
+
+@lru_cache(maxsize=1_024)
+def sentences(text: str) -> tuple[tuple[int, int, frozenset[str]], ...]:
+    """Where each sentence stands, and its words. A document carries several insights, so it is asked for many times."""
+    found = []
+    for match in SENTENCE.finditer(text):
+        if sentence := match.group().strip():
+            start = match.start() + match.group().index(sentence)
+            found.append((start, start + len(sentence), frozenset(normalise(sentence).split())))
+    return tuple(found)
 
 
 @lru_cache(maxsize=1_024)

@@ -15,9 +15,10 @@ from haymaker.config import Recipe
 from haymaker.data.builder import Builder
 from haymaker.data.fit.costs import Costs
 from haymaker.data.fit.matched import matched_starts
-from haymaker.data.fit.page import write
+from haymaker.data.fit.page import Page, write
 from haymaker.data.fit.place import STRATA, merged, parts_around, planned_depths, shared_out
 from haymaker.data.fit.stream import Stream, closest_sum, exact_sum, reserve_of
+from haymaker.data.fit.together import together
 from haymaker.data.schema import example_of, table_of, token_spans_of
 from haymaker.drafts import Document, Draft, Style
 from haymaker.errors import ConfigError, LengthError
@@ -58,7 +59,8 @@ def test_costs_add_up_to_the_whole_prompt(kind: str, style: Style) -> None:
     costs, texts = costs_of(tokenizer, style), ("It ends.", "He said no.", "It is 7.", "One two three.")
     documents = [Document(text, (Segment(text, (Label("filler"),)),), title="Physics") for text in texts]
     draft = Draft("What is it?", ("7",), (), (), further=lambda: iter(()), facts=[])
-    page = write(draft, documents, style, costs.aligner, "a row")
+    page = together({0: write(draft, documents, style, costs.aligner, "a row")}, costs.aligner)[0]
+    assert isinstance(page, Page)
     planned = sum(costs.of(documents)) + costs.numbers(len(documents)) + sum(costs.around("What is it?"))
     assert page.prompt_tokens == planned
 

@@ -13,6 +13,7 @@ from haymaker.config import Recipe
 from haymaker.data.builder import Builder
 from haymaker.data.fit.fitter import Fitter
 from haymaker.data.fit.page import Page
+from haymaker.data.fit.together import together
 from haymaker.drafts import Draft
 from haymaker.errors import ConfigError
 
@@ -35,6 +36,12 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+def page(builder: Builder, draft: Draft, row: int) -> Page:
+    found = together({row: builder.fitter.fit(draft, row)}, builder.costs.aligner)[row]
+    assert isinstance(found, Page), found
+    return found
+
+
 def pages(tokenizer: PreTrainedTokenizerBase, rows: range, **changes: Any) -> list[tuple[Draft, list[Page]]]:
     """Of each row, its draft and its page at every length."""
     found = []
@@ -43,7 +50,7 @@ def pages(tokenizer: PreTrainedTokenizerBase, rows: range, **changes: Any) -> li
     ]
     for row in rows:
         drafts = [builder.drafts.draft(row) for builder in builders]
-        drawn = [builder.fitter.fit(draft, row) for builder, draft in zip(builders, drafts, strict=True)]
+        drawn = [page(builder, draft, row) for builder, draft in zip(builders, drafts, strict=True)]
         assert len({(draft.question, str(draft.facts)) for draft in drafts}) == 1
         found.append((drafts[0], drawn))
     return found
@@ -88,7 +95,7 @@ def test_rows_of_files_nest_too(source: str, setting: str, sources: dict[str, st
         for length in lengths
     ]
     for row in range(3):
-        short, long = (builder.fitter.fit(builder.drafts.draft(row), row) for builder in made)
+        short, long = (page(builder, builder.drafts.draft(row), row) for builder in made)
         assert is_subsequence(texts(short), texts(long))
         assert len(short.documents) < len(long.documents)
 
@@ -151,5 +158,5 @@ def test_rows_judged_by_a_sample_nest_and_do_not_depend_on_what_was_built_before
     again = Builder(made[1].recipe, tokenizer)
     assert [again.row(number) for number in (0, 1, 2)][:0:-1] == rows[4096]
     for row in (1, 2):
-        short, long = (builder.fitter.fit(builder.drafts.draft(row), row) for builder in made)
+        short, long = (page(builder, builder.drafts.draft(row), row) for builder in made)
         assert is_subsequence(texts(short), texts(long))

@@ -12,7 +12,7 @@ from haymaker.config import Recipe
 from haymaker.data.fit import LEAST_FILL
 from haymaker.data.fit.costs import Costs
 from haymaker.data.fit.matched import MatchedPlan
-from haymaker.data.fit.page import Page
+from haymaker.data.fit.page import Page, Writing
 from haymaker.data.fit.plan import LAST_CHOICES, RowPlan, Wanted
 from haymaker.data.fit.stream import Stream, Supply
 from haymaker.drafts import Document, Draft
@@ -26,12 +26,13 @@ class Fitter:
         lengths = sorted(set(recipe.nested or (recipe.length,)))
         self.lengths = [length for length in lengths if length <= recipe.length]
 
-    def fit(self, draft: Draft, number: int) -> Page:
+    def fit(self, draft: Draft, number: int) -> Writing:
         """The draft written as full as its documents allow, never over the recipe's length."""
-        supply, page = self.supply(draft), None
+        supply = self.supply(draft)
+        page: Page | None = None
         for length in self.lengths:
             kind = MatchedPlan if self.recipe.matched else RowPlan
-            page = kind(Wanted(self.recipe, draft, number, length), self.costs, supply, page).fit()
+            page = yield from kind(Wanted(self.recipe, draft, number, length), self.costs, supply, page).fit()
         assert page is not None
         return page
 

@@ -11,7 +11,7 @@ from itertools import product
 
 from haymaker.config import Recipe
 from haymaker.data.fit import Amount
-from haymaker.data.fit.page import Page, cited
+from haymaker.data.fit.page import Writing, cited
 from haymaker.data.fit.place import STRATA, planned_depths, spread
 from haymaker.data.fit.plan import LAST_CHOICES, RowPlan
 from haymaker.data.fit.stream import closest_sum, exact_sum, reserve_of
@@ -43,7 +43,7 @@ def matched_starts(recipe: Recipe, key: int, hops: int) -> list[int]:
 class MatchedPlan(RowPlan):
     """One draft with its evidence at planned tokens, exactly as long as the recipe says."""
 
-    def fit(self) -> Page:
+    def fit(self) -> Writing:
         """The row; LengthError where it cannot be had to the token."""
         draft, gold = self.draft, len(self.draft.gold)
         # Keyed by what is asked: a limited setting leaves rows out, and counts the others anew.
@@ -57,7 +57,7 @@ class MatchedPlan(RowPlan):
             # that end in the one and in the other are off by turns, all end in a letter.
             self.end_in_letters = attempt >= ATTEMPTS // 2 and draft.context != "symbolic"
             self.fine = list(draft.fine()) if draft.fine else []
-            page = self.write(self.laid_out(chosen, starts, off))
+            page = yield from self.write(self.laid_out(chosen, starts, off))
             found = page.starts("evidence")
             ends = [
                 stands - wanted

@@ -1,6 +1,6 @@
 """One row's prompt: its text with every label's characters, tokenised whole to say where the labels' tokens stand."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,8 @@ import numpy as np
 from haymaker.drafts import Document, Draft, Style
 from haymaker.errors import DataError
 from haymaker.records import Label
-from haymaker.tokens import Aligner, token_ranges
+from haymaker.rendering import Prompt
+from haymaker.tokens import Aligner, Tokens, token_ranges
 
 Stretch = tuple[Label, int, int]  # characters of the content, half-open
 Place = tuple[Label, int, int, int, int]  # characters of the content, tokens of the prompt; half-open
@@ -36,17 +37,22 @@ class Page:
         return sorted(place[3] for place in self.places if place[0].kind == kind)
 
 
-def write(draft: Draft, documents: Sequence[Document], style: Style, aligner: Aligner, name: str) -> Page:
+Writing = Generator[Prompt, Tokens, Page]
+"""A page on its way: it gives prompts and is sent their tokens."""
+
+
+def write(draft: Draft, documents: Sequence[Document], style: Style, aligner: Aligner, name: str) -> Writing:
     """The prompt, tokenised with its answer, with every label's place in characters and in tokens. `name` is the row's.
 
-    Raises DataError where a template changes the text, or a label has no token.
+    Asks for the prompt's tokens (`together.py`). Raises DataError where a template changes the text, or a label has no
+    token.
     """
     content, stretches = laid_out(draft.question, documents, style)
     answers = draft.answers
     if draft.cites:
         answers = cited(n for n, document in enumerate(documents, 1) if document.role == "gold")
     prompt = aligner.rendered([("user", content)], answers[0] if draft.cites else draft.target, name)
-    tokens = aligner.tokenise([prompt])[0]
+    tokens = yield prompt
     ranges = np.array([stretch[1:] for stretch in stretches], np.int64) + prompt.contents[0][0]
     found = token_ranges(ranges, tokens.offsets).tolist()
     places = [(*stretch, first, last) for stretch, (first, last) in zip(stretches, found, strict=True)]

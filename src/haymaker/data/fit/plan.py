@@ -11,7 +11,7 @@ from string import punctuation
 from haymaker.config import Recipe
 from haymaker.data.fit import LEAST_FILL, Amount, least_tokens
 from haymaker.data.fit.costs import Costs
-from haymaker.data.fit.page import Page, cited, write
+from haymaker.data.fit.page import Page, Writing, cited, write
 from haymaker.data.fit.place import merged, parts_around, planned_depths, shared_out, slot_at, spread
 from haymaker.data.fit.stream import Supply, closest_sum, reserve_of
 from haymaker.drafts import Alternatives, Document, Draft
@@ -65,7 +65,7 @@ class RowPlan:
         before, after = costs.around(self.draft.question)
         self.before, self.around = before, before + after  # tokens
 
-    def fit(self) -> Page:
+    def fit(self) -> Writing:
         """The row as full as its documents allow, never over its length."""
         best: Page | None = None
         start = found = self.supply.state
@@ -86,7 +86,7 @@ class RowPlan:
                 tried.clear()
             self.closest = room in tried  # it would be planned as it was, and no more be filled
             try:
-                page = self.write(self.plan(room))
+                page = yield from self.write(self.plan(room))
             except LengthError as error:  # there is no more to fill a better row with
                 if best is None:
                     raise
@@ -118,8 +118,8 @@ class RowPlan:
             )
         return max(self.recipe.room, target)
 
-    def write(self, documents: Sequence[Document]) -> Page:
-        page = write(self.draft, documents, self.costs.style, self.costs.aligner, f"row {self.number}")
+    def write(self, documents: Sequence[Document]) -> Writing:
+        page = yield from write(self.draft, documents, self.costs.style, self.costs.aligner, f"row {self.number}")
         return replace(page, room=self.recipe.room)
 
     def plan(self, room: Amount) -> list[Document]:
