@@ -136,11 +136,12 @@ def test_heads_are_named_one_by_one(tmp_path: Path, model_folder: Path) -> None:
 
 READS = re.compile(r"\b(dataset|rows)\b", re.IGNORECASE)
 BUILT = "reads the files of a dataset that was built, whose columns are ours"
-NO_COLUMNS = {"validate": BUILT, **{f"data {name}": BUILT for name in ("verify", "diff", "overlap", "pool", "unpool")}}
+NO_COLUMNS = {"validate": BUILT, **{f"data {name}": BUILT for name in ("verify", "overlap", "pool", "unpool")}}
 NO_PROMPT = {
     **NO_COLUMNS,
     "build": "a prompt has its length and documents already",
     "write": "a prompt has its texts already",
+    "data diff": "one prompt is compared by eye",
     "score": "its answers are given, and a prompt has one",
     "stats": "what is counted of one row is seen",
     "show": "`heads --prompt` and hm.show_example show it",

@@ -12,6 +12,7 @@ from real_rows import SHARED, needs_real_rows, write_jsonl
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
+from haymaker.data.compare import stats
 from haymaker.data.dataset import Folder
 from haymaker.data.own_data import load_data, open_data
 from haymaker.errors import ConfigError, DataError
@@ -383,6 +384,24 @@ def test_tokens_are_counted_where_a_tokenizer_is_given(tmp_path: Path, tokenizer
     assert found.recipe.length == max(lengths)
     assert read(tmp_path, *rows).manifest["checks"]["tokens"] == 0  # not counted
     assert json.loads(next(found.rows)["checks"])["answer_in_gold"]
+
+
+def test_rows_in_which_something_is_found_are_named(tokenizer: PreTrainedTokenizerBase) -> None:
+    leak = {**ASKED, "id": "T-1", "documents": [document(MILL, gold=True), document(f"No, {MILL}")]}
+    rows = [leak, {**LAYOUTS["messages alone"][0], "id": "T-2"}, LAYOUTS["context"][0]]
+    data = hm.read_examples(rows, tokenizer)
+    lengths = {example.id: len(hm.encode(example, tokenizer)) for example in data}
+    for length in (min(lengths.values()) - 1, sorted(lengths.values())[1], max(lengths.values())):
+        found = stats(data, length)
+        which = found["rows_found"]
+        beyond = [name.partition(" ")[0] for name in which.get("rows_beyond_length", [])]
+        assert beyond == [name for name, tokens in lengths.items() if tokens > length]
+        assert all(found[name] == len(named) for name, named in which.items())
+        counted = [found[f"rows_{name}"] for name in ("with_leaks", "without_evidence", "with_answer_in_prompt")]
+        assert counted == [1, 1, 3]
+        assert found["rows_with_answer_in_question"] == 0
+    assert which["rows_with_leaks"] == [f"{data[0].id} (T-1)"]
+    assert which["rows_without_evidence"] == [f"{data[1].id} (T-2)"]  # whose question is not its whole prompt
 
 
 def test_commands_take_a_file_of_rows_where_they_take_a_dataset(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from haymaker.commands.datasets import report_problems
-from haymaker.commands.options import DataFolder, Json, Overwrite
+from haymaker.commands.options import Columns, DataFolder, Json, Overwrite
 from haymaker.commands.output import declare_folder, show_json, show_made, show_values
+from haymaker.commands.own_prompt import of_file, rows_under
 from haymaker.console import bar, note
 
 app = typer.Typer(
@@ -37,15 +38,15 @@ def verify(folder: DataFolder, json: Json = False) -> None:
 
 @app.command()
 def diff(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A dataset folder.")],
+    first: Annotated[Path, typer.Argument(metavar="A", help="A dataset folder, or a file of rows.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    columns: Columns = None,
     json: Json = False,
 ) -> None:
     """Compare two datasets by row. Exit code 1 where they differ."""
     from haymaker.data.compare import diff as difference_of
-    from haymaker.data.dataset import Folder
 
-    one, other = Folder(first), Folder(second)
+    one, other = (rows_under(path, of_file(path, columns), evidence=False) for path in (first, second))
     with bar("rows", len(one) + len(other)) as advance:
         found = difference_of(one, other, on_progress=advance)
     if json:

@@ -191,6 +191,7 @@ def stats(
     tokenizer: Annotated[
         str | None, typer.Option(help="Counts the tokens of a file of your own rows: a model's name or folder.")
     ] = None,
+    length: Annotated[int | None, typer.Option(min=1, help="Also tell which rows have more tokens than that.")] = None,
     json: Json = False,
 ) -> None:
     """Count a dataset's tokens, places, kinds of answers, and what its checks found."""
@@ -199,9 +200,13 @@ def stats(
 
     stored = rows_under(folder, columns, tokenizer)
     with bar("rows", len(stored)) as advance:
-        found = stats_of(stored, on_progress=advance) | {"rejected": stored.manifest["rejected"]}
+        found = stats_of(stored, length, on_progress=advance) | {"rejected": stored.manifest["rejected"]}
     found |= {key: known_rows(stored.manifest[key], json) for key in WHICH if stored.manifest.get(key)}
+    which = found.pop("rows_found")
+    found |= {"rows_found": known_rows(which, json)} if which else {}
     if not found["tokens"]:  # rows of a file, as no tokenizer read them
+        if length:
+            raise ConfigError(f"--length: tokens of {folder} are not counted; give --tokenizer too")
         found |= {key: None for key in found if key.startswith(("tokens", "fill"))}
         note(f"{folder}: tokens are not counted; give --tokenizer")
     if against is not None:

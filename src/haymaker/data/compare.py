@@ -1,7 +1,10 @@
 """Numbers about a dataset, its files held against their manifest, and two datasets held against each other."""
 
 import json
+import re
 from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,27 +12,35 @@ from typing import Any
 from scipy.stats import chisquare
 
 from haymaker.console import OnProgress, each, told
-from haymaker.data.checks import SUMMED, Summary, wrong_in_checks
+from haymaker.data.checks import FOUND, SUMMED, Summary, wrong_in_checks
 from haymaker.data.dataset import Dataset, Folder, write_manifest
 from haymaker.data.schema import Row
 from haymaker.errors import DataError
 from haymaker.file_digests import file_digest
 from haymaker.records import digest
 
+HEX = re.compile("[0-9a-f]{32,}")  # a digest, which is no id of somebody's own
+UNKNOWN, IN_PROMPT, BEYOND = "rows_without_evidence", "rows_with_answer_in_prompt", "rows_beyond_length"
 Marks = dict[str, str]  # column -> its value, or a digest of it
 CONTENTS = ("id", "pair_id", "question", "checks")
 
 
-def stats(dataset: Dataset | Folder, *, on_progress: OnProgress | None = None) -> dict[str, Any]:
-    """Counts of a dataset: tokens, fill, documents, where gold stands, kinds of answers, and its checks.
+def stats(
+    dataset: Dataset | Folder, length: int | None = None, *, on_progress: OnProgress | None = None
+) -> dict[str, Any]:
+    """Counts of a dataset: tokens, fill, documents, where gold stands, kinds of answers, and its checks; `rows_found`
+    names the rows in which these found something, and those of more than `length` tokens.
 
     Fractions are 0 to 1. `positions` are starts of evidence per tenth of the prompt, `position_p` the chance of so
     uneven a spread if all tenths were as likely (chi-square). Raises DataError for a dataset without rows.
     """
-    summed, documents = Summary(), 0
-    for row in each(dataset.select((*SUMMED, "spans")), on_progress, "rows", len(dataset)):
+    summed, documents, which = Summary(), 0, dict[str, list[str]]()
+    for row in each(dataset.select((*SUMMED, "id", "source", "spans")), on_progress, "rows", len(dataset)):
         summed.add(row)
-        documents += sum(span is not None and span["kind"] == "document" for span in row["spans"] or ())
+        kinds = Counter(span["kind"] for span in row["spans"] or () if span is not None)
+        documents += kinds["document"]
+        for name in found_in(row, kinds, length):
+            which.setdefault(name, []).append(called(row))
     if not summed.rows:
         raise DataError("the dataset has no rows")
     spread = summed.positions
@@ -38,7 +49,29 @@ def stats(dataset: Dataset | Folder, *, on_progress: OnProgress | None = None) -
         "documents_mean": documents / summed.rows,
         **summed.result(),
         "position_p": float(chisquare(spread).pvalue) if sum(spread) else None,
+        UNKNOWN: len(which.get(UNKNOWN, ())),
+        **({IN_PROMPT: len(which.pop(IN_PROMPT))} if IN_PROMPT in which else {}),
+        **({BEYOND: len(which.get(BEYOND, ()))} if length else {}),
+        "rows_found": which,
     }
+
+
+def found_in(row: Row, kinds: Mapping[str, int], length: int | None) -> Iterator[str]:
+    """Under which counts a row falls."""
+    checks = json.loads(row["checks"])
+    yield from (name for name, is_found in FOUND.items() if is_found(checks))
+    yield from () if kinds.get("evidence") else (UNKNOWN,)
+    yield from (IN_PROMPT,) if checks.get("answer_in_prompt") else ()  # of one's own rows
+    if length and row["n_prompt_tokens"] is not None and row["n_prompt_tokens"] + row["n_target_tokens"] > length:
+        yield BEYOND
+
+
+def called(row: Row) -> str:
+    """A row's id, and its own one in its file."""
+    with suppress(TypeError, ValueError, RecursionError, AttributeError):  # of folders that somebody edited
+        own = str(json.loads(row["source"]).get("row_id") or "")
+        return row["id"] if own in ("", row["id"]) or HEX.fullmatch(own) else f"{row['id']} ({own})"
+    return str(row["id"])
 
 
 def overlap(one: Dataset | Folder, other: Dataset | Folder, *, on_progress: OnProgress | None = None) -> dict[str, int]:

@@ -245,6 +245,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """manifest.json of a dataset's folder."""
     path = folder / "manifest.json"
     manifest = read_json_if_there(path, "build the dataset again")
+    if manifest is None and folder.is_file():
+        raise DataError(
+            f"{folder}: a file of rows, and this is about a dataset's folder; `haymaker stats` says what of a file is "
+            "left out, and which rows are too long (--tokenizer, --length)"
+        )
     if manifest is None:
         raise DataError(f"{folder}: no dataset here (manifest.json is missing); `haymaker build` writes one")
     found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__

@@ -287,6 +287,7 @@ def span_of(label: Label, place: Any, bounds: list[int]) -> Row:
 def checks_of(example: Example) -> dict[str, Any]:
     """What `haymaker.data.checks.check_page` looks for, of documents as they stand."""
     said = [example.text[span.slice] for span in example.spans.get("evidence", [])]
+    alone = example.question != example.messages[-1].text  # else the last turn is what is asked, with all that it says
     gold = [place for label, place in example.labelled_spans if label.kind == "evidence"]
     others = {
         label.index: example.text[place.slice]
@@ -294,8 +295,9 @@ def checks_of(example: Example) -> dict[str, Any]:
         if label.kind == "document" and not any(place.overlaps(one) for one in gold)
     }
     return {
-        "answer_in_gold": any(holds(text, example.answers) for text in said),
-        "answer_in_question": holds(example.question, example.answers),
+        "answer_in_gold": not said or any(holds(text, example.answers) for text in said),
+        "answer_in_question": alone and holds(example.question, example.answers),
+        "answer_in_prompt": holds(example.text, example.answers),
         "leaks": sorted(n for n, text in others.items() if holds(text, example.answers)),
         "title_leaks": [],
         "repeats": len(others) - len(set(others.values())),
