@@ -1,5 +1,6 @@
 """Values that no config takes, wherever they stand in one."""
 
+import re
 from collections.abc import Iterator
 from math import inf, nan
 from typing import Any
@@ -8,9 +9,9 @@ import pytest
 
 import haymaker as hm
 from haymaker.config import Frozen, Recipe
-from haymaker.config_faults import ELSEWHERE, MOST_SAID
+from haymaker.config_faults import ELSEWHERE, MOST_SAID, config_in
 from haymaker.errors import ConfigError
-from haymaker.study.config import StudyConfig
+from haymaker.study.config import AblationConfig, EvaluationConfig, StudyConfig
 from haymaker.study.stages import AblateParams
 from haymaker.writing.config import WriterConfig
 
@@ -98,3 +99,42 @@ def test_keys_as_others_call_them_lead_to_ours() -> None:
 def test_a_value_alone_where_a_list_is_expected_shows_its_form(kind: Any, key: str) -> None:
     with pytest.raises(ConfigError, match=rf"{key}: expected a list, as in \[3\]$"):
         kind(**CONFIGS[kind], **{key: 3})
+
+
+@pytest.mark.parametrize("kind", [*configs(Frozen)], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("value", ["ten", 1.5, [1.5], {"no_such": {}}, None], ids=str)
+def test_what_is_wrong_is_said_in_words_of_the_file(kind: type[Frozen], value: Any) -> None:
+    """No type of Python's or pydantic's is named, and a config inside another says where in it the fault stands."""
+    for name, field in kind.model_fields.items():
+        with pytest.raises(ConfigError) as refused:
+            kind(**{name: value, "no_such": 1})
+        said = str(refused.value)
+        assert not re.search(
+            r"Input should|valid |tuple|dictionary|instance of|string", re.sub("found [^;]*", "", said)
+        )
+        if config_in(field) is not None and value == {"no_such": {}} and "dict" not in str(field.annotation):
+            assert re.search(rf"unknown key {name}(\.\w+)?\.no_such \(known here: ", said)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"rate": 1}, "unknown key rate (train.rate?) (known here: ablation, context, "),
+        (
+            {"tasks": {"mdqa": {"source": "a"}}},
+            "tasks.mdqa.source (tasks.mdqa.train.source or tasks.mdqa.test.source?) (",
+        ),
+        ({"train": {"metric": "copy"}}, "unknown key train.metric (train.track.metric?) (known here: alpha, batch, "),
+        ({"rats": 1}, "seeds, settings, similarity, tasks, test_seed, test_split, title, train)"),
+        ({"ablation": {"k": "ten"}}, "ablation.k: expected a list, as in ['ten']"),
+        ({"patching": {"k": [10]}}, "patching.k: expected an integer, found [10]"),
+    ],
+)
+def test_a_key_at_another_place_is_told_where_it_belongs(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        StudyConfig(**values)
+
+
+def test_one_number_is_a_list_of_it() -> None:
+    assert AblationConfig(k=3).k == AblationConfig(k=[3]).k == (3,)
+    assert EvaluationConfig(untrained_lengths=64).untrained_lengths == (64,)

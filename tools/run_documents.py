@@ -105,6 +105,13 @@ def stand_ins(folder: Path, rows_of_file: int = 80) -> None:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
+def named_files(text: str) -> Iterator[tuple[str, str]]:
+    """The YAML files that a page shows whole: the name stands in the first line, as a comment."""
+    for body in fenced(text, "yaml"):
+        if found := re.match(r"# ([\w.-]+\.yaml)\b", body):
+            yield found[1], body
+
+
 def datasets(names: Sequence[str], folder: Path) -> None:
     """Folders that a page takes as built: 64 rows of 512 tokens."""
     for name in names:
@@ -156,6 +163,8 @@ def run_page(name: str, folder: Path) -> None:
     """A page's python and, of PAGES and NOT_RUN, its commands, each in a process as its reader runs it."""
     page = ROOT / name
     text = page.read_text(encoding="utf-8")
+    for file, body in named_files(text):
+        (folder / file).write_text(body)
     script = script_of(page) if page.suffix == ".ipynb" else "\n".join(fenced(text, "python"))
     script = "" if name in NO_PYTHON else script
     ran = subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, stdout=subprocess.PIPE, text=True)

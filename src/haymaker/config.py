@@ -1,7 +1,7 @@
 """Configs: frozen, unknown keys refused with file and key named, one default per value."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -49,16 +49,23 @@ ANSWER_ROOM = 32  # tokens, at most an eighth of a row
 Model = TypeVar("Model", bound="Frozen")
 
 
-class Frozen(BaseModel):
+class Refusing(type(BaseModel)):
+    """Whoever calls a config by its name is told by a ConfigError. A config inside another one pydantic makes without
+    that call, so that the outer one's error says where each fault stands."""
+
+    if not TYPE_CHECKING:  # checkers know pydantic's own signatures
+
+        def __call__(cls, *given: Any, **values: Any) -> Any:
+            try:
+                return super().__call__(*given, **values)
+            except ValidationError as error:
+                raise ConfigError(f"{cls.__name__}: {explain(error, cls)}") from None
+
+
+class Frozen(BaseModel, metaclass=Refusing):
     """Base of every config. `Config(**values)` raises ConfigError, never pydantic's own error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise ConfigError(f"{type(self).__name__}: {explain(error, type(self))}") from None
 
     @field_validator("*", mode="before")
     @classmethod

@@ -1,11 +1,14 @@
 """What is wrong with a config's values: found, and said."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 MOST_SAID = 200  # characters of a value that is wrong
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {  # our keys, and what trainers and benchmarks call the same
@@ -27,12 +30,43 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {  # our keys, and what trainers and 
     "warmup_share": ("warmup", "warmup_ratio", "warmup_steps"),
 }
 FLAGS = frozenset({bool, Any, BaseModel})  # kinds of values in which true and false may stand
+BOUND = re.compile("^Input should be(?= greater| less)")
+CHOICE = re.compile(r"^(int|float|str)$|[\[(]")  # what pydantic calls one of several kinds of value: no key
+KINDS = {  # of pydantic's errors, by how their names begin
+    "int_": "an integer",
+    "float_": "a number",
+    "bool_": "true or false",
+    "string_type": "a text",
+    "dict_type": "keys with values",
+    "model_": "keys with values",
+}
+
+
+Place = tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class KeysOf:
+    """Marks a mapping whose keys are those of a config that is made of it later."""
+
+    kind: type[BaseModel]
+
+
+def is_config(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def parts_of(annotation: Any) -> Iterator[Any]:
+    """An annotation and what stands in it, at any depth."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from parts_of(inner)
 
 
 @cache
 def kinds_of(annotation: Any) -> frozenset[Any]:
     """The kinds of values that an annotation admits, at any depth; BaseModel for a config, which checks its own."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if is_config(annotation):
         return frozenset({BaseModel})
     inner = get_args(annotation)
     return frozenset({annotation}).union(*map(kinds_of, inner)) if inner else frozenset({annotation})
@@ -68,31 +102,69 @@ def refuse_unknown_to_machines(value: Any) -> None:
 
 def explain(error: ValidationError, kind: type[BaseModel]) -> str:
     """Pydantic's findings as one sentence: key, what is wrong, what was found, which keys there are."""
-    parts, unknown = [], dict[tuple[int | str, ...], list[str]]()
+    parts, unknown = [], dict[Place, list[str]]()
     every = error.errors()
     inside = {found["loc"][:-1] for found in every}
     for found in every:
         if found["type"] == "too_short" and found["loc"] in inside:
             continue  # pydantic counts what it has accepted so far
-        key = ".".join(str(part) for part in found["loc"]) or "the config"
+        place = tuple(part for part in found["loc"] if not CHOICE.search(str(part)))
+        key = ".".join(map(str, place)) or "the config"
         if found["type"] == "extra_forbidden":
-            unknown.setdefault(found["loc"][:-1], []).append(key)
+            unknown.setdefault(place[:-1], []).append(str(place[-1]))
         elif found["type"] == "missing":
             parts.append(f"{key} is required")
         else:
-            said, given = found["msg"].removeprefix("Value error, "), shortened(found["input"])
-            said = said.removeprefix(f"{key.rpartition('.')[2]}: ")
-            if found["type"] in ("tuple_type", "list_type"):
-                said = f"expected a list, as in [{given}]"
+            given = shortened(found["input"])
+            said = in_words(found, given).removeprefix(f"{key.rpartition('.')[2]}: ")
             parts.append(f"{key}: {said}" if given in said else f"{key}: {said}, found {given}")
-    return "; ".join([*(refusal(keys, known_keys(kind, (*place, ""))) for place, keys in unknown.items()), *parts])
+    return "; ".join([*(refusal(kind, place, names) for place, names in unknown.items()), *parts])
 
 
-def refusal(keys: Sequence[str], known: Sequence[str]) -> str:
-    """What is said of unknown keys: which known ones may be meant, and once all that there are."""
-    meant = {key: near(key.rpartition(".")[2], known) for key in keys}
-    told = ", ".join(f"{key} ({' or '.join(names)}?)" if names else key for key, names in meant.items())
-    return f"unknown key{'s' * (len(keys) > 1)} {told} (known here: {', '.join(known)})"
+def in_words(found: Any, given: str) -> str:
+    """What pydantic found wrong, in the words of a YAML file."""
+    kind, said = found["type"], found["msg"].removeprefix("Value error, ")
+    if kind in ("tuple_type", "list_type"):
+        return f"expected a list, as in [{given}]"
+    wanted = next((words for start, words in KINDS.items() if kind.startswith(start)), "")
+    if wanted:
+        return f"expected {wanted}"
+    return BOUND.sub("expected a value", said).replace("Input should be", "expected", 1)
+
+
+def refusal(root: type[BaseModel], place: Place, names: Sequence[str]) -> str:
+    """What is said of unknown keys at one place: which known ones may be meant, and once all that there are."""
+    kind, above = config_at(root, place), ".".join(map(str, place))
+    known, told = sorted(kind.model_fields), []
+    for name in names:
+        below = [f"{above}.{one}" if above else one for one in places_of(kind, name)]
+        meant = near(name, known) or below or places_of(root, name)
+        key = f"{above}.{name}" if above else name
+        told.append(f"{key} ({' or '.join(meant)}?)" if meant else key)
+    return f"unknown key{'s' * (len(names) > 1)} {', '.join(told)} (known here: {', '.join(known)})"
+
+
+def config_at(kind: type[BaseModel], place: Place) -> type[BaseModel]:
+    """The config at a place of another one; a key of a mapping or a place in a list leads to what stands there."""
+    for part in place:
+        field = kind.model_fields.get(str(part))
+        kind = kind if field is None else config_in(field) or kind
+    return kind
+
+
+def places_of(kind: type[BaseModel], name: str, depth: int = 3) -> list[str]:
+    """Where in a config, or in the configs inside it, a key of this name is known."""
+    inner = {key: config_in(field) for key, field in kind.model_fields.items()}
+    found = [
+        f"{key}.{place}" for key, one in inner.items() if one and depth for place in places_of(one, name, depth - 1)
+    ]
+    return [name, *found] if name in kind.model_fields else found
+
+
+def config_in(field: FieldInfo) -> type[BaseModel] | None:
+    """The config that a field holds, or holds some of, or gives keys to (`KeysOf`)."""
+    told = next((one.kind for one in field.metadata if isinstance(one, KeysOf)), None)
+    return told or next((one for one in parts_of(field.annotation) if is_config(one)), None)
 
 
 def near(key: str, known: Sequence[str]) -> list[str]:
@@ -106,13 +178,3 @@ def shortened(value: Any) -> str:
     """How a value is spelled, of a long one its beginning."""
     spelled = repr(value)
     return spelled if len(spelled) <= MOST_SAID else f"{spelled[:MOST_SAID]}..."
-
-
-def known_keys(kind: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The keys allowed where an unknown one was found."""
-    for part in location[:-1]:
-        field = kind.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            break
-        kind = field.annotation
-    return sorted(kind.model_fields)

@@ -107,7 +107,7 @@ def test_seeds_train_more_models_and_keep_the_keys_of_the_first() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.stepz=4", "unknown key stepz"),
+        ("train.stepz=4", "unknown key train.stepz"),
         ("tasks.mdqa.train.rowz=4", "tasks.mdqa.train: Recipe: unknown key rowz"),
         ("tasks.mdqa.train.length=4", "tasks.mdqa.train.length: the study fills this in"),
         ("lengthh=4", "unknown key lengthh"),
@@ -117,9 +117,9 @@ def test_seeds_train_more_models_and_keep_the_keys_of_the_first() -> None:
         ("settings=[real, real]", "settings: real stands more than once"),
         ("heads=null", "similarity: needs head scores"),
         ("settings=[riil]", "settings.0: no setting 'riil'; there are real, "),
-        ("heads.metric=cpoy", "HeadsConfig: metric: no detector 'cpoy'; there are copy, "),
-        ("tasks={mdqaa: {train: {}, test: {}}}", "tasks.mdqaa.[key]: no task 'mdqaa'; there are mdqa, "),
-        ("similarity.reference=base", "SimilarityConfig: reference: no setting 'base'; there are real, "),
+        ("heads.metric=cpoy", "heads.metric: no detector 'cpoy'; there are copy, "),
+        ("tasks={mdqaa: {train: {}, test: {}}}", "tasks.mdqaa: no task 'mdqaa'; there are mdqa, "),
+        ("similarity.reference=base", "similarity.reference: no setting 'base'; there are real, "),
         ("ablation.settings=[base]", "ablation.settings: base cannot read rows of 512 tokens"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_method_reaches_every_extended_cell_and_no_method_leaves_keys_as_they_
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("extend.method=yarm", "ExtendConfig: method: Input should be 'ntk', 'theta', 'linear' or 'yarn'"),
+        ("extend.method=yarm", "extend.method: expected 'ntk', 'theta', 'linear' or 'yarn'"),
         ("extend.method=theta", "extend: theta: expected one with the method theta"),
         ("extend={method: linear, theta: 5.0e+4}", "extend: theta: expected one with the method theta"),
     ],

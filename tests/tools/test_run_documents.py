@@ -4,7 +4,19 @@ import json
 from pathlib import Path
 
 import pytest
-from run_documents import ELSEWHERE, LEFT_OUT, NOT_RUN, PAGES, PYTHON_ONLY, ROOT, commands, fenced, script_of, to_run
+from run_documents import (
+    ELSEWHERE,
+    LEFT_OUT,
+    NOT_RUN,
+    PAGES,
+    PYTHON_ONLY,
+    ROOT,
+    commands,
+    fenced,
+    named_files,
+    script_of,
+    to_run,
+)
 
 PAGE = """```
 haymaker a --b 1   # why
@@ -48,6 +60,14 @@ def test_commands_that_are_not_run_stand_on_their_page_with_a_reason(name: str) 
     for start, reason in NOT_RUN[name].items():
         assert any(line.startswith(start) and line not in to_run(name, text) for line in commands(text)), start
         assert reason
+
+
+def test_a_file_that_a_page_shows_stands_where_its_commands_are_run() -> None:
+    shown = [file for page in (*PAGES, *NOT_RUN) for file in named_files((ROOT / page).read_text())]
+    assert ("mine.yaml", True) in [(name, "tasks:" in body) for name, body in shown]
+    assert list(named_files("```yaml\na: 1\n```\n```yaml\n# b.yaml: why\nb: 1\n```\n")) == [
+        ("b.yaml", "# b.yaml: why\nb: 1\n")
+    ]
 
 
 def test_a_dry_run_is_run_also_of_what_is_not() -> None:

@@ -1,7 +1,7 @@
 """haymaker study plan | run, and report; the other commands of a study: study_cells.py. No torch."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +23,7 @@ from haymaker.study.config import StudyConfig
 from haymaker.study.costs import Prediction, fitting, predictions, requests
 from haymaker.study.power import separable
 from haymaker.study.runners import open_runner
+from haymaker.study.store import REMEDY
 from haymaker.study.survey import Standing, differing
 
 app = typer.Typer(no_args_is_help=True, help="Plan, run and inspect a whole study; finished cells are never run again.")
@@ -244,6 +245,8 @@ def tell(opened: Opened, summary: Summary, files: Mapping[str, str]) -> None:
     """How the run ended, for people."""
     done, standings = len(summary.ran) + len(summary.kept), opened.survey().all()
     note(f"{done} of {len(opened.plan.cells)} cells finished: {len(summary.ran)} made now, {len(summary.kept)} before")
+    for line in left_out(opened, [standings[name] for name in summary.ran]):
+        note(line, style="yellow")
     for name, message in summary.failed.items():
         record = opened.store.failure_path(str(standings[name].key))
         note(f"failed {name}: {message}" + (f" (traceback: {record})" if record.is_file() else ""))
@@ -253,6 +256,18 @@ def tell(opened: Opened, summary: Summary, files: Mapping[str, str]) -> None:
         note(f"nothing was measured, so no results are written{' over those of another run' * opened.has_results}")
     for file in files.values():
         typer.echo(file)
+
+
+def left_out(opened: Opened, made: Iterable[Standing]) -> list[str]:
+    """Rows that `failed_rows: skip` left out of datasets that were made now, a line for each."""
+    lines = []
+    for one in made:
+        if one.cell.stage.name == "data":
+            told = read_json_if_there(opened.store.output(str(one.key)) / "manifest.json", REMEDY) or {}
+            if failed := told.get("failed"):
+                rows, why = told["recipe"]["rows"], failed[0]["reason"]
+                lines.append(f"{one.cell.name}: {len(failed)} of {rows} rows are left out; the first one: {why}")
+    return lines
 
 
 def blocked(causes: Mapping[str, str]) -> str:

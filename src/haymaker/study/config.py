@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from haymaker.choices import DETECTORS, GOLD_OVER_FOIL, METRICS, axes_of
 from haymaker.config import (
@@ -23,10 +23,14 @@ from haymaker.config import (
     TrainConfig,
     chosen_by,
 )
+from haymaker.config_faults import KeysOf
 from haymaker.config_files import set_dotted
 from haymaker.errors import ConfigError
 from haymaker.study.runners.config import RunnerConfig
 
+one_or_more = BeforeValidator(lambda given: (given,) if isinstance(given, int) else given)
+Integers = Annotated[tuple[int, ...], one_or_more]  # in a file a list, or the one number that would be in it
+RowKeys = Annotated[dict[str, Any], KeysOf(Recipe)]
 UNTRAINED = ("base", "extended")
 
 
@@ -68,8 +72,8 @@ GIVEN_BY_STUDY = ("task", "setting", "length", "split", "seed")  # keys of a Rec
 class TaskData(Frozen):
     """The rows of one task: keys of a Recipe for training and for test rows, at least `rows`."""
 
-    train: dict[str, Any] = Field(description="of the training rows of every setting and seed")
-    test: dict[str, Any] = Field(description="of the test rows, which are real")
+    train: RowKeys = Field(description="of the training rows of every setting and seed")
+    test: RowKeys = Field(description="of the test rows, which are real")
     settings: tuple[StudySetting, ...] | None = Field(default=None, description="None: the study's settings")
 
 
@@ -89,7 +93,7 @@ class EvaluationConfig(Frozen):
         default=None, ge=1, description="most tokens of an answer, which rows leave free; None: as their recipe says"
     )
     metric: Metric | None = Field(default=None, description="what judges answers; None: the metrics of the task")
-    untrained_lengths: tuple[int, ...] = Field(default=(), description="further lengths (tokens) for untrained models")
+    untrained_lengths: Integers = Field(default=(), description="further lengths (tokens) for untrained models")
 
 
 class HeadsConfig(Frozen):
@@ -110,7 +114,7 @@ class SimilarityConfig(Frozen):
 class AblationConfig(Frozen):
     """Masking of the top-k retrieval heads against k other heads, drawn at random."""
 
-    k: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    k: Annotated[tuple[Annotated[int, Field(ge=1)], ...], one_or_more] = Field(
         default=(1, 2, 5, 10), min_length=1, description="sizes of the sets that are masked"
     )
     draws: Draws = Field(default=3, description="random sets of each size")
@@ -146,7 +150,7 @@ class StudyConfig(Frozen):
     model: str = Field(description="a packaged model, a folder, or a Hub id that is on this machine")
     context: int = Field(ge=16, description="tokens the base model was trained on")
     length: int = Field(ge=16, description="tokens of every training and test row, to which the model is extended")
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="one training run per setting and seed")
+    seeds: Integers = Field(default=(0,), min_length=1, description="one training run per setting and seed")
     test_seed: int = Field(default=0, description="of the test rows, which are the same for all models")
     test_split: SplitName = Field(default="test", description="the split that test rows are of")
     settings: tuple[StudySetting, ...] = Field(
