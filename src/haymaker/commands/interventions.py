@@ -19,6 +19,12 @@ COLUMNS = (
     "donor", "recipient", "heads", "k", "draw", "metric", "score", "score_low", "score_high", "delta", "n", "cut_off",
     "head_list", "answers",
 )  # fmt: skip
+RecipientHeads = Annotated[
+    Path, typer.Option("--heads", help="The recipient's: a file of head scores in any format, or heads by name.")
+]
+OneKind = Annotated[
+    HeadSetKind | None, typer.Option("--kind", help="One set alone, beside random ones.  [default: both]")
+]
 
 SHARED = ("device", "dtype", "threads", "adapter_base", "n")
 
@@ -76,17 +82,13 @@ def patch(
     *,
     model: flag.Model,
     given: Given,
-    heads: Annotated[
-        Path, typer.Option("--heads", help="The recipient's: a file of head scores in any format, or heads by name.")
-    ],
+    heads: RecipientHeads,
     out: flag.OutFolder,
     donor: Annotated[Path, typer.Option("--donor", help="The adapter whose head outputs are lent.")],
     recipient: Annotated[Path, typer.Option("--recipient", help="The adapter that answers with them.")],
     donor_heads: Annotated[Path, typer.Option("--donor-heads", help="The donor's, in the same forms.")],
     k: Annotated[int, typer.Option("--k", min=1, help="Most heads of a set; all sets get the same number.")] = 10,
-    kind: Annotated[
-        HeadSetKind | None, typer.Option("--kind", help="One set alone, beside random ones.  [default: both]")
-    ] = None,
+    kind: OneKind = None,
     threshold: flag.Threshold = 0.0,
     draws: flag.Draws = 3,
     both: Annotated[bool, typer.Option("--both", help="Also the other way: recipient into donor.")] = False,
