@@ -32,6 +32,7 @@ from haymaker.metrics.best_score import asks_for_all
 from haymaker.models.budget import budget_of
 from haymaker.models.generation import Decoder
 from haymaker.models.load import LanguageModel
+from haymaker.records import Encoded
 from haymaker.tasks import golds_of, metrics_of, metrics_of_row
 
 LENGTH = 320
@@ -229,6 +230,13 @@ def test_a_budget_too_small_is_an_error_before_anything_runs(
         asked(rows["kv"], 8)
     with pytest.raises(LengthError, match="leave less than the 200 tokens of an answer"):
         asked(rows["kv"], 200)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_every_gold_counts_where_rows_share_a_name(order: int, wide: LanguageModel) -> None:
+    rows = [Encoded("mine", tuple(range(10, 30 + length)), 20) for length in (3, 12)][::order]
+    with pytest.raises(ConfigError, match="golds take more than the 5 tokens"):
+        budget_of(rows, wide.tokenizer, wide.context, 5)
 
 
 @pytest.mark.parametrize("budget", [None, 8, 64])

@@ -77,15 +77,15 @@ def refuse_long_golds(
 ) -> None:
     """Raises ConfigError where the target of a row, or its gold, does not fit into an answer of `budget` tokens, which
     is what some prompt has `left` of the context or what was asked for."""
-    said = {
-        row.example_id: tokenizer(golds[row.example_id], add_special_tokens=False)["input_ids"]
+    said = [  # a list: own rows may share a name
+        tokenizer(golds[row.example_id], add_special_tokens=False)["input_ids"]
         if row.example_id in golds
         else row.answer_ids
         for row in rows
-    }
+    ]
     long = {
-        name: needed
-        for name, ids in said.items()
+        row.example_id: needed
+        for row, ids in zip(rows, said, strict=True)
         if len(ids) > budget and (needed := text_tokens(ids, tokenizer)) > budget
     }
     if long:
