@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import haymaker as hm
 from haymaker.markup import COLOURS, shortened, table
@@ -58,6 +59,34 @@ def test_an_evaluation_shows_its_means_and_answers(lm) -> None:
     )
     assert found._repr_html_().count("<tr>") == 3
     assert list(found.to_pandas().squad_f1) == [one.scores["squad_f1"] for one in found.predictions]
+
+
+def test_what_holds_many_things_is_one_line_in_words(lm) -> None:
+    rows = [hm.example(f"{name} is here.", needle=name, question="Who?", answer=name) for name in ("Ada", "Eve")]
+    encoded, found = hm.encode(rows[0], lm.tokenizer), hm.evaluate(lm, rows, new_tokens=4).predictions[0]
+    with hm.probe(lm.model, rows=[1], spans={"start": hm.Span(0, 1)}) as seen:
+        lm.model(input_ids=torch.tensor([encoded.input_ids]))
+    scores = hm.detect_all(lm, rows, ("copy", "mass"))
+    curve = hm.ablation_curve(lm, rows, scores["mass"], (1,), 1, new_tokens=4)
+    alike = hm.agreement(scores, k=2)
+    told = [
+        (lm, (lm.name, f"context {lm.context}", "float32 on cpu")),
+        (encoded, (f"{len(encoded)} tokens", "evidence 1")),
+        (found, (found.example_id, "squad_f1")),
+        (seen, ("1 row ", "start")),
+        (curve, (f"{len(curve)} rows", "score_low")),
+        (alike, ("1 row ", "jaccard")),
+    ]
+    for shown, words in told:
+        assert len(repr(shown)) < 300
+        assert "\n" not in repr(shown)
+        assert all(word in repr(shown) for word in (type(shown).__name__, *words))
+    assert curve._repr_html_().count("<tr>") == len(curve) + 1
+    assert "head_list" not in curve._repr_html_()
+    assert "nan" not in alike._repr_html_()
+    assert list(curve.to_pandas().columns) == list(curve[0])
+    assert encoded._repr_html_().count("<tr>") == len(encoded.labelled_spans) + 1
+    assert "finish_reason" in found._repr_html_()
 
 
 def test_head_scores_show_their_best_heads_and_a_map_with_axes() -> None:

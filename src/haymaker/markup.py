@@ -3,7 +3,10 @@ of the page: colours are translucent, so that they stand on light and on dark.""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import pandas
 
 COLOURS = {  # of a kind of label, behind its text
     "evidence": "rgba(240, 190, 40, .45)",
@@ -66,7 +69,31 @@ def plain_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     return "\n".join(line.rstrip() for line in padded)
 
 
+def counted(number: int, what: str) -> str:
+    """1 row, 2 rows"""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+class Rows(list[dict[str, Any]]):
+    """Flat rows: printed as how many there are and of what, in a notebook a table of `shown`, or of all columns."""
+
+    shown: ClassVar[tuple[str, ...]] = ()
+
+    def __repr__(self) -> str:
+        names = self.shown or (self[0] if self else ())
+        return f"{type(self).__name__}({counted(len(self), 'row')} of {', '.join(names)})"
+
+    def _repr_html_(self) -> str:
+        return table([{name: row.get(name) for name in self.shown or row} for row in self])
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The rows as a pandas frame, with all columns."""
+        from pandas import DataFrame
+
+        return DataFrame(list(self))
+
+
 def cell(value: Any) -> str:
-    if value is None:
+    if value is None or value != value:
         return ""
     return f"{value:.3f}" if isinstance(value, float) else shortened(str(value), 160)

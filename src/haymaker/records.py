@@ -11,7 +11,7 @@ from os import PathLike
 from typing import Any, Literal, NamedTuple
 
 from haymaker.errors import DataError
-from haymaker.markup import coloured, legend, shortened
+from haymaker.markup import coloured, legend, shortened, table
 
 Kind = Literal["document", "evidence", "answer", "citation", "filler", "question", "instruction"]
 Role = Literal["system", "user", "assistant"]
@@ -230,7 +230,7 @@ def target_of(answers: Sequence[str], source: Mapping[str, Any]) -> str:
     return told if isinstance(told, str) and told.strip() else answers[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Encoded:
     """An Example in tokens. `input_ids` holds the prompt and, from `prompt_length` on, the target answer.
 
@@ -255,6 +255,14 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{kind} {len(spans)}" for kind, spans in self.spans.items())
+        return f"Encoded({self.example_id}: {len(self)} tokens, {self.prompt_length} of the prompt; spans: {found})"
+
+    def _repr_html_(self) -> str:
+        rows = [{"kind": str(label), "start": span.start, "stop": span.stop} for label, span in self.labelled_spans]
+        return table(rows, repr(self))
 
     @cached_property
     def spans(self) -> dict[str, list[Span]]:
@@ -302,7 +310,7 @@ class Head(NamedTuple):
         return cls(int(layer), int(head))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What a model answered to one example, and how that was scored (0 to 1).
 
@@ -345,6 +353,14 @@ class Prediction:
     foil: str = ""
     margin: float | None = None
     halved: bool = False
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {score:.3f}" for name, score in self.scores.items())
+        text, golds = shortened(self.text, SHOWN), " | ".join(self.answers)
+        return f"Prediction({self.example_id}: {text!r}, gold {shortened(golds, SHOWN)!r}; {scores})"
+
+    def _repr_html_(self) -> str:
+        return table([{"field": name, "value": value} for name, value in vars(self).items()])
 
 
 def canonical_json(value: Any) -> str:

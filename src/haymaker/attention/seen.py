@@ -9,6 +9,7 @@ from torch import Tensor
 from haymaker.attention.canary import Architecture
 from haymaker.attention.targets import HeadLike, as_head
 from haymaker.errors import ProbeError
+from haymaker.markup import counted
 
 Part = list[tuple[int, int]]  # disjoint [start, stop), in order
 Parts = list[Part]  # of one span name: one for the whole batch, or one for each of its rows
@@ -39,6 +40,12 @@ class Seen:
         self._batches: dict[int, int] = {}
         self._reached: dict[int, Tensor] = {}
         self._frozen: dict[str, Tensor] | None = None
+
+    def __repr__(self) -> str:
+        heads, rows = max((layer.heads for layer in self.architecture.layers.values()), default=0), self.rows.shape[1]
+        names = f"; spans {', '.join(self.spans)}" if self.spans else ""
+        shape = f"{counted(len(self.layers), 'layer')} of {heads} heads"
+        return f"Seen({shape}, {counted(rows, 'row')} of {self.length} positions{names})"
 
     @property
     def top_position(self) -> Int[Tensor, "layer batch head row topk"]:

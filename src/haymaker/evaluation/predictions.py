@@ -19,7 +19,7 @@ from haymaker.evaluation.places import grouped
 from haymaker.file_reading import only_fields, read_jsonl, required, texts_of
 from haymaker.files import write_jsonl
 from haymaker.kept import Kept
-from haymaker.markup import table
+from haymaker.markup import Rows, table
 from haymaker.metrics import ceiling
 from haymaker.metrics.best_score import golds_for, unearned
 from haymaker.models.answer_text import STOP
@@ -165,10 +165,10 @@ class Evaluation:
         """The share of answers in the form that the headline reads, with 95 % bounds (Wilson)."""
         return share_interval(len(self.predictions) - self.unread, len(self.predictions))
 
-    def by(self, name: str) -> list[dict[str, Any]]:
+    def by(self, name: str) -> Rows:
         """A row per group of answers, by "depth" of the evidence, "length" of the prompt or "hops": the headline's mean
         with 95 % bounds, n, and the share in its form. Raises ConfigError for another name."""
-        return grouped(self.predictions, name, self.metric)
+        return Rows(grouped(self.predictions, name, self.metric))
 
     def judged_by(self, metrics: Sequence[str], *, on_progress: OnProgress | None = None) -> "Evaluation":
         """The same answers under these metrics, the headline first, without a model.

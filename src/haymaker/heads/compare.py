@@ -12,6 +12,7 @@ from haymaker.errors import ConfigError
 from haymaker.heads.formats import HeadList, KVScores, Rule, ScoreFile
 from haymaker.heads.nulls import agreement_intervals, agreement_nulls, top_overlap
 from haymaker.heads.scores import HeadScores, jaccard
+from haymaker.markup import Rows
 from haymaker.records import Head
 
 SHADES = " ·░▒▓█"  # by score over the map's highest; a head without a score is a question mark
@@ -88,7 +89,7 @@ def comparison(own: HeadScores, reference: HeadScores, threshold: float, k: int)
     }
 
 
-def agreement(named: Mapping[str, HeadScores], k: int = 10) -> list[dict[str, Any]]:
+def agreement(named: Mapping[str, HeadScores], k: int = 10) -> Rows:
     """How alike the maps of several detectors or models are, pair by pair.
 
     Args:
@@ -96,8 +97,9 @@ def agreement(named: Mapping[str, HeadScores], k: int = 10) -> list[dict[str, An
         k: Top heads that are compared.
 
     Returns:
-        A row per pair, with `cosine` and `spearman` of the means, `overlap` of the top k heads (a share) beside heads
-        of the same layers (`overlap_null`, its percentile and one-sided p), and the Jaccard index of those two sets.
+        Rows (a list of dicts, in a notebook a table), one per pair, with `cosine` and `spearman` of the means,
+        `overlap` of the top k heads (a share) beside heads of the same layers (`overlap_null`, its percentile and
+        one-sided p), and the Jaccard index of those two sets.
 
     Raises:
         DataError: Scores of two shapes, or a map in which no head has a score.
@@ -107,7 +109,7 @@ def agreement(named: Mapping[str, HeadScores], k: int = 10) -> list[dict[str, An
         >>> found[0]["first"], found[0]["second"], 0 <= found[0]["overlap"] <= 1
         ('copy', 'mass', True)
     """
-    return [
+    return Rows(
         {
             "first": a,
             "second": b,
@@ -118,7 +120,7 @@ def agreement(named: Mapping[str, HeadScores], k: int = 10) -> list[dict[str, An
             "k": k,
         }
         for a, b in combinations(named, 2)
-    ]
+    )
 
 
 def side_by_side(own: HeadScores, reference: HeadScores, names: tuple[str, str], threshold: float = 0.0) -> Table:

@@ -26,6 +26,7 @@ from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import HeadSet, ablation_sets, few_draws
 from haymaker.interventions.origins import refuse_other_shape
 from haymaker.kept import Kept
+from haymaker.markup import Rows
 from haymaker.models.answer_text import STOP
 from haymaker.models.generation import Generation
 from haymaker.models.load import LanguageModel
@@ -34,9 +35,14 @@ from haymaker.records import Encoded, Example, Head
 if TYPE_CHECKING:
     import haymaker.charts.chart
 
+# columns that a notebook shows of all
+SHOWN = ("heads", "k", "draw", "metric", "score", "score_low", "score_high", "delta", "delta_low", "delta_high", "n")
 
-class AblationCurve(list[dict[str, Any]]):
+
+class AblationCurve(Rows):
     """The rows of `ablation_curve`, which can draw themselves."""
+
+    shown = SHOWN
 
     def plot(self) -> "haymaker.charts.chart.Chart":
         """The headline against the heads masked, for a notebook or, with `.save`, a file (.html, .png, .svg)."""

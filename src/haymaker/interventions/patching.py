@@ -17,6 +17,7 @@ from haymaker.interventions.head_sets import PATCHED, cut_short, few_draws, iden
 from haymaker.interventions.origins import tell_pair
 from haymaker.interventions.pairs import check_pair
 from haymaker.interventions.patching_runs import Donor, Patched, Run, Sizes
+from haymaker.markup import Rows
 from haymaker.models.answer_text import STOP
 from haymaker.models.load import LanguageModel
 from haymaker.provenance import donor_of
@@ -253,7 +254,7 @@ def patching_table(
     batch: int | None = None,
     on_progress: OnProgress | None = None,
     keep: str | Path | None = None,
-) -> list[dict[str, Any]]:
+) -> Rows:
     """A row per head set of `patching_sets` (of `identity_sets` where asked): the headline (`metric`, `score`), and its
     change from the plain recipient's; of at most five examples also their `answers`. For the other direction, exchange
     the two models and their scores."""
@@ -269,7 +270,7 @@ def patching_table(
     options |= {"batch": batch, "on_progress": on_progress, "keep": keep}
     found = patch_many(donor, recipient, examples, heads, new_tokens, **options)
     beside = beside_random(sets, [patched.values() for patched in found.values()])
-    return [
+    return Rows(
         chosen.columns() | patched.row() | patched.change_from(found["0"]) | controls | patched.few()
         for chosen, patched, controls in zip(sets, found.values(), beside, strict=True)
-    ]
+    )

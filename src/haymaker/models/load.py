@@ -68,7 +68,7 @@ DECODER_ENDINGS = ("ForCausalLM", "LMHeadModel")
 COMPOSITE = "ForConditionalGeneration"
 
 
-@dataclass
+@dataclass(repr=False)
 class LanguageModel:
     """A Hugging Face decoder and its tokenizer, extension and adapter applied and verified.
 
@@ -95,6 +95,16 @@ class LanguageModel:
     extension: Extension | None = None
     adapter: Path | None = None
     unverified: bool = False
+
+    def __repr__(self) -> str:
+        config: Any = stack_of(self.base).config
+        heads = getattr(config, "num_attention_heads", "?")
+        shape = f"{config.num_hidden_layers} layers of {heads if isinstance(heads, int | str) else max(heads)} heads"
+        context = f"context {getattr(config, 'max_position_embeddings', 'unknown')}"
+        extended = f" (extended from {self.extension.original.length})" if self.extension else ""
+        adapter = f", adapter {self.adapter}" if self.adapter else ""
+        dtype = str(self.base.dtype).removeprefix("torch.")
+        return f"LanguageModel({self.name}: {shape}, {context}{extended}, {dtype} on {self.device}{adapter})"
 
     @property
     def base(self) -> PreTrainedModel:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from haymaker.config import Recipe, TrainConfig
 from haymaker.console import OnProgress, told
 from haymaker.errors import ConfigError, ModelError
 from haymaker.heads.nulls import ENDS, around, means_of, measures, transfer_nulls
-from haymaker.markup import table
+from haymaker.markup import Rows, table
 from haymaker.models.load import LanguageModel
 from haymaker.models.shapes import shape_of
 from haymaker.recommender.candidates import Candidate, Source, check_lengths, examples_of, named, opened
@@ -26,9 +26,6 @@ from haymaker.records import Encoded, Example
 from haymaker.stats import ROUNDING, Interval, bootstrap_mean
 from haymaker.tokens import encode_many
 from haymaker.training.cost import cost_of_row
-
-if TYPE_CHECKING:
-    import pandas
 
 RANKED_BY = {  # name: whether more is better
     "cosine": True,
@@ -45,7 +42,7 @@ LIKENESS = ("cosine", "shift", "recall")
 Maps = Float[ndarray, "draw head"]  # means of all heads, in samples of the real rows
 
 
-class Ranking(list[dict[str, Any]]):
+class Ranking(Rows):
     """The rows of `recommend`, best first; printed, and in a notebook, a table with what it decides and what not."""
 
     def __str__(self) -> str:
@@ -58,12 +55,6 @@ class Ranking(list[dict[str, Any]]):
     def verdict(self) -> str:
         """In words, whether the real rows tell the candidates apart, and which they do."""
         return verdict_on(self)
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """A pandas frame, a row per candidate."""
-        from pandas import DataFrame
-
-        return DataFrame(list(self))
 
     @property
     def best(self) -> str:
