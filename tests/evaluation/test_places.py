@@ -29,6 +29,7 @@ CONTEXT = (("document", 5, 15), ("document", 15, 25))  # 20 tokens between an in
         ((*CONTEXT, ("evidence", 31, 32)), None),  # in the answer, not in the prompt
         (CONTEXT, None),
         ((("evidence", 5, 25),), None),  # nothing beside it
+        ((("evidence", 21, 23), ("evidence", 25, 29)), None),  # from one to the other is not the context
     ],
 )
 def test_depth_by_hand(labelled: Any, depth: float | None) -> None:

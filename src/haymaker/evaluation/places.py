@@ -19,12 +19,12 @@ def depth_of(item: Encoded) -> float | None:
     """Share of the context before the evidence, 0 (it opens the context) to 1 (it ends it); the mean over its pieces.
 
     Tokens count, and of the context alone: neither the instruction before nor the question behind it. None where there
-    is no evidence, or nothing beside it.
+    is no evidence, or nothing beside it that is marked as context: of a text of one's own only the needles are.
     """
     prompt = [(label.kind, span) for label, span in item.labelled_spans if span.stop <= item.prompt_length]
     around = [span for kind, span in prompt if kind in AROUND]
     pieces = [span for kind, span in prompt if kind == "evidence"]
-    if not pieces:
+    if not pieces or len(around) == len(pieces):
         return None
     whole = Span(min(span.start for span in around), max(span.stop for span in around))
     if any(len(piece) == len(whole) for piece in pieces):
