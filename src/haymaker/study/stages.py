@@ -192,7 +192,7 @@ def score_heads(params: HeadsParams, inputs: Inputs, output: Path, keep: Path) -
         for layer, line in enumerate(scores.mean)
         for head, score in enumerate(line)
     ]
-    best = scores.top(READING_HEADS) if scores.counts.any() else []
+    best = scores.best(READING_HEADS)
     reads = read_rows(model_of(inputs, params), list(rows_of(inputs, params.rows)), best) if best else []
     maps = [map_row(scores, params.threshold, params.k)]
     return {"heads": [row | about for row in rows], "maps": maps, "reads": reads}
