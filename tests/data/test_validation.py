@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 import haymaker as hm
 from haymaker.config import Recipe
 from haymaker.data import validation
-from haymaker.data.compare import diff, overlap, stats, verify
+from haymaker.data.compare import Places, diff, overlap, stats, verify
 from haymaker.data.dataset import Dataset, Folder
 from haymaker.data.schema import SCHEMA
 from haymaker.data.validation import validate
@@ -178,10 +179,37 @@ def test_stats_count_what_the_rows_hold(built: Dataset, tmp_path: Path) -> None:
 
 def test_stats_of_places_by_hand(built: Dataset) -> None:
     # Four rows with evidence in the first tenth: chi-square = (4 - 0.4)^2 / 0.4 + 9 x 0.4 = 36, 9 degrees of freedom.
-    rows = [{**row, "gold_depths": [0.05]} for row in built.rows]
+    rows = [{**row, "gold_depths": [0.05], "spans": placed(0, 0)} for row in built.rows]
     found = stats(Dataset(built.table.from_pylist(rows, schema=SCHEMA), built.manifest))
     assert found["positions"] == [4, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     assert found["position_p"] == pytest.approx(3.95e-5, rel=0.01)
+
+
+def placed(count: int, place: int) -> list[dict[str, Any]]:
+    """Spans of a row of so many documents of ten tokens, the evidence at the start of one; in no document of 0."""
+    about = {"index": 0, "message": 0, "char_start": 0, "char_end": 1}
+    starts = [("document", 10 * i + 2) for i in range(count)] + [("evidence", 10 * place + 3)]
+    return [{**about, "kind": kind, "token_start": start, "token_end": start + 5} for kind, start in starts]
+
+
+@pytest.mark.parametrize("documents", [(1,), (2,), (3,), (3, 4), (7,), (10,), (1, 5, 40), (0, 3)])
+def test_places_as_likely_as_others_are_no_finding_and_all_first_are_one(documents: tuple[int, ...]) -> None:
+    def p_of(rng: Random, first: bool) -> float | None:
+        places = Places()
+        for row in range(120):
+            count = documents[row % len(documents)]
+            place = 0 if first or not count else rng.randrange(count)
+            places.add({"spans": placed(count, place), "gold_depths": [0.0 if first else rng.random()]})
+        return places.p()
+
+    even = [p_of(Random(seed), first=False) for seed in range(40)]
+    if documents == (1,):  # no choice
+        assert set(even) == {None}
+        return
+    found = [p for p in even if p is not None]
+    assert len(found) == 40
+    assert sum(p < 0.05 for p in found) <= 6  # 2 of 40 by chance; 7 or more in one of 200 such tables
+    assert (p_of(Random(0), first=True) or 1.0) < 1e-6
 
 
 def test_overlap_finds_shared_questions_and_evidence(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:

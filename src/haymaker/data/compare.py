@@ -2,6 +2,7 @@
 
 import json
 import re
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import Any
 from scipy.stats import chisquare
 
 from haymaker.console import OnProgress, each, told
-from haymaker.data.checks import FOUND, SUMMED, Summary, wrong_in_checks
+from haymaker.data.checks import FOUND, SUMMED, TENTHS, Summary, wrong_in_checks
 from haymaker.data.dataset import Dataset, Folder, write_manifest
 from haymaker.data.schema import Row
 from haymaker.errors import DataError
@@ -31,29 +32,63 @@ def stats(
     """Counts of a dataset: tokens, fill, documents, where gold stands, kinds of answers, and its checks; `rows_found`
     names the rows in which these found something, and those of more than `length` tokens.
 
-    Fractions are 0 to 1. `positions` are starts of evidence per tenth of the prompt, `position_p` the chance of so
-    uneven a spread if all tenths were as likely (chi-square). Raises DataError for a dataset without rows.
+    Fractions are 0 to 1. `positions` are starts of evidence per tenth of the prompt; `position_p` the chance of so
+    uneven a spread if all places among the row's documents, or without these all tenths, were as likely (chi-square).
+    Raises DataError for a dataset without rows.
     """
-    summed, documents, which = Summary(), 0, dict[str, list[str]]()
+    summed, places, documents, which = Summary(), Places(), 0, dict[str, list[str]]()
     for row in each(dataset.select((*SUMMED, "id", "source", "spans")), on_progress, "rows", len(dataset)):
         summed.add(row)
+        places.add(row)
         kinds = Counter(span["kind"] for span in row["spans"] or () if span is not None)
         documents += kinds["document"]
         for name in found_in(row, kinds, length):
             which.setdefault(name, []).append(called(row))
     if not summed.rows:
         raise DataError("the dataset has no rows")
-    spread = summed.positions
     return {
         "rows": summed.rows,
         "documents_mean": documents / summed.rows,
         **summed.result(),
-        "position_p": float(chisquare(spread).pvalue) if sum(spread) else None,
+        "position_p": places.p(),
         UNKNOWN: len(which.get(UNKNOWN, ())),
         **({IN_PROMPT: len(which.pop(IN_PROMPT))} if IN_PROMPT in which else {}),
         **({BEYOND: len(which.get(BEYOND, ()))} if length else {}),
         "rows_found": which,
     }
+
+
+class Places:
+    """Where evidence stands among its row's documents by tenths, and where it would if all places were as likely.
+
+    Of three documents each is a third of the prompt, so its starts are never spread over all tenths of it.
+    """
+
+    def __init__(self) -> None:
+        self.found, self.expected = [0.0] * TENTHS, [0.0] * TENTHS
+
+    def add(self, row: Row) -> None:
+        spans = [span for span in row["spans"] or () if span is not None and span["token_start"] is not None]
+        starts = sorted(span["token_start"] for span in spans if span["kind"] == "document")
+        evidence = [span for span in spans if span["kind"] == "evidence"]
+        for span, depth in zip(evidence, row["gold_depths"] or (), strict=False):
+            before = bisect_right(starts, span["token_start"])
+            count = len(starts) if before else TENTHS  # in no document: by tenths of the prompt
+            place = before - 1 if before else min(TENTHS - 1, int(depth * TENTHS))
+            self.found[tenth_of(place, count)] += 1
+            for one in range(count):
+                self.expected[tenth_of(one, count)] += 1 / count
+
+    def p(self) -> float | None:
+        """The chance of so uneven a spread; None where there is no choice of places."""
+        possible = [tenth for tenth, count in enumerate(self.expected) if count > 0]
+        found, expected = ([counts[tenth] for tenth in possible] for counts in (self.found, self.expected))
+        return float(chisquare(found, expected).pvalue) if len(possible) > 1 else None
+
+
+def tenth_of(place: int, count: int) -> int:
+    """The tenth in which the middle of one of `count` equal parts lies."""
+    return (2 * place + 1) * TENTHS // (2 * count)
 
 
 def found_in(row: Row, kinds: Mapping[str, int], length: int | None) -> Iterator[str]:
