@@ -263,6 +263,9 @@ def test_columns_of_other_names_are_told(tmp_path: Path) -> None:
     assert example.question == "Who founded the mill?"
     with pytest.raises(DataError, match="no column passages here; found gold_answers, passage"):
         read(tmp_path, row, columns={**columns, "context": "passages"})
+    for wrong in ("question", "context"):  # alone, too, where nothing else tells a layout
+        with pytest.raises(DataError, match="no column asked here; found gold_answers, passage"):
+            hm.read_examples([row, row], columns={wrong: "asked"})
     with pytest.raises(ConfigError, match="no reader 'openai'; there are documents"):
         read(tmp_path, row, reader="openai")
     with pytest.raises(DataError, match="nearest is [a-z]* .*, and a value here is of another type"):

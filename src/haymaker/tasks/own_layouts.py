@@ -105,7 +105,9 @@ def no_layout(row: Row, readers: Mapping[str, Reader], place: str) -> DataError:
     found = f"{place}: no layout has the keys {', '.join(sorted(map(str, row))) or 'of an empty row'}"
     if len(missing) == len(keys):
         most = " or ".join(f"{' and '.join(readers[one].keys)} ({one})" for one in EVERYDAY if one in readers)
-        return DataError(f"{found}; expected {most}; say which column is which with --map question=prompt, say; {ALL}")
+        return LacksColumn(
+            f"{found}; expected {most}; say which column is which with --map question=prompt, say; {ALL}"
+        )
     called = {key: own.get(key, "COLUMN") for key in keys}
     told = " ".join(f"--map {key}={column}" for key, column in called.items() if key != column)
     what = f": say which column is which with {told}" if told else ", and a value here is of another type than its are"

@@ -156,6 +156,8 @@ def sift(
         try:
             parsed: Any = parse(row, place)
         except LacksColumn as error:
+            if not error.groups and not absent:
+                raise
             lacking.append((name(), error))
             continue
         for one in parsed if isinstance(parsed, list) else [parsed]:
