@@ -8,6 +8,7 @@ from rich.console import Console
 
 from haymaker.commands import output
 from haymaker.errors import ConfigError, OutputError
+from haymaker.report.wording import chance
 
 LONG = "a [red]reason[/red] that takes more than the eighty columns that a pipe is thought to have, and then some more"
 ROWS = [{"cell": "first", "f1": 0.5, "note": LONG}, {"cell": "second", "f1": None, "note": ""}]
@@ -96,3 +97,16 @@ def test_what_cannot_be_written_is_said_before_anything_runs(
         with pytest.raises((OutputError, ConfigError), match="cannot be written|is a file"):
             output.declare_folder(path, overwrite=True)
     assert [found.name for found in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-300, 1e-6, 0.00099, 0.001, 0.0123, 0.5, 1.0])
+def test_no_p_is_said_to_be_nothing(p: float, capsys: pytest.CaptureFixture[str]) -> None:
+    """By any column of chances; a number that is small, and none, is told as it is."""
+    names = ("p", "position_p", "recall_p", "p_holm")
+    told = "< 0.001" if p < 0.001 else f"{p:.3f}"
+    output.show_values({name: p for name in names} | {"loss": 0.00001, "step": 1.0}, as_json=False)
+    output.show_rows([{name: p for name in names} | {"loss": 0.00001}], (*names, "loss"))
+    said = capsys.readouterr().out
+    assert said.count(told) == 8
+    assert ("0.0000" in said, "0.000" in said) == (True, True)  # the loss
+    assert chance(p).replace("\u00a0", " ") == ("p < 0.001" if p < 0.001 else f"p = {p:.3f}")

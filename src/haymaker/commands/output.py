@@ -97,7 +97,7 @@ def show_values(values: Mapping[str, Any], as_json: bool, unknown: str = "") -> 
     shown = {key: value for key, value in values.items() if not unknown or known(value) is not None}
     lines = Table.grid(padding=(0, 2))
     for key, value in (shown | ({"left out": unknown} if len(shown) < len(values) else {})).items():
-        lines.add_row(Text(key, "bold"), Text(f"{value:.4f}" if isinstance(value, float) else str(value)))
+        lines.add_row(Text(key, "bold"), Text(number_text(key, value, 4) if isinstance(value, float) else str(value)))
     show(lines)
 
 
@@ -116,16 +116,25 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None
         numbers = all(isinstance(row.get(name), int | float | None) for row in rows)
         table.add_column(name, justify="right" if numbers else "left")
     for row in rows:
-        table.add_row(*(Text(cell_text(row.get(name))) for name in columns))
+        table.add_row(*(Text(cell_text(name, row.get(name))) for name in columns))
     show(table)
 
 
-def cell_text(value: Any) -> str:
+def number_text(name: str, value: float, decimals: int) -> str:
+    """A number of a column of this name; p-values are never said to be 0."""
+    if name != "p" and not name.startswith("p_") and not name.endswith("_p"):
+        return f"{value:.{decimals}f}"
+    from haymaker.stats.comparisons import p_in_words  # numpy, which most commands that say nothing of chance need not
+
+    return p_in_words(value)
+
+
+def cell_text(name: str, value: Any) -> str:
     if known(value) is None:
         return ""
     if isinstance(value, list):
         return " | ".join(map(str, value))
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return number_text(name, value, 3) if isinstance(value, float) else str(value)
 
 
 # ---- outputs: every file that a command writes is declared before it starts, and checked.

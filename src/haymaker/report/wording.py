@@ -6,6 +6,7 @@ from math import isnan
 from haymaker.charts.numbers import JOIN, two_decimals
 from haymaker.report.tables import Measured, Row, seeds_in, with_number
 from haymaker.stats import known
+from haymaker.stats.comparisons import p_in_words
 
 
 def what_bars_are(found: Iterable[Measured]) -> str:
@@ -42,7 +43,8 @@ def chance(p: float) -> str:
     """p = 0.017, or that it is smaller than three decimals can say, or unknown."""
     if isnan(p):
         return "p unknown"
-    return f"p{JOIN}={JOIN}{p:.3f}" if p >= 0.001 else f"p{JOIN}<{JOIN}0.001"
+    told = p_in_words(p)
+    return f"p{JOIN}{told.replace(' ', JOIN)}" if told.startswith("<") else f"p{JOIN}={JOIN}{told}"
 
 
 def correlation(row: Row) -> str:

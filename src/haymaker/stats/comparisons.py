@@ -219,3 +219,10 @@ def pooled_effect(effects: Sequence[Interval]) -> Interval:
     weights = 1 / (variances + between)
     mean, error = float((weights @ means) / weights.sum()), 1 / math.sqrt(weights.sum())
     return Interval(round(mean, 12), mean - 1.96 * error, mean + 1.96 * error)
+
+
+def p_in_words(p: float) -> str:
+    """A p-value with three decimals; of one that these would call 0, that it is smaller; unknown for NaN."""
+    if math.isnan(p):
+        return "unknown"
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"

@@ -15,6 +15,7 @@ import numpy as np
 
 from haymaker.choices import is_synthetic
 from haymaker.stats import ROUNDING, Correlation, Interval, holm, known, share_interval, spearman, spearman_interval
+from haymaker.stats.comparisons import p_in_words
 from haymaker.study.cell import Row, Tables
 from haymaker.study.verdicts import (
     SURE,
@@ -208,7 +209,7 @@ def correlations_in_words(found: Mapping[str, Correlation]) -> str:
     """Every measure's correlation with the score, or that it does not vary."""
     return "; ".join(
         f"{name} is the same for all settings" if isnan(one.rho)
-        else f"{name}: rho {number(one.rho)}, p {one.p:.3f}, n {one.n}"
+        else f"{name}: rho {number(one.rho)}, p {p_in_words(one.p)}, n {one.n}"
         for name, one in found.items()
     )  # fmt: skip
 
