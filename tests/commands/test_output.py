@@ -104,7 +104,7 @@ def test_no_p_is_said_to_be_nothing(p: float, capsys: pytest.CaptureFixture[str]
     """By any column of chances; a number that is small, and none, is told as it is."""
     names = ("p", "position_p", "recall_p", "p_holm")
     told = "< 0.001" if p < 0.001 else f"{p:.3f}"
-    output.show_values({name: p for name in names} | {"loss": 0.00001, "step": 1.0}, as_json=False)
+    output.show_values({name: p for name in names} | {"loss": 0.00001}, as_json=False)
     output.show_rows([{name: p for name in names} | {"loss": 0.00001}], (*names, "loss"))
     said = capsys.readouterr().out
     assert said.count(told) == 8
