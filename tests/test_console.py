@@ -1,8 +1,12 @@
-"""Progress where nobody watches: a line now and then, with speed, time left and what computes."""
+"""Progress where nobody watches: a line now and then, with speed, time left and what computes; and signals to stop."""
+
+import signal
+from typing import Any
 
 import pytest
 
 from haymaker import console
+from haymaker.console import ended_as_interrupted, stop_signal
 
 
 @pytest.fixture
@@ -56,3 +60,19 @@ def test_a_call_of_the_library_tells_after_ten_seconds_and_without_a_total_no_ti
     assert (next(left), list(counted)) == ("a", [])  # it is told once it was used
     assert (next(left), list(counted)) == ("b", [1])
     assert console.told(lines.remove, "rows read") == lines.remove  # type: ignore[arg-type, comparison-overlap]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("inherited", [signal.SIG_IGN, signal.default_int_handler])
+def test_a_command_stops_by_either_signal_wherever_it_was_started(sent: signal.Signals, inherited: Any) -> None:
+    """A script's `&` starts its commands with SIGINT ignored; what they did before is what they do after."""
+    before = signal.signal(signal.SIGINT, inherited)
+    try:
+        with pytest.raises(KeyboardInterrupt), ended_as_interrupted():
+            signal.raise_signal(sent)
+        with ended_as_interrupted(), stop_signal("a row") as stopped:
+            signal.raise_signal(sent)
+            assert stopped.is_set()
+        assert signal.getsignal(signal.SIGINT) is inherited
+    finally:
+        signal.signal(signal.SIGINT, before)

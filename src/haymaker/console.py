@@ -152,14 +152,18 @@ def stop_signal(what: str) -> Iterator[threading.Event]:
 
 @contextmanager
 def ended_as_interrupted() -> Iterator[None]:
-    """Inside the block SIGTERM, a scheduler's or a service's stop, is a Ctrl-C to this process, where it meant its end.
+    """Inside the block SIGTERM, a scheduler's or a service's stop, is a Ctrl-C to this process, where it meant its end;
+    and SIGINT is one even where a script's `&` had it ignored: every command stops by either, wherever it was started.
 
-    Processes that are forked inside it end by it as ever.
+    Processes that are forked inside it end by SIGTERM as ever.
     """
     before, own = signal.getsignal(signal.SIGTERM), os.getpid()
     if threading.current_thread() is not threading.main_thread() or before is not signal.SIG_DFL:
         yield
         return
+    interrupt = signal.getsignal(signal.SIGINT)
+    if interrupt is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def pass_on(number: int, frame: Any) -> None:
         if os.getpid() != own:
@@ -173,3 +177,4 @@ def ended_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupt)
