@@ -173,7 +173,7 @@ def test_the_command_asks_and_reads(
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     own = [
-        {"question": "Where?", "answers": ["Tami"], "documents": [{"text": f"{i} Kalo in Tami", "gold": True}]}
+        {"question": "Where?", "answers": ["Tami"], "documents": [{"text": "Kalo" + i * " in Tami", "gold": True}]}
         for i in range(3)
     ]
     data = write_jsonl(tmp_path / "rows.jsonl", own)
@@ -184,8 +184,9 @@ def test_the_command_asks_and_reads(
     lines = [response(one["custom_id"], "Tami", model=one["body"]["model"]) for one in asked]
     answers = write_jsonl(tmp_path / "out.jsonl", lines)
     told = json.loads(passes(*given, "--responses", answers, "--out", tmp_path / "whole", "--by", "hops", "--json"))
-    assert (told["n"], told["score"], told["served"], told["breakdown"][0]["n"]) == (3, 1.0, "model", 3)
+    assert (told["n"], told["score"], told["served"], told["breakdown"][0]["n"]) == (3, 1.0, "model", 2)
     assert hm.load_results(tmp_path / "whole")["predictions"].text.tolist() == ["Tami"] * 3
+    assert json.loads(passes(*given, "--out", tmp_path / "here", "--json"))["n"] == 3  # two of them without evidence
     part = write_jsonl(tmp_path / "part.jsonl", lines[:2])
     result = run(*given, "--responses", part, "--out", tmp_path / "part", "--json")
     assert (result.exit_code, json.loads(result.stdout)["missing"]) == (3, 1)

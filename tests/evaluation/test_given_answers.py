@@ -17,7 +17,7 @@ from haymaker.evaluation.row_names import RowNames
 
 TOWNS = ("Tami", "Kalo", "the mill", "Zürich")
 ROWS = [
-    {"ticket": f"T-{i}", "ask": "Where?", "gold": [town], "text": f"Ada {i} lives in {town}."}
+    {"ticket": f"T-{i}", "ask": "Where?", "gold": [town], "text": f"Ada {i} lives in {town}." * (1 + i // 3)}
     for i, town in enumerate(TOWNS)
 ]
 MAP = {"id": "ticket", "question": "ask", "answers": "gold", "context": "text"}
@@ -25,7 +25,7 @@ FLAGS = [word for name, column in MAP.items() for word in ("--map", f"{name}={co
 
 
 def rows() -> hm.Dataset:
-    return hm.read_examples(ROWS, columns=MAP)
+    return hm.read_examples(ROWS, columns=MAP, evidence=False)
 
 
 def lines(*told: tuple[Any, Any]) -> list[dict[str, Any]]:

@@ -31,7 +31,11 @@ DataRows = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset folder
 Data = Annotated[Path, typer.Option("--data", help="A dataset folder, or a file of your own rows.")]
 Columns = Annotated[
     list[str] | None,
-    typer.Option("--map", metavar="NAME=COLUMN", help="What a column of your rows is called: question=prompt."),
+    typer.Option(
+        "--map",
+        metavar="NAME=COLUMN",
+        help="What a column of your rows is called: question=prompt, documents.text=body.",
+    ),
 ]
 Rows = Annotated[int | None, typer.Option("--rows", min=1, help="Use the first rows only.")]
 Batch = Annotated[
