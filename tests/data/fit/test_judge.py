@@ -5,17 +5,17 @@ from itertools import pairwise
 
 import pytest
 from tiny_tokenizers import KINDS, tiny_tokenizer
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from haymaker.data.fit.judge import WORDS, Judge
+from haymaker.data.fit.judge import WITH_BLANK_LINES, WORDS, Judge
 from haymaker.realism.context import world_passages
 from haymaker.tokens import Aligner
 
 
 def byte_pairs(*merges: str) -> PreTrainedTokenizerFast:
     """Letters and these merges of two, in this order; words are parted by blanks."""
-    pieces = [*"abcdĠ", *(merge.replace("+", "") for merge in merges)]
+    pieces = [*"abcdĠĊ", *(merge.replace("+", "") for merge in merges)]
     model = models.BPE(
         {piece: i for i, piece in enumerate(pieces)}, [(merge.split("+")[0], merge.split("+")[1]) for merge in merges]
     )
@@ -45,7 +45,23 @@ def test_a_judge_that_has_learnt_is_off_by_little(kind: str) -> None:
 
 def test_words_hold_every_character() -> None:
     for text in ('He said: "No, I don\'t."\n\n  (1998-2004)  x_1\t…', "日本語の文。", "", " \n "):
-        assert "".join(WORDS.findall(text)) == text
+        assert "".join(WORDS.findall(text)) == "".join(WITH_BLANK_LINES.findall(text)) == text
+
+
+@pytest.mark.parametrize("form", [r"[^\S\n]?\w+|\s*\n+|\s+", r"[^\S\n]?\w+|\s+(?!\S)|\s+"], ids=["llama-3", "gpt-2"])
+def test_blank_lines_are_one_word_where_the_tokenizer_says_so(form: str) -> None:
+    """A text with headings took more for one without them, and rows of the others came out too long."""
+    tokenizer = byte_pairs("Ċ+Ċ", "Ġ+a", "a+b")
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(form), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    aligner = Aligner(tokenizer, False)
+    judge = Judge(aligner)
+    for text in ("ab\n\nab ab", "ab\n\n\n\nab", "\n\nab", "ab\nab", "ab \n\nab"):
+        assert judge.pieces(text) == aligner.counts([text])[0], text
 
 
 def test_what_the_vocabulary_writes_otherwise_is_counted(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -3,7 +3,7 @@
 A document is counted behind the end of one like itself, as it will stand in a prompt. Where tokens run over the ends of
 documents the sum of counts is a little off; the finished row is tokenised whole, and its plan is repaired by the
 difference (plan.py). Counting costs as much as tokenising the row, so documents of rows that are long enough for it
-(`counted` says which) are judged: by their words (judge.py), or by their length where they are of a kind.
+(`counted` says which) are judged: by their words (judge.py), or by their length where that tells as much of a kind.
 """
 
 from collections import defaultdict
@@ -23,8 +23,9 @@ from haymaker.tokens import Aligner, token_ranges
 
 KEPT = 60_000  # counts of the younger half; documents that come again stay, others leave after a while
 LEAST_JUDGED = 2_048  # tokens of a row
-LEAST_SAMPLE, MOST_SAMPLE = 4_096, 16_384  # tokens of a stream whose counts stand for all: a quarter of a row between
-SAMPLED = 512  # documents of a stream at most, whose length stands for that of their kind
+LEAST_SAMPLE, MOST_SAMPLE = 2_560, 16_384  # tokens of a stream whose counts stand for all: a quarter of a row between
+SAMPLED = 512  # documents of a stream at most, which tell of their kind
+MOST_OFF = 1 / 400  # of a row, by which it may be off by chance where its documents are judged by their length
 NUMBERS_AT_ONCE = 32
 MORE_CHARACTERS = 96  # than a number of words seems to need
 END_CHARACTERS = 2  # of a document, before what joins it to the next
@@ -100,7 +101,7 @@ class Costs:
     def sample(self, documents: Iterable[Document], length: int) -> None:
         """Learn from the first documents of a stream what those like them take in rows of `length` tokens.
 
-        They are judged from now on: those of a kind by their length, those of none by their words.
+        They are judged from now on: by their words, or by their length where that tells as much of a kind.
         """
         judge, left = Judge(self.aligner), max(LEAST_SAMPLE, min(MOST_SAMPLE, length // 4))
         some: list[Document] = []
@@ -108,7 +109,7 @@ class Costs:
         for document in islice(documents, SAMPLED):
             if left > 0:
                 some.append(document)
-                left -= judge.pieces(document.text)
+                left -= judge.pieces(self.drawn(document.title, document.text))
             elif not document.kind:
                 break
             kinds[document.kind].append(document)
@@ -117,8 +118,17 @@ class Costs:
             self.judge = judge
         for kind, those in kinds.items():
             if kind:
-                characters = sum(len(document.text) for document in those)
-                self.rates[kind] = sum(self.judged_by(judge, those)) / characters
+                self.learn_rate(kind, [len(document.text) for document in those], self.judged_by(judge, those), length)
+
+    def learn_rate(self, kind: str, characters: Sequence[int], sizes: Sequence[Amount], length: int) -> None:
+        """Learn the tokens a character of a kind, unless a row of `length` tokens would be off by too much.
+
+        Documents that are off by chance add up to the root of their number times what one of them is.
+        """
+        rate = sum(sizes) / sum(characters)
+        square = sum((size - rate * letters) ** 2 for size, letters in zip(sizes, characters, strict=True)) / len(sizes)
+        if square * length * len(sizes) / sum(sizes) <= (MOST_OFF * length) ** 2:
+            self.rates[kind] = rate
 
     def count(self, documents: Sequence[Document]) -> list[int]:
         """Tokens of the documents as number 1; what was counted before is not counted again."""

@@ -14,7 +14,10 @@ from operator import add
 from haymaker.tokens import Aligner
 
 # Words with a blank or sign before them, figures, signs with the ends of lines, blanks: about as tokenizers cut them.
-WORDS = re.compile(r"[^\w\n]?[^\W\d]+| ?\d+| ?[^\s\w]+\n*|\s+(?!\S)|\s+")
+FORM = r"[^\w\n]?[^\W\d]+| ?\d+| ?[^\s\w]+\n*{}|\s+(?!\S)|\s+"
+WORDS = re.compile(FORM.format(""))
+WITH_BLANK_LINES = re.compile(FORM.format(r"|\s*\n+"))  # where all ends of lines before a word are one (Llama 3, Qwen)
+BLANK_LINE = "a\n\na"
 MOST_WORDS = 200_000  # whose pieces are kept
 
 
@@ -25,6 +28,7 @@ class Judge:
         self.aligner, self.rate = aligner, 1.0  # tokens for each piece
         self.known: dict[str, int] = {}  # pieces of words
         self.blank = aligner.blank()
+        self.words = WITH_BLANK_LINES if aligner.counts([BLANK_LINE])[0] < len(BLANK_LINE) else WORDS
 
     def learn(self, texts: Sequence[str], tokens: int) -> None:
         """Hear what these texts take together."""
@@ -36,7 +40,7 @@ class Judge:
 
     def pieces(self, text: str) -> int:
         """Pieces that the words of a text come to."""
-        words = WORDS.findall(text)
+        words = self.words.findall(text)
         try:
             return sum(map(self.known.__getitem__, words))
         except KeyError:
