@@ -262,7 +262,7 @@ class Encoded:
 
     def _repr_html_(self) -> str:
         rows = [{"kind": str(label), "start": span.start, "stop": span.stop} for label, span in self.labelled_spans]
-        return table(rows, repr(self))
+        return f"<p>{escape(repr(self))}</p>{table(rows)}"
 
     @cached_property
     def spans(self) -> dict[str, list[Span]]:
@@ -360,7 +360,9 @@ class Prediction:
         return f"Prediction({self.example_id}: {text!r}, gold {shortened(golds, SHOWN)!r}; {scores})"
 
     def _repr_html_(self) -> str:
-        return table([{"field": name, "value": value} for name, value in vars(self).items()])
+        about = {**vars(self), "answers": " | ".join(self.answers), "unread": " ".join(self.unread)}
+        told = {name: value for name, value in about.items() if name != "scores" and value not in ("", None)}
+        return table([{"field": name, "value": value} for name, value in (told | self.scores).items()])
 
 
 def canonical_json(value: Any) -> str:

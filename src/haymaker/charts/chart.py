@@ -1,6 +1,5 @@
 """What all charts share: points as rows of data, the scale of colours, and the chart that shows and saves itself."""
 
-from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 from math import isnan
@@ -60,8 +59,8 @@ class Chart(alt.LayerChart):
         raise ConfigError(f"{path}: expected a name that ends in .html, .png or .svg, found {path.suffix!r}")
 
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
-        """Interactive where the notebook knows Vega-Lite, else a picture with its words (an SVG's would have no place);
-        neither needs a network. On a light ground in any notebook, as its scheme is not known here.
+        """Interactive where the notebook knows Vega-Lite, else a picture; neither needs a network. On a light ground in
+        any notebook, as its scheme is not known here.
 
         A renderer that was chosen with `alt.renderers.enable` goes first.
         """
@@ -69,9 +68,8 @@ class Chart(alt.LayerChart):
             return super()._repr_mimebundle_(*args, **kwargs)
         config = theme.config(theme.LIGHT)
         spec, kind = self.spec(), f"application/vnd.vegalite.v{page.VEGALITE.split('.')[0]}+json"
-        picture = b64encode(self._content(Path("chart.png"), config)).decode()
-        shown = {kind: spec | {"config": config}, "image/png": picture, "text/plain": spec["description"]}
-        return shown, {"image/png": {"alt": spec["description"]}}
+        picture = vl_convert.vegalite_to_svg(spec, page.VEGALITE, config=config)
+        return {kind: spec | {"config": config}, "image/svg+xml": picture, "text/plain": spec["description"]}
 
 
 class Point(NamedTuple):
