@@ -72,9 +72,13 @@ def test_what_is_asked_for_at_once_is_tokenised_at_once(
     assert found == {n: sum(len(tokens.ids) for tokens in aligner.tokenise(some)) for n, some in prompts.items()}
 
 
-def test_a_prompt_that_cannot_be_read_is_its_own_rows_fault(tokenizer: PreTrainedTokenizerBase) -> None:
+@pytest.mark.parametrize(("said", "answer"), [("\ud800", "a"), ("red", "")], ids=["no letter", "no token"])
+def test_a_prompt_that_cannot_be_read_is_its_own_rows_fault(
+    said: str, answer: str, tokenizer: PreTrainedTokenizerBase
+) -> None:
     aligner = Aligner(tokenizer, False)
-    good, bad = (aligner.rendered([("user", f"It is {what}.")], "a", "a row") for what in ("red", "\ud800"))
+    good = aligner.rendered([("user", "It is red.")], "a", "a row")
+    bad = aligner.rendered([("user", f"It is {said}.")], answer, "a row")
     given_up: dict[int, list[int]] = {0: [], 1: [], 2: []}
     asked = {0: [good, good], 1: [good, bad, good], 2: [good, good, good]}
     found = together({n: counting_down(some, given_up[n]) for n, some in asked.items()}, aligner)
