@@ -64,9 +64,10 @@ def read_examples(
         evidence: Whether questions of which it is not known are of no use: heads and builds need it, answers do not.
 
     Returns:
-        The dataset. Evidence is what rows say, else where an answer stands exactly once in a gold document. Rows that
-        are of no use are counted by their reason in `manifest["rejected"]`, named in `manifest["rejected_rows"]`, and
-        told on stderr; so are kept rows with something odd (`manifest["remarks"]`).
+        The dataset. Evidence is what rows say, else the gold documents in which an answer stands, or the sentence of
+        one text in which it stands exactly once. Rows that are of no use are counted by their reason in
+        `manifest["rejected"]`, named in `manifest["rejected_rows"]`, and told on stderr; so are kept rows with
+        something odd (`manifest["remarks"]`).
 
     Raises:
         DataError: A file that cannot be read, a row of no layout (the message names file and line), a column that

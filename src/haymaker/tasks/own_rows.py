@@ -1,7 +1,7 @@
 """Rows of one's own, whatever they are called in their file: a question over documents, or a conversation.
 
-Evidence is what the row says, else it is found here, once: where an answer stands exactly once in the gold documents.
-A row without either is of no use, and counted by its reason.
+Evidence is what the row says, else it is found here, once: the gold documents, if an answer stands in them; of one text
+the sentence in which it stands, if that is exactly once. A row without either is of no use, and counted by its reason.
 """
 
 import re
@@ -22,7 +22,7 @@ from haymaker.tasks.summhay_rows import SENTENCE
 NO_QUESTION = "the question or all answers are empty"
 NO_GOLD = "no document is marked gold, and no evidence is given"
 NOWHERE = "no evidence is given, and the answer stands nowhere in a gold document"
-TWICE = "no evidence is given, and the answer stands more than once in the gold documents"
+TWICE = "no evidence is given, and the answer stands more than once in the text"
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,14 @@ def standing_first(documents: Sequence[OwnDocument], answers: tuple[str, ...]) -
 
 
 def found_once(row: Question, answers: tuple[str, ...]) -> Question | str:
-    """The row with the gold documents as its evidence, if one of the answers stands in them exactly once."""
+    """The row with the gold documents as its evidence, if one of the answers stands in them; of one text, exactly once,
+    for which of its sentences is meant is not known else."""
     counts = [sum(len(occurrences(document.text, answer)) for document in row.gold) for answer in answers]
-    if 1 not in counts:
-        return TWICE if any(counts) else NOWHERE
-    target = answers[counts.index(1)]
+    if not any(counts):
+        return NOWHERE
+    if 1 not in counts and row.whole:
+        return TWICE
+    target = answers[counts.index(1)] if 1 in counts else next(one for one, n in zip(answers, counts, strict=True) if n)
     order = (target, *(answer for answer in answers if answer != target))
     return replace(row, answers=order, documents=tuple(marked_gold(one, target, row.whole) for one in row.documents))
 
