@@ -36,6 +36,7 @@ MOST_TRIED = 8  # rows of which one tells what documents of a kind take
 MOST_IN_MEMORY = 2**31  # tokens of a dataset that is not written part by part
 FILES = ("source", "pool", "written")  # keys of a recipe that name files: what counts is what these hold
 LIBRARIES = ("haymaker", "transformers", "tokenizers", "pyarrow")
+LEAVE_OUT = "or leave such rows out, and be told which: failed_rows: skip (build --skip-failed)"
 
 
 class Failure(NamedTuple):
@@ -80,9 +81,6 @@ def build(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Dataset:
         raise nothing_built(failures)
     checks = summary(table.select(SUMMED).to_pylist())
     return Dataset(table, {**builder.manifest(checks, failures), "rows": table.num_rows})
-
-
-LEAVE_OUT = "or leave such rows out, and be told which: failed_rows: skip (build --skip-failed)"
 
 
 class Builder:
