@@ -324,7 +324,7 @@ def test_half_precision_is_scored_in_fp32() -> None:
     same = seen.top_position[..., 0] == weights.argmax(-1)
     gap = (seen.top_probability[..., 0] - seen.top_probability[..., 1]) / seen.top_probability[..., 0]
     assert same.float().mean() > 0.95
-    assert (gap[~same] < 0.05).all()
+    assert (gap[~same] < 0.1).all()  # eager rounds scores to 8 bits: of a score of 10 that is 0.04, of two 0.08
     assert seen.top_probability.dtype == torch.float32
 
 

@@ -221,7 +221,7 @@ def test_rates_rise_and_fall() -> None:
 
 def test_training_learns_and_leaves_the_base_alone(lm: LanguageModel, tmp_path: Path) -> None:
     before = weights_digest(lm.model)
-    config = CONFIG.changed(steps=40, batch=2, rate=0.05, rank=8)
+    config = CONFIG.changed(steps=40, batch=2, rate=0.02, rank=8)  # at 0.05 it leaps, on some processors back
     result = train(lm, random_rows(2), config, tmp_path, on_progress=quiet)
     assert result.final_loss < result.metrics[0]["loss"] / 3
     assert weights_digest(lm.model) == before
