@@ -67,7 +67,7 @@ def command_killed(rows: int, threads: int, words: list[str]) -> None:
     app(words)
 
 
-def training_killed(model: Path, out: Path, config: TrainConfig) -> None:
+def training_killed(model: Path, out: Path, config: TrainConfig, threads: int) -> None:
     """A training, killed where its second state is written and has not got its name."""
     replace, calls = os.replace, []
 
@@ -78,6 +78,6 @@ def training_killed(model: Path, out: Path, config: TrainConfig) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
         replace(source, target)
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     files.os.replace = fatal  # type: ignore[assignment]
     train(load_model(model, dtype="float32"), random_rows(4), config, out, on_progress=lambda steps: None)
