@@ -116,7 +116,7 @@ def test_the_effect_of_a_set_is_that_of_its_heads_together(lm: LanguageModel) ->
         with edit(lm.model, Zero(sets[0]), scope="last+decode", prompt_length=item.prompt_length):
             changed = gold_log_probability(lm, item)
         assert row[0] == pytest.approx(gold_log_probability(lm, item) - changed, abs=1e-4)
-    assert (found[:, 1] == 0).all()
+    assert (abs(found[:, 1]) < 1e-5).all()  # equal rows of a batch are summed in another order by two threads
     np.testing.assert_allclose(found[:, 2], causal_map(lm, examples()).values[:, 1, 3], atol=1e-5)
 
 
@@ -128,7 +128,7 @@ def test_sets_of_heads_have_effects_in_every_scope(lm: LanguageModel, scope: str
         changed = gold_log_probability(lm, item)
     assert found[0, 0] == pytest.approx(gold_log_probability(lm, item) - changed, abs=1e-4)
     assert abs(found[0, 0]) > 0.01
-    assert found[0, 1] == 0
+    assert abs(found[0, 1]) < 1e-5
     np.testing.assert_allclose(found[0, 2], causal_map(lm, examples(1), scope=scope).values[0, 1, 3], atol=1e-4)
 
 
