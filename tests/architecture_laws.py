@@ -247,7 +247,7 @@ def first_of(output: Any) -> Tensor:
 
 METHODS: dict[str, dict[str, Any]] = {
     "ntk": {},
-    "theta": {"theta": 2_000_000.0},  # above every base of these
+    "theta": {"theta": 2_000_000.0},  # of models that say no base; of others four times theirs
     "linear": {"method": "linear"},
     "yarn": {"method": "yarn"},
 }
@@ -262,6 +262,7 @@ def extends(method: str) -> Callable[[PreTrainedModel], None]:
         plain = run(model, ids)
         positions = positions_of(model)
         if method == "theta" and positions is not None:
+            options = {"theta": 4 * positions.theta}
             wider = anew(model)
             extend_context(wider, Extend(length=4 * CONTEXT, theta=positions.theta, keep_window=False))
             same("logits inside the window, its base unchanged", run(wider, ids), plain, RIGHT)
