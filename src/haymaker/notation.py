@@ -17,8 +17,11 @@ def parse_json(text: str) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """The YAML value of a text, its words and numbers as in YAML 1.2: `no` and `on` are words, `010` is ten, `1:30` is
-    a text, 1e-3 is a number. Raises yaml.YAMLError, ValueError (RepeatedKey among them), and RecursionError."""
+    """The YAML value of a text, words and numbers as in YAML 1.2: `no` and `on` are words, `1:30` is a text, 1e-3 is a
+    number. `010` is a text too, of which a key that takes a number makes ten, and an id keeps its zero.
+
+    Raises yaml.YAMLError, ValueError (RepeatedKey among them), and RecursionError.
+    """
     return yaml.load(text, Loader)  # nothing but SafeLoader's own kinds
 
 

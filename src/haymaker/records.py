@@ -230,6 +230,12 @@ def target_of(answers: Sequence[str], source: Mapping[str, Any]) -> str:
     return told if isinstance(told, str) and told.strip() else answers[0]
 
 
+def own_name(source: object) -> str:
+    """The id that a row has in its own file, of what its example says of its source; empty where it has none."""
+    found = source.get("row_id") if isinstance(source, Mapping) else None
+    return str(found) if found not in (None, "") else ""
+
+
 @dataclass(frozen=True, repr=False)
 class Encoded:
     """An Example in tokens. `input_ids` holds the prompt and, from `prompt_length` on, the target answer.

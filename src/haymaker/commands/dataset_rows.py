@@ -1,8 +1,6 @@
 """haymaker show: one row with its spans, in a terminal or on a page."""
 
-from contextlib import suppress
 from itertools import accumulate, islice
-from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +10,7 @@ from haymaker.commands.options import Adapter, Columns, DataRows, Json, Overwrit
 from haymaker.commands.output import fresh_file, show_json, show_made
 from haymaker.commands.own_prompt import rows_under
 from haymaker.errors import ConfigError
+from haymaker.records import own_name
 
 if TYPE_CHECKING:
     from haymaker.data.dataset import Dataset, Folder
@@ -79,10 +78,11 @@ def row_numbered(stored: "Dataset | Folder", number: int, path: Path) -> "Row":
 
 def row_named(stored: "Dataset | Folder", name: str, path: Path) -> "Row":
     """The row of this id, or that is called so in its own file, or the one whose id starts so."""
-    from haymaker.evaluation.row_names import RowNames, own_name
+    from haymaker.data.schema import source_of
+    from haymaker.evaluation.row_names import RowNames
 
     rows = list(stored.select(("id", "source")))
-    names = RowNames((row["id"], own_name(source_of(row["source"]))) for row in rows)
+    names = RowNames((row["id"], own_name(source_of(row))) for row in rows)
     found = names.id_of(name)
     starting = [i for i, one in enumerate(names.ids) if (one == found if found else one.startswith(name))]
     if names.shared(name):
@@ -92,13 +92,6 @@ def row_named(stored: "Dataset | Folder", name: str, path: Path) -> "Row":
             f"--id {name}: {len(starting)} ids of {path} start so, and no row there is called so; give one in full"
         )
     return row_numbered(stored, starting[0], path)
-
-
-def source_of(text: str | None) -> object:
-    """What a row's column says of its source; nothing where that is broken, which `validate` tells."""
-    with suppress(TypeError, ValueError, RecursionError):
-        return loads(text or "")
-    return None
 
 
 def page_of(row: "Row") -> str:

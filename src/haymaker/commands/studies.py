@@ -15,7 +15,7 @@ from haymaker.commands.output import declare, declare_folder, show_json, show_ma
 from haymaker.commands.study_opened import Only, Opened, Out, StoreFolder, Study, counts
 from haymaker.commands.study_plan import Priced, cell_rows, show_cells, show_page
 from haymaker.commands.study_table import watched
-from haymaker.console import note
+from haymaker.console import named, note
 from haymaker.errors import ConfigError, OutputError
 from haymaker.file_reading import read_json_if_there
 from haymaker.study import Plan, Summary, execute
@@ -28,7 +28,7 @@ from haymaker.study.survey import Standing, differing
 
 app = typer.Typer(no_args_is_help=True, help="Plan, run and inspect a whole study; finished cells are never run again.")
 
-MOST_NAMED = 4  # blocked cells, of which `study why` tells what each waits for; keys that differ
+MOST_NAMED = 4  # keys of a config that differ
 ELSEWHERE = "a100-80gb"  # what a cluster's time limits are reckoned on: the slowest that they commonly have
 MaxHours = Annotated[
     float | None, typer.Option("--max-hours", min=0, help="As many cells as take no more than that, as predicted.")
@@ -275,5 +275,4 @@ def blocked(causes: Mapping[str, str]) -> str:
     names = list(causes)
     if len(names) < 2:
         return "".join(f"blocked {name}: needs {causes[name]}" for name in names)
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"blocked, {len(names)} cells that need what failed: {', '.join(names[:MOST_NAMED])}{more}"
+    return f"blocked, {len(names)} cells that need what failed: {named(names)}"

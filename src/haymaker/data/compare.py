@@ -5,7 +5,6 @@ import re
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from scipy.stats import chisquare
 from haymaker.console import OnProgress, each, told
 from haymaker.data.checks import FOUND, SUMMED, TENTHS, Summary, wrong_in_checks
 from haymaker.data.dataset import Dataset, Folder, write_manifest
-from haymaker.data.schema import Row
+from haymaker.data.schema import Row, source_of
 from haymaker.errors import DataError
 from haymaker.file_digests import file_digest
-from haymaker.records import digest
+from haymaker.records import digest, own_name
 
 HEX = re.compile("[0-9a-f]{32,}")  # a digest, which is no id of somebody's own
 UNKNOWN, IN_PROMPT, BEYOND = "rows_without_evidence", "rows_with_answer_in_prompt", "rows_beyond_length"
@@ -103,10 +102,8 @@ def found_in(row: Row, kinds: Mapping[str, int], length: int | None) -> Iterator
 
 def called(row: Row) -> str:
     """A row's id, and its own one in its file."""
-    with suppress(TypeError, ValueError, RecursionError, AttributeError):  # of folders that somebody edited
-        own = str(json.loads(row["source"]).get("row_id") or "")
-        return row["id"] if own in ("", row["id"]) or HEX.fullmatch(own) else f"{row['id']} ({own})"
-    return str(row["id"])
+    own = own_name(source_of(row))
+    return str(row["id"]) if own in ("", row["id"]) or HEX.fullmatch(own) else f"{row['id']} ({own})"
 
 
 def overlap(one: Dataset | Folder, other: Dataset | Folder, *, on_progress: OnProgress | None = None) -> dict[str, int]:

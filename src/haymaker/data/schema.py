@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import accumulate
 from typing import Any, get_args
 
@@ -49,6 +50,13 @@ def span_column(rows: list[dict[str, Any]]) -> pa.Array:
     numbers = [pa.array(column, pa.int32()) for column in (indices, [0] * len(places), *columns)]
     spans = pa.StructArray.from_arrays([pa.array(kinds, pa.string()), *numbers], fields=list(_SPAN))
     return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), spans)
+
+
+def source_of(row: Row) -> Any:
+    """What a row's column says of its source; None where that is broken, which `validate` tells."""
+    with suppress(TypeError, ValueError, RecursionError):
+        return json.loads(row["source"])
+    return None
 
 
 def example_of(row: dict[str, Any]) -> Example:

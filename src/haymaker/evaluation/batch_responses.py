@@ -9,7 +9,7 @@ from haymaker.console import named
 from haymaker.errors import DataError
 from haymaker.evaluation.batch_requests import ServedModel, refuse_twins
 from haymaker.evaluation.exam import Exam
-from haymaker.evaluation.predictions import Evaluation
+from haymaker.evaluation.predictions import MISSING, Evaluation
 from haymaker.evaluation.row_names import RowNames
 from haymaker.file_reading import read_jsonl, required
 from haymaker.models.answer_text import opens_thought, read_answer
@@ -92,8 +92,7 @@ class ServedEvaluation(Evaluation):
         """Also in words: rows without an answer, which no mean counts."""
         lost = len(self.missing) + len(self.failed)
         whole = len(self.predictions) + (0 if self.counted else lost)
-        answered = self.predictions[: len(self.predictions) - lost] if self.counted else self.predictions
-        empty = [one.example_id for one in answered if not one.text]
+        empty = [one.example_id for one in self.predictions if not one.text and one.finish_reason != MISSING]
         how = "they count 0" if self.counted else "no score counts them"
         reason = next(iter(self.failed.values()), "")
         told = {

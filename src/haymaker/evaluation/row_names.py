@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from haymaker.records import Example
+from haymaker.records import Example, own_name
 
 
 class RowNames:
@@ -35,9 +35,3 @@ class RowNames:
         """Where own ids are spoken, what to call the row of an example's id: its own, if it is no other's."""
         own = self.own[name]
         return own if own and self.id_of(own) == name else name
-
-
-def own_name(source: object) -> str:
-    """The id that a row has in its own file, of what its example says of its source; empty where it has none."""
-    found = source.get("row_id") if isinstance(source, dict) else None
-    return str(found) if found not in (None, "") else ""

@@ -1,11 +1,12 @@
 """What a ranking decides and what it does not, in words, and the ranking as a text for people. No torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite, isnan
+from math import isnan
 from typing import Any
 
 from haymaker.markup import plain_table
 from haymaker.recommender.names import REAL, UNTRAINED
+from haymaker.stats import known
 
 SURE = 0.95  # of draws of the real rows in which the first candidate has to come first
 SHOWN = ("rank", "candidate", "measure", "bounds", "first", "loss", "metric", "score", "ladm", "longattn")
@@ -53,8 +54,7 @@ def behind_the_first(rows: Sequence[Row]) -> list[str]:
 
 
 def bounds(row: Row, by: str) -> tuple[float, float]:
-    low, high = row[f"{by}_low"], row[f"{by}_high"]
-    return (low, high) if None not in (low, high) else (float("nan"), float("nan"))
+    return known(row[f"{by}_low"]), known(row[f"{by}_high"])
 
 
 # ---- as a text
@@ -72,12 +72,8 @@ def as_text(rows: Sequence[Row]) -> str:
 def readable(row: Row, by: str) -> dict[str, Any]:
     """Numbers as people read them, and of what ranks the bounds."""
     wanted = (*SHOWN[4:], by, f"{by}_low", f"{by}_high")
-    numbers = {key: "" if not known(row.get(key)) else f"{row[key]:.3f}" for key in wanted if key != "metric"}
+    numbers = {key: "" if isnan(known(row.get(key))) else f"{row[key]:.3f}" for key in wanted if key != "metric"}
     told = {"measure": f"{by} {numbers[by]}", "bounds": f"[{numbers[f'{by}_low']}, {numbers[f'{by}_high']}]"}
     costs = {key: f"{row[key]:,.2f}" if key in row else "" for key in COSTS}
     named = {"rank": row["rank"] or "", "candidate": row["candidate"], "metric": row.get("metric") or ""}
     return named | numbers | told | costs
-
-
-def known(value: Any) -> bool:
-    return value is not None and not isnan(value) and isfinite(value)
