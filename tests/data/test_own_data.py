@@ -496,11 +496,15 @@ def test_triples_of_2wikimultihopqa_are_hops(tmp_path: Path, tokenizer: PreTrain
     [
         ("hotpotqa/hotpot_train_100.json.gz", 100, 0),
         ("musique/musique_ans_dev_200.jsonl.gz", 60, 0),
-        ("mdqa/nq-open-20_total_documents_gold_at_0.341.jsonl.gz", 48, 12),  # the answer stands twice in the gold one
+        (
+            "mdqa/nq-open-20_total_documents_gold_at_0.341.jsonl.gz",
+            60,
+            0,
+        ),  # of 12 the answer stands twice in the gold one
     ],
 )
 def test_the_first_real_rows_are_read_by_the_same_door(name: str, rows: int, rejected: int, tmp_path: Path) -> None:
-    """Of a file of lines the first 60: in all 200 of MuSiQue none is rejected, in all 341 of MDQA 37 are."""
+    """Of a file of lines the first 60: none of all 200 of MuSiQue is rejected, and none of all 341 of MDQA."""
     source = SHARED / name
     if ".jsonl" in source.suffixes:
         with gzip.open(source, "rt", encoding="utf-8") as file:
