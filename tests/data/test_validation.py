@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 import haymaker as hm
 from haymaker.config import Recipe
 from haymaker.data import validation
-from haymaker.data.compare import Places, diff, overlap, stats, verify
+from haymaker.data.compare import Places, called, diff, overlap, stats, verify
 from haymaker.data.dataset import Dataset, Folder
 from haymaker.data.schema import SCHEMA
 from haymaker.data.validation import validate
@@ -271,3 +271,9 @@ def test_diff_holds_rows_of_one_question_against_each_other(built: Dataset, toke
     assert len(found.changed) == 4
     assert found.columns["id"] == found.columns["messages"] == 4
     assert "task" not in found.columns
+
+
+@pytest.mark.parametrize("source", [None, "", "{", "[1]", '"x"', '{"row_id": null}', "[" * 100_000], ids=range(7))
+def test_a_row_whose_source_is_broken_is_called_by_its_id(source: str | None) -> None:
+    assert called({"id": "r", "source": source}) == "r"
+    assert called({"id": "r", "source": '{"row_id": 7}'}) == "r (7)"

@@ -75,6 +75,7 @@ def test_no_empty_answer_is_right(tmp_path: Path) -> None:
     given = [{"question": "Which article?", "answers": ["the"], "context": f"{i} the", "id": str(i)} for i in range(2)]
     path = Path(write_jsonl(tmp_path / "mine.jsonl", lines((0, ""))))
     found = judge_given(path, hm.read_examples(given), "squad_em", missing_as_0=True)
+    assert any(note.startswith("1 of 2 answers are empty") for note in found.notes())  # the other is none at all
     assert found.values().tolist() == found.judged_by(["squad_em"]).values().tolist() == [1.0, 0.0]
 
 
