@@ -16,6 +16,12 @@ from haymaker.choices import FORMATS, METRICS
         ("musique_f1", "a b c d e f g h i j", ["b c d e f"], True),  # 9 words, twice 5 allowed
         ("squad_v2_f1", "", [""], True),  # no answer is asked for
         ("squad_f1", "The author of the book is Ada Lovelace.", ["Ada Lovelace"], False),  # a sentence
+        ("squad_f1", "北京", ["北京"], True),
+        ("squad_f1", "根据文章的内容，这座磨坊是由阿达建立的。", ["阿达"], False),  # a sentence, without a blank in it
+        ("squad_f1", "この水車小屋はアダが建てたものです。", ["アダ"], False),
+        ("squad_f1", "中华人民共和国国家图书馆", ["国家图书馆"], True),
+        ("squad_f1", "กรุงเทพมหานคร", ["กรุงเทพมหานคร"], True),
+        ("squad_f1", "เมืองหลวงของประเทศไทยคือกรุงเทพ", ["กรุงเทพ"], False),
         ("citation_f1", "[1][3]", ["1"], True),
         ("citation_f1", "documents 1 and 3", ["1"], False),
         ("citation_f1", "[1 2]", ["1"], False),  # the official parser crashes

@@ -1,12 +1,17 @@
 """Where an answer stands in a text, in scripts with blanks between words and without, and whether it can be scored."""
 
+import re
+
 import pytest
 from real_rows import mdqa_row, musique_row
 
+import haymaker as hm
 from haymaker.data.checks import best_scores
+from haymaker.errors import DataError
 from haymaker.realism.answers import occurrences, scorable
 from haymaker.tasks import mdqa_files, musique_files
 from haymaker.tasks.file_rows import UNSCORABLE, FileRow
+from haymaker.tasks.own_rows import NOWHERE
 
 
 @pytest.mark.parametrize(
@@ -19,11 +24,48 @@ from haymaker.tasks.file_rows import UNSCORABLE, FileRow
         ("เมืองหลวงคือกรุงเทพมหานคร", "กรุงเทพ", [(12, 19)]),
         ("作家Murakami的書", "Murakami", [(2, 10)]),  # Chinese around a word of another script parts it
         ("作家Murakamis的書", "Murakami", []),
-        ("서울은 수도이다", "서울", []),  # Korean has blanks, and this one runs on
+        ("서울은 수도이다", "서울", [(0, 2)]),  # a particle behind the word
+        ("대서울은 수도이다", "서울", []),
+        ("रामायण में राम ने कहा", "राम", [(11, 14)]),  # vowel signs are parts of words
+        ("Jose\u0301 and Jose", "Jose", [(10, 14)]),
+        ("e\u0301Ada, Ada", "Ada", [(7, 10)]),
+        ("می\u200cروم می", "می", [(7, 9)]),
+        ("\U0001f469\u200d\U0001f680 \U0001f469", "\U0001f469", [(4, 5)]),  # an astronaut, a woman
+        ("\U0001f44d\U0001f3fd \U0001f44d", "\U0001f44d", [(3, 4)]),
+        ("I \u2764\ufe0f it", "\u2764", [(2, 3)]),
+        ("1.5 km, 5 bridges", "5", [(8, 9)]),
+        ("It cost 5,000.", "5", []),
+        ("It cost 5,000.", "5,000", [(8, 13)]),
+        ("born 12.05.1984", "1984", [(11, 15)]),  # a day's parts are numbers of their own
+        ("pages 3,4,5", "4", [(8, 9)]),
+        ("In 1990, 5 came.", "1990", [(3, 7)]),
     ],
 )
 def test_words_end_where_their_script_ends_them(text: str, gold: str, places: list[tuple[int, int]]) -> None:
     assert occurrences(text, gold) == places
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "how"),
+    [
+        ("הוא גר בירושלים.", "ירושלים", ", but within a longer word or number"),
+        ("It is 1.5 km.", "5", ", but within a longer word or number"),
+        ("It was O’Brien.", "O'Brien", ", but in other characters (quotes, accents, widths, what is not seen)"),
+        ("It was A\u200bda.", "Ada", ", but in other characters (quotes, accents, widths, what is not seen)"),
+        ("It was １２ of them.", "12", ", but in other characters (quotes, accents, widths, what is not seen)"),
+        ("It was \ufb01nal.", "final", ", but in other characters (quotes, accents, widths, what is not seen)"),
+        ("कि", "का", ""),
+        ("It was nobody.", "Ada", ""),
+    ],
+)
+def test_a_row_without_its_answer_says_how_it_is_there_all_the_same(text: str, gold: str, how: str) -> None:
+    asked = {"question": "Who?", "documents": [{"text": text, "gold": True}], "answers": [gold]}
+    with pytest.raises(DataError, match=re.escape(f"{NOWHERE}{how} (")):
+        hm.read_examples([asked])
+    row = mdqa_row(1)
+    row["ctxs"][0]["text"] = text
+    said = mdqa_files.parse_row({**row, "answers": [gold]}, "here")
+    assert said == f"the gold passage does not hold an answer{how}"
 
 
 def test_golds_of_which_nothing_is_left_are_counted_under_that_reason() -> None:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from haymaker.errors import DataError
 from haymaker.metrics.citation import citations, citations_lenient
 from haymaker.metrics.long_bench import choice_of
-from haymaker.metrics.shared import normalise
+from haymaker.metrics.shared import normalise, unspaced
 
 FEW = 5  # words: what NQ-Open takes as a short answer (Lee et al. 2019)
 ROOM = 2  # times the longest gold's words
+LETTERS = 2  # of a word of Chinese or Japanese; of Thai, whose words are longer, golds have as many more
 _DIGIT = re.compile(r"\d")
 
 
@@ -23,9 +24,15 @@ def phrase(text: str, golds: Sequence[str]) -> bool:
     A sentence around the right words is none: F1 of words counts all that it says besides. Where a gold is empty ("no
     answer"), an empty answer has the form.
     """
-    words, wanted = len(normalise(text).split()), [len(normalise(gold).split()) for gold in golds]
+    words, wanted = words_in(text), [words_in(gold) for gold in golds]
     least = min([1, *wanted])
     return least <= words <= max(FEW, ROOM * max(wanted, default=0))
+
+
+def words_in(text: str) -> int:
+    """Words of a text; in scripts without blanks between them two letters are one."""
+    words = normalise(text).split()
+    return len(words) if text.isascii() else sum(max(1, -(-sum(map(unspaced, word)) // LETTERS)) for word in words)
 
 
 def cited(text: str, golds: Sequence[str]) -> bool:

@@ -12,6 +12,12 @@ RowMetric = Callable[..., float]
 PairScore = Callable[[str, str], float]
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
+_UNSPACED = (
+    ("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"), ("\u1950", "\u19ff"), ("\u1a20", "\u1aaf"),
+    ("\u3005", "\u3007"), ("\u3040", "\u30ff"), ("\u31f0", "\u31ff"), ("\u3400", "\u4dbf"), ("\u4e00", "\u9fff"),
+    ("\ua9e0", "\ua9ff"), ("\uaa60", "\uaadf"), ("\uf900", "\ufaff"), ("\uff66", "\uff9f"),
+    ("\U00020000", "\U0003ffff"),
+)  # fmt: skip
 
 
 def normalise(text: str) -> str:
@@ -34,6 +40,11 @@ def normalise(text: str) -> str:
     """
     # Punctuation goes before articles, so "A-ha" becomes "aha" and keeps its a.
     return " ".join(_ARTICLE.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def unspaced(letter: str) -> bool:
+    """Whether a letter is of a script without blanks between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese."""
+    return any(first <= letter <= last for first, last in _UNSPACED)
 
 
 class CitationScores(NamedTuple):

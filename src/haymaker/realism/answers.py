@@ -4,26 +4,25 @@ import re
 import string
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from unicodedata import category, combining, normalize
 
 from haymaker.metrics import normalise
+from haymaker.metrics.shared import unspaced
 from haymaker.records import Label, Segment
 
 _PUNCTUATION = frozenset(string.punctuation)
 _PUNCTUATION_BYTES = string.punctuation.encode()
 _WORD = re.compile(r"\S+")
 _ARTICLES = frozenset(("a", "an", "the"))
-_UNSPACED = (
-    ("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"), ("\u3005", "\u3007"), ("\u3040", "\u30ff"),
-    ("\u31f0", "\u31ff"), ("\u3400", "\u4dbf"), ("\u4e00", "\u9fff"), ("\uf900", "\ufaff"), ("\uff66", "\uff9f"),
-    ("\U00020000", "\U0003ffff"),
-)  # fmt: skip
+PLAIN = str.maketrans("‘’‚“”„‐‑–—−", "'''\"\"\"-----")  # what editors write, and people type
+NON_JOINER, JOINER = "\u200c", "\u200d"
+_DIGITS = re.compile(r"\d+(?:[.,]\d+)+")
+_NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+(?:,\d+)?|\d+[.,]\d+")
+_NUKTA_VIRAMA = 9  # classes of marks up to these make other letters in India's scripts; those above are accents
+_SELECTORS = "\ufe00\ufe0f"
+_SKIN = "\U0001f3fb\U0001f3ff"
 LONGEST_WORD = 60  # characters
 Range = tuple[int, int]
-
-
-def unspaced(letter: str) -> bool:
-    """Whether a letter is of a script without blanks between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese."""
-    return any(first <= letter <= last for first, last in _UNSPACED)
 
 
 def without_last_word(text: str) -> str:
@@ -74,21 +73,79 @@ def occurrences(text: str, gold: str) -> list[Range]:
 
 
 def whole_words(text: str, said: str, flags: int) -> Iterator[Range]:
-    """Ranges where these words stand and no letter of a script with blanks runs on at an end."""
+    """Ranges where these words stand, and no word runs on at an end."""
     pattern, at = re.compile(re.escape(said), flags), 0  # what is around is not of the pattern: that compiles slowly
     while match := pattern.search(text, at):
         start, stop = match.span()
-        if runs_on(said[0], text[start - 1 : start]) or runs_on(said[-1], text[stop : stop + 1]):
+        if runs_on(text, start, ends=False) or runs_on(text, stop, ends=True):
             at = start + 1
         else:
             yield start, stop
             at = stop
 
 
-def runs_on(end: str, beside: str) -> bool:
-    """Whether the letter beside an end of a gold makes another word of it; in a script without blanks none does."""
-    letter = beside.isalnum() or beside == "_"
-    return letter and not unspaced(end) and not unspaced(beside)
+def runs_on(text: str, at: int, ends: bool) -> bool:
+    """Whether a word of the text runs on over a place at which a gold ends, or begins: Unicode's boundaries of words
+    (UAX 29), but that scripts without blanks have none, and that Korean puts particles behind a word."""
+    if not 0 < at < len(text):
+        return False
+    if modifies(text[at]) or text[at - 1] == JOINER or cuts_number(text, at):
+        return True
+    inside, beside = (text[at - 1], text[at]) if ends else (text[at], base_of(text, at - 1))
+    if unspaced(inside) or unspaced(beside) or (ends and is_hangul(inside) and is_hangul(beside)):
+        return False
+    return beside.isalnum() or beside == "_"
+
+
+def modifies(letter: str) -> bool:
+    """Whether a letter is a part of the one before it: a vowel sign, an accent, a joiner, a colour of skin."""
+    if _SELECTORS[0] <= letter <= _SELECTORS[1]:  # the same sign, drawn otherwise
+        return False
+    return category(letter)[0] == "M" or letter in (JOINER, NON_JOINER) or _SKIN[0] <= letter <= _SKIN[1]
+
+
+def base_of(text: str, at: int) -> str:
+    """The letter at a place, or the one that it is a part of."""
+    while at > 0 and modifies(text[at]):
+        at -= 1
+    return text[at]
+
+
+def cuts_number(text: str, at: int) -> bool:
+    """Whether a place is within a number, as of 1.5 or 5,000; days (12.5.1984) and lists (3,4,5) are several."""
+    start = stop = at
+    while start and (text[start - 1].isdecimal() or text[start - 1] in ".,"):
+        start -= 1
+    while stop < len(text) and (text[stop].isdecimal() or text[stop] in ".,"):
+        stop += 1
+    runs = (match for match in _DIGITS.finditer(text, start, stop) if match.start() < at < match.end())
+    return any(_NUMBER.fullmatch(match.group()) for match in runs)
+
+
+def is_hangul(letter: str) -> bool:
+    return "\uac00" <= letter <= "\ud7a3"
+
+
+def all_but_held(texts: Iterable[str], answers: Iterable[str]) -> str:
+    """Behind the sentence that texts do not hold an answer as words: how they do all the same; else nothing."""
+    read, golds = list(texts), [answer for answer in answers if answer.strip()]
+    if any(gold.strip().lower() in text.lower() for text in read for gold in golds):
+        return ", but within a longer word or number"
+    letters = [letters_alone(text) for text in read]
+    if any(said and said in text for text in letters for said in map(letters_alone, golds)):
+        return ", but in other characters (quotes, accents, widths, what is not seen)"
+    return ""
+
+
+def letters_alone(text: str) -> str:
+    """The text without case, accents, widths, kinds of quotes and of blanks, and what is not seen."""
+    plain = normalize("NFKD", text.translate(PLAIN)).casefold()
+    return " ".join("".join(letter for letter in plain if not unseen(letter)).split())
+
+
+def unseen(letter: str) -> bool:
+    """Whether a letter is an accent on another one, or is not seen at all."""
+    return (combining(letter) > _NUKTA_VIRAMA and not unspaced(letter)) or category(letter) == "Cf"
 
 
 def scorable(gold: str) -> bool:

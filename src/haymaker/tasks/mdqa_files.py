@@ -8,7 +8,7 @@ from typing import Any
 
 from haymaker.config import Recipe
 from haymaker.file_reading import required, texts_of
-from haymaker.realism.answers import occurrences, scorable
+from haymaker.realism.answers import all_but_held, occurrences, scorable
 from haymaker.realism.placeholders import LIMITED
 from haymaker.records import digest
 from haymaker.tasks.file_rows import UNSCORABLE, FileRow, FileRows, read_file_rows
@@ -37,7 +37,7 @@ def parse_row(row: dict[str, Any], place: str) -> FileRow | str:
     gold = passages[is_gold.index(True)]
     found = [answer for answer in answers if occurrences(gold.text, answer)]
     if not found:
-        return "the gold passage does not hold an answer"
+        return "the gold passage does not hold an answer" + all_but_held([gold.text], answers)
     rest = [answer for answer in answers if answer not in found]
     others = [passage for passage, gold_one in zip(passages, is_gold, strict=True) if not gold_one]
     return FileRow(digest(question), question, (*found, *rest), (gold, *others), steps=((question, found[0]),))

@@ -9,7 +9,7 @@ from typing import Any
 from haymaker.config import Recipe
 from haymaker.errors import DataError
 from haymaker.file_reading import required, texts_of
-from haymaker.realism.answers import answer_ranges, scorable
+from haymaker.realism.answers import all_but_held, answer_ranges, scorable
 from haymaker.realism.placeholders import LIMITED_STEPS
 from haymaker.tasks.file_rows import UNSCORABLE, FileRow, FileRows, read_file_rows
 from haymaker.tasks.pool import Passage, passage_of
@@ -47,7 +47,7 @@ def parse_row(row: dict[str, Any], place: str) -> FileRow | str:
     if not answers:
         return UNSCORABLE
     if not answer_ranges(passages[order[-1]].text, answers):
-        return "the last paragraph does not hold an answer"
+        return "the last paragraph does not hold an answer" + all_but_held([passages[order[-1]].text], answers)
     others = [passage for passage, supports in zip(passages, supporting, strict=True) if not supports]
     key = required(row, "id", str, place)
     return FileRow(

@@ -12,7 +12,7 @@ from unicodedata import normalize
 
 from haymaker.drafts import Alternatives, Document
 from haymaker.miniature.world import FILLER
-from haymaker.realism.answers import occurrences
+from haymaker.realism.answers import all_but_held, occurrences
 from haymaker.records import digest
 from haymaker.tasks.file_rows import FileRow
 from haymaker.tasks.own_spans import Range, Turn, answers_within, evidence_labels, pieces, spelled_as
@@ -126,7 +126,7 @@ def found_once(row: Question, answers: tuple[str, ...]) -> Question | str:
     for which of its sentences is meant is not known else."""
     counts = [sum(len(occurrences(document.text, answer)) for document in row.gold) for answer in answers]
     if not any(counts):
-        return NOWHERE
+        return NOWHERE + all_but_held([document.text for document in row.gold], answers)
     if 1 not in counts and row.whole:
         return TWICE
     target = answers[counts.index(1)] if 1 in counts else next(one for one, n in zip(answers, counts, strict=True) if n)

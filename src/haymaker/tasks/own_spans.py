@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 from unicodedata import combining, normalize
 
 from haymaker.errors import DataError
-from haymaker.realism.answers import answer_ranges
+from haymaker.realism.answers import PLAIN, answer_ranges, unseen
 from haymaker.records import Label, Message, Role, Segment, is_range
 
 Range = tuple[int, int]
 Labelled = tuple[Range, Label]
 EXCERPT_CHARACTERS = 60
 RANGE = re.compile(r"\s*\[\s*(\d+)\s*,\s*(\d+)\s*\]\s*")  # as a shell can say it
-PLAIN = str.maketrans("‘’‚“”„‐‑–—−", "'''\"\"\"-----")  # what editors write, and people type
 
 
 class Turn(NamedTuple):
@@ -89,7 +88,7 @@ def folded(text: str) -> tuple[str, list[int]]:
     for at, letter in enumerate(text.translate(PLAIN)):
         for one in normalize("NFKD", letter).casefold():
             one = " " if one.isspace() else one
-            if not combining(one) and not (one == " " and letters[-1:] == " "):
+            if not unseen(one) and not (one == " " and letters[-1:] == " "):
                 letters += one
                 places.append(at)
     return letters, places
