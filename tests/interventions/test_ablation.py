@@ -28,7 +28,7 @@ from haymaker.interventions import (
     patching_table,
     random_heads,
 )
-from haymaker.interventions.head_sets import cut_short, few_draws, random_sets
+from haymaker.interventions.head_sets import cut_short, few_draws, random_sets, sets_of
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example, Head, Message, Segment
 from haymaker.tokens import encode
@@ -334,7 +334,8 @@ def test_random_heads_of_patching_have_a_score() -> None:
     for seed in range(8):
         found = list(patching_sets(donor, recipient, 2, 0.1, 1, seed=seed, kinds=["intersection", "union"]))
         assert {item.kind: item.heads[0] for item in found[1:]}["union"] == Head(1, 0)
-        assert found[-1].heads in ((Head(1, 2),), (Head(1, 3),))
+        assert found[-1].k == 2
+        assert set(found[-1].heads) == {Head(1, 2), Head(1, 3)}
 
 
 @pytest.mark.parametrize("scope", ["all", "decode"])
@@ -365,22 +366,45 @@ def test_patching_sets_by_hand() -> None:
     assert not set(sets["random"]) & {Head(0, 0), Head(0, 1), Head(0, 2), Head(1, 0), Head(1, 1)}
 
 
+@pytest.mark.parametrize("k", range(1, 14))
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "kinds", [("intersection", "complement"), ("complement",), ("union", "complement", "intersection")]
+)
+def test_every_set_is_patched_whole_and_beside_all_that_have_as_many(k: int, seed: int, kinds: tuple[str, ...]) -> None:
+    """The laws of sizes, in maps whose sets have any: no kind loses heads to a smaller one, and what stands beside it
+    has exactly as many."""
+    rng = np.random.default_rng(seed)
+    donor, recipient = (scores((rng.random((4, 8)) * (rng.random((4, 8)) < share)).tolist()) for share in (0.4, 0.3))
+    whole = sets_of(donor, recipient, 0.1, kinds)
+    found = [one for one in patching_sets(donor, recipient, k, 0.1, 1, kinds=kinds) if one.heads]
+    assert all(len(one.heads) == one.k for one in found)
+    by_size = {size: {one.kind for one in found if one.k == size} for size in {one.k for one in found}}
+    left = 32 - len(donor.active(0.1) | recipient.active(0.1))  # for random ones
+    least = min(k, *map(len, whole.values()))
+    assert {kind: max(one.k for one in found if one.kind == kind) for kind in whole} == {
+        kind: max(least, min(k, len(heads), left)) for kind, heads in whole.items()
+    }
+    assert (f"{left} heads are left for random sets" in cut_short(donor, recipient, k, 0.1, kinds)) == (
+        least < k and left < min(k, max(map(len, whole.values())))
+    )
+    for size, there in by_size.items():
+        assert there == {"random"} | {kind for kind, heads in whole.items() if len(heads) >= size}
+    assert by_size[min(by_size)] == {"random", *whole}  # at one size all can be compared
+    assert all(one.heads == tuple(whole[one.kind][: one.k]) for one in found if one.kind != "random")
+
+
 @pytest.mark.parametrize("kinds", [("intersection", "complement"), ("intersection",), ("complement",)])
 @pytest.mark.parametrize("k", [1, 2, 3, 10])
 def test_what_leaves_sets_smaller_than_asked_is_told(k: int, kinds: tuple[str, ...]) -> None:
     """Two heads are active in both, one in the donor alone."""
     donor, recipient = scores([[0.9, 0.8, 0.7, 0.0], [0.0] * 4]), scores([[0.5, 0.4, 0.0, 0.0], [0.9, 0.0, 0.0, 0.0]])
-    sets = [one for one in patching_sets(donor, recipient, k, 0.1, 1, kinds=kinds) if one.heads]
     size = min(k, 1 if "complement" in kinds else 2)
-    assert [one.kind for one in sets] == [*kinds, "random"]
-    assert {(one.k, len(one.heads)) for one in sets} == {(size, size)}
     said = cut_short(donor, recipient, k, 0.1, kinds)
     assert bool(said) == (size < k)
     assert (f"{size} of the {k} heads" in said) == (size < k)
-    # What would have more by itself is named with what it would have.
-    assert ("intersection alone" in said) == (size < k and len(kinds) == 2)
-    if "alone" in said:
-        assert said.endswith(f"would have {min(k, 2)}")
+    # What has more is named with how many.
+    assert said.endswith("intersection also with 2") == (size < k and len(kinds) == 2)
     # A set of none is no row, which is told too.
     nothing = cut_short(donor, donor, 1, 0.1, kinds)
     assert nothing.endswith("complement 0; a set of none is left out") == ("complement" in kinds)
@@ -390,9 +414,9 @@ def test_the_union_is_ranked_by_the_larger_mean() -> None:
     donor = scores([[0.9, 0.2, 0.0, 0.0], [0.0, 0.0, 0.4, 0.0]])
     recipient = scores([[0.1, 0.0, 0.7, 0.0], [0.0, 0.0, 0.0, 0.3]])
     found = {item.kind: item for item in patching_sets(donor, recipient, 5, 0.05, 1, kinds=("union", "intersection"))}
-    # In both: 0-0 alone, so every set has one head; the union starts 0-0 (0.9), 0-2 (0.7), 1-2 (0.4).
+    # In both: 0-0 alone; the union is 0-0 (0.9), 0-2 (0.7), 1-2 (0.4), 1-3, 0-1, of which three heads are not.
     assert {kind: item.heads for kind, item in found.items() if kind in ("union", "intersection")} == {
-        "union": (Head(0, 0),),
+        "union": (Head(0, 0), Head(0, 2), Head(1, 2)),
         "intersection": (Head(0, 0),),
     }
     apart = scores([[0.0, 0.0, 0.7, 0.6], [0.0] * 4])

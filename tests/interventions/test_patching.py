@@ -392,12 +392,14 @@ def test_both_directions_and_the_identity_as_rows(donor: LanguageModel, recipien
     options: dict[str, Any] = {"k": 2, "draws": 1, "new_tokens": 3}
     into = patching_table(donor, recipient, examples(2), one, two, **options)
     back = patching_table(recipient, donor, examples(2), two, one, **options)
-    # Active in both: 0-0. In the first alone: 0-1, 1-1, 2-3; in the second alone: 1-2. So one head each.
+    # Active in both: 0-0. In the first alone: 0-1, 1-1, 2-3; in the second alone: 1-2. So one head each, and then two
+    # of the first's own.
     assert [(row["heads"], row["k"]) for row in into] == [
-        ("none", 0), ("intersection", 1), ("complement", 1), ("random", 1),
+        ("none", 0), ("intersection", 1), ("complement", 1), ("random", 1), ("complement", 2), ("random", 2),
     ]  # fmt: skip
-    assert [row["head_list"] for row in into[1:3]] == ["0-0", "0-1"]
+    assert [row["head_list"] for row in (*into[1:3], into[4])] == ["0-0", "0-1", "0-1 1-1"]
     assert [row["head_list"] for row in back[1:3]] == ["0-0", "1-2"]
+    assert all((row["beyond_random"] is None) == (row["heads"] in ("none", "random")) for row in into)
     assert into[0]["delta"] == 0.0
     assert {row["mode"] for row in into} == {"one batch"}
     same = patching_table(donor, donor, examples(2), one, one, identity=True, new_tokens=3)

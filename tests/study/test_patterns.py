@@ -105,6 +105,17 @@ def test_what_one_training_run_shows_is_said_to_be_of_one(seeds: int) -> None:
     assert ["one training run" in row["why"] for row in judged] == [seeds == 1] * 6
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_patching_is_judged_by_the_whole_shared_set(first: bool) -> None:
+    """Sets of one head, as where one head is the donor's alone, are there to be compared, and change no verdict."""
+    found = tables()
+    smaller = [row | {"k": 1, "delta": -0.1, "beyond_random": -0.1} for row in found["patching"]]
+    both = [*smaller, *found["patching"]] if first else [*found["patching"], *smaller]
+    expected = next(row for row in find_patterns(found) if row["pattern"] == "f")
+    assert next(row for row in find_patterns(found | {"patching": both}) if row["pattern"] == "f") == expected
+    assert verdicts(found | {"patching": smaller})["f"] == "contradicted"
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_with_changes_counts_as_the_setting_does(name: str) -> None:
     """Whatever a setting is called behind its colon, each pattern says the same of it."""

@@ -87,7 +87,7 @@ def patch(
     donor: Annotated[Path, typer.Option("--donor", help="The adapter whose head outputs are lent.")],
     recipient: Annotated[Path, typer.Option("--recipient", help="The adapter that answers with them.")],
     donor_heads: Annotated[Path, typer.Option("--donor-heads", help="The donor's, in the same forms.")],
-    k: Annotated[int, typer.Option("--k", min=1, help="Most heads of a set; all sets get the same number.")] = 10,
+    k: Annotated[int, typer.Option("--k", min=1, help="Most heads of a set; sets are compared at one size.")] = 10,
     kind: OneKind = None,
     threshold: flag.Threshold = 0.0,
     draws: flag.Draws = 3,

@@ -1,7 +1,7 @@
 """Sets of heads to intervene on, and the random sets they are compared with. Pure: no torch, no model."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,26 +106,42 @@ def patching_sets(
     seed: int = 0,
     kinds: Sequence[str] = PATCHED,
 ) -> Iterator[HeadSet]:
-    """Sets of one size: heads active in both (intersection) and in the donor alone (complement), by the donor's
-    ranking; in either (union), by the larger of both means; and random heads active in neither, in the layers of the
-    donor's top. The size is the smallest of k and of the asked sets that are not empty.
+    """Heads active in both (intersection) and in the donor alone (complement), by the donor's ranking; in either
+    (union), by the larger of both means; and random heads active in neither, in the layers of the donor's top.
+
+    A set has k heads, or as many as there are (see `largest_sizes`). At the size of each, all that have so many are
+    patched, beside random ones: the smallest size compares them all, and no set loses heads to a smaller one. A set of
+    none is left out.
 
     For the other direction exchange donor and recipient. Raises ConfigError for an unknown kind, and where fewer heads
     are left than random ones are wanted.
     """
     if k < 1:
         raise ConfigError(f"k: expected at least 1 head, found {k}")
-    active = donor.active(threshold), recipient.active(threshold)
-    ranked = [head for head in donor.ranked() if head in active[0]]
+    active, closed = donor.active(threshold), not_random(donor, recipient, threshold)
+    ranked = [head for head in donor.ranked() if head in active]
     sets = sets_of(donor, recipient, threshold, kinds)
-    size = min([k, *map(len, sets.values())])
-    yield HeadSet("none", 0, 0, ())
-    for kind, heads in sets.items():
-        yield HeadSet(kind, size, 0, tuple(heads[:size]))
     layers, width = donor.mean.shape
-    given = (ranked[:size], width, active[0] | active[1] | unscored(donor), seed, "patch")
-    for draw, drawn in enumerate(random_sets(draws if ranked else 0, *given, layers=layers)):
-        yield HeadSet("random", size, draw, drawn)
+    yield HeadSet("none", 0, 0, ())
+    for size in sorted(set(largest_sizes(sets, k, donor.mean.size - len(closed)).values())):
+        for kind, heads in sets.items():
+            if len(heads) >= size:
+                yield HeadSet(kind, size, 0, tuple(heads[:size]))
+        like = ranked if len(ranked) >= size else sets["union"]  # which alone may be larger than the donor's
+        for draw, drawn in enumerate(random_sets(draws, like[:size], width, closed, seed, "patch", layers=layers)):
+            yield HeadSet("random", size, draw, drawn)
+
+
+def not_random(donor: HeadScores, recipient: HeadScores, threshold: float) -> set[Head]:
+    """The heads that random sets of patching do not hold."""
+    return donor.active(threshold) | recipient.active(threshold) | unscored(donor)
+
+
+def largest_sizes(sets: Mapping[str, Sequence[Head]], k: int, left: int) -> dict[str, int]:
+    """How many heads of each set are patched: k, or as many as it has; beyond the size of the smallest set no more than
+    are left for a random one."""
+    sizes = {kind: min(k, len(heads)) for kind, heads in sets.items()}
+    return {kind: max(min(sizes.values()), min(size, left)) for kind, size in sizes.items()}
 
 
 def sets_of(
@@ -153,17 +169,18 @@ def few_draws(sets: Sequence[HeadSet], draws: int) -> str:
 
 
 def cut_short(donor: HeadScores, recipient: HeadScores, k: int, threshold: float, kinds: Sequence[str]) -> str:
-    """Which asked set has no heads, or fewer than k, so that all have fewer; empty where all is as asked."""
-    sizes = {kind: len(heads) for kind, heads in sets_of(donor, recipient, threshold, kinds).items()}
+    """Which asked set has no heads, or fewer than k; empty where all is as asked."""
+    sets = sets_of(donor, recipient, threshold, kinds)
+    left = donor.mean.size - len(not_random(donor, recipient, threshold))
+    sizes = largest_sizes(sets, k, left)
     size = min(sizes.values(), default=0)
-    told = [f"heads over {threshold:g}, by set: {', '.join(f'{kind} {sizes.get(kind, 0)}' for kind in kinds)}"]
-    if len(sizes) < len(kinds):
+    told = [f"heads over {threshold:g}, by set: {', '.join(f'{kind} {len(sets.get(kind, ()))}' for kind in kinds)}"]
+    if len(sets) < len(kinds):
         told.append("a set of none is left out")
     if 0 < size < k:
-        told.append(f"all sets are as large as the smallest, so {size} of the {k} heads asked for are patched")
-        if larger := [kind for kind in sizes if sizes[kind] > size]:
-            more = min(k, sizes[larger[0]])
-            told.append(f"{larger[0]} alone (--kind, in a study patching.kinds) would have {more}")
+        told.append(f"{size} of the {k} heads asked for are patched, as many as the smallest set has")
+        told += [f"{kind} also with {found}" for kind, found in sizes.items() if found > size]
+        told += [f"{left} heads are left for random sets"] if left < min(k, max(map(len, sets.values()))) else []
     return "; ".join(told) if told[1:] else ""
 
 

@@ -126,9 +126,9 @@ class PatchingConfig(Frozen):
     """Head outputs of the donor written into every other trained setting."""
 
     donor: Setting = Field(default="real", description="the setting whose head outputs are written into the others")
-    k: int = Field(default=10, ge=1, description="most heads of a set; all sets get the same number")
+    k: int = Field(default=10, ge=1, description="most heads of a set; sets are compared at the size of the smallest")
     kinds: tuple[HeadSetKind, ...] = Field(default=PATCHED, min_length=1, description="the sets, beside random ones")
-    draws: Draws = Field(default=3, description="random sets of each kind")
+    draws: Draws = Field(default=3, description="random sets of each size")
     rows: int | None = Field(default=None, ge=1, description="test rows used; None: all")
     identity: bool = Field(default=True, description="also patch the donor into itself, which must change nothing")
 

@@ -109,7 +109,7 @@ class Costs:
         if cell.stage.name == "ablate":
             return 1 + len(params.k) * (1 + params.draws)
         if cell.stage.name == "patch":
-            return 2 if params.identity else 3 + params.draws
+            return 2 if params.identity else 3 + params.draws  # more where one set is larger, which only scores tell
         return PARTS_READINGS if cell.stage.name == "parts" else 1
 
     def tracked_rows(self, train: Any) -> int:

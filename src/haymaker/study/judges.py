@@ -261,7 +261,7 @@ def beyond_random(row: Row, tables: Tables, table: str, sign: int = 1) -> Interv
 
 
 def patching_helps(tables: Tables) -> Judged:
-    rows = [row for row in rows_of(tables, "patching", heads="intersection") if is_synthetic(row["setting"])]
+    rows = largest([row for row in rows_of(tables, "patching", heads="intersection") if is_synthetic(row["setting"])])
     if not rows:
         return Judged(doubt="no rows with shared heads patched")
     beyond = [beyond_random(row, tables, "patching").mean for row in rows]
@@ -281,6 +281,15 @@ def patching_helps(tables: Tables) -> Judged:
         doubt=why_not(able) if able else "no recipient scores below the donor, so there is nothing to gain",
         settled=settled,
     )
+
+
+def largest(rows: Sequence[Row]) -> list[Row]:
+    """Of every setting, run and donor the row of the largest set: smaller ones are there to be compared with others."""
+    kept: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        cell = tuple(row.get(name) for name in ("setting", "seed", "donor"))
+        kept[cell] = max(kept.get(cell, row), row, key=lambda one: one["k"])
+    return list(kept.values())
 
 
 def spread_of(numbers: Iterable[int]) -> str:

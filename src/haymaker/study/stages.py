@@ -280,10 +280,11 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path, b
     recipient = model_of(inputs, params)
     lent, own = scores_of(inputs, recipient, "donor_heads"), scores_of(inputs, recipient)
     donor = donor_of(inputs, params) if params.two_models else inputs["donor"]
-    from haymaker.interventions import patching_table
+    from haymaker.interventions import patching_sets, patching_table
 
     options = {**params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields}), "batch": batch}
-    sets = 2 if params.identity else 1 + len(params.kinds) + params.draws
+    chosen = params.model_dump(include={"k", "threshold", "draws", "seed", "kinds"})
+    sets = 2 if params.identity else len(list(patching_sets(lent, own, **chosen)))
     with bar("answers", sets * len(rows), computing(recipient)) as advance:
         found = patching_table(donor, recipient, rows, lent, own, on_progress=advance, keep=keep, **options)
     return {"patching": [row | computed(recipient) for row in found]}
@@ -307,11 +308,13 @@ def patch_parts(params: PartsParams, inputs: Inputs, output: Path, keep: Path) -
     donor = donor_of(inputs, params)
     from haymaker.interventions import patching_parts, patching_sets
 
-    sets = patching_sets(lent, own, params.k, params.threshold, params.draws, seed=params.seed)
-    named = {one.kind + (f" {one.draw}" if one.draw else ""): one.heads for one in sets if one.heads}
+    found = patching_sets(lent, own, params.k, params.threshold, params.draws, seed=params.seed)
+    sets = [one for one in found if one.heads]
+    size = min((one.k for one in sets), default=0)  # at which all are
+    named = {one.kind + (f" {one.draw}" if one.draw else ""): one.heads for one in sets if one.k == size}
     with bar("examples", len(rows), computing(recipient)) as advance:
-        found = patching_parts(donor, recipient, rows, named, on_progress=advance, keep=keep)
-    return {"parts": [row | computed(recipient) for row in found]}
+        told = patching_parts(donor, recipient, rows, named, on_progress=advance, keep=keep)
+    return {"parts": [row | computed(recipient) for row in told]}
 
 
 class EffectsParams(ModelParams):
@@ -363,5 +366,5 @@ EVALUATE = Stage("evaluate", EvaluateParams, evaluate_model, libraries=COMPUTE, 
 HEADS = Stage("heads", HeadsParams, score_heads, version=2, libraries=COMPUTE, resumable=True, rounding=True)
 COMPARE = Stage("compare", CompareParams, compare_heads, version=4, libraries=("numpy",), rounding=True)
 ABLATE = Stage("ablate", AblateParams, ablate_heads, version=2, libraries=COMPUTE, resumable=True, rounding=True)
-PATCH = Stage("patch", PatchParams, patch_heads, version=2, libraries=COMPUTE, resumable=True, rounding=True)
+PATCH = Stage("patch", PatchParams, patch_heads, version=3, libraries=COMPUTE, resumable=True, rounding=True)
 PARTS = Stage("parts", PartsParams, patch_parts, libraries=COMPUTE, resumable=True, rounding=True)
