@@ -2,31 +2,47 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.records import digest
 
+TALKS = (("user", "assistant"), ("system", "user", "assistant"))
+NOTHING = "\ue000"  # a private letter, in no token
+
 
 def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     """Ids and spellings of what steers a model instead of being read.
 
-    Special tokens, and added ones that the chat template writes or that are spelled <|like this|>. Other added tokens
-    (runs of blanks, HTML tags) are text that is one token.
+    Special tokens, and added ones that the chat template writes, or whose counterpart (</think> of <think>),
+    or that are spelled <|like this|>. Other added tokens (runs of blanks, HTML tags) are text that is one token.
     """
-    template = str(tokenizer.chat_template or "")
+    frame = written_by_template(tokenizer)
     added: dict[int, Any] = dict(tokenizer.added_tokens_decoder)  # type: ignore[attr-defined]
+    names = {number: str(token.content) for number, token in added.items()}
+    written = {name.replace("/", "") for name in names.values() if name.strip() and name in frame}
     found = {
-        number: str(token.content)
-        for number, token in added.items()
-        if token.special
-        or (str(token.content).strip() and str(token.content) in template)
-        or (str(token.content).startswith("<|") and str(token.content).endswith("|>"))
+        number: name
+        for number, name in names.items()
+        if added[number].special or name.replace("/", "") in written or (name.startswith("<|") and name.endswith("|>"))
     }
     special = zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)
     return found | {number: str(token) for number, token in special}
+
+
+def written_by_template(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The chat template, and what it writes around messages, for it may put a token together from pieces."""
+    if not tokenizer.chat_template:
+        return ""
+    written = [str(tokenizer.chat_template)]
+    for roles in TALKS:
+        said = [{"role": role, "content": NOTHING} for role in roles]
+        with suppress(Exception):  # a template is a program, and refuses as it likes; who renders with it says so
+            written.append(str(tokenizer.apply_chat_template(said, tokenize=False)))
+            written.append(str(tokenizer.apply_chat_template(said[:-1], tokenize=False, add_generation_prompt=True)))
+    return NOTHING.join(written)
 
 
 @contextmanager
