@@ -16,7 +16,7 @@ BUILD = """
 import json, resource, sys
 from transformers import AutoTokenizer
 from haymaker.config import Recipe
-from haymaker.models.names import MINIATURES
+from haymaker.models.packaged import MINIATURES
 from haymaker.data.parallel import build_folder
 
 values, out = json.loads(sys.argv[1]), sys.argv[2]

@@ -30,7 +30,7 @@ import test_fuzzed_sources as readers  # noqa: E402  # pyright: ignore[reportMis
 import haymaker as hm  # noqa: E402
 from haymaker.choices import METRICS  # noqa: E402
 from haymaker.data.layouts import pool  # noqa: E402
-from haymaker.models.names import MINIATURES  # noqa: E402
+from haymaker.models.packaged import MINIATURES  # noqa: E402
 
 Run = tuple[str, Callable[[Path], Any]]  # a name, and what runs in an empty folder
 

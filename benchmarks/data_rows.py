@@ -33,7 +33,7 @@ from haymaker.choices import axes_of  # noqa: E402
 from haymaker.config import Recipe  # noqa: E402
 from haymaker.data.builder import Builder  # noqa: E402
 from haymaker.data.schema import example_of, table_of  # noqa: E402
-from haymaker.models.names import MINIATURES  # noqa: E402
+from haymaker.models.packaged import MINIATURES  # noqa: E402
 from haymaker.records import Example  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "data_rows.md"

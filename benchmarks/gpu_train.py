@@ -22,7 +22,7 @@ from haymaker.training.backends import chosen_backend
 from haymaker.training.batches import MicroBatch, laid_in_line, lay_out
 from haymaker.training.budget import RUNGS, said
 from haymaker.training.checks import verified_method
-from haymaker.training.cost import floor_seconds
+from haymaker.training.cost import cost_of_row
 from haymaker.training.memory_plan import MemoryPlan, model_shape, plan_memory
 from haymaker.training.packed_attention import packed_seconds
 from haymaker.training.run import measured_kernels
@@ -34,6 +34,7 @@ GUESSED_SECONDS = {4_096: 5, 32_768: 20, 131_072: 55, 8_192: 6, 65_536: 30, 16_3
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 5e-3, 1e-1  # relative, of bfloat16 in 32 layers
 RUNG_TOLERANCE = 2e-2  # kernels of backward passes may add in any order
 FLOOR_32K = 2.68
+FASTEST = 800e12  # operations a second of the fastest matrix products
 RESERVE = 40.0  # seconds, for the figures after
 HEADER = [
     "tokens", "way", "s a step", "tokens/s", "share of own floor", "of 2.68 s at 32K", "peak, GiB", "predicted, GiB",
@@ -103,7 +104,7 @@ def measure_ours(setting: Setting, model: Any, page: Page, tokens: int, repeats:
     else:
         return
     seconds, peak = found
-    floor = floor_seconds(model_shape(model), tokens, plan.rungs)
+    floor = cost_of_row(model_shape(model), tokens, 0, plan.rungs).operations / FASTEST
     page.add([
         f"{tokens:,}", "ours", f"{seconds:.3f}", f"{tokens / seconds:,.0f}", f"{floor / seconds:.3f}",
         f"{FLOOR_32K / seconds:.3f}" if tokens == 32_768 else "", f"{peak / 2**30:.1f}",

@@ -32,7 +32,7 @@ from haymaker.models.generation import Decoder
 from haymaker.models.handshake import describe_base, weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters, save_adapter
-from haymaker.models.names import MINIATURES
+from haymaker.models.packaged import MINIATURES
 from haymaker.records import Head
 
 SIZES = dict(

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 import haymaker as hm
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, remove_lora
-from haymaker.models.names import MINIATURES
+from haymaker.models.packaged import MINIATURES
 from haymaker.records import Encoded
 from haymaker.training.batches import rows_of_step
 

@@ -53,7 +53,7 @@ def peer(name: str, model: Any, rows: list[Encoded], folder: str, **options: Any
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found]
 
-    from haymaker.models.names import MINIATURES
+    from haymaker.models.packaged import MINIATURES
 
     batch = labelled(rows)
     given = Dataset.from_dict({key: batch[key].tolist() for key in ("input_ids", "labels")})

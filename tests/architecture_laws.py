@@ -25,7 +25,7 @@ from haymaker.interventions.branches import can_branch
 from haymaker.interventions.causal import branched_effects, relayed_effects
 from haymaker.models.extend import extend_context, positions_of
 from haymaker.models.load import LanguageModel, load_model
-from haymaker.models.names import MINIATURES
+from haymaker.models.packaged import MINIATURES
 from haymaker.records import Encoded, Span
 from haymaker.training.loop import train
 

@@ -63,7 +63,7 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 def tokenizer() -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    from haymaker.models.names import MINIATURES
+    from haymaker.models.packaged import MINIATURES
 
     return AutoTokenizer.from_pretrained(MINIATURES / "llama")
 

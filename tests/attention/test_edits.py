@@ -12,11 +12,11 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from haymaker.attention.canary import check_architecture, output_projection
-from haymaker.attention.edits import Edit, Head, Knockout, Mean, Patch, Resample, Uniform, Zero, edit
+from haymaker.attention.edits import Edit, Knockout, Mean, Patch, Resample, Uniform, Zero, edit
 from haymaker.attention.probing import probe
 from haymaker.attention.recording import mean_outputs, record
 from haymaker.errors import ProbeError
-from haymaker.records import Span
+from haymaker.records import Head, Span
 
 EVERY = pytest.mark.parametrize("name", BUILDERS)
 HEADS = [Head(1, 2), Head(2, 0)]  # in layers that have attention in every model

@@ -68,9 +68,7 @@ def test_the_key_of_several_maps_has_their_colours_each_once(reach: Extremes) ->
 
 
 def test_maps_side_by_side_share_their_colours() -> None:
-    grid = np.array([[0.1, 0.2]])
-    chart = head_map(grid, grid, grid, "copy", extremes=Extremes(0, 0.9), legend=False)
-    color = chart.spec()["layer"][0]["encoding"]["color"]
+    color = blank_map((1, 2), Extremes(0, 0.9)).spec()["layer"][0]["encoding"]["color"]
     assert color["scale"]["domain"] == pytest.approx([0.9 * step / 10 for step in range(1, 10)])
     assert color["legend"] is None
 
@@ -78,7 +76,7 @@ def test_maps_side_by_side_share_their_colours() -> None:
 def test_an_unscored_head_has_no_colour() -> None:
     # A cell is drawn per score: three, of four heads.
     grid = np.array([[0.1, math.nan], [0.3, 0.4]])
-    drawn = vl_convert.vegalite_to_svg(head_map(grid, grid, grid, "copy", legend=False).spec(), page.VEGALITE)
+    drawn = vl_convert.vegalite_to_svg(head_map(grid, grid, grid, "copy").spec(), page.VEGALITE)
     assert drawn.split("mark-rect")[1].count("<path") == 3
 
 

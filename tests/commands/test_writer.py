@@ -19,7 +19,7 @@ from command_line import run as call
 from misbehaving_server import Server, always, first, serving
 from real_rows import mdqa_row, musique_row, topic, write_jsonl
 
-from haymaker.models.names import MINIATURES
+from haymaker.models.packaged import MINIATURES
 from haymaker.realism.written import read_written
 from haymaker.writing import limits
 from haymaker.writing.cache import Cache

@@ -7,7 +7,8 @@ import pytest
 
 from haymaker.choices import METRICS
 from haymaker.errors import DataError, LengthError
-from haymaker.evaluation.predictions import Evaluation, evaluate, judge
+from haymaker.evaluation.exam import judge
+from haymaker.evaluation.predictions import Evaluation, evaluate
 from haymaker.metrics import row_metric
 from haymaker.models.generation import Generation, generate
 from haymaker.models.load import LanguageModel

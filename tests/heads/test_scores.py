@@ -10,7 +10,7 @@ import pytest
 from haymaker.errors import ConfigError, DataError
 from haymaker.heads.compare import agreement
 from haymaker.heads.formats import KVScores
-from haymaker.heads.scores import HeadScores, difference, intersection, jaccard, union
+from haymaker.heads.scores import HeadScores, jaccard
 from haymaker.records import Head
 
 
@@ -92,14 +92,8 @@ def test_agreement_is_a_row_per_pair() -> None:
     assert (rows[1]["overlap"], rows[1]["spearman"]) == (1.0, pytest.approx(1.0))
 
 
-def test_head_sets_by_hand() -> None:
+def test_jaccard_by_hand() -> None:
     other = scores([[0.0, 1.0], [0.0, 0.9]])
-    assert union([FOUR, other], k=1) == {Head(1, 1), Head(0, 1)}
-    assert intersection([FOUR, other]) == {Head(1, 1)}
-    assert intersection([FOUR, other, {Head(0, 0)}]) == set()
-    assert difference(FOUR, other) == {Head(0, 0), Head(1, 0)}
-    assert difference(FOUR, other, [Head(1, 0)], threshold=0.3) == {Head(0, 0)}
-    assert union([]) == intersection([]) == set()
     assert jaccard(FOUR.active(), other.active()) == 1 / 4
 
 

@@ -23,7 +23,7 @@ from haymaker.interventions import attribute
 from haymaker.interventions.branches import Trunk
 from haymaker.interventions.causal import causal_map, relayed_effects, set_effects
 from haymaker.models.load import LanguageModel, load_model
-from haymaker.models.names import MINIATURES
+from haymaker.models.packaged import MINIATURES
 from haymaker.records import Encoded, Example, Head, Message, Segment
 from haymaker.tokens import encode
 

@@ -11,7 +11,7 @@ from pretrain import PretrainConfig
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.miniature.world import World
-from haymaker.models.names import MINIATURES
+from haymaker.models.packaged import MINIATURES
 
 TINY = PretrainConfig(
     hidden=16,

@@ -15,9 +15,11 @@ from report_rows import Row, change
 from haymaker.charts.page import script
 from haymaker.errors import DataError
 from haymaker.report import render, write_report
-from haymaker.report.tables import COLUMNS, OPTIONAL
+from haymaker.report.tables import COLUMNS
 
 JSON = {"type": "application/json"}
+# tables that may have no rows: what is said from them is not on the page then
+OPTIONAL = ("tracking", "breakdown", "signs", "settings", "pairs", "maps", "examples", "reads")
 # the lead, five lengths, share in form, by depth and by hops, by length, the maps' key, three measures of likeness, two
 # settings masked, patching, tracking, timings
 CHARTS = 1 + 5 + 1 + 2 + 1 + 1 + 3 + 2 + 1 + 2 + 1

@@ -17,7 +17,7 @@ from haymaker.config_files import load_config
 from haymaker.data.dataset import Folder
 from haymaker.errors import DataError
 from haymaker.heads.scores import HeadScores
-from haymaker.models.names import MINIATURES
+from haymaker.models.packaged import MINIATURES
 from haymaker.study import Store, StudyConfig, plan_study, stages
 from haymaker.study.stages import CompareParams, EvaluateParams, build_data, compare_heads, evaluate_model
 from haymaker.study.store import plain

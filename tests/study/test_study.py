@@ -14,8 +14,9 @@ import pytest
 
 from haymaker.config import Frozen
 from haymaker.errors import ConfigError, DataError, Interrupted
+from haymaker.records import digest
 from haymaker.study import Plan, Store, execute
-from haymaker.study.cell import Cell, Outside, Stage, action_key
+from haymaker.study.cell import Cell, Outside, Stage, action
 from haymaker.study.lease import create, lease
 from haymaker.study.runners import Work, perform
 from haymaker.study.survey import Survey, find_garbage, remove_garbage, why
@@ -120,11 +121,12 @@ def test_volatile_files_do_not_count_and_others_do(store: Store) -> None:
 
 def test_a_key_holds_all_defaults_and_the_version() -> None:
     plain, spelled = (Cell("a", VALUE, params) for params in (Number(), Number(value=0, label="")))
-    assert action_key(plain, {}) == action_key(spelled, {})
-    assert action_key(Cell("other name", VALUE, Number(), columns={"x": 1}), {}) == action_key(plain, {})
+    assert action(plain, {}) == action(spelled, {})
+    assert action(Cell("other name", VALUE, Number(), columns={"x": 1}), {}) == action(plain, {})
     newer = Stage("value", Number, write_value, version=2)
     others = [Cell("a", newer, Number()), Cell("a", VALUE, Number(label="x")), Cell("a", SUM, Number())]
-    keys = {action_key(cell, {}) for cell in others} | {action_key(plain, {"in": "digest"}), action_key(plain, {})}
+    made = [*(action(cell, {}) for cell in others), action(plain, {"in": "digest"}), action(plain, {})]
+    keys = {digest(one) for one in made}
     assert len(keys) == 5
 
 

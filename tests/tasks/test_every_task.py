@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 import haymaker as hm
 from haymaker.choices import SETTINGS, TASKS, axes_of
-from haymaker.models.names import MINIATURES
+from haymaker.models.packaged import MINIATURES
 from haymaker.realism.placeholders import meaning
 from haymaker.tasks import judge
 

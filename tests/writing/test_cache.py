@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from haymaker.errors import ConfigError, DataError
-from haymaker.writing.cache import Cache, Entry
+from haymaker.writing.cache import Cache, Entry, read_exported
 from haymaker.writing.records import Request
 
 
@@ -39,8 +39,8 @@ def test_export_and_import_move_everything(path: Path, tmp_path: Path) -> None:
     with Cache(path, "read-only") as cache:
         assert cache.export(tmp_path / "a.jsonl") == 3
     with Cache(tmp_path / "other.sqlite") as other:
-        assert other.take_in(tmp_path / "a.jsonl") == (3, 0)
-        assert other.take_in(tmp_path / "a.jsonl") == (0, 3)
+        assert other.add(read_exported(tmp_path / "a.jsonl")) == (3, 0)
+        assert other.add(read_exported(tmp_path / "a.jsonl")) == (0, 3)
         other.export(tmp_path / "b.jsonl")
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
 
@@ -53,7 +53,7 @@ def test_an_entry_whose_key_is_not_its_requests_is_refused_and_nothing_is_taken_
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     with Cache(tmp_path / "other.sqlite") as other:
         with pytest.raises(DataError, match="line 2: the key .* is not that of its request"):
-            other.take_in(tmp_path / "a.jsonl")
+            other.add(read_exported(tmp_path / "a.jsonl"))
         assert other.statistics()["answers"] == 0
 
 
@@ -67,7 +67,7 @@ def test_lines_that_are_no_entries_are_named(path: Path, tmp_path: Path, change:
     first = json.loads((tmp_path / "a.jsonl").read_text().splitlines()[0])
     (tmp_path / "a.jsonl").write_text(json.dumps(first | change))
     with Cache(tmp_path / "other.sqlite") as other, pytest.raises(DataError, match=f"line 1: .*{message}"):
-        other.take_in(tmp_path / "a.jsonl")
+        other.add(read_exported(tmp_path / "a.jsonl"))
 
 
 def test_reading_modes_change_nothing(path: Path) -> None:

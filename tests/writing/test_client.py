@@ -11,7 +11,7 @@ from writer_runs import KEY, REQUESTS, ROWS, failures, run, text_of
 from haymaker.errors import ConfigError, DataError, ModelError
 from haymaker.realism.written import Asked
 from haymaker.writing import client as client_module
-from haymaker.writing.cache import Cache
+from haymaker.writing.cache import Cache, read_exported
 from haymaker.writing.client import Client
 from haymaker.writing.config import WriterConfig
 from haymaker.writing.endpoint import Endpoint
@@ -26,7 +26,7 @@ def test_offline_gives_the_same_rows_and_asks_nobody(tmp_path: Path) -> None:
     with Cache(tmp_path / "cache.sqlite", "read-only") as cache:
         cache.export(tmp_path / "cache.jsonl")
     with Cache(tmp_path / "moved.sqlite") as cache:
-        cache.take_in(tmp_path / "cache.jsonl")
+        cache.add(read_exported(tmp_path / "cache.jsonl"))
     again, client = run(None, tmp_path / "moved.sqlite", "offline")
     assert text_of(again) == text_of(results)
     assert client.counts.answers == 0

@@ -16,12 +16,12 @@ from haymaker.attention.edit_kinds import Edit, Knockout, Mean, Patch, Resample,
 from haymaker.attention.generating import watched
 from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of, open_tools, unwrapped
 from haymaker.attention.recording import Recording
-from haymaker.attention.targets import Rows, Target, Where, as_head, as_heads, reach, row_table
+from haymaker.attention.targets import Rows, Target, Where, reach, row_table
 from haymaker.console import note
 from haymaker.errors import ProbeError
 from haymaker.records import Head
 
-__all__ = ["Edit", "Head", "Knockout", "Mean", "Patch", "Resample", "Uniform", "Zero", "as_head", "as_heads", "edit"]
+__all__ = ["Edit", "Knockout", "Mean", "Patch", "Resample", "Uniform", "Zero", "edit"]
 
 SCOPES = ("all", "prompt", "last", "decode")
 
@@ -109,9 +109,9 @@ class Scope:
         """Whether both may apply to the same position."""
         if self.table is not None and other.table is not None:
             return bool(torch.isin(self.table, other.table).any())
-        named = [set(scope.parts) for scope in (self, other)]
-        apart = all(parts <= {"decode"} for parts in named[:1]) and named[1] <= {"prompt", "last"}
-        return not (apart or (named[1] <= {"decode"} and named[0] <= {"prompt", "last"}))
+        mine, its = set(self.parts), set(other.parts)
+        before, after = {"prompt", "last"}, {"decode"}
+        return not ((mine <= before and its <= after) or (mine <= after and its <= before))
 
     def places(self, step: Step) -> list[Where]:
         """The positions of a forward that are in scope."""

@@ -99,10 +99,9 @@ class Call:
     query: Tensor
     key: Tensor
     value: Tensor
-    mask: (
-        Any  # None (causal, or as the backend finds in position ids), bool or additive [batch, 1 or head, query, key],
-    )
-    # padding [batch, key] (flash backends), or a BlockMask (flex attention)
+    # None (causal, or as the backend finds in position ids), bool or additive [batch, 1 or head, query, key], padding
+    # [batch, key] (flash backends), or a BlockMask (flex attention)
+    mask: Any
     layer: int
     scaling: float
     softcap: float | None

@@ -39,27 +39,23 @@ def head_map(
     name: str,
     *,
     outlined: Iterable[Head] = (),
-    extremes: Extremes | None = None,
-    legend: bool = True,
 ) -> Chart:
-    """Scores with the bounds of their intervals, layer 0 at the top; NaN is no score and stays empty.
+    """Scores with the bounds of their intervals, layer 0 at the top, `outlined` heads marked; NaN stays empty.
 
     Scores that all are 0 or more go from pale to dark in equal steps; others from one colour to another through a
     neutral one about 0, up to 2 % of the largest, in steps that widen (`EDGES`).
-    `extremes` is given where several maps share one scale, `outlined` are heads to mark.
     """
     rings = set(outlined)
     scored = [Head(*at) for at in np.argwhere(~np.isnan(mean)).tolist()]
     rows = [cell(head, Interval(*(float(grid[head]) for grid in (mean, low, high))), rings) for head in scored]
-    reach = extremes or Extremes.of(row["score"] for row in rows)
+    reach = Extremes.of(row["score"] for row in rows)
     description = f"Scores of {name}: {len(rows)} heads, {highest(mean)}."
     shape = mean.shape[0], mean.shape[1]
-    layered = layers(shape, reach, legend)
     width, height = size_of(shape)
     return Chart(
         data=data(rows),
-        layer=layered,
-        title=name if legend else alt.Undefined,
+        layer=layers(shape, reach, legend=True),
+        title=name,
         description=description,
         width=width,
         height=height,

@@ -14,7 +14,7 @@ from haymaker.choices import FORMATS, GOLD_OVER_FOIL, TASKS
 from haymaker.console import OnProgress, each, told
 from haymaker.errors import DataError
 from haymaker.evaluation.choosing import choices, chooses
-from haymaker.evaluation.exam import Exam, Metrics, judge, scores_of
+from haymaker.evaluation.exam import Exam, Metrics, scores_of
 from haymaker.evaluation.places import grouped
 from haymaker.file_reading import only_fields, read_jsonl, required, texts_of
 from haymaker.files import write_jsonl
@@ -47,7 +47,6 @@ PREDICTION = {  # kinds of what a line of saved predictions says
     "scores": dict,
     "halved": bool,
 }
-__all__ = ["Evaluation", "evaluate", "judge", "read_predictions"]
 
 
 @dataclass(frozen=True, repr=False)

@@ -297,7 +297,6 @@ def write_scores(
         >>> hm.read_scores("heads.tsv").values.shape
         (4, 4)
     """
-    path = Path(path)
     write_text(Path(path), as_text(scores, form, k, kv_heads, rule, fraction=fraction))
 
 

@@ -1,7 +1,6 @@
 """HeadScores: one number per example and head, with what a study asks of them. Pure: no torch, no model."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral
@@ -301,34 +300,6 @@ def cosine_of(first: ndarray, second: ndarray) -> float:
 def share(found: set[Head], wanted: set[Head]) -> float:
     """Share of `wanted` that was found; NaN of nothing."""
     return len(found & wanted) / len(wanted) if wanted else float("nan")
-
-
-# --- several maps ---------------------------------------------------------------------------------------------------
-
-Heads = HeadScores | Iterable[Head]  # score maps, of which the chosen heads count, or sets of heads
-
-
-def chosen(heads: Heads, k: int | None = None, threshold: float = 0.0) -> set[Head]:
-    """Of a score map its top k heads, or without k those whose mean exceeds `threshold`; a set as it is."""
-    if not isinstance(heads, HeadScores):
-        return set(heads)
-    return heads.active(threshold) if k is None else set(heads.top(k))
-
-
-def union(several: Sequence[Heads], k: int | None = None, threshold: float = 0.0) -> set[Head]:
-    """Heads chosen in any."""
-    return set().union(*(chosen(heads, k, threshold) for heads in several))
-
-
-def intersection(several: Sequence[Heads], k: int | None = None, threshold: float = 0.0) -> set[Head]:
-    """Heads chosen in all; none of no maps."""
-    sets = [chosen(heads, k, threshold) for heads in several]
-    return set.intersection(*sets) if sets else set()
-
-
-def difference(first: Heads, *others: Heads, k: int | None = None, threshold: float = 0.0) -> set[Head]:
-    """Heads chosen in the first and in none of the others."""
-    return chosen(first, k, threshold) - union(others, k, threshold)
 
 
 def jaccard(first: set[Head], second: set[Head]) -> float:

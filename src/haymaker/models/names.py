@@ -8,7 +8,6 @@ from pathlib import Path
 
 from haymaker.errors import ConfigError, ModelError
 from haymaker.models.packaged import FETCHED, PACKAGED, packaged_folder
-from haymaker.models.packaged import MINIATURES as MINIATURES
 
 BASE_FILE = "base.json"  # in an adapter's folder: on which base it stands, and how far that is extended
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

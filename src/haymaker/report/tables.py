@@ -36,25 +36,11 @@ COLUMNS = {
 }
 # Columns that hold words, and numbers that the page cannot do without; all other columns are numbers or null.
 KEYS = {"model", "setting", "task", "split", "metric", "reference", "donor", "measure", "cell", "stage"}
-WORDS = KEYS | {"heads", "head_list", "cached", "draw", "pattern", "claim", "verdict", "paper", "sentence", "why"}
-WORDS |= {
-    "rule",
-    "sign",
-    "found",
-    "remedy",
-    "first",
-    "second",
-    "example_id",
-    "question",
-    "evidence",
-    "answers",
-    "prediction",
-}
-WORDS |= {"finish", "produced", "read", "kind", "by", "group"}
+WORDS = KEYS | set(
+    "heads head_list cached draw pattern claim verdict paper sentence why rule sign found remedy first second "
+    "example_id question evidence answers prediction finish produced read kind by group".split()
+)
 NEEDED = {"layer", "head", "step", "n", "k", "length", "active", "active_reference"}
-
-# Tables that may have no rows: what is said from them is not on the page then.
-OPTIONAL = ("tracking", "breakdown", "signs", "settings", "pairs", "maps", "examples", "reads")
 
 GROUPED = tuple(name for name, columns in COLUMNS.items() if "task" in columns.split())
 

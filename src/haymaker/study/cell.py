@@ -16,7 +16,6 @@ from haymaker.choices import plug_ins
 from haymaker.config import Frozen
 from haymaker.errors import ConfigError
 from haymaker.models.names import MODEL_FILES, TOKENIZER_FILES, check_model, check_tokenizer, model_files, model_here
-from haymaker.records import digest
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
@@ -107,7 +106,7 @@ class Cell:
 
 
 def action(cell: Cell, contents: Mapping[str, str]) -> dict[str, Any]:
-    """All that may change the cell's output; `contents` are the digests of its inputs by name."""
+    """All that may change the cell's output; its digest is the key. `contents` are those of its inputs by name."""
     params = cell.params.model_dump(mode="json")
     return {
         "stage": cell.stage.name,
@@ -116,11 +115,6 @@ def action(cell: Cell, contents: Mapping[str, str]) -> dict[str, Any]:
         "inputs": dict(contents),
         "libraries": {library: library_version(library) for library in cell.stage.libraries} | plug_ins(params),
     }
-
-
-def action_key(cell: Cell, contents: Mapping[str, str]) -> str:
-    """The name of the cell's output in the store."""
-    return digest(action(cell, contents))
 
 
 @cache

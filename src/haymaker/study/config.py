@@ -66,7 +66,6 @@ def study_setting(name: str) -> None:
 Metric = Annotated[str, chosen_by(METRICS.entry)]
 HeadMetric = Annotated[str, chosen_by(DETECTORS.entry)]
 StudySetting = Annotated[str, chosen_by(study_setting)]
-GIVEN_BY_STUDY = ("task", "setting", "length", "split", "seed")  # keys of a Recipe that a study fills in itself
 
 
 class TaskData(Frozen):

@@ -69,8 +69,3 @@ def cost_of_row(shape: Shape, tokens: int, answer: int, rungs: Sequence[Rung]) -
 def together_seconds(costs: Iterable[Cost], layers: int, device: Device, gpu: bool) -> float:
     """Seconds of rows that go forwards and backwards together: to compute them or, if that is more, to launch it."""
     return max(sum(cost.seconds(device) for cost in costs), LAUNCH_SECONDS * layers if gpu else 0.0)
-
-
-def floor_seconds(shape: Shape, tokens: int, rungs: Sequence[Rung], operations_a_second: float = 800e12) -> float:
-    """Seconds of a step if every operation ran at the fastest rate of a matrix product."""
-    return cost_of_row(shape, tokens, 0, rungs).operations / operations_a_second

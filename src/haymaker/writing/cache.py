@@ -122,10 +122,6 @@ class Cache:
                 count += 1
         return count
 
-    def take_in(self, path: Path) -> tuple[int, int]:
-        """Add the entries of an exported file, see `add` and `read_exported`."""
-        return self.add(read_exported(path))
-
     def add(self, entries: Sequence[Entry]) -> tuple[int, int]:
         """Add entries, all or none; how many were new, and how many were here already."""
         with explained(self.path), self.connection:
