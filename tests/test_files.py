@@ -145,8 +145,13 @@ def test_what_is_written_is_on_disk_before_it_takes_its_name(tmp_path: Path, mon
         with files.whole_folder(tmp_path / "folder") as scratch:
             (scratch / "inner").mkdir()
             (scratch / "inner" / "one").write_text("a")
+    files.draft_json(tmp_path / "draft" / "manifest.json", {})
+    assert files.name_folder(tmp_path / "draft", tmp_path / "cells" / "key")
     assert [path.name for path in taken[:4]] == ["text", "one", "two", "folder"]
-    assert {(tmp_path / name).stat().st_ino for name in ("text", "files/two", "folder/inner/one", "folder")} <= synced
+    assert taken[-1].name == "key"
+    assert {
+        (tmp_path / name).stat().st_ino for name in ("text", "files/two", "folder/inner/one", "folder", "cells")
+    } <= synced
 
 
 @pytest.mark.parametrize("last", range(1, 6))

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from haymaker.errors import OutputError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 BLOCK_BYTES = 4096
+SYNCS = 8  # at a time: a disk writes the lot for little more than one of them
 
 
 @contextmanager
@@ -136,7 +138,18 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write one JSON value, whole or not at all. ValueError for a number that JSON does not know."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def draft_json(path: Path, value: Any) -> None:
+    """Write one JSON value into a folder that `name_folder` names later: it is on disk then, and whole."""
+    with naming(path, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json_text(value), encoding="utf-8", errors="backslashreplace")
+
+
+def json_text(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -200,9 +213,8 @@ def scratch_beside(path: Path) -> Path:
 
 def sync_tree(folder: Path) -> None:
     """Have every file and folder of a tree on disk."""
-    for path in folder.rglob("*"):
-        sync(path)
-    sync(folder)
+    with ThreadPoolExecutor(SYNCS) as threads:
+        list(threads.map(sync, (*folder.rglob("*"), folder)))
 
 
 def sync(path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from command_line import fails, passes, run
-from toy_stages import WORK, Toy
+from toy_stages import SCORE, WORK, Toy
 
 from haymaker.commands import studies, study_opened
 from haymaker.study import Plan, StudyConfig
@@ -86,3 +86,49 @@ def test_a_page_has_a_line_a_stage_and_says_the_price(out: Path) -> None:
     assert (line[7], line[-1]) == ("1.50", "$3")
     assert "on h100 (H100 SXM 80 GB, bfloat16)" in page
     assert run("study", "plan", "miniature", "--out", out, "--device", "abacus").exit_code == 2
+
+
+def scored(config: StudyConfig) -> Plan:
+    """Two cells a setting: rows, and a score of them."""
+    cells = []
+    for i, setting in enumerate(config.settings):
+        about = {"model": config.model, "task": "mdqa", "setting": setting, "seed": 0, "length": 512, "split": "test"}
+        cells.append(Cell(f"data/{setting}", WORK, Toy(value=i)))
+        cells.append(Cell(f"evaluate/{setting}", SCORE, Toy(value=i), {"data": f"data/{setting}"}, columns=about))
+    return Plan.of(config.name, cells)
+
+
+def test_a_part_that_is_run_takes_nothing_from_the_results_nor_from_the_store(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results are of all that is finished and sound; another study's gc spares all that this one has."""
+    monkeypatch.setattr(study_opened, "plan_study", scored)
+    part = ("--set", "settings=[real,low-low,symbolic]", "--only", "data/low-low", "--only", "evaluate/real")
+    study("run", out, *part)
+    assert rows_of(out) == ["evaluate/real"]
+    study("run", out, *part[:2])
+    study("run", out, *part)
+    assert rows_of(out) == ["evaluate/real", "evaluate/low-low", "evaluate/symbolic"]
+    other = out.parent / "other.yaml"
+    other.write_text((study_opened.PACKAGED / "miniature.yaml").read_text().replace("name: miniature", "name: other"))
+    alone = ("settings=[real]", "similarity=null", "ablation=null", "patching=null")
+    words = ("--store", out / "store", "--json", *(f"--set={change}" for change in alone))
+    assert json.loads(passes("study", "gc", other, "--out", out.parent / "elsewhere", *words))["entries"] == []
+    keys = {row["cell"]: row["key"] for row in study("plan", out, *part[:2])["cells"]}
+    (out / "store" / "cells" / keys["data/symbolic"] / "output" / "value.txt").write_text("changed")
+    told = run("study", "run", "miniature", "--out", out, "--no-report", "--runner", "serial", *part)
+    assert (told.exit_code, "left out data/symbolic" in told.stderr) == (0, True)
+    assert rows_of(out) == ["evaluate/real", "evaluate/low-low"]
+
+
+def rows_of(out: Path) -> list[str]:
+    return [row["cell"] for row in json.loads((out / "results.json").read_text())["tables"]["evaluation"]]
+
+
+@pytest.mark.parametrize(("more", "device"), [((), "cpu"), (("slurm",), "a100-80gb"), (("ray",), "a100-80gb")])
+def test_what_would_be_done_is_reckoned_where_it_would_be_done(more: tuple[str, ...], device: str, out: Path) -> None:
+    named = [f"--set=runner.{key}" for key in (*(f"name={name}" for name in more), *(("device=h200",) * bool(more)))]
+    runner = [f"--runner={name}" for name in more]
+    dry = json.loads(passes("study", "run", "miniature", "--out", out, "--dry-run", "--json", *runner))
+    plan = json.loads(passes("study", "plan", "miniature", "--out", out, "--json", *named))
+    assert (dry["device"], plan["device"]) == (device, "h200" if more else device)

@@ -21,6 +21,7 @@ from haymaker.file_reading import read_json_if_there
 from haymaker.study import Plan, Summary, execute
 from haymaker.study.config import StudyConfig
 from haymaker.study.costs import Prediction, fitting, predictions, requests
+from haymaker.study.engine import told_of
 from haymaker.study.power import separable
 from haymaker.study.runners import open_runner
 from haymaker.study.store import REMEDY
@@ -29,7 +30,6 @@ from haymaker.study.survey import Standing, differing
 app = typer.Typer(no_args_is_help=True, help="Plan, run and inspect a whole study; finished cells are never run again.")
 
 MOST_NAMED = 4  # keys of a config that differ
-ELSEWHERE = "a100-80gb"  # what a cluster's time limits are reckoned on: the slowest that they commonly have
 MaxHours = Annotated[
     float | None, typer.Option("--max-hours", min=0, help="As many cells as take no more than that, as predicted.")
 ]
@@ -148,9 +148,7 @@ def run_command(
 
 def run_cells(opened: Opened, max_hours: float | None) -> Summary:
     """Have the runner of the config make what is missing."""
-    config, standings = opened.config.runner, opened.survey().all()
-    elsewhere = config.name in ("slurm", "ray")
-    machine = opened.machine(config.device or (ELSEWHERE if elsewhere else None))
+    config, standings, machine = opened.config.runner, opened.survey().all(), opened.machine()
     found = predictions(opened.costs(machine), standings)
     plan = opened.plan
     if max_hours is not None:
@@ -218,15 +216,13 @@ def is_page(path: Path) -> bool:
 
 
 def write_outputs(opened: Opened, summary: Summary, page: bool) -> dict[str, str]:
-    """results.json of all finished cells, also after failures, and the report made of it; nothing where failures left
-    nothing that was measured."""
+    """results.json of all finished cells, also of those that were not asked for now, and the report made of it; nothing
+    where nothing was measured."""
     from haymaker.study.tables import collect, same_numbers, write_results
 
     results, drawn = opened.out / "results.json", opened.out / "report.html"
-    refused = summary.failed.keys() | summary.blocked.keys()
-    standings = {name: found for name, found in opened.survey().all().items() if name not in refused}
-    tables = collect(opened.config, opened.plan, standings, opened.store, summary.ran)
-    if not summary.complete and not any(rows for name, rows in tables["tables"].items() if name != "timings"):
+    tables = collect(opened.config, opened.whole, sound(opened, summary), opened.store, summary.ran)
+    if not any(rows for name, rows in tables["tables"].items() if name != "timings"):
         return {}
     try:
         write_results(results, tables)
@@ -239,6 +235,18 @@ def write_outputs(opened: Opened, summary: Summary, page: bool) -> dict[str, str
             raise
         note(f"{error}; it holds these numbers already", style="yellow")
     return {"results": str(results)} | ({"report": str(drawn)} if page else {})
+
+
+def sound(opened: Opened, summary: Summary) -> dict[str, Standing]:
+    """How all cells of the study stand, but for those that failed or are not as they were made, and what reads them."""
+    standings, wrong = opened.survey(opened.whole).all(), set(summary.failed)
+    for name in standings.keys() - opened.plan.cells.keys():  # this run has not looked at them
+        one = standings[name]
+        if one.state == "done" and (problems := opened.store.problems(str(one.key), thorough=False)):
+            note(f"left out {name}: {told_of(problems, opened.config.name)}", style="yellow")
+            wrong.add(name)
+    refused = {reader for name in wrong for reader in (name, *opened.whole.readers(name))}
+    return {name: one for name, one in standings.items() if name not in refused}
 
 
 def tell(opened: Opened, summary: Summary, files: Mapping[str, str]) -> None:

@@ -11,13 +11,14 @@ import typer
 from haymaker.commands.study_plan import Priced
 from haymaker.config_files import load_config
 from haymaker.errors import ConfigError
-from haymaker.study import Store, StudyConfig, plan_study
+from haymaker.study import Plan, Store, StudyConfig, plan_study
 from haymaker.study.costs import Costs
 from haymaker.study.machines import Machine, computes_in_half, machine_of
 from haymaker.study.refusals import refuse_hopeless
 from haymaker.study.survey import Standing, Survey
 
 PACKAGED = Path(__file__).parents[1] / "studies"
+ELSEWHERE = "a100-80gb"  # what a cluster's time limits are reckoned on: the slowest that they commonly have
 
 Study = Annotated[
     str, typer.Argument(metavar="STUDY", help="A study file, or a packaged one: miniature, miniature-full, smollm2.")
@@ -48,8 +49,8 @@ class Opened:
     def has_results(self) -> bool:
         return (self.out / "results.json").is_file()
 
-    def survey(self) -> Survey:
-        return Survey(self.plan, self.store)
+    def survey(self, plan: Plan | None = None) -> Survey:
+        return Survey(plan or self.plan, self.store)
 
     def refuse_hopeless(self) -> "Opened":
         """Itself, unless it must fail after hours: see there."""
@@ -60,10 +61,11 @@ class Opened:
         """What the cells take on a machine."""
         return Costs(self.whole, self.config.model, machine, self.config.train.rank)
 
-    def machine(self, device: str | None) -> Machine:
-        """A device by its name, or the one at hand, as it would compute this study's model."""
-        half = computes_in_half(self.config.model, self.config.dtype)
-        return machine_of(device, self.config.runner.threads or 1, half)
+    def machine(self, device: str | None = None) -> Machine:
+        """A device by its name, or the one that the runner's cells are reckoned on, as it would compute this model."""
+        runner, half = self.config.runner, computes_in_half(self.config.model, self.config.dtype)
+        elsewhere = ELSEWHERE if runner.name in ("slurm", "ray") else None
+        return machine_of(device or runner.device or elsewhere, runner.threads or 1, half)
 
     def priced(self, device: str | None, price: float | None) -> Priced:
         machine = self.machine(device)

@@ -111,9 +111,14 @@ class Execution:
         finally:
             if isinstance(self.runner, Stoppable):
                 self.runner.stop()
-            self.store.record_plan(self.plan.study, self.survey.keys())
+            self.record_plan()
         self.block()
         return self.summary
+
+    def record_plan(self) -> None:
+        """Remember the keys of this run's cells; those of the study's other cells stay as they were."""
+        others = self.store.planned(self.plan.study) if self.plan.part else {}
+        self.store.record_plan(self.plan.study, {**others, **self.survey.keys()})
 
     def work_left(self) -> bool:
         self.ready = sorted([*self.ready, *self.sorter.get_ready()], key=lambda name: self.order[name])

@@ -18,6 +18,7 @@ class Plan:
 
     study: str
     cells: Mapping[str, Cell] = field(default_factory=dict)
+    part: bool = False  # whether the study has other cells, too
 
     @classmethod
     def of(cls, study: str, cells: Iterator[Cell] | list[Cell]) -> "Plan":
@@ -50,7 +51,7 @@ class Plan:
         for cell in reversed(list(self.cells.values())):
             if cell.name in wanted:
                 wanted.update(cell.inputs.values())
-        return Plan(self.study, {name: cell for name, cell in self.cells.items() if name in wanted})
+        return Plan(self.study, {name: cell for name, cell in self.cells.items() if name in wanted}, part=True)
 
     def readers(self, name: str) -> list[str]:
         """All cells that depend on a cell, directly or through others, in order."""

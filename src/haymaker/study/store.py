@@ -13,7 +13,7 @@ import numpy as np
 from haymaker.errors import DataError, OutputError
 from haymaker.file_digests import changed_files, file_digest
 from haymaker.file_reading import read_json, read_json_if_there
-from haymaker.files import name_folder, remove, remove_whole, write_json
+from haymaker.files import draft_json, name_folder, remove, remove_whole, write_json
 from haymaker.records import digest
 from haymaker.study.cell import Outside, Row, Tables
 from haymaker.study.lease import alive, clear_stale, key_in
@@ -27,7 +27,7 @@ REMEDY = "delete it and run the study again"
 def write_tables(output: Path, tables: Tables) -> None:
     """Keep a stage's rows in its output folder."""
     for name, rows in tables.items():
-        write_json(output / "tables" / f"{name}.json", [plain(row) for row in rows])
+        draft_json(output / "tables" / f"{name}.json", [plain(row) for row in rows])
 
 
 def read_tables(output: Path) -> Tables:
@@ -185,7 +185,7 @@ class Store:
 
     def publish(self, draft: Path, key: str, manifest: Manifest) -> None:
         """Make a draft the cell `key`: everything is on disk before the one rename."""
-        write_json(draft / "manifest.json", manifest)
+        draft_json(draft / "manifest.json", manifest)
         self.check_inside(self.root / "cells" / key)
         if not name_folder(draft, self.root / "cells" / key):
             # A runner that took our lease for stale finished first: by law its output is ours.
