@@ -51,7 +51,8 @@ class Plan:
         for cell in reversed(list(self.cells.values())):
             if cell.name in wanted:
                 wanted.update(cell.inputs.values())
-        return Plan(self.study, {name: cell for name, cell in self.cells.items() if name in wanted}, part=True)
+        chosen = {name: cell for name, cell in self.cells.items() if name in wanted}
+        return Plan(self.study, chosen, part=self.part or len(chosen) < len(self.cells))
 
     def readers(self, name: str) -> list[str]:
         """All cells that depend on a cell, directly or through others, in order."""
