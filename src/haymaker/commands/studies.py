@@ -216,7 +216,7 @@ def is_page(path: Path) -> bool:
 
 
 def write_outputs(opened: Opened, summary: Summary, page: bool) -> dict[str, str]:
-    """results.json of all finished cells, also after failures and of those not asked for now, and the report made of it;
+    """results.json of all finished cells, also after failures and of what was not asked for, and its report;
     nothing where failures left nothing that was measured."""
     from haymaker.study.tables import collect, same_numbers, write_results
 
