@@ -254,7 +254,7 @@ def test_results_of_another_config_are_never_replaced_without_a_word(toy: Path) 
     assert "another config" not in told("--workers", "1")  # where cells run changes no number
     first = told("--set", "train.rate=0.125", "--set", "tasks.mdqa.train.pool=a.txt")
     assert "is of another config (tasks.mdqa.train.pool None, now a.txt; train.rate " in first
-    assert "now 0.125); this run replaces it. To keep both, stop it and give the run --out FOLDER --store" in first
+    assert "now 0.125); this run replaces it. To keep both, stop it and give the run --set name=OTHER --out " in first
     assert "another config" not in told("--set", "train.rate=0.125", "--set", "tasks.mdqa.train.pool=a.txt")
     assert "train.rate 0.125, now " in told()
 

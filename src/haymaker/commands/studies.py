@@ -197,7 +197,7 @@ def declare_results(opened: Opened) -> None:
         raise ConfigError(f"{results} is not of study {opened.config.name!r} but of {name!r}; give another --out")
     if found is not None and (told := changed_since(found["meta"].get("config"), opened.config)):
         note(f"{results} is of another config ({told}); this run replaces it. To keep both, stop it and give the run "
-             f"--out FOLDER --store {opened.store.root}", style="yellow")  # fmt: skip
+             f"--set name=OTHER --out FOLDER --store {opened.store.root}", style="yellow")  # fmt: skip
 
 
 def changed_since(before: Any, config: StudyConfig) -> str:
