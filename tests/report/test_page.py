@@ -494,3 +494,6 @@ def test_patterns_are_told_with_their_effects_and_signs_are_named(results: Row) 
     text = Page(render(results)).text
     assert "A sign of a study gone wrong: a control fails." in text
     assert "a control fails : real changes by 1e-9; trust no patch." in text
+    several = [report_rows.KEYS | sign | {"setting": name} for name in ("real", "symbolic", "real")]
+    results["tables"]["signs"] = several
+    assert "A sign of a study gone wrong: a control fails (real and symbolic)." in Page(render(results)).text

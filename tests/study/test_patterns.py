@@ -1,5 +1,7 @@
 """The six patterns and the four signs: each verdict from rows that call for it."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from haymaker.stats import Interval
 from haymaker.study.patterns import find_patterns
 from haymaker.study.signs import find_signs
+from haymaker.study.store import plain
 from haymaker.study.verdicts import decided, over_seeds
 
 SETTINGS = {"high-high": 0.6, "high-low": 0.5, "low-high": 0.4, "low-low": 0.3, "symbolic": 0.2}
@@ -351,6 +354,24 @@ def test_signs_of_a_study_gone_wrong(sign: str, table: str, wanted: dict[str, An
     rows = find_signs(change(tables(), table, wanted, **values))
     assert [row["sign"] for row in rows] == [sign]
     assert all(row["found"] and row["remedy"] for row in rows)
+    assert all(row["found"].startswith(row["setting"]) for row in rows)
+
+
+COMMITTED = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in COMMITTED.glob("*/results.json")))
+def test_committed_studies_hold_the_verdicts_of_the_rules_as_they_are(name: str) -> None:
+    """Where a rule is mended, `tools/judge_again.py` writes their rows, and the pages are to be read again."""
+    told = json.loads((COMMITTED / name / "results.json").read_text(), parse_constant=pytest.fail)["tables"]
+    for table, found in (("patterns", find_patterns(told)), ("signs", find_signs(told))):
+        assert len(found) == len(told[table])
+        for row, committed in zip(map(plain, found), told[table], strict=True):
+            assert row.keys() == committed.keys()
+            for key, value in row.items():
+                expected = committed[key]
+                same = pytest.approx(expected, rel=1e-6, abs=1e-9) if isinstance(expected, float) else expected
+                assert value == same, (table, key, row)
 
 
 def test_seeds_add_what_they_leave_open() -> None:

@@ -20,14 +20,14 @@ def dots(
     words: Mapping[str, str] | None = None,
     reach: tuple[Number, Number] | None = None,
 ) -> Chart:
-    """A row per `at`, and in it a dot with its interval per name. `words` says what kinds are, in a legend."""
-    rows, series = (list(dict.fromkeys(getattr(point, field) for point in points)) for field in ("at", "name"))
+    """A row per `at` and name: a dot with its interval. Rows of one `at` stand together, the first with its name.
+    `words` says what kinds are, in a legend."""
+    labels = rows_of(points)
     scale = alt.Scale(domain=list(reach)) if reach else alt.Scale(zero=True)
     grid = alt.Axis(grid=True, domain=False, ticks=False)
-    y = alt.Y("at:N", title=None, scale=alt.Scale(domain=rows))
+    names = alt.Axis(labelExpr=f"{json.dumps(labels)}[datum.label]", ticks=False)
+    y = alt.Y("row:N", title=None, scale=alt.Scale(domain=list(labels)), axis=names)
     base = alt.Chart().encode(y=y, color=colour_of_kind(key_of(points, words) if words else None))
-    if rows != series:
-        base = base.encode(yOffset=alt.YOffset("name:N", scale=alt.Scale(domain=series)))
     layers = [
         alt.Chart(data([{}])).mark_rule(style="zero").encode(x=alt.datum(0)),
         base.mark_rule(style="whisker").encode(
@@ -36,10 +36,27 @@ def dots(
         base.mark_point(style="dot").encode(x=alt.X("value:Q", scale=scale), tooltip=tooltip("of", x_title)),
     ]
     told = "; ".join(f"{p.at}{'' if p.name == p.at else f', {p.name}'} {in_words(p.value)}" for p in points)
-    height = ROW * len(rows) * (len(series) if rows != series else 1.6)
-    return Chart(
-        data=data(point.row() for point in points), layer=layers, height=height, description=f"{title}: {told}."
-    )
+    height = ROW * len(labels) * (1.6 if all(labels.values()) else 1)
+    rows = data(point.row(row=row_of(point)) for point in points)
+    return Chart(data=rows, layer=layers, height=height, description=f"{title}: {told}.")
+
+
+def row_of(point: Point) -> str:
+    return f"{point.at}, {point.name}"
+
+
+def rows_of(points: Sequence[Point]) -> dict[str, str]:
+    """Every row from the top and its label; where a group has several, one without a dot stands between groups."""
+    groups: dict[str, dict[str, str]] = {}
+    for point in points:
+        own = groups.setdefault(point.at, {})
+        own[row_of(point)] = own.get(row_of(point), "" if own else str(point.at))
+    several = any(len(own) > 1 for own in groups.values())
+    spaced = [own | ({f"below {at}": ""} if several else {}) for at, own in groups.items()]
+    rows = {row: label for own in spaced for row, label in own.items()}
+    if several:
+        rows.popitem()
+    return rows
 
 
 def key_of(points: Sequence[Point], words: Mapping[str, str]) -> alt.Legend:

@@ -28,9 +28,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Sign:
-    """A sign that the study went wrong, where it was found, and what to do."""
+    """A sign that the study went wrong, in which settings, where it was found, and what to do."""
 
     name: str
+    settings: list[str]
     found: str
     remedy: str
 
@@ -64,10 +65,18 @@ def find(tables: Tables) -> list[Findings]:
 
 def signs(rows: list[Row]) -> list[Sign]:
     """Every sign once, with all that it was found in."""
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        found.setdefault((row["sign"], row["remedy"]), []).append(row["found"])
-    return [Sign(name, with_minus("; ".join(places)), remedy) for (name, remedy), places in found.items()]
+        found.setdefault((row["sign"], row["remedy"]), []).append(row)
+    return [
+        Sign(name, settings_of(own), with_minus("; ".join(row["found"] for row in own)), remedy)
+        for (name, remedy), own in found.items()
+    ]
+
+
+def settings_of(rows: list[Row]) -> list[str]:
+    """Every setting that they name, once."""
+    return list(dict.fromkeys(row["setting"] for row in rows if row.get("setting")))
 
 
 def of_group(rows: list[Row], group: Group) -> list[Row]:

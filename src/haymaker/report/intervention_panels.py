@@ -101,11 +101,11 @@ def patching(tables: Tables) -> list[Figure]:
 
 
 def changes(rows: list[Row]) -> list[Change]:
-    """One per recipient, head set and size, in that order."""
+    """One per recipient, size and head set, in that order."""
     found = with_number(select(rows, heads=tuple(SETS)), "delta")
     order = in_order(row["setting"] for row in found), list(SETS)
     keys = {(row["setting"], row["heads"], row["k"]) for row in found}
-    ranked = sorted(keys, key=lambda key: (order[0].index(key[0]), order[1].index(key[1]), key[2]))
+    ranked = sorted(keys, key=lambda key: (order[0].index(key[0]), key[2], order[1].index(key[1])))
     return [change(select(found, setting=setting, heads=heads, k=k), rows) for setting, heads, k in ranked]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from haymaker.charts.chart import Chart
 from haymaker.charts.numbers import JOIN, bounds, in_words, metric_label, two_decimals
 from haymaker.choices import is_synthetic
-from haymaker.report.findings import EVERYTHING, Findings
+from haymaker.report.findings import EVERYTHING, Findings, Sign
 from haymaker.report.score_panels import score_chart
 from haymaker.report.tables import (
     Group,
@@ -113,7 +113,13 @@ def sure(tables: Tables, scored: dict[str, Measured], found: Findings | None) ->
         told.append("Every score is 0: nothing can be said of which data teach the task, or of what heads do for it.")
     if cut := [name for name, one in scored.items() if one.cut_off == 1]:
         told.append(f"Every answer of {listed(cut)} was cut off, so nothing is known of what else they say.")
-    return told + [f"A sign of a study gone wrong: {sign.name}." for sign in (found.signs if found else [])]
+    return told + [sign_in_words(sign) for sign in (found.signs if found else [])]
+
+
+def sign_in_words(sign: Sign) -> str:
+    """A sign, and of which settings where it is of some."""
+    where = f" ({listed(sign.settings)})" if sign.settings else ""
+    return f"A sign of a study gone wrong: {sign.name}{where}."
 
 
 def nearest(pairs: list[Row]) -> list[str]:

@@ -128,14 +128,14 @@ def real_has_more_heads(tables: Tables) -> Judged:
     last = {"": fewer["symbolic"].minus(max(others.values()))} if "symbolic" in fewer and others else {}
     best = min(fewer, key=lambda name: fewer[name].mean)
     counts = {name: fmean(row["active"] for row in rows if row["setting"] == name) for name in fewer}
-    said = ", ".join(f"{name} {count:g}" for name, count in counts.items())
+    said = ", ".join(f"{name} {round(count, 1):g}" for name, count in counts.items())
     return Judged(
         effects=fewer | last,
         stands_on={row["reference"] for row in rows},
         shown=fewer[best],
         n=min(row.get("n") or 0 for row in rows_of(tables, "maps") or rows),
         seeds=seeds_of(rows),
-        sentence=f"active heads: real {active:g}, {said}; the shares of real's that are missing: "
+        sentence=f"active heads: real {round(active, 1):g}, {said}; the shares of real's that are missing: "
         + "; ".join(f"{name} {in_words(one)}" for name, one in fewer.items()),
     )
 

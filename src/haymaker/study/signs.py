@@ -30,10 +30,10 @@ Found = tuple[str, str, str]  # the setting (empty: the study), what shows the s
 def find_signs(tables: Tables) -> list[Row]:
     """A row per sign that occurs, with what shows it and what to do."""
     return [
-        {"model": model, "task": task, "sign": sign, "found": found, "remedy": remedy}
+        {"model": model, "task": task, "setting": setting, "sign": sign, "found": found, "remedy": remedy}
         for model, task in groups(tables)
         for sign, (check, _) in SIGNS.items()
-        for _, found, remedy in check(of_group(tables, (model, task)))
+        for setting, found, remedy in check(of_group(tables, (model, task)))
     ]
 
 
