@@ -16,7 +16,9 @@ from haymaker.data.compare import stats
 from haymaker.data.dataset import Folder
 from haymaker.data.own_data import load_data, open_data
 from haymaker.errors import ConfigError, DataError
+from haymaker.tasks import metrics_of_row
 from haymaker.tasks.own_layouts import NO_VALUE, TOOLS
+from haymaker.tasks.own_long_context import L_EVAL
 from haymaker.tasks.own_rows import NO_GOLD, NO_QUESTION, NOWHERE, TWICE
 
 MILL = "Ada Reyes founded the mill in 1871."
@@ -171,6 +173,7 @@ def test_prompts_show_documents_in_their_order(tmp_path: Path) -> None:
             "the question is marked unanswerable",
         ),
         ({**HOTPOT, "supporting_facts": [["The dam", 0]]}, "a supporting fact names a document that there is not"),
+        ({"instructions": ["Who?", "When?"], "input": MILL, "outputs": ["Ada Reyes", "1871"]}, L_EVAL),
     ],
 )
 def test_rows_of_no_use_are_counted_by_their_reason_and_told(
@@ -227,6 +230,8 @@ def test_rows_of_no_use_are_counted_by_their_reason_and_told(
         ),
         ({"Question": "Who?", "Answer": "Ada", "Context": MILL}, "with --map question=Question --map context=Context"),
         ({"input": "Who?", "answer": "Ada", "passage": MILL}, "nearest is .*--map [a-z]*=COLUMN"),
+        ({**ASKED, "context": MILL, "metrics": ["sqaud_f1"]}, "line 2, metrics: no metric 'sqaud_f1'"),
+        ({**ASKED, "context": MILL, "metrics": "f1"}, "line 2, metrics: no metric 'f1'"),
         ({**HOTPOT, "context": [["The mill"]]}, r"context\[0\]: expected \[title, sentences\]"),
     ],
 )
@@ -316,6 +321,11 @@ KEPT: dict[str, tuple[dict[str, Any], str]] = {  # what is odd about a row of us
     ),
     "an override": ({**ASKED, "context": f"{MILL} \u202e."}, "(U+202E)"),
     "no width, and NUL": ({"messages": [{"role": "user", "content": "Wh\u200bo\u0000?"}, ANSWER]}, "(U+0000, U+200B)"),
+    "choices": ({**ASKED, "context": MILL, "options": ["Ada", "Ines"]}, "no part of its prompt (options)"),
+    "instructions": (
+        {**ASKED, "documents": [document(MILL, gold=True)], "system": "Be short.", "Examples": ["Q"], "choices": []},
+        "no part of its prompt (Examples, system)",
+    ),
     "an empty document": ({**ASKED, "documents": [document(MILL, gold=True), document(" ")]}, "a document is empty"),
 }  # fmt: skip
 
@@ -331,6 +341,25 @@ def test_what_is_odd_about_a_row_that_is_kept_is_told(name: str, capsys: pytest.
     assert "row 2 (T-3)" in capsys.readouterr().err
     plain = hm.read_examples([LAYOUTS["documents"][0], {**ASKED, "context": "a\tb\nc \u200d\u00ad Ada Reyes"}])
     assert "remarks" not in plain.manifest
+
+
+def test_further_parts_of_a_row_are_read_where_its_layout_has_a_place_for_them() -> None:
+    rows = [
+        {"messages": [*CHAT[1:], ANSWER], "system": "Be brief."},
+        {"messages": [*CHAT, ANSWER], "system": "Be long.", "id": 1},  # it has a system turn of its own
+        {"prompt": CHAT[1]["content"], "completion": "Ada Reyes", "system": "Be brief.", "id": 2},
+        {"instruction": "Who did?", "context": MILL, "output": "Ada Reyes"},  # Dolly
+        {"question": "Who?", "answer": "Ada Reyes", "answer_aliases": ["A. R.", "Ada Reyes"], "context": MILL},
+        {**ASKED, "context": MILL, "metrics": "ruler_part"},
+        {"question": "Who did it?", "answers": ["Ada Reyes"], "context": MILL, "metrics": {"bleu": 0.1}},
+    ]
+    found = hm.read_examples(rows)
+    turns = [[(one.role, one.text) for one in row.messages] for row in found]
+    assert turns[:3] == [[(one["role"], one["content"]) for one in CHAT]] * 2 + [turns[0]]
+    assert turns[3] == [("user", f"Who did?\n\n{MILL}")]
+    assert found[4].answers == ("Ada Reyes", "A. R.")
+    assert [metrics_of_row(row)[0] for row in found][-3:] == ["squad_f1", "ruler_part", "squad_f1"]
+    assert "remarks" not in found.manifest
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])

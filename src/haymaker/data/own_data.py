@@ -23,7 +23,7 @@ from haymaker.records import Example, Label, Message, canonical_json, digest
 from haymaker.tasks import taught
 from haymaker.tasks.given_rows import GivenRows
 from haymaker.tasks.own_answers import missed
-from haymaker.tasks.own_columns import renamed, row_name
+from haymaker.tasks.own_columns import renamed, row_name, unread_in
 from haymaker.tasks.own_layouts import read_row
 from haymaker.tasks.own_rows import OwnDocument, Question, Talk, remarks_on, settled
 from haymaker.tasks.own_spans import cut, evidence_labels, pieces
@@ -34,6 +34,7 @@ from haymaker.vocabulary import tokenizer_digest
 
 REPEATED = "the same row stands in the file already"
 AS_A_WHOLE = "heads are read there on the evidence as a whole"
+INTO_PROMPT = "what a model shall read stands in the question, or in a row of messages"
 SHARED_ID = "an id that several rows have, which names none of them"
 TASK = "qa"
 FEWEST_TOKENS = 16  # of a recipe's length
@@ -93,13 +94,18 @@ def read_examples(
                 return example if isinstance(example, str) else REPEATED
             ids.add(example.id)
             names[one.name] += 1
-            for said in remarks_on(one, example.answers, "evidence" in example.spans):
-                remarks.add(said, row_name(place, row, str(opened.name), renaming))
-            if apart := missed(example):
-                remarks.add(f"{apart.reason}; {AS_A_WHOLE}", row_name(place, row, str(opened.name), renaming))
+            apart, unread = missed(example), unread_in(given) if isinstance(one, Question) else []
+            said = [
+                *([f"columns that are no part of its prompt ({', '.join(unread)}); {INTO_PROMPT}"] if unread else []),
+                *remarks_on(one, example.answers, "evidence" in example.spans),
+                *([f"{apart.reason}; {AS_A_WHOLE}"] if apart else []),
+            ]
+            for remark in said:
+                remarks.add(remark, row_name(place, row, str(opened.name), renaming))
             return example
 
-        found = read_row(renamed(row, renaming), place, reader)
+        given = renamed(row, renaming)
+        found = read_row(given, place, reader)
         return [made(one) for one in found] if isinstance(found, list) else made(found)
 
     examples, rejected = sift(opened, parse, renaming)

@@ -1,5 +1,6 @@
 """What columns of rows of one's own are called: names of layouts and, beside them, those of the file."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from haymaker.tasks.row_files import cell
 
 ID = "id"
 ANSWERS = ("answers", "answer")  # either will do
+PROMPTING = re.compile(r"system|instructions?|choices?|options?|examples|demonstrations|few_?shots?", re.IGNORECASE)
 
 
 def listed(value: Any) -> Any:
@@ -26,7 +28,7 @@ def objects(value: Any) -> Any:
 
 LISTS: dict[str, Callable[[Any], Any]] = {
     **{key: objects for key in ("documents", "messages", "conversations", "ctxs", "paragraphs")},
-    **{key: listed for key in ("answers", "outputs", "evidence")},
+    **{key: listed for key in ("answers", "answer_aliases", "outputs", "evidence")},
 }
 
 
@@ -54,6 +56,11 @@ def mapped_in(row: Mapping[str, Any], columns: Mapping[str, str], names: Iterabl
         if isinstance(items, list) and any(isinstance(one, Mapping) and columns[new] in one for one in items):
             found.add(new)
     return found
+
+
+def unread_in(row: Mapping[str, Any]) -> list[str]:
+    """Columns of a question's row that may be meant for its prompt, and are no part of it."""
+    return sorted(key for key, value in row.items() if PROMPTING.fullmatch(str(key)) and value)
 
 
 def row_name(place: str, row: Mapping[str, Any], source: str, columns: Mapping[str, str] | None) -> str:

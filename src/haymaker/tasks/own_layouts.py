@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from haymaker.choices import METRICS, READERS
-from haymaker.errors import DataError, LacksColumn, MissingKey
-from haymaker.file_reading import required, texts_of
+from haymaker.errors import ConfigError, DataError, LacksColumn, MissingKey
+from haymaker.file_reading import required, texts_in, texts_of
 from haymaker.metrics.best_score import asks_for_all, together
 from haymaker.records import Role, is_range
 from haymaker.tasks.own_columns import ANSWERS, LISTS
@@ -85,14 +85,28 @@ def judged(found: Found, row: Row, reader: Reader, place: str) -> Found:
     """The row with what judges it: what its own column `metrics` names, as exports write it, else its layout."""
     if isinstance(found, str):
         return found
-    told = row.get("metrics")
-    if isinstance(told, list) and told and all(isinstance(name, str) and name in METRICS for name in told):
+    told = metrics_told(row, place)
+    if told:
         golds = texts_of(row, "golds", place) if row.get("golds") is not None else ()
         first, *more = found.answers or ("",)
         said_whole = isinstance(found, Talk) and len(more) > 1 and asks_for_all(told[0]) and first == together(more)
         answers = tuple(more) if said_whole else found.answers  # as the last turn says what is taught: all of them
         return replace(found, answers=answers, metrics=tuple(told), golds=tuple(golds))
     return found if found.metrics else replace(found, metrics=reader.metrics)
+
+
+def metrics_told(row: Row, place: str) -> list[str]:
+    """The metrics that a row names; none where its column `metrics` holds no names. DataError for one there is not."""
+    told = row.get("metrics")
+    names = [told] if isinstance(told, str) and told.strip() else told
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return []  # numbers of somebody's own
+    for name in names:
+        try:
+            METRICS.entry(name)
+        except ConfigError as error:
+            raise DataError(f"{place}, metrics: {error}; a column of another meaning needs another name") from None
+    return names
 
 
 def no_layout(row: Row, readers: Mapping[str, Reader], place: str) -> DataError:
@@ -208,16 +222,16 @@ def evidence_of(row: Row, text: str, place: str) -> tuple[Range, ...]:
 
 
 def answers_of(row: Row, place: str) -> tuple[str, ...]:
-    """The texts of `answers`, or the one of `answer`; none where it is there and empty."""
+    """The texts of `answers`, or the one of `answer`, and `answer_aliases`; none where it is there and empty."""
     key = "answers" if row.get("answers") is not None else "answer"
     if row.get(key) is None and ("answers" in row or "answer" in row):
         return ()
     told = row.get(key)
-    if isinstance(told, str):
-        return (told.strip(),)
-    if key in row and not isinstance(told, list):
+    if key in row and not isinstance(told, list | str):
         raise DataError(f"{place}: {key!r} should be a list of texts, or one text, found {told!r:.60}")
-    return tuple(answer.strip() for answer in texts_of(row, key, place) if answer.strip())
+    aliases = texts_in(row, "answer_aliases", place) if row.get("answer_aliases") else []
+    found = (answer.strip() for answer in (*texts_in(row, key, place), *aliases))
+    return tuple(dict.fromkeys(answer for answer in found if answer))
 
 
 def name_of(row: Row) -> str:
@@ -236,13 +250,12 @@ def messages(row: Row, place: str) -> Found:
 
 
 def sharegpt(row: Row, place: str) -> Found:
-    """conversations of from and value, or of role and content; perhaps a system text before them."""
-    items, system = required(row, "conversations", list, place), row.get("system")
+    """conversations of from and value, or of role and content."""
+    items = required(row, "conversations", list, place)
     keys = ("role", "content") if all(isinstance(item, Mapping) and "role" in item for item in items) else SHAREGPT_KEYS
     if has_tools(items, keys[0]):
         return TOOLS
-    said = turns_in(items, keys, place)
-    return talk([Turn("system", system), *said] if isinstance(system, str) and system else said, row, place)
+    return talk(turns_in(items, keys, place), row, place)
 
 
 def has_tools(items: Sequence[Any], role: str) -> bool:
@@ -255,10 +268,9 @@ def has_tools(items: Sequence[Any], role: str) -> bool:
 
 
 def alpaca(row: Row, place: str) -> Found:
-    """instruction, input?, output; perhaps a system text and a history of [said, answered]."""
+    """instruction, input? (Dolly: context), output; perhaps a history of [said, answered]."""
     said, output = required(row, "instruction", str, place), required(row, "output", str, place)
-    more, system = row.get("input"), row.get("system")
-    turns = [Turn("system", system)] if isinstance(system, str) and system else []
+    more, turns = row.get("input") or row.get("context"), list[Turn]()
     for i, pair in enumerate(row.get("history") or []):
         if not (isinstance(pair, list) and len(pair) == 2):
             raise DataError(f"{place}, history[{i}]: expected [said, answered], found {pair!r:.60}")
@@ -300,7 +312,10 @@ def text_of(content: Any, place: str) -> str:
 
 
 def talk(turns: Sequence[Turn], row: Row, place: str) -> Found:
-    """The conversation up to its last turn, which is the answer."""
+    """The conversation up to its last turn, which is the answer; a text in the row's `system` stands before it."""
+    system = row.get("system")
+    if isinstance(system, str) and system and turns and turns[0].role != "system":
+        turns = [Turn("system", system), *turns]
     if not turns or turns[-1].role != "assistant":
         return NO_ANSWER_TURN
     *before, last = turns

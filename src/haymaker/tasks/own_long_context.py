@@ -20,6 +20,7 @@ from haymaker.tasks.own_spans import Range, Turn, ranges_in
 
 EMPTY = "the answer is empty"
 NO_CHOICE = "one of its four choices is empty"
+L_EVAL = "it asks several instructions of one input (L-Eval); give each a row of its own, as question and context"
 LETTERS = "ABCD"
 PLACEHOLDER = re.compile(r"\{\d+\}")
 RULER_QUESTION = "Answer the question based on the given documents."  # of qa_1 and qa_2, whose outputs are alternatives
@@ -59,6 +60,8 @@ def ruler(row: Row, place: str) -> Found:
 
     Outputs are all to be named, and are evidence together or not at all; of questions (qa_1, qa_2) any one is right.
     """
+    if row.get("instructions") is not None:
+        return L_EVAL
     prefix, asked = row.get("answer_prefix") or "", row.get("question")
     said, question = required(row, "input", str, place) + str(prefix), asked if isinstance(asked, str) else ""
     golds = texts_in(row, "outputs", place)
