@@ -1,9 +1,9 @@
-"""The fuzzed tests in numbers: readers of real rows, row metrics, files of predictions and of head scores, datasets.
+"""The fuzzed tests in numbers: readers of real rows, row metrics, and every file and folder that commands leave.
 
-    python benchmarks/data_fuzz.py [--examples 10000] [--kinds readers,metrics,predictions,scores,folders] [--only TEXT]
+    python benchmarks/data_fuzz.py [--examples 10000] [--kinds readers,metrics,...] [--only TEXT]
 
 Ends with an error at the first example that gives a traceback, or something that is kept and wrong. Prints a line for
-each test.
+each test. What takes a second an example (`dear`: reports, adapters, trainings, models) runs a hundredth of them.
 """
 
 import argparse
@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT / "tests"), *(str(ROOT / "tests" / name) for name in FO
 os.environ.setdefault("HAYMAKER_FUZZED", "10000")
 
 import test_fuzzed_answers as metrics  # noqa: E402  # pyright: ignore[reportMissingImports]
+import test_fuzzed_artifacts as artifacts  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_files as scores  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_folders as folders  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_predictions as predictions  # noqa: E402  # pyright: ignore[reportMissingImports]
@@ -29,6 +30,7 @@ import test_fuzzed_sources as readers  # noqa: E402  # pyright: ignore[reportMis
 
 import haymaker as hm  # noqa: E402
 from haymaker.choices import METRICS  # noqa: E402
+from haymaker.console import said  # noqa: E402
 from haymaker.data.layouts import pool  # noqa: E402
 from haymaker.models.packaged import MINIATURES  # noqa: E402
 
@@ -54,6 +56,9 @@ def runs(kind: str) -> Iterator[Run]:
         for form in ("haymaker", "wu"):
             parts = scores.test_broken_json_is_an_error_or_what_it_says
             yield f"scores, {form}, JSON", lambda home, form=form, parts=parts: parts(form, home)
+    elif kind in ("artifacts", "dear"):
+        for name, artifact in (artifacts.ARTIFACTS if kind == "artifacts" else artifacts.DEAR).items():
+            yield name, lambda home, artifact=artifact: artifacts.check(artifact, home)
     else:
         yield from folder_runs()
 
@@ -78,17 +83,19 @@ def main() -> int:
     """Prints how many examples passed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--examples", type=int, default=10_000, help="of each test")
-    parser.add_argument("--kinds", default="readers,metrics,predictions,scores,folders")
+    parser.add_argument("--kinds", default="readers,metrics,predictions,scores,folders,artifacts,dear")
     parser.add_argument("--only", default="", help="tests whose name has this text")
     asked = parser.parse_args()
-    os.environ["HAYMAKER_FUZZED"] = str(asked.examples)
+    said["quiet"] = True
     for kind in asked.kinds.split(","):
+        examples = max(1, asked.examples // 100) if kind == "dear" else asked.examples
+        os.environ["HAYMAKER_FUZZED"] = str(examples)
         for name, run in runs(kind):
             if asked.only not in name:
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 run(Path(folder))
-            print(f"| {name} | {asked.examples} |", flush=True)
+            print(f"| {name} | {examples} |", flush=True)
     return 0
 
 

@@ -1,10 +1,14 @@
 """What fuzzed tests share: values that a JSON file can hold, a value with some of its places broken, and how many."""
 
 import copy
+import gzip
+import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -64,3 +68,42 @@ def spoilt(draw: st.DrawFn, content: bytes) -> bytes:
         how = draw(st.sampled_from([*put, "cut"]))
         content = content[:start] + (b"" if how == "cut" else put[how] + content[stop:])
     return content
+
+
+@st.composite
+def damaged(draw: st.DrawFn, content: bytes) -> bytes | None:
+    """A file's bytes as mishaps leave them: values broken or bytes spoilt, in another encoding, empty; None for no
+    file."""
+    values = values_in(content)
+    how = draw(st.sampled_from(["values"] * 4 * bool(values) + ["bytes"] * 2 + ["whole"]))
+    if how == "values":
+        found = draw(broken(copy.deepcopy(values)))
+        text = "\n".join(map(json.dumps, found if isinstance(found, list) else [found]))
+        return text.encode()
+    if how == "bytes":
+        return draw(spoilt(content))
+    return draw(
+        st.sampled_from([None, b"", content * 2, b"\xef\xbb\xbf" + content, gzip.compress(content), *coded(content)])
+    )
+
+
+def values_in(content: bytes) -> list[Any]:
+    """What stands in JSON, in lines of it, or in YAML; nothing of other files."""
+    with suppress(ValueError, yaml.YAMLError):
+        text = content.decode()
+        return [yaml.safe_load(text)] if not text.startswith(("{", "[")) else lines_or_one(text)
+    return []
+
+
+def lines_or_one(text: str) -> list[Any]:
+    try:
+        return [json.loads(text)]
+    except ValueError:
+        return [json.loads(line) for line in text.splitlines()]
+
+
+def coded(content: bytes) -> list[bytes]:
+    """A text in another encoding; nothing of what is no text."""
+    with suppress(UnicodeDecodeError):
+        return [content.decode().encode("utf-16"), content.replace(b"\n", b"\r\n")]
+    return []

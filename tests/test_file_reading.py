@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ import pytest
 
 from haymaker.errors import DataError
 from haymaker.file_digests import file_digest
-from haymaker.file_reading import only_fields, read_bytes, read_json, read_json_if_there, read_jsonl, read_text
+from haymaker.file_reading import (
+    only_fields,
+    read_appended,
+    read_bytes,
+    read_json,
+    read_json_if_there,
+    read_jsonl,
+    read_text,
+)
 from haymaker.files import write_json, write_jsonl
 from haymaker.records import Span
 
@@ -36,6 +45,24 @@ def test_a_broken_file_says_what_to_do_and_a_missing_one_is_told_or_none(tmp_pat
     for read in (read_json, read_json_if_there):
         with pytest.raises(DataError, match=r"value\.json: not JSON \(.*\); build it again"):
             read(path, "build it again")
+
+
+def test_a_gzip_stream_with_a_changed_byte_is_refused_wherever_that_is(tmp_path: Path) -> None:
+    whole = gzip.compress(lines := b'{"a": "text that takes some room"}\n' * 9, mtime=0)
+    for at in range(len(whole)):
+        (tmp_path / "rows.gz").write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        with suppress(DataError):
+            assert "".join(read_text(tmp_path / "rows.gz")).encode() == lines
+
+
+def test_what_a_run_added_is_read_or_its_line_is_named(tmp_path: Path) -> None:
+    path, kinds = tmp_path / "lines", {"step": int, "loss": (int, float)}
+    for wrong in ("[1]", '{"step": 1}', '{"step": null, "loss": 1}', '{"step": 1, "loss": "1"}'):
+        path.write_text(f'{{"step": 1, "loss": 2}}\n{wrong}\n{{"step": 3')
+        with pytest.raises(DataError, match="line 2 (is not JSON|has no .* that can be read)"):
+            read_appended(path, kinds)
+    path.write_text('{"step": 1, "loss": 2}\n{"step": 3')
+    assert read_appended(path, kinds) == [{"step": 1, "loss": 2}]
 
 
 def test_too_long_a_line_and_too_large_a_file_are_refused(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,14 @@ def test_a_file_cut_at_any_byte_gives_the_same(tmp_path: Path) -> None:
         assert work(tmp_path / "kept") == (whole, [])
 
 
+def test_a_changed_byte_gives_the_same(tmp_path: Path) -> None:
+    whole = work(tmp_path / "kept")[0]
+    content = (tmp_path / "kept").read_bytes()
+    for at in range(0, len(content), 7):
+        (tmp_path / "kept").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        assert work(tmp_path / "kept")[0] == whole
+
+
 @pytest.mark.parametrize("content", [b"", b"\n", b"[1]\n", b"\xff\xfe\n", b'{"format": 0}\n{"row": [0], "found": 5}\n'])
 def test_a_file_of_something_else_is_replaced(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "kept").write_bytes(content)

@@ -4,11 +4,12 @@ import gzip
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
+from zlib import error as BrokenStream
 
 from haymaker.errors import DataError, MissingKey
 from haymaker.notation import RepeatedKey, parse_json
@@ -59,7 +60,7 @@ def read_text(path: str | Path, most: int = MOST_CHARACTERS, newline: str | None
                 yield line
     except EOFError:
         raise DataError(f"{path}: the gzip stream breaks off after line {lines}; fetch the file again") from None
-    except gzip.BadGzipFile as error:
+    except (gzip.BadGzipFile, BrokenStream) as error:
         raise DataError(f"{path}: cannot be decoded after line {lines} ({error}); fetch the file again") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be decoded after line {lines} ({error}); save the file as UTF-8") from None
@@ -88,8 +89,8 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DataError(f"{path}: the file is empty; expected one JSON object a line")
 
 
-def read_appended(path: Path, keys: Iterable[str]) -> list[dict[str, Any]]:
-    """Rows of a file to which a run added a line at a time, each with these keys; none where there is no such file.
+def read_appended(path: Path, kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a file to which a run added a line at a time, each with keys of these kinds; none without such a file.
 
     A last line that a crash cut short is left out: its step runs again. Raises DataError for any other that is no row.
     """
@@ -104,8 +105,11 @@ def read_appended(path: Path, keys: Iterable[str]) -> list[dict[str, Any]]:
             if number == len(lines) > len(found):
                 break
             row = None
-        if not isinstance(row, dict) or (lost := [key for key in keys if key not in row]):
-            why = f"has no {', '.join(lost)}" if isinstance(row, dict) else "is not JSON"
+        lost = (
+            [key for key, kind in kinds.items() if not isinstance(row.get(key), kind)] if isinstance(row, dict) else []
+        )
+        if lost or not isinstance(row, dict):
+            why = f"has no {', '.join(lost)} that can be read" if lost else "is not JSON"
             raise DataError(f"{path}: line {number} {why}; delete the file or train with overwrite")
         found.append(row)
     return found
@@ -141,6 +145,16 @@ def read_json(path: str | Path, remedy: str = "fetch the file again") -> Any:
 def read_json_if_there(path: Path, remedy: str) -> Any:
     """`read_json`, or None where there is no such file."""
     return read_json(path, remedy) if path.is_file() else None
+
+
+def rows_in(value: Any, place: str) -> list[dict[str, Any]]:
+    """A value that a file holds, checked to be a table: a list of rows. Raises DataError for anything else."""
+    if not isinstance(value, list):
+        raise DataError(f"{place}: expected a list of rows, found {type(value).__name__}")
+    for number, row in enumerate(value):
+        if not isinstance(row, dict):
+            raise DataError(f"{place}, row {number}: expected a mapping of columns, found {type(row).__name__}")
+    return value
 
 
 def required(row: Any, key: str, kind: type | tuple[type, ...], place: str) -> Any:

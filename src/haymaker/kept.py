@@ -1,10 +1,10 @@
 """Rows that are done are kept in a file while the others are computed, so that the same call goes on after a stop.
 
 The file stands beside the output, `.NAME.partial`, and goes when that is published. Its first line says of which inputs
-the rows are, as digests; then there is a JSON line for each row. Rows that are computed together (a batch) are computed
-again together where one of them is missing, so what comes out is that of a run that was never stopped, bit for bit. For
-that the header keeps how many tokens a batch holds, which the free memory chose; and a batch that ran out of memory is
-computed in halves, once, which its lines say.
+the rows are, as digests; then there is a line for each row, a checksum and JSON. Rows that are computed together (a
+batch) are computed again together where one of them is missing, so what comes out is that of a run that was never
+stopped, bit for bit. For that the header keeps how many tokens a batch holds, which the free memory chose; and a batch
+that ran out of memory is computed in halves, once, which its lines say.
 """
 
 import json
@@ -16,6 +16,7 @@ from io import FileIO
 from pathlib import Path
 from threading import Event
 from typing import Any, Generic, TypeVar
+from zlib import crc32
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from haymaker.file_locks import alone
 from haymaker.files import naming, write_text
 from haymaker.records import digest
 
-FORMAT = 2
+FORMAT = 3
 Key = tuple[int, ...]  # of a row: its number; the place of a set of heads before it, where there are several
 Found = TypeVar("Found")
 
@@ -52,9 +53,8 @@ class Log(Generic[Found]):
         """Keep rows: a kill behind this loses none of them. Raises OutputError where there is no room."""
         told = {"halved": True} if halved else {}
         new = {key: {"row": key, "found": self.codec.write(value), **told} for key, value in found.items()}
-        lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in new.values()]
         with naming(self.path, self.path):
-            left = memoryview("".join(lines).encode(errors="backslashreplace"))
+            left = memoryview(b"".join(map(sealed, new.values())))
             while left:  # a disk that fills up takes a part
                 left = left[self.file.write(left) :]
         self.lines |= new
@@ -182,19 +182,17 @@ def earlier(path: Path, header: Mapping[str, Any]) -> tuple[dict[Key, Any], int]
             return found, first["room"]
         if found:
             note(f"{path}: holds rows that were made with {others(first, header)}; they are replaced", style="yellow")
-    write_text(path, json.dumps(header) + "\n")
+    write_text(path, sealed(header).decode())
     return {}, header["room"]
 
 
 def read(path: Path) -> tuple[Any, dict[Key, Any], int]:
-    """Header, rows and how many bytes are whole: a line that a kill or a power cut broke ends the file."""
+    """Header, rows and how many bytes are whole: a line that a kill, a power cut or a disk broke ends the file."""
     first, found, end = None, {}, 0
     with path.open("rb") as file:
         for line in file:
-            if not line.endswith(b"\n"):
-                break
             try:
-                value = json.loads(line)
+                value = opened(line)
                 if first is None:
                     first = value
                 else:
@@ -203,6 +201,20 @@ def read(path: Path) -> tuple[Any, dict[Key, Any], int]:
                 break
             end += len(line)
     return first, found, end
+
+
+def sealed(value: Any) -> bytes:
+    """A value as a line: its checksum, and its JSON."""
+    said = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace")
+    return b"%08x %s\n" % (crc32(said), said)
+
+
+def opened(line: bytes) -> Any:
+    """What `sealed` made a line of. Raises ValueError for any other line."""
+    said = line[9:-1]
+    if line != b"%08x %s\n" % (crc32(said), said):
+        raise ValueError("not a line that was kept, or a part of one")
+    return json.loads(said)
 
 
 def others(first: Any, header: Mapping[str, Any]) -> str:

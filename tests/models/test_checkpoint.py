@@ -115,6 +115,13 @@ def test_a_changed_file_is_noticed_on_loading(base: Path, tmp_path: Path) -> Non
     (folder / "config.json").write_text(json.dumps(config | {"rope_parameters": original, "rope_theta": 10_000.0}))
     with pytest.raises(ModelError, match="logits on the probe prompt differ from those in probe.json"):
         load_model(folder)
+    for wrong in ([], ["a"], [None], [[1.0]], [10**400]):
+        (folder / "probe.json").write_text(json.dumps({"probe": {"logits": wrong}}))
+        with pytest.raises(ModelError, match="probe.json: expected .* logits of the probe prompt"):
+            load_model(folder)
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": [{"a": 1}]}))
+    with pytest.raises(ModelError, match="cannot load its config"):
+        load_model(folder)
 
 
 def test_weights_of_another_model_are_noticed(base: Path, tmp_path: Path) -> None:

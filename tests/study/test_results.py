@@ -44,6 +44,18 @@ def test_what_commands_leave_is_read_too(tmp_path: Path) -> None:
     assert {name: len(found[name]) for name in found} == {"ablation": 1, "evaluation": 1, "predictions": 2}
 
 
+@pytest.mark.parametrize("rows", [5, "a", {"a": 1}, [1], [[]], [{}, None]])
+def test_a_table_that_is_none_is_named(rows: Any, study: Path, tmp_path: Path) -> None:
+    (study / "results.json").write_text(json.dumps({"meta": {}, "tables": {"ours": rows}}))
+    with pytest.raises(DataError, match=r"table ours.*: expected a (list of rows|mapping of columns)"):
+        hm.load_results(study)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "ours.json").write_text(json.dumps(rows))
+    (tmp_path / "results.json").unlink()
+    with pytest.raises(DataError, match=r"ours\.json.*: expected a (list of rows|mapping of columns)"):
+        hm.load_results(tmp_path)
+
+
 def test_no_results_are_told(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(DataError, match="no results here; give a study's folder"):

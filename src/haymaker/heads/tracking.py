@@ -66,7 +66,7 @@ class HeadTracker:
 
     def lines(self) -> list[dict[str, Any]]:
         path = self.folder / LINES_FILE
-        return read_appended(path, ("step", "seconds", "n", "scores"))
+        return read_appended(path, {"step": int, "seconds": (int, float), "n": int, "scores": list})
 
     def read(self, model: Any, step: int) -> None:
         """Score the heads of a model as it stands after `step` steps."""
@@ -99,7 +99,12 @@ class HeadTracker:
         return rows
 
     def as_scores(self, values: Sequence[Sequence[float | None]]) -> HeadScores:
-        mean = np.array([[np.nan if value is None else value for value in layer] for layer in values])
+        try:
+            mean = np.array([[np.nan if value is None else float(value) for value in layer] for layer in values])
+        except (TypeError, ValueError):
+            raise DataError(
+                f"{self.folder / LINES_FILE}: a line's scores are no map of heads; train with overwrite"
+            ) from None
         return HeadScores(mean[None], ("tracked rows",), self.config.metric)
 
 

@@ -239,7 +239,8 @@ def say(positions: Positions | None) -> str:
 
 def check_probe(record: BaseRecord, folder: Path, lm: Any) -> None:
     """Refuse a model that answers the probe prompt otherwise than the adapter's record says. Raises ModelError."""
-    difference = relative_norm(probe_logits(lm.model, lm.context), torch.tensor(record.probe))
+    found = probe_logits(lm.model, lm.context)
+    difference = relative_norm(found, recorded_logits(record.probe, found, folder / BASE_FILE))
     dtype = str(next(lm.base.parameters()).dtype).removeprefix("torch.")
     allowed = allowed_here(lm, difference, exact=record.dtype == dtype == "float32")
     if not difference <= allowed:
@@ -249,6 +250,19 @@ def check_probe(record: BaseRecord, folder: Path, lm: Any) -> None:
             f"{difference:.3g} of their norm, with {allowed:.3g} allowed; a file of the adapter or the base was "
             f"changed{rounded if record.dtype != dtype else ''}"
         )
+
+
+def recorded_logits(written: Any, found: Tensor, path: Path) -> Tensor:
+    """The logits of the probe prompt that a file holds. Raises ModelError where those are not as many numbers."""
+    try:
+        logits = torch.tensor([float(value) for value in written])
+    except (TypeError, ValueError, OverflowError):
+        logits = torch.empty(0)
+    if logits.shape != found.shape:
+        raise ModelError(
+            f"{path}: expected {len(found)} logits of the probe prompt, found something else; restore the file"
+        )
+    return logits
 
 
 def allowed_here(lm: Any, difference: float, *, exact: bool) -> float:

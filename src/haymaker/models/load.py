@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from haymaker.config import Extend
 from haymaker.errors import HaymakerError, ModelError
-from haymaker.file_reading import read_json_if_there
+from haymaker.file_reading import read_json_if_there, required
 from haymaker.models.extend import Extension, extend_context
 from haymaker.models.forward import stack_of
 from haymaker.models.gguf_config import completed_config
@@ -42,6 +42,7 @@ from haymaker.models.handshake import (
     check_probe,
     check_weights,
     probe_logits,
+    recorded_logits,
 )
 from haymaker.models.hub import check_hub
 from haymaker.models.left_out import check_left_out, use_own_head
@@ -247,7 +248,8 @@ def read_config(source: Source) -> PreTrainedConfig:
     if gguf is not None:
         config = completed_config(gguf, config)
         config.dtype = gguf.precision
-    check_decoder(source.name, config)
+    with explained(source.name, "config"):  # where `architectures` is no list of names
+        check_decoder(source.name, config)
     return config
 
 
@@ -315,8 +317,9 @@ def check_travelling_probe(lm: LanguageModel, source: Source) -> None:
     record = read_json_if_there(path, "write the checkpoint again with `haymaker extend`")
     if source.gguf is not None or not isinstance(record, dict) or "probe" not in record:
         return
-    expected = torch.tensor(record["probe"]["logits"])
-    difference = relative_norm(probe_logits(lm.model, lm.context), expected)
+    found = probe_logits(lm.model, lm.context)
+    written = required(record["probe"], "logits", list, f"{path}, probe")
+    difference = relative_norm(found, recorded_logits(written, found, path))
     if not difference <= (allowed := allowed_here(lm, difference, exact=lm.base.dtype == torch.float32)):
         raise ModelError(
             f"{source.name}: its logits on the probe prompt differ from those in {path.name} by {difference:.3g} of "

@@ -8,7 +8,7 @@ from typing import Any
 
 from haymaker.choices import SETTINGS, is_synthetic
 from haymaker.errors import DataError
-from haymaker.file_reading import read_json
+from haymaker.file_reading import read_json, rows_in
 from haymaker.stats import Interval, known
 
 Row = dict[str, Any]
@@ -72,11 +72,7 @@ def check(results: Any, source: str = "results") -> tuple[dict[str, Any], Tables
 
 def check_rows(where: str, rows: Any, columns: list[str]) -> None:
     """Raise DataError unless `rows` is a list of mappings with all columns, each of its kind."""
-    if not isinstance(rows, list):
-        raise DataError(f"{where}: expected a list of rows, found {type(rows).__name__}")
-    for i, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise DataError(f"{where}, row {i}: expected a mapping of columns, found {type(row).__name__}")
+    for i, row in enumerate(rows_in(rows, where)):
         if missing := [column for column in columns if column not in row]:
             raise DataError(f"{where}, row {i}: no column {', '.join(missing)}; write null where nothing is known")
         for column in columns:

@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from haymaker.errors import DataError
-from haymaker.file_reading import read_json_if_there, read_jsonl
+from haymaker.file_reading import read_json_if_there, read_jsonl, rows_in
 from haymaker.files import whole_file, whole_files
 from haymaker.study.cell import Tables
 from haymaker.study.store import REMEDY, read_tables
@@ -61,7 +61,7 @@ def load_results(folder: str | Path) -> Results:
         also predictions) to frames.
 
     Raises:
-        DataError: No results there.
+        DataError: No results there, or a table that is no list of rows.
 
     Examples:
         >>> import json
@@ -82,7 +82,8 @@ def load_results(folder: str | Path) -> Results:
 def study_tables(path: Path) -> Tables:
     found = read_json_if_there(path / "results.json" if path.is_dir() else path, REMEDY) if path.exists() else None
     tables = found.get("tables") if isinstance(found, dict) else None
-    return tables if isinstance(tables, dict) else {}
+    named = tables.items() if isinstance(tables, dict) else ()
+    return {name: rows_in(rows, f"{path}, table {name}") for name, rows in named}
 
 
 def command_tables(path: Path) -> Tables:
@@ -91,7 +92,7 @@ def command_tables(path: Path) -> Tables:
         return {}
     tables = dict(read_tables(path))
     row = read_json_if_there(path / "evaluation.json", REMEDY)
-    tables |= {"evaluation": [row]} if row is not None else {}
+    tables |= {"evaluation": rows_in([row], f"{path / 'evaluation.json'}")} if row is not None else {}
     predictions = path / "predictions.jsonl"
     return tables | ({"predictions": [row for _, row in read_jsonl(predictions)]} if predictions.is_file() else {})
 

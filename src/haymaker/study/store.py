@@ -12,7 +12,7 @@ import numpy as np
 
 from haymaker.errors import DataError, OutputError
 from haymaker.file_digests import changed_files, file_digest
-from haymaker.file_reading import read_json, read_json_if_there
+from haymaker.file_reading import read_json, read_json_if_there, rows_in
 from haymaker.files import draft_json, name_folder, remove, remove_whole, write_json
 from haymaker.records import digest
 from haymaker.study.cell import Outside, Row, Tables
@@ -32,7 +32,8 @@ def write_tables(output: Path, tables: Tables) -> None:
 
 def read_tables(output: Path) -> Tables:
     """What `write_tables` kept."""
-    return {path.stem: read_json(path, REMEDY) for path in sorted((output / "tables").glob("*.json"))}
+    found = sorted((output / "tables").glob("*.json"))
+    return {path.stem: rows_in(read_json(path, REMEDY), str(path)) for path in found}
 
 
 def plain(row: Mapping[str, Any]) -> Row:

@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 from haymaker.console import bar
 from haymaker.errors import ConfigError
-from haymaker.file_reading import read_json_if_there
 from haymaker.records import digest
 from haymaker.study.cell import Cell, action
 from haymaker.study.lease import alive, dated_ahead, owner
 from haymaker.study.plan import Plan
-from haymaker.study.store import REMEDY, Digests, Manifest, Store
+from haymaker.study.store import Digests, Manifest, Store
 
 State = Literal["done", "missing", "failed", "running", "waiting", "absent"]
 MEANING: dict[State, str] = {
@@ -256,7 +255,7 @@ def find_broken(survey: Survey) -> list[Broken]:
 def dated_ahead_of(survey: Survey) -> list[str]:
     """Failures and leases of a time that is yet to come: they hold nothing up, and tell of a clock that was wrong."""
     store = survey.store
-    records = (read_json_if_there(path, REMEDY) for _, path in store.kept("failures"))
+    records = (store.failure(key) for key, _ in store.kept("failures"))
     failures = [f"failure of {record['cell']}{ahead(record)}" for record in records if record and ahead(record)]
     leases = [path for _, path in store.kept("leases") if dated_ahead(path)]
     return failures + [f"lease {path} of {owner(path).get('host')} (dated ahead of this clock)" for path in leases]

@@ -18,6 +18,7 @@ from haymaker.errors import DataError, OutputError
 from haymaker.file_reading import read_appended
 from haymaker.files import whole_file, write_jsonl
 from haymaker.models.lora import lora_parameters
+from haymaker.records import digest
 
 STATE_FILE, METRICS_FILE = "state.safetensors", "metrics.jsonl"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -34,7 +35,7 @@ def save_state(
     kept = {name: value.cpu().contiguous() for name, value in tensors.items()}
     header = {"step": str(step), "identity": json.dumps(identity), "digest": tensors_digest(kept)}
     with kept_on_disk(folder, step), whole_file(folder / STATE_FILE) as scratch:
-        save_file(kept, scratch, header)
+        save_file(kept, scratch, {**header, "header": digest(header)})
 
 
 @contextmanager
@@ -66,9 +67,10 @@ def read_state_header(folder: Path) -> tuple[int, dict[str, Any]] | None:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
-            metadata["digest"]
+            if metadata.pop("header") != digest(metadata):
+                raise ValueError("its header is not the one that was saved")
             return int(metadata["step"]), json.loads(metadata["identity"])
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, KeyError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: not a training state ({error}); delete it or train with overwrite") from None
 
 
@@ -109,7 +111,7 @@ def append_line(path: Path, values: Mapping[str, Any]) -> None:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The metrics of every step."""
-    return read_appended(path, ("step", "loss", "seconds", "peak_bytes"))
+    return read_appended(path, {"step": int, **dict.fromkeys(("loss", "seconds", "peak_bytes"), (int, float))})
 
 
 def keep_lines(path: Path, steps: int, writes: bool = True) -> list[dict[str, Any]]:
