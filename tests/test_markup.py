@@ -5,6 +5,8 @@ import pytest
 import torch
 
 import haymaker as hm
+from haymaker.evaluation.batch_responses import ServedEvaluation
+from haymaker.interventions.patching_runs import Patched
 from haymaker.markup import COLOURS, shortened, table
 
 
@@ -57,6 +59,9 @@ def test_an_evaluation_shows_its_means_and_answers(lm) -> None:
         repr(found) == f"Evaluation(2 answers, squad_f1 {found.f1:.3f}, squad_em {found.em:.3f}, "
         f"best_subspan_em {found.interval('best_subspan_em').mean:.3f}, {found.cut_off} cut off)"
     )
+    for kind in (Patched, ServedEvaluation):  # a kind of evaluation tells the same, by its own name
+        told = repr(kind.of(found) if kind is Patched else kind(found.predictions))
+        assert told == repr(found).replace("Evaluation", kind.__name__)
     assert found._repr_html_().count("<tr>") == 3
     assert list(found.to_pandas().squad_f1) == [one.scores["squad_f1"] for one in found.predictions]
 

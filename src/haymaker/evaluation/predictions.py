@@ -58,7 +58,7 @@ class Evaluation:
     def __repr__(self) -> str:
         names = self.predictions[0].scores if self.predictions else ()
         means = "".join(f", {name} {self.values(name).mean():.3f}" for name in names)
-        return f"Evaluation({len(self.predictions)} answers{means}, {self.cut_off} cut off)"
+        return f"{type(self).__name__}({len(self.predictions)} answers{means}, {self.cut_off} cut off)"
 
     def _repr_html_(self) -> str:
         rows = [{**row, "answers": " | ".join(row["answers"])} for row in self.rows()[:SHOWN]]

@@ -28,7 +28,7 @@ Mode = Literal["one batch", "two models"]
 Donor = LanguageModel | str | Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Patched(Evaluation):
     """An Evaluation, and how donor and recipient ran: as rows of one batch, or as two models in turns."""
 
