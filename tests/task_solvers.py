@@ -3,6 +3,8 @@
 import json
 import re
 
+from haymaker.evaluation.exam import judge
+from haymaker.models.generation import Generation
 from haymaker.records import Example
 
 TEMPLATE = re.compile(r"The ((?:(?!The )[^.\n])+?) is ([^.\n]+)\.(?=\s|$)")
@@ -68,3 +70,8 @@ def context_of(example: Example, without: int | None = None) -> str:
     question = example.spans["question"][0].start - (0 if cut is None else len(cut))
     tail = text[:question]
     return tail[: tail.rindex("}") + 1] if example.task == "kv" else tail
+
+
+def judged(answer: str, example: Example) -> dict[str, float]:
+    """The answer by every metric of the example's task."""
+    return judge(example, 0, Generation(example.id, (), answer, "stop")).scores

@@ -37,12 +37,13 @@ data = hm.build(recipe, lm.tokenizer)
 chains = hm.build(recipe.changed(task="musique"), lm.tokenizer)
 twins = hm.build(recipe.changed(task="mdqa", source=sys.argv[1], length=700, rows=2), lm.tokenizer)
 scores = hm.detect_heads(lm, data, metric="first_mass")
-from haymaker.tasks import judge
+from haymaker.evaluation.exam import scores_of
 ids = lm.tokenizer(data[0].text, return_tensors="pt")
 whole = lm.model(**ids).logits
 with hm.edit(lm.model, hm.choices.EDITS["Half"](["0-0"])):
     halved = lm.model(**ids).logits
 answered = hm.evaluate(lm, data, new_tokens=4, metrics=["starts_with"])
+judged, _ = scores_of(data[0].target + ", they say", data[0].answers, hm.choices.TASKS["birthplaces"].METRICS)
 
 run = ["study", "run", sys.argv[2], "--runner", "serial", "--set", "tasks.birthplaces.test.rows=4"]
 app(run, standalone_mode=False)
@@ -50,7 +51,7 @@ print(json.dumps({
     "seen": seen, "listed": listed, "texts": [row[0].text for row in (data, chains, twins)],
     "axes": [data[0].concept, data[0].context], "packages": scores.provenance["packages"],
     "versions": data.manifest["versions"], "scores": [float(scores.mean.min()), float(scores.mean.max())],
-    "judged": judge(data[0].target + ", they say", data[0]), "answered": answered.values("starts_with").tolist(),
+    "judged": judged, "answered": answered.values("starts_with").tolist(),
     "changed": bool((whole != halved).any()), "restored": bool((whole == lm.model(**ids).logits).all()),
 }))
 """

@@ -10,6 +10,7 @@ from .attention.edits import Uniform as Uniform
 from .attention.edits import Zero as Zero
 from .attention.edits import edit as edit
 from .attention.probing import probe as probe
+from .attention.recording import mean_outputs as mean_outputs
 from .attention.recording import record as record
 from .config import Extend as Extend
 from .config import Recipe as Recipe

@@ -251,7 +251,7 @@ EDITS = Registry(
     "edit",
     {
         "Zero": ("haymaker.attention.edit_kinds:Zero", "nothing: removal, equal to zeroed columns of `o_proj`"),
-        "Mean": ("haymaker.attention.edit_kinds:Mean", "its mean over a reference set (`mean_outputs` collects it)"),
+        "Mean": ("haymaker.attention.edit_kinds:Mean", "its mean over a reference set (`hm.mean_outputs` collects it)"),
         "Resample": ("haymaker.attention.edit_kinds:Resample", "what it wrote in another prompt"),
         "Uniform": ("haymaker.attention.edit_kinds:Uniform", "the plain mean of all values it sees: no removal"),
         "Knockout": ("haymaker.attention.edit_kinds:Knockout", "its output without the keys of a span, renormalised"),

@@ -9,6 +9,7 @@ import typer
 
 from haymaker import __version__
 from haymaker.commands import (
+    answers,
     dataset_files,
     dataset_rows,
     datasets,
@@ -18,7 +19,6 @@ from haymaker.commands import (
     fetch,
     head_scores,
     interventions,
-    models,
     recommendation,
     studies,
     training,
@@ -81,7 +81,7 @@ for group in (
     extend,
     fetch,
     training,
-    models,
+    answers,
     recommendation,
     head_scores,
     interventions,

@@ -1,6 +1,6 @@
 """What a task gives to a build. A draft knows its pieces and their order of preference, never its length in tokens."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -8,8 +8,6 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from haymaker.choices import PROMPTS
 from haymaker.config import Recipe
 from haymaker.errors import ConfigError
-from haymaker.metrics import row_metric
-from haymaker.metrics.best_score import golds_for
 from haymaker.records import Kind, Label, Segment, label_runs, target_of
 
 DocumentRole = Literal["gold", "competitor", "passage"]
@@ -154,11 +152,6 @@ class Task(Protocol):
     METRICS: tuple[str, ...]
 
     def drafts(self, recipe: Recipe) -> Drafts: ...
-
-
-def judge(metrics: Sequence[str], prediction: str, golds: Sequence[str]) -> dict[str, float]:
-    """Every metric's score (0 to 1) of an answer against its golds."""
-    return {name: row_metric(name)(prediction, golds_for(name, golds)) for name in metrics}
 
 
 def style_of(recipe: Recipe, default: str) -> Style:

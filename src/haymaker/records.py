@@ -46,12 +46,15 @@ class Span:
 
     @property
     def slice(self) -> slice:
+        """For indexing: `text[span.slice]`, `ids[span.slice]`."""
         return slice(self.start, self.stop)
 
     def shifted(self, offset: int) -> "Span":
+        """The span that lies `offset` later."""
         return Span(self.start + offset, self.stop + offset)
 
     def overlaps(self, other: "Span") -> bool:
+        """Whether both share a position."""
         return self.start < other.stop and other.start < self.stop
 
 
@@ -84,6 +87,7 @@ class Label(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Label":
+        """The label that prints as `text`."""
         kind, _, index = text.partition(":")
         return cls(kind, int(index or 0))  # type: ignore[arg-type]
 
@@ -105,6 +109,7 @@ class Segment:
     labels: tuple[Label, ...] = ()
 
     def within(self, *outer: Label) -> "Segment":
+        """The same text with these labels around its own."""
         return Segment(self.text, (*outer, *self.labels))
 
 
@@ -126,6 +131,7 @@ class Message:
 
     @property
     def text(self) -> str:
+        """All segments, one after the other."""
         return "".join(segment.text for segment in self.segments)
 
 
@@ -207,10 +213,12 @@ class Example:
 
     @cached_property
     def text(self) -> str:
+        """The prompt: all messages' texts, one after the other."""
         return "".join(message.text for message in self.messages)
 
     @cached_property
     def labelled_spans(self) -> tuple[tuple[Label, Span], ...]:
+        """Every label with its span of `text`, in order of their ends."""
         return tuple(label_runs(segment for message in self.messages for segment in message.segments))
 
     @cached_property
@@ -277,10 +285,12 @@ class Encoded:
 
     @property
     def prompt_ids(self) -> tuple[int, ...]:
+        """Tokens of the prompt."""
         return self.input_ids[: self.prompt_length]
 
     @property
     def answer_ids(self) -> tuple[int, ...]:
+        """Tokens of the target answer, with what closes it."""
         return self.input_ids[self.prompt_length :]
 
     @property

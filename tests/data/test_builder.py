@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from real_rows import mdqa_row, musique_row, topic, write_jsonl
 from scipy.stats import chisquare
+from task_solvers import judged
 from tiny_tokenizers import KINDS, STRIPPING, TEMPLATE, tiny_tokenizer
 from transformers import PreTrainedTokenizerBase
 
@@ -24,7 +25,7 @@ from haymaker.errors import ConfigError, DataError, LengthError
 from haymaker.heads.null_query import null_example
 from haymaker.randomness import keyed, shuffle
 from haymaker.realism.written import Written, save_written
-from haymaker.tasks import judge, to_write
+from haymaker.tasks import to_write
 from haymaker.tokens import encode
 
 TASKS = ("mdqa", "musique", "summhay", "niah", "kv")
@@ -119,7 +120,7 @@ def relations_of(task: str) -> tuple[str, ...] | None:
 def check_evidence(row: dict[str, Any]) -> None:
     """The answer stands within evidence (or, cited, within a document's number), and every metric accepts it."""
     example = example_of(row)
-    assert set(judge(example.target, example).values()) == {1.0}
+    assert set(judged(example.target, example).values()) == {1.0}
     checks = json.loads(row["checks"])
     assert checks["answer_in_gold"]
     assert not checks["leaks"]

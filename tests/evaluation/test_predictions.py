@@ -9,7 +9,6 @@ from haymaker.choices import METRICS
 from haymaker.errors import DataError, LengthError
 from haymaker.evaluation.exam import judge
 from haymaker.evaluation.predictions import Evaluation, evaluate
-from haymaker.metrics import row_metric
 from haymaker.models.generation import Generation, generate
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example, Message, Segment
@@ -34,7 +33,7 @@ def test_every_answer_is_scored_under_every_metric(lm: LanguageModel) -> None:
     written = generate(lm, encode_many(examples(), lm.tokenizer), 6)
     assert [prediction.text for prediction in found.predictions] == [answer.text for answer in written]
     for prediction, answer in zip(found.predictions, written, strict=True):
-        expected = {name: row_metric(name)(answer.text, ["Tami", "Kalo"]) for name in ("squad_f1", "best_subspan_em")}
+        expected = {name: METRICS[name](answer.text, ["Tami", "Kalo"]) for name in ("squad_f1", "best_subspan_em")}
         assert prediction.scores == expected
         assert (prediction.generated_tokens, prediction.finish_reason) == (len(answer.ids), answer.finish_reason)
 

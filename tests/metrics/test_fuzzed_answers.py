@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from haymaker.choices import METRICS
 from haymaker.errors import HaymakerError
-from haymaker.metrics import ceiling, row_metric
+from haymaker.metrics import ceiling
 
 PIECES = (
     "[1]",
@@ -31,7 +31,7 @@ def test_any_answer_scores_a_fraction_or_is_refused(name: str) -> None:
     @fuzz(ANSWERS, GOLDS)
     def run(answer: object, golds: object) -> None:
         try:
-            score = row_metric(name)(answer, golds)
+            score = METRICS[name](answer, golds)
         except HaymakerError as error:
             assert str(error).strip()  # noqa: PT017
             return

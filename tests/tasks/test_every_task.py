@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 from real_rows import mdqa_row, musique_row, own_row, topic, write_jsonl
-from task_solvers import context_of, solver_of
+from task_solvers import context_of, judged, solver_of
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 import haymaker as hm
 from haymaker.choices import SETTINGS, TASKS, axes_of
 from haymaker.models.packaged import MINIATURES
 from haymaker.realism.placeholders import meaning
-from haymaker.tasks import judge
 
 KV_SETTINGS = ("real", "symbolic")
 TABLE: list[tuple[str, str, str]] = [
@@ -75,7 +74,7 @@ def test_rows_keep_their_spans_their_budget_and_their_answers(
     for example in built(task, setting, source, files):
         encoded = hm.encode(example, tokenizer)
         assert len(encoded) <= LENGTHS[source]
-        assert set(judge(example.target, example).values()) == {1.0}
+        assert set(judged(example.target, example).values()) == {1.0}
         assert (example.concept, example.context) == (
             axes_of(setting)[:2] if task != "kv" else ("symbolic", "symbolic")
         )

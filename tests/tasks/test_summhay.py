@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from real_rows import SHARED, needs_real_rows, topic
+from task_solvers import judged
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
@@ -13,7 +14,7 @@ from haymaker.errors import DataError, LengthError
 from haymaker.file_reading import read_json
 from haymaker.metrics import citations
 from haymaker.realism.written import Written, save_written
-from haymaker.tasks import judge, metrics_of, to_write
+from haymaker.tasks import metrics_of, to_write
 from haymaker.tasks.summhay_files import read_topic
 from haymaker.tasks.summhay_rows import closest_sentence
 
@@ -112,7 +113,7 @@ def test_answers_are_judged_strictly_and_leniently(tokenizer: PreTrainedTokenize
     numbers = sorted(citations(example.target))
     assert len(numbers) > 1
     semicolons = "[" + "; ".join(map(str, numbers)) + "]"
-    assert judge(semicolons, example) == {"citation_f1": 0.0, "citation_f1_lenient": 1.0}
+    assert judged(semicolons, example) == {"citation_f1": 0.0, "citation_f1_lenient": 1.0}
 
 
 # ---- bad topics

@@ -117,7 +117,7 @@ class Mean(Edit):
 
     Args:
         heads: Heads as `Head`, pairs (layer, head) or "16-19".
-        values: A vector [head_dim] for each head (as `mean_outputs` collects them), or a tensor [layer, head,
+        values: A vector [head_dim] for each head (as `hm.mean_outputs` gives them), or a tensor [layer, head,
             head_dim].
         batch_rows: Only these rows of the batch; all if None.
 
@@ -140,7 +140,7 @@ class Mean(Edit):
         found = self.values.get(head)
         if found is None or tuple(found.shape) != (width,):
             shape = "none" if found is None else list(found.shape)
-            raise ProbeError(f"Mean of {head}: expected a vector of {width}, found {shape}: collect it by mean_outputs")
+            raise ProbeError(f"Mean of {head}: expected a vector of {width}, found {shape}; see hm.mean_outputs")
 
     def compute(self, target: Target) -> Float[Tensor, "#n #positions #dim"]:
         vectors = {head: self.values[Head(target.layer, head)].to(target.output) for head in set(target.numbers)}

@@ -66,10 +66,24 @@ def record(
 def mean_outputs(
     model: Any, heads: Iterable[HeadLike], batches: Iterable[Mapping[str, Tensor]], rows: Rows | None = None
 ) -> dict[Head, Float[Tensor, " head_dim"]]:
-    """The mean output of each head over a reference set, for Mean.
+    """The mean output of each head over a reference set, for `Mean`.
 
-    batches: keyword arguments of the model, one dict per forward. Positions under `attention_mask` do not count.
-    rows: average only over these positions of each sequence. Returns float32 vectors on the CPU.
+    Args:
+        model: Any Hugging Face decoder whose attention goes through transformers' attention interface.
+        heads: Heads as `Head`, pairs (layer, head) or "16-19".
+        batches: Keyword arguments of the model, one dict per forward. Positions under `attention_mask` do not count.
+        rows: Average only over these positions (slots) of each sequence.
+
+    Returns:
+        A float32 vector [head_dim] on the CPU for each head.
+
+    Raises:
+        ProbeError: Heads that the model lacks, no batch, or rows that a forward did not reach.
+
+    Examples:
+        >>> means = hm.mean_outputs(lm.model, ["3-4"], [{"input_ids": torch.tensor([[5, 6, 7, 8]])}])
+        >>> str(hm.Mean(["3-4"], means))
+        'Mean of 3-4'
     """
     sums: dict[Head, Tensor] = {}
     count = 0

@@ -1,5 +1,6 @@
 """haymaker build | validate | stats."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,7 +110,7 @@ def print_estimate(recipe: Recipe, name: str, workers: int, as_json: bool) -> No
     from haymaker.data.estimate import estimate
     from haymaker.models.load import load_tokenizer
 
-    found = estimate(recipe, load_tokenizer(name), workers).as_dict()
+    found = asdict(estimate(recipe, load_tokenizer(name), workers))
     if as_json:
         show_json(found)
         return

@@ -194,7 +194,7 @@ class Builder:
 
     @property
     def ingredients(self) -> dict[str, Any]:
-        """What the whole dataset is a function of: recipe, contents of files, tokenizer, packages, version"""
+        """What the whole dataset is a function of: recipe, contents of files, tokenizer, packages, version."""
         return {
             **self.recipe.model_dump(exclude=set(FILES)),
             "inputs": sorted(self.drafts.inputs.values()),

@@ -1,4 +1,4 @@
-"""Checks of a row under the scoring metric, stored with it; summary.py adds them up."""
+"""Checks of a row under the scoring metric, stored with it, and their sums."""
 
 import json
 import re
@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from haymaker.choices import METRICS
 from haymaker.data.fit.page import Page
 from haymaker.drafts import Document, Draft
 from haymaker.errors import DataError
-from haymaker.metrics import row_metric
 from haymaker.realism.answers import holds, letters_of, may_hold, normalised_gold
 from haymaker.records import digest
 
@@ -53,7 +53,7 @@ def check_page(draft: Draft, page: Page, metrics: Sequence[str] = ()) -> dict[st
 def best_scores(answers: Sequence[str], target: str, metrics: Sequence[str]) -> dict[str, float]:
     """Of every metric under which neither a gold nor what is taught scores 1, given as the answer: the best score."""
     said = dict.fromkeys((*answers, target))
-    best = {name: max(row_metric(name)(answer, list(answers)) for answer in said) for name in metrics}
+    best = {name: max(METRICS[name](answer, list(answers)) for answer in said) for name in metrics}
     return {name: score for name, score in best.items() if score < 1}
 
 

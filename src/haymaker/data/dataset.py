@@ -63,10 +63,12 @@ class Dataset(Sequence[Example]):
 
     @property
     def recipe(self) -> Recipe:
+        """What the rows were built by."""
         return Recipe(**self.manifest["recipe"])
 
     @property
     def rows(self) -> Iterator[Row]:
+        """Rows as plain dicts, with the columns of `haymaker.data.schema.SCHEMA`."""
         return self.select(SCHEMA.names)
 
     def select(self, columns: Sequence[str]) -> Iterator[Row]:

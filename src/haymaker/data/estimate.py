@@ -1,9 +1,8 @@
 """What a build will take, from a few of its rows; nothing is written."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
 
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
@@ -26,9 +25,6 @@ class Estimate:
     tokens: int
     bytes: int
     seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def estimate(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, workers: int = 1) -> Estimate:

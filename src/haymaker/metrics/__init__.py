@@ -41,26 +41,6 @@ from haymaker.metrics.summhay import (
     summhay_scores,
 )
 
-
-def row_metric(name: str) -> RowMetric:
-    """The row metric of that name, as a config names it.
-
-    Args:
-        name: One of `METRICS`.
-
-    Returns:
-        A function of prediction and golds, 0 to 1.
-
-    Raises:
-        ConfigError: An unknown name; the message lists the known.
-
-    Examples:
-        >>> hm.metrics.row_metric("squad_f1")("mill", ["the mill"])
-        1.0
-    """
-    return METRICS[name]
-
-
 __all__ = [
     "LONGBENCH_F1",
     "LONGBENCH_FIRST_LINE",
@@ -94,7 +74,6 @@ __all__ = [
     "musique_scores",
     "musique_support_f1",
     "normalise",
-    "row_metric",
     "ruler",
     "ruler_all",
     "ruler_part",

@@ -122,6 +122,7 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
+        """Where its weights lie, of several devices the first."""
         return next(self.model.parameters()).device
 
 

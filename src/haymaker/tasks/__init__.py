@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from haymaker.choices import TASKS
 from haymaker.config import Recipe
 from haymaker.drafts import Task
-from haymaker.drafts import judge as judge_by
 from haymaker.errors import ConfigError
 from haymaker.metrics.best_score import asks_for_all, together
 from haymaker.records import Example
@@ -70,11 +69,6 @@ def taught(answers: Sequence[str], source: Mapping[str, Any], name: str) -> dict
     them; nothing where the first answer is taught."""
     golds = source.get("golds") or answers
     return {"target": together(golds)} if len(golds) > 1 and asks_for_all(metrics_from(source, name)[0]) else {}
-
-
-def judge(prediction: str, example: Example) -> dict[str, float]:
-    """Every metric of the example's task for one answer, 0 to 1."""
-    return judge_by(metrics_of_row(example), prediction, golds_of(example))
 
 
 def golds_of(example: Example) -> tuple[str, ...]:
