@@ -126,38 +126,30 @@ class Recipe(Frozen):
 
     task: TaskName
     setting: Setting = "real"
-    length: int = Field(ge=16, description="tokens of a whole row: chat template, prompt and answer")
+    length: int = Field(ge=16)
     rows: int = Field(ge=1)
     seed: int = 0
-    source: str | None = Field(default=None, description="file or hub name of real rows; None: the miniature world")
-    columns: dict[str, str] | None = Field(default=None, description="name here -> column of the source (qa)")
-    pool: str | None = Field(default=None, description="file of further passages (json list of title and text)")
-    distractors: Literal["drawn", "nearest"] = Field(default="drawn", description="of the pool; nearest: by BM25")
-    indirection: int = Field(default=0, ge=0, le=8, description="keys to follow until the question is found (qa)")
-    written: str | None = Field(default=None, description="file of a writer's texts (high concept); None: the grammar")
+    source: str | None = None
+    columns: dict[str, str] | None = None
+    pool: str | None = None
+    distractors: Literal["drawn", "nearest"] = "drawn"
+    indirection: int = Field(default=0, ge=0, le=8)
+    written: str | None = None
     split: SplitName = "train"
-    split_shares: dict[SplitName, Annotated[float, Field(ge=0)]] | None = Field(
-        default=None, description="shares by hash of the question; None takes every row of the source"
-    )
-    competitors: int = Field(default=4, ge=0, description="documents of the gold one's kind, in varied contexts")
-    padding_competitors: int = Field(default=0, ge=0, description="the same, where the context is padding")
-    relations: tuple[str, ...] | None = Field(default=None, description="relations of real-limited; None: the task's")
-    hops: tuple[int, ...] | None = Field(default=None, description="numbers of hops asked for (musique); None: all")
-    prompt: str | None = Field(default=None, description="a prompt style's name; None: the task's")
-    chat_template: bool | None = Field(default=None, description="None uses the tokenizer's template if it has one")
-    documents: int | None = Field(default=None, ge=1, description="that many documents, instead of filling the length")
-    gold_position: int | None = Field(default=None, ge=0, description="documents before the gold one; None: by plan")
-    nested: tuple[int, ...] | None = Field(
-        default=None, description="lengths that share one plan: a longer row holds the documents of a shorter one"
-    )
-    matched: bool = Field(default=False, description="twins of all settings: same tokens in all, same evidence places")
-    depth: float | None = Field(default=None, ge=0, le=1, description="share of the context before gold; None: by plan")
-    answer_room: int | None = Field(
-        default=None,
-        ge=1,
-        description="tokens left free for an answer; None: none in train rows, else by task and length",
-    )
-    failed_rows: Literal["stop", "skip"] = Field(default="stop", description="at a row that cannot be built")
+    split_shares: dict[SplitName, Annotated[float, Field(ge=0)]] | None = None
+    competitors: int = Field(default=4, ge=0)
+    padding_competitors: int = Field(default=0, ge=0)
+    relations: tuple[str, ...] | None = None
+    hops: tuple[int, ...] | None = None
+    prompt: str | None = None
+    chat_template: bool | None = None
+    documents: int | None = Field(default=None, ge=1)
+    gold_position: int | None = Field(default=None, ge=0)
+    nested: tuple[int, ...] | None = None
+    matched: bool = False
+    depth: float | None = Field(default=None, ge=0, le=1)
+    answer_room: int | None = Field(default=None, ge=1)
+    failed_rows: Literal["stop", "skip"] = "stop"
 
     @model_validator(mode="after")
     def goes_together(self) -> "Recipe":
@@ -322,13 +314,13 @@ class TrainConfig(Frozen):
     heads: tuple[HeadName, ...] | None = Field(default=None, min_length=1)
     ranks: dict[str, Annotated[int, Field(ge=1)]] = {}
     clip_norm: float = Field(default=1.0, gt=0)
-    tokens_at_once: int = Field(default=2_048, ge=1)  # of one forward pass; a step of more is taken in parts
-    packed_below: int = Field(default=8_192, ge=0, exclude_if=lambda value: value == 8_192)  # tokens
+    tokens_at_once: int = Field(default=2_048, ge=1)
+    packed_below: int = Field(default=8_192, ge=0, exclude_if=lambda value: value == 8_192)
     recompute: Literal["auto"] | Rung = "auto"
     context_parallel: int = Field(default=1, ge=1, exclude_if=lambda value: value == 1)  # a run's key is without it
     shard: bool = Field(default=False, exclude_if=lambda value: not value)
     seed: int = 0
-    save_every: int = Field(default=50, ge=1)  # steps
+    save_every: int = Field(default=50, ge=1)
     track: TrackConfig | None = None
     # decides no number: where there is none, nothing tells that there could be one
     tracker: Annotated[str, chosen_by(tracker_of)] | None = Field(default=None, exclude_if=lambda name: name is None)

@@ -43,7 +43,7 @@ def test_log_probabilities_by_hand(lm: LanguageModel) -> None:
 
 def test_the_choice_is_that_of_forwards_of_its_own(lm: LanguageModel) -> None:
     rows = rows_of("Tami", "Kalo lives", "prize")
-    found = evaluate(lm, rows, metric="gold_over_foil")
+    found = evaluate(lm, rows, metrics="gold_over_foil")
     for row, one in zip(rows, found.predictions, strict=True):
         means = []
         for text in (row.target, one.foil):
@@ -77,8 +77,8 @@ def test_what_is_no_choice_is_refused(lm: LanguageModel, tmp_path: Path) -> None
         evaluate(lm, rows, metrics=["squad_f1", "gold_over_foil"])
     for place in (hm.ablate, lambda *some, **how: hm.patch(lm, *some, **how)):
         with pytest.raises(ConfigError, match="judges no answers"):
-            place(lm, rows, [(0, 1)], metric="gold_over_foil")
-    choice, written = evaluate(lm, rows, metric="gold_over_foil"), evaluate(lm, rows, 4)
+            place(lm, rows, [(0, 1)], metrics="gold_over_foil")
+    choice, written = evaluate(lm, rows, metrics="gold_over_foil"), evaluate(lm, rows, 4)
     choice.save(tmp_path / "choice.jsonl")
     assert Evaluation.load(tmp_path / "choice.jsonl").judged_by(["gold_over_foil"]).row() == choice.row()
     for found, metric in ((choice, "squad_f1"), (written, "gold_over_foil")):
@@ -86,5 +86,5 @@ def test_what_is_no_choice_is_refused(lm: LanguageModel, tmp_path: Path) -> None
             found.judged_by([metric])
     lm.base.config.max_position_embeddings = 4
     with pytest.raises(LengthError, match="longer than the model's context of 4 tokens"):
-        evaluate(lm, rows, metric="gold_over_foil")
-    assert evaluate(lm, rows, metric="gold_over_foil", beyond_context=True).row()["n"] == 2
+        evaluate(lm, rows, metrics="gold_over_foil")
+    assert evaluate(lm, rows, metrics="gold_over_foil", beyond_context=True).row()["n"] == 2

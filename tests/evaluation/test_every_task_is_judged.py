@@ -163,7 +163,7 @@ def places_that_judge(wide: LanguageModel, data: Any) -> dict[str, Callable[...,
 def test_every_place_judges_by_the_task_or_as_told(task: str, rows: dict[str, Any], wide: LanguageModel) -> None:
     headline = EVERY[task]
     for name, judged in places_that_judge(wide, rows[task][:2]).items():
-        for how, expected in (({}, headline), ({"metric": "ruler_all"}, "ruler_all")):
+        for how, expected in (({}, headline), ({"metrics": "ruler_all"}, "ruler_all")):
             found = judged(**how)
             row = found.row() if isinstance(found, Evaluation) else found
             assert row["metric"] == expected, name
@@ -203,9 +203,9 @@ def test_f1_is_that_of_the_task(rows: dict[str, Any], wide: LanguageModel) -> No
         keyed.interval("squad_f1")
     with pytest.raises(ConfigError, match="mdqa by squad_f1.*summhay by citation_f1"):
         evaluate(wide, [*rows["mdqa"], *rows["summhay"]])
-    assert evaluate(wide, [*rows["mdqa"], *rows["summhay"]], metric="squad_f1").metric == "squad_f1"
+    assert evaluate(wide, [*rows["mdqa"], *rows["summhay"]], metrics="squad_f1").metric == "squad_f1"
     with pytest.raises(DataError, match="choose another metric"):
-        evaluate(wide, rows["mdqa"], metric="citation_f1")
+        evaluate(wide, rows["mdqa"], metrics="citation_f1")
 
 
 # ---- the budget

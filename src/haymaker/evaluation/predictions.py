@@ -303,7 +303,6 @@ def evaluate(
     metrics: Metrics = None,
     beyond_context: bool = False,
     *,
-    metric: str | None = None,
     stop: str | None = STOP,
     tokens_at_once: int | None = None,
     batch: int | None = None,
@@ -317,10 +316,10 @@ def evaluate(
         examples: A Dataset, or any Examples.
         new_tokens: Most tokens of an answer, the same for every example. None: the room that the rows were built with,
             else 64. Answers that reach the limit are kept and counted (`Evaluation.cut_off`).
-        metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
+        metrics: Names of row metrics of `hm.metrics`, the headline first, or one; None: those of the examples' task.
+            "gold_over_foil" lets the model choose between the target and another row's answer, by log-probability, in
+            place of answering.
         beyond_context: Also answer examples that do not fit the model's context, to see how it fares there.
-        metric: One metric alone, instead of `metrics`. "gold_over_foil" lets the model choose between the target and
-            another row's answer, by log-probability, in place of answering.
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         tokens_at_once: Most prompt tokens of a batch; None: as many as the free memory holds. Answers do not depend on
             it. Where memory runs out all the same, batches are halved, once; their answers say so (`halved`).
@@ -345,9 +344,9 @@ def evaluate(
         'squad_f1'
     """
     check_ready(lm)
-    if chooses(metric or metrics):
+    if chooses(metrics):
         return Evaluation(choices(lm, examples, beyond_context=beyond_context, on_progress=on_progress, keep=keep))
-    options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "beyond_context": beyond_context}
+    options: dict[str, Any] = {"metrics": metrics, "stop": stop, "beyond_context": beyond_context}
     exam = Exam.of(lm, examples, new_tokens, **options)
     sizes: dict[str, Any] = {"tokens_at_once": tokens_at_once, "batch": batch}
     with exam.answers_in(keep, lm, room=room_for(lm, exam), **sizes) as kept:

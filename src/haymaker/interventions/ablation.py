@@ -58,7 +58,6 @@ def ablate(
     new_tokens: int | None = None,
     *,
     metrics: Metrics = None,
-    metric: str | None = None,
     stop: str | None = STOP,
     scope: str = "all",
     tokens_at_once: int | None = None,
@@ -73,8 +72,7 @@ def ablate(
         examples: A Dataset, or any Examples.
         heads: Heads as `Head`, pairs (layer, head) or "16-19"; none is the plain model.
         new_tokens: Most tokens of an answer; None as in `evaluate`.
-        metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
-        metric: One metric alone, instead of `metrics`.
+        metrics: As in `evaluate`.
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         on_progress: Called with the number of examples answered since its last call.
         keep: A file in which rows are kept as they are done: after a stop the same call goes on, and gives the same.
@@ -102,7 +100,7 @@ def ablate(
         2
     """
     check_ready(lm)
-    exam = Exam.of(lm, examples, new_tokens, metrics=metric or metrics, stop=stop)
+    exam = Exam.of(lm, examples, new_tokens, metrics=metrics, stop=stop)
     chosen = as_heads(heads)
     sizes = {"tokens_at_once": tokens_at_once, "batch": batch}
     options = {"sets": [list(map(str, chosen))], "scope": scope, **sizes}
@@ -118,7 +116,6 @@ def ablate_sets(
     new_tokens: int | None = None,
     *,
     metrics: Metrics = None,
-    metric: str | None = None,
     stop: str | None = STOP,
     scope: str = "all",
     tokens_at_once: int | None = None,
@@ -136,8 +133,7 @@ def ablate_sets(
         examples: A Dataset, or any Examples.
         sets: Sets of heads; an empty one is the plain model.
         new_tokens: Most tokens of an answer; None as in `evaluate`.
-        metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
-        metric: One metric alone, instead of `metrics`.
+        metrics: As in `evaluate`.
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         scope: As in `ablate`.
         tokens_at_once: Most prompt tokens of a batch, or rows of a forward that answers many sets at once; None: as
@@ -163,7 +159,7 @@ def ablate_sets(
         [2, 2, 2]
     """
     check_ready(lm)
-    exam = Exam.of(lm, examples, new_tokens, metrics=metric or metrics, stop=stop)
+    exam = Exam.of(lm, examples, new_tokens, metrics=metrics, stop=stop)
     chosen = [as_heads(heads) for heads in sets]
     sizes: dict[str, Any] = {"tokens_at_once": tokens_at_once, "batch": batch}
     options = {"sets": [list(map(str, heads)) for heads in chosen], "scope": scope, **sizes}
@@ -208,7 +204,6 @@ def ablation_curve(
     seed: int = 0,
     new_tokens: int | None = None,
     metrics: Metrics = None,
-    metric: str | None = None,
     stop: str | None = STOP,
     scope: str = "all",
     batch: int | None = None,
@@ -226,7 +221,6 @@ def ablation_curve(
         seed: Of the random sets.
         new_tokens: Most tokens of an answer; None as in `evaluate`.
         metrics: As in `ablate`.
-        metric: As in `ablate`.
         stop: As in `ablate`.
         scope: As in `ablate`.
         batch: As in `ablate_sets`.
@@ -254,7 +248,7 @@ def ablation_curve(
     if told_few := few_draws(sets, draws):
         note(told_few, style="yellow")
     heads = [chosen.heads for chosen in sets]
-    options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "keep": keep}
+    options: dict[str, Any] = {"metrics": metrics, "stop": stop, "scope": scope, "keep": keep}
     options |= {"batch": batch}
     found = ablate_sets(lm, examples, heads, new_tokens, on_progress=on_progress, **options)
     return AblationCurve(

@@ -32,7 +32,6 @@ def patch(
     new_tokens: int | None = None,
     *,
     metrics: Metrics = None,
-    metric: str | None = None,
     stop: str | None = STOP,
     scope: str = "all",
     mode: str | None = None,
@@ -52,8 +51,7 @@ def patch(
         examples: A Dataset, or any Examples.
         heads: Heads as `Head`, pairs (layer, head) or "16-19".
         new_tokens: Most tokens of an answer; None as in `evaluate`.
-        metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
-        metric: One metric alone, instead of `metrics`.
+        metrics: As in `evaluate`.
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         on_progress: Called with the number of examples answered since its last call.
         keep: A file in which rows are kept as they are done: after a stop the same call goes on, and gives the same.
@@ -85,7 +83,7 @@ def patch(
         >>> hm.patch(lm, lm, rows, [(3, 4)], new_tokens=8).mode
         'one batch'
     """
-    exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
+    exam = Exam.of(recipient, examples, new_tokens, metrics=metrics, stop=stop)
     advance = told(on_progress, "answers", len(exam.rows))
     run = Run(donor, recipient, exam, scope, Sizes(tokens_at_once, batch), on_progress=advance)
     return run.kept_sets({"patched": as_heads(heads)}, mode, keep)["patched"]
@@ -99,7 +97,6 @@ def patch_many(
     new_tokens: int | None = None,
     *,
     metrics: Metrics = None,
-    metric: str | None = None,
     stop: str | None = STOP,
     scope: str = "all",
     mode: str | None = None,
@@ -120,8 +117,7 @@ def patch_many(
         examples: A Dataset, or any Examples.
         sets: Heads by the name of their set.
         new_tokens: Most tokens of an answer; None as in `evaluate`.
-        metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
-        metric: One metric alone, instead of `metrics`.
+        metrics: As in `evaluate`.
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         on_progress: Called with the number of examples answered since its last call, once per set.
         keep: As in `patch`.
@@ -145,7 +141,7 @@ def patch_many(
         >>> sorted(hm.patch_many(lm, lm, rows, {"none": [], "one": [(3, 4)]}, new_tokens=8))
         ['none', 'one']
     """
-    exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
+    exam = Exam.of(recipient, examples, new_tokens, metrics=metrics, stop=stop)
     advance = told(on_progress, "answers", len(exam.rows) * len(sets))
     run = Run(donor, recipient, exam, scope, Sizes(tokens_at_once, batch), on_progress=advance)
     return run.kept_sets({name: as_heads(heads) for name, heads in sets.items()}, mode, keep)
@@ -159,7 +155,6 @@ def patch_sets(
     new_tokens: int | None = None,
     *,
     metrics: Metrics = None,
-    metric: str | None = None,
     stop: str | None = STOP,
     scope: str = "all",
     tokens_at_once: int | None = None,
@@ -179,8 +174,7 @@ def patch_sets(
         examples: A Dataset, or any Examples.
         sets: Sets of heads; an empty one is the plain recipient.
         new_tokens: Most tokens of an answer; None as in `evaluate`.
-        metrics: Names of row metrics of `hm.metrics`, the headline first; None: those of the examples' task.
-        metric: One metric alone, instead of `metrics`.
+        metrics: As in `evaluate`.
         stop: A text that ends an answer, once there is an answer before it; None: only the model's own end does.
         scope: As in `patch`.
         tokens_at_once: As in `ablate_sets`.
@@ -206,7 +200,7 @@ def patch_sets(
     """
     check_ready(donor, recipient)
     check_pair(donor, recipient)
-    exam = Exam.of(recipient, examples, new_tokens, metrics=metric or metrics, stop=stop)
+    exam = Exam.of(recipient, examples, new_tokens, metrics=metrics, stop=stop)
     chosen = [as_heads(heads) for heads in sets]
     on_progress = told(on_progress, "answers", len(exam.rows) * len(chosen))
     if not (can_branch(donor.model, scope) and can_branch(recipient.model, scope)):
@@ -247,7 +241,6 @@ def patching_table(
     identity: bool = False,
     new_tokens: int | None = None,
     metrics: Metrics = None,
-    metric: str | None = None,
     stop: str | None = STOP,
     scope: str = "all",
     mode: str | None = None,
@@ -266,7 +259,7 @@ def patching_table(
         for said in filter(None, told_sizes):
             note(said, style="yellow")
     heads = {str(place): chosen.heads for place, chosen in enumerate(sets)}
-    options: dict[str, Any] = {"metrics": metric or metrics, "stop": stop, "scope": scope, "mode": mode}
+    options: dict[str, Any] = {"metrics": metrics, "stop": stop, "scope": scope, "mode": mode}
     options |= {"batch": batch, "on_progress": on_progress, "keep": keep}
     found = patch_many(donor, recipient, examples, heads, new_tokens, **options)
     beside = beside_random(sets, [patched.values() for patched in found.values()])
