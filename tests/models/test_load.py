@@ -371,6 +371,17 @@ def test_changed_adapter_weights_are_refused(trained, model_folder: Path) -> Non
         load_model(model_folder, adapter=trained[1])
 
 
+@pytest.mark.parametrize("key", ["return_dict", "output_attentions", "output_hidden_states"])
+def test_what_a_forward_gives_is_not_the_configs_to_say(key: str, model_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {key: key != "return_dict"}))
+    ids = torch.tensor([[1, 2, 3]])
+    found, plain = (load_model(place, dtype="float32").model(ids) for place in (folder, model_folder))
+    assert set(found) == set(plain)
+    assert torch.equal(found.logits, plain.logits)
+
+
 def raise_alpha(folder: Path) -> None:
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text())

@@ -1,11 +1,14 @@
 """What the report reads, before anything is said of it."""
 
+from typing import Any
+
 import pytest
 import report_rows
 from report_rows import Row
 
+from haymaker.errors import DataError
 from haymaker.report.lead import headlines, nearest
-from haymaker.report.tables import MEANING, in_order, kind, measured
+from haymaker.report.tables import MEANING, check, in_order, kind, measured
 from haymaker.stats import Interval
 
 
@@ -57,3 +60,27 @@ def test_a_setting_with_changes_has_the_kind_of_its_setting_and_may_lead() -> No
         for name, score in scores.items()
     ]
     assert nearest(pairs)[0].startswith("real minus low-high:competitors=12")
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "said"),
+    [
+        ("evaluation", "n", True, "expected a whole number"),
+        ("evaluation", "n", 2.5, "expected a whole number"),
+        ("evaluation", "n", float("nan"), "expected a whole number"),
+        ("evaluation", "length", -1, "expected a whole number"),
+        ("heads", "layer", 10**9, "expected a whole number of 0 to 4,096"),
+        ("heads", "score", 10**400, "too large to have been measured"),
+        ("evaluation", "score", -1e300, "too large to have been measured"),
+        ("evaluation", "score", False, "expected a number or null"),
+        ("evaluation", "model", ["m"], "expected a text"),
+        ("evaluation", "setting", None, "expected a text"),
+        ("evaluation", "seed", {}, "expected a text"),
+        ("timings", "cell", None, "expected a text"),
+        ("patterns", "sentence", 5, "expected a text"),
+    ],
+)
+def test_a_value_that_no_study_writes_is_named(table: str, column: str, value: Any, said: str, results: Row) -> None:
+    results["tables"][table][0][column] = value
+    with pytest.raises(DataError, match=f"table {table}, row 0, column {column}: .*{said}"):
+        check(results)

@@ -251,6 +251,8 @@ def read_config(source: Source) -> PreTrainedConfig:
         config.dtype = gguf.precision
     with explained(source.name, "config"):  # where `architectures` is no list of names
         check_decoder(source.name, config)
+    for one in (config, config.get_text_config()):  # what a forward gives is asked for here, and not by a file
+        one.return_dict, one.output_attentions, one.output_hidden_states = True, False, False
     return config
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isnan, nan
+from math import inf, isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,12 @@ WORDS = KEYS | set(
     "heads head_list cached draw pattern claim verdict paper sentence why rule sign found remedy first second "
     "example_id question evidence answers prediction finish produced read kind by group".split()
 )
-NEEDED = {"layer", "head", "step", "n", "k", "length", "active", "active_reference"}
+# Columns that rows may have, and of which kind those are that are not texts alone.
+MAY_HAVE = ("seed", "cell", "key", "family")
+KINDS: dict[str, Any] = dict.fromkeys(WORDS | {*MAY_HAVE}, str)
+KINDS |= {"seed": int | str | None, "draw": int | str | None, "cached": int | str | None}
+NEEDED = {"layer", "head", "step", "n", "seeds", "k", "length", "active", "active_reference"}
+MOST, MOST_HEADS = 2**50, 4096  # of any number, and of layers and heads, of which a page draws a grid
 
 GROUPED = tuple(name for name, columns in COLUMNS.items() if "task" in columns.split())
 
@@ -66,25 +71,36 @@ def check(results: Any, source: str = "results") -> tuple[dict[str, Any], Tables
         raise DataError(f"{source}: expected meta to be a mapping, found {type(meta).__name__}")
     tables = {name: [] for name in COLUMNS} | results["tables"]
     for name, rows in tables.items():
-        check_rows(f"{source}, table {name}", rows, COLUMNS.get(name, "").split())
+        check_rows(f"{source}, table {name}", rows, name)
     return meta, tables
 
 
-def check_rows(where: str, rows: Any, columns: list[str]) -> None:
-    """Raise DataError unless `rows` is a list of mappings with all columns, each of its kind."""
+def check_rows(where: str, rows: Any, table: str) -> None:
+    """Raise DataError unless `rows` is a list of mappings with all columns of the table, each of its kind."""
+    columns = COLUMNS.get(table, "").split()
     for i, row in enumerate(rows_in(rows, where)):
         if missing := [column for column in columns if column not in row]:
             raise DataError(f"{where}, row {i}: no column {', '.join(missing)}; write null where nothing is known")
-        for column in columns:
-            check_value(f"{where}, row {i}, column {column}", column, row[column])
+        for column in (*columns, *(name for name in MAY_HAVE if name in row)):
+            if (table, column, row[column]) != ("timings", "setting", None):  # cells of no setting take time too
+                check_value(f"{where}, row {i}, column {column}", column, row[column])
 
 
 def check_value(where: str, column: str, value: Any) -> None:
-    """Raise DataError where a number is not one, or null where the page cannot do without it."""
-    if column in NEEDED and value is None:
-        raise DataError(f"{where}: expected a number, found null; write 0 where there is none")
-    if column not in WORDS and not isinstance(value, int | float | None):
-        raise DataError(f"{where}: expected a number or null, found {value!r}")
+    """Raise DataError for a value of another kind than its column's, or a number that no study can have found."""
+    if column in NEEDED:
+        most = MOST_HEADS if column in ("layer", "head") else MOST
+        if value is None:
+            raise DataError(f"{where}: expected a number, found null; write 0 where there is none")
+        if type(value) is not int or not 0 <= value <= most:
+            raise DataError(f"{where}: expected a whole number of 0 to {most:,}, found {value!r:.40}")
+    elif column in KINDS:
+        if not isinstance(value, KINDS[column]):
+            raise DataError(f"{where}: expected a text, found {value!r:.40}")
+    elif not isinstance(value, int | float | None) or isinstance(value, bool):
+        raise DataError(f"{where}: expected a number or null, found {value!r:.40}")
+    elif value is not None and abs(value) > MOST and value not in (inf, -inf):
+        raise DataError(f"{where}: {value!r:.40} is too large to have been measured; write null where nothing is known")
 
 
 def select(rows: Iterable[Row], **wanted: Any) -> list[Row]:
