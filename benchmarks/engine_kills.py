@@ -35,6 +35,7 @@ def command(arguments: argparse.Namespace, out: Path) -> list[str]:
     toy = arguments.study == "toy"
     words = [sys.executable, *([__file__, "--one"] if toy else ["-m", "haymaker"])]
     words += ["study", "run", "miniature", "--no-report", "--out", str(out), "--json", "--runner", arguments.runner]
+    words += ["--set", "runner.device=cpu"] * (arguments.runner in ("slurm", "ray"))
     words += [] if toy else [part for value in SMALL for part in ("--set", value)]
     return words + (["--workers", str(arguments.workers)] if arguments.runner != "serial" else [])
 

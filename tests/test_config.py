@@ -135,6 +135,12 @@ def test_a_key_at_another_place_is_told_where_it_belongs(values: dict[str, Any],
         StudyConfig(**values)
 
 
+@pytest.mark.parametrize("name", ["../x", "/x", "a/b", "a\nb", "a\0b", "..", "-x", "x ", "~", "a" * 101])
+def test_a_study_s_name_is_one_of_a_file(name: str) -> None:
+    with pytest.raises(ConfigError, match="name: "):
+        StudyConfig(**{"name": name})
+
+
 def test_one_number_is_a_list_of_it() -> None:
     assert AblationConfig(k=3).k == AblationConfig(k=[3]).k == (3,)
     assert EvaluationConfig(untrained_lengths=64).untrained_lengths == (64,)

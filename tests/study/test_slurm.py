@@ -1,9 +1,13 @@
 """Slurm's runner: what it asks for, and what becomes of a job; benchmarks/engine_slurm.py has Slurm itself."""
 
+import functools
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -149,13 +153,96 @@ def test_jobs_that_slurm_does_not_take_end_the_run_in_a_sentence(
         execute(ladder(1), Store(tmp_path / "store"), refusing)
 
 
+class Queue:
+    """Slurm as it is while its controller is away for the first `away` calls of both commands; jobs end at once."""
+
+    def __init__(self, folder: Path, away: int) -> None:
+        self.folder, self.away, self.sent, self.cancelled = folder, away, 0, 0
+
+    def reach(self) -> None:
+        self.away -= 1
+        if self.away >= 0:
+            raise RuntimeError("sbatch: error: Batch job submission failed: Unable to contact slurm controller")
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        yield
+        self.reach()
+
+    def submit(self, job: slurm_runner.CellJob, *requests: str) -> SimpleNamespace:
+        self.sent += 1
+        made = self.folder / f"{self.sent}"
+        made.touch()
+        answers = functools.partial(job, *requests)
+        return SimpleNamespace(
+            job_id="7", paths=SimpleNamespace(result_pickle=made), result=answers, cancel=self.cancel
+        )
+
+    def cancel(self, check: bool) -> None:
+        self.cancelled += 1
+
+    def states(self) -> dict[str, str]:
+        self.reach()
+        return {"7": "RUNNING"}
+
+
+def test_a_controller_that_is_away_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue, waiting = Queue(tmp_path, away=3), runner(tmp_path)
+    monkeypatch.setattr(slurm_runner, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(slurm_runner, "QUEUE_POLLS", 1)
+    monkeypatch.setattr(waiting, "executor", lambda options: queue)
+    monkeypatch.setattr(waiting, "states", queue.states)
+    summary = execute(ladder(1), Store(tmp_path / "store"), waiting)
+    assert (len(summary.ran), summary.complete) == (3, True)
+    assert capsys.readouterr().err.count("controller is away") == 1
+
+
+def test_jobs_in_the_queue_are_cancelled_when_others_cannot_be_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, failing = Queue(tmp_path, away=0), runner(tmp_path)
+    monkeypatch.setattr(slurm_runner, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(failing, "executor", lambda options: queue)
+    monkeypatch.setattr(failing, "outcome", lambda one, states: None)
+    first, second = failing.submit(cell_of(tmp_path, "first")), None
+    while not failing.sent:
+        time.sleep(0.01)
+    monkeypatch.setattr(queue, "submit", None)
+    second = failing.submit(cell_of(tmp_path, "second"))
+    for future in (first, second):
+        with pytest.raises(StudyError, match="could not be sent"):
+            future.result(timeout=30)
+    failing.stop()
+    assert queue.cancelled == 1
+
+
+def cell_of(tmp_path: Path, name: str) -> Work:
+    return Work(Cell(name, WORK, Toy()), name, {}, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "lost"),
+    [(0, "", True), (1, "slurm_load_jobs error: Invalid job id specified", True),
+     (1, "slurm_load_jobs error: Unable to contact slurm controller (connect failure)", False)],
+)  # fmt: skip
+def test_a_job_is_gone_where_the_controller_says_so_and_not_where_it_says_nothing(
+    code: int, said: str, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = SimpleNamespace(stdout="", stderr=said, returncode=code)
+    monkeypatch.setattr(subprocess, "run", lambda *words, **options: told)
+    with nullcontext() if lost else pytest.raises(StudyError, match="Unable to contact"):
+        assert slurm_runner.job_states("12") == {}
+
+
 def test_slurm_s_words_for_an_array_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = (
         "JobId=12 ArrayJobId=12 ArrayTaskId=2,4-5%3 JobName=x JobState=PENDING\n"
         "JobId=13 ArrayJobId=12 ArrayTaskId=0 JobState=RUNNING Command=a=b\n"
         "JobId=14 ArrayJobId=12 ArrayTaskId=1 JobState=CANCELLED Reason=None\n"
     )
-    monkeypatch.setattr(subprocess, "run", lambda *words, **options: SimpleNamespace(stdout=lines))
+    monkeypatch.setattr(subprocess, "run", lambda *words, **options: SimpleNamespace(stdout=lines, returncode=0))
     assert slurm_runner.job_states("12") == {
         **{f"12_{task}": "PENDING" for task in (2, 4, 5)},
         "12_0": "RUNNING",

@@ -144,7 +144,7 @@ class PartsConfig(Frozen):
 class StudyConfig(Frozen):
     """A grid of models trained on different data, and what is measured on each."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of its folder under runs/")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="of its folder under runs/")
     title: str = Field(default="", description="of its report")
     model: str = Field(description="a packaged model, a folder, or a Hub id that is on this machine")
     context: int = Field(ge=16, description="tokens the base model was trained on")

@@ -14,6 +14,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from haymaker.console import note
 from haymaker.errors import ConfigError, StudyError
 from haymaker.processes import MEMORY_SHARE, environment, threads_of
 from haymaker.study.bases import Base
@@ -28,6 +29,7 @@ QUEUE_POLLS = 10  # looks at result files for each look at the queue
 DAY_MINUTES = 24 * 60.0  # where nothing is known of a cell
 LEAST_GB = 2
 FINAL = ("CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "DEADLINE")  # another try would go the same way
+AWAY = ("Unable to contact slurm controller", "timed out", "Zero Bytes were transmitted")  # said of the controller
 ALIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "REQUEUED", "SUSPENDED", "REQUEUE_HOLD", "PREEMPTED")
 
 
@@ -85,24 +87,47 @@ class SlurmRunner:
         return future
 
     def serve(self) -> None:
-        """Send and ask, until the runner is stopped. What goes wrong is every waiting cell's outcome."""
-        polls = 0
+        """Ask and send, until the runner is stopped; what goes wrong is every waiting cell's outcome.
+
+        While Slurm's controller is away that waits: jobs go on without it.
+        """
+        polls, away = 0, False
         while not self.ended.wait(POLL_SECONDS):
+            polls += 1
+            look_at_queue = polls % QUEUE_POLLS == 0
             try:
+                self.ask(look_at_queue)
                 self.send()
-                polls += 1
-                self.ask(polls % QUEUE_POLLS == 0)
+                away = away and not look_at_queue
             except Exception as error:
-                told = StudyError(f"the jobs could not be sent or asked after: {' '.join(str(error).split())[-500:]}")
-                for one in self.sent:
-                    one.future.set_exception(told)
-                self.sent = []
+                said = " ".join(str(error).split())[-500:]
+                if not any(sign in said for sign in AWAY):
+                    self.fail(StudyError(f"the jobs could not be sent or asked after: {said}"))
+                    return
+                if not away:
+                    note(f"Slurm's controller is away ({said}); waiting for it", style="yellow")
+                away = True
+
+    def fail(self, told: StudyError) -> None:
+        """Have every waiting cell end so."""
+        with self.lock:
+            waiting, self.new = [*self.sent, *self.new], []
+        for one in waiting:
+            one.future.set_exception(told)
 
     def send(self) -> None:
-        """A job array for each kind of request among the new cells, of which the longest chains come first."""
+        """Jobs for the new cells, of which the longest chains come first. What could not be sent stays new."""
         with self.lock:
             new, self.new = sorted(self.new, key=lambda one: -self.request(one.work).rank), []
-        self.sent.extend(new)
+        try:
+            self.send_arrays(new)
+        finally:
+            self.sent.extend(one for one in new if one.job is not None)
+            with self.lock:
+                self.new = [*(one for one in new if one.job is None), *self.new]
+
+    def send_arrays(self, new: list[Sent]) -> None:
+        """A job array for each kind of request."""
         kinds: dict[tuple[tuple[str, Any], ...], list[list[Sent]]] = {}
         for group in self.jobs_of(new):
             options = self.options(*(one.work for one in group))
@@ -110,10 +135,10 @@ class SlurmRunner:
         for options, groups in kinds.items():
             executor = self.executor(dict(options))
             with environment({**threads_of(self.config.threads or 1), MEMORY_SHARE: "1"}), executor.batch():
-                for group in groups:
-                    job = executor.submit(CellJob(), *(packed(one.work) for one in group))
-                    for number, one in enumerate(group):
-                        one.job, one.number, one.shared = job, number, len(group) > 1
+                jobs = [executor.submit(CellJob(), *(packed(one.work) for one in group)) for group in groups]
+            for group, job in zip(groups, jobs, strict=True):
+                for number, one in enumerate(group):
+                    one.job, one.number, one.shared = job, number, len(group) > 1
 
     def jobs_of(self, new: list[Sent]) -> list[list[Sent]]:
         """The cells of each job: of one base model and the same needs but for time, at most `runner.cells` together."""
@@ -226,12 +251,15 @@ def stepped(minutes: float) -> int:
 def job_states(array: str) -> dict[str, str]:
     """The states of an array's jobs by id, as 12_3, as Slurm's controller has them for some minutes after their end.
 
-    Asked of it, not of the accounting database (sacct), which a small cluster does not have.
+    Asked of it, not of the accounting database (sacct), which a small cluster does not have. StudyError where it does
+    not answer.
     """
     asked = ["scontrol", "show", "job", "--oneliner", array]
-    told = subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout
+    told = subprocess.run(asked, capture_output=True, text=True, timeout=60)
+    if told.returncode and "Invalid job id" not in told.stderr:
+        raise StudyError(f"{' '.join(asked)}: {told.stderr}")
     found: dict[str, str] = {}
-    for line in told.splitlines():
+    for line in told.stdout.splitlines():
         fields = dict(part.split("=", 1) for part in line.split() if "=" in part)
         for task in tasks_of(fields.get("ArrayTaskId", "")):
             found[f"{array}_{task}"] = fields.get("JobState", "GONE")
