@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from haymaker.models.load import load_model
 from haymaker.models.lora import add_lora, lora_parameters
 from haymaker.records import Encoded
 
@@ -17,17 +18,25 @@ def new_rows(count: int, length: int, answer: int, vocabulary: int) -> list[Enco
 
 
 def new_model(layers: int, length: int, vocabulary: int, dtype: torch.dtype = torch.float32) -> Any:
-    """A random Llama, hidden size 256, 8 heads over 4, and a LoRA adapter of rank 8 that is not at its start.
-
-    The same numbers every time.
-    """
+    """A random Llama, hidden size 256, 8 heads over 4, adapted. The same numbers every time."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=vocabulary, hidden_size=256, intermediate_size=512, num_hidden_layers=layers,
         num_attention_heads=8, num_key_value_heads=4, head_dim=32, max_position_embeddings=length,
         tie_word_embeddings=True,
     )  # fmt: skip
-    model = add_lora(LlamaForCausalLM(config).eval().to(dtype), rank=8, alpha=16.0, seed=0)
+    return adapted(LlamaForCausalLM(config).eval().to(dtype))
+
+
+def real_model(name: str, dtype: torch.dtype = torch.float32) -> Any:
+    """A model that loads here, adapted."""
+    return adapted(load_model(name, dtype=str(dtype).removeprefix("torch."), device="cpu").base)
+
+
+def adapted(base: Any) -> Any:
+    """With a LoRA adapter of rank 8 that is not at its start."""
+    torch.manual_seed(0)
+    model = add_lora(base, rank=8, alpha=16.0, seed=0)
     for weight in lora_parameters(model).values():
         weight.data.normal_(std=0.05)
     return model

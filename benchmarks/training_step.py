@@ -1,6 +1,7 @@
 """Seconds, saved bytes and operations of a training step: ours rung by rung, HF Trainer with `labels`, TRL's.
 
     python benchmarks/training_step.py [--layers 2 4 8] [--lengths 1024 2048] [--shares 0.01 0.1 1] [--turns 5]
+    python benchmarks/training_step.py --model smollm2-135m --lengths 1024    # a real one, after `haymaker fetch`
 
 Forward and backward of one batch, the same weights, rows, precision and threads; no one recomputes unless the rung says
 so. Losses and gradients are compared before anything is timed, then the ways take turns, and ratios are of one turn.
@@ -24,15 +25,16 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
-from training_common import PEERS, labelled, new_model, new_rows, peer
+from training_common import PEERS, labelled, new_model, new_rows, peer, real_model
 
 from haymaker.models.handshake import library_versions
 from haymaker.models.lora import lora_parameters
+from haymaker.models.rounding import DRAWS, relative_norm, shaken
 from haymaker.records import Encoded
 from haymaker.training.answer_rows import Method, Rungs, answer_loss
 from haymaker.training.batches import lay_out
 
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 5e-2}  # relative, of loss and gradient
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 5e-2}  # relative, of loss and gradient; see `check` for bfloat16's
 CPU = torch.device("cpu")
 Step = Callable[[], Tensor]
 OURS = "fused LoRA"
@@ -80,14 +82,14 @@ def peer_step(trainer: Any, rows: list[Encoded]) -> Tensor:
     return loss.detach()
 
 
-def ways(layers: int, length: int, rows: list[Encoded], vocabulary: int, folder: str) -> dict[str, tuple[Any, Step]]:
+def ways(make: Callable[[torch.dtype], Any], rows: list[Encoded], folder: str) -> dict[str, tuple[Any, Step]]:
     """Every way with a model of its own, all of them of the same numbers."""
     found: dict[str, tuple[Any, Step]] = {}
     for name in LADDER:
-        model = new_model(layers, length, vocabulary, torch.bfloat16 if name == "bf16" else torch.float32)
+        model = make(torch.bfloat16 if name == "bf16" else torch.float32)
         found[name] = model, our_way(name, model, rows)
     for name in PEERS:
-        model = new_model(layers, length, vocabulary)
+        model = make(torch.float32)
         try:
             trainer = peer(name, model, rows, folder)
         except ImportError:
@@ -153,11 +155,21 @@ def check(found: dict[str, tuple[Any, Step]]) -> float:
             before = loss, now
         assert now.norm() > 0, name
         assert abs(loss - before[0]) <= tolerance * before[0], (name, loss, before[0])
-        assert (now - before[1]).norm() <= tolerance * before[1].norm(), (name, (now - before[1]).norm())
+        difference = relative_norm(now, before[1])
+        if name == "bf16" and difference > tolerance:  # a deep model amplifies what is rounded at its start
+            tolerance = 2 * max(relative_norm(shaken_gradient(model, step, seed), now) for seed in range(DRAWS))
+            print(f"bf16: a gradient {difference:.2f} of its norm from float32's, {tolerance:.2f} allowed")
+        assert difference <= tolerance, (name, difference, tolerance)
         if name != "bf16":  # behind it come the peers, in float32
             before = loss, now
     assert before is not None
     return float(before[1].norm())
+
+
+def shaken_gradient(model: Any, step: Step, seed: int) -> Tensor:
+    """Where embeddings are off by a step of bfloat16."""
+    with shaken(model, seed):
+        return gradient(model, step)[1]
 
 
 def seconds_of(found: dict[str, tuple[Any, Step]], turns: int) -> dict[str, list[float]]:
@@ -173,10 +185,12 @@ def seconds_of(found: dict[str, tuple[Any, Step]], turns: int) -> dict[str, list
 
 
 def measure(layers: int, length: int, share: float, chosen: argparse.Namespace) -> dict[str, Any]:
+    """One cell; `layers` are a real model's own, 0 here."""
     answer = min(length - 1, max(1, round(share * length)))
     rows = new_rows(chosen.rows, length, answer, chosen.vocabulary)
+    make = partial(new_model, layers, length, chosen.vocabulary) if layers else partial(real_model, chosen.model)
     with tempfile.TemporaryDirectory() as folder:
-        found = ways(layers, length, rows, chosen.vocabulary, folder)
+        found = ways(make, rows, folder)
         norm = check(found)
         bytes_of = {name: saved_bytes(step) for name, (_, step) in found.items()}
         counted = {name: operations(step) for name, (_, step) in found.items()}
@@ -190,7 +204,8 @@ def measure(layers: int, length: int, share: float, chosen: argparse.Namespace) 
                "saved_mib": bytes_of[name] / 2**20, "gigaflop": counted[name] / 1e9}
         for name, times in seconds.items()
     }  # fmt: skip
-    return {"layers": layers, "length": length, "share": share, "gradient_norm": norm, "ways": lines}
+    name = f"{layers} layers" if layers else chosen.model
+    return {"model": name, "length": length, "share": share, "gradient_norm": norm, "ways": lines}
 
 
 # ---- the command
@@ -200,7 +215,7 @@ def as_table(cases: list[dict[str, Any]]) -> str:
     """Markdown: seconds (times ours), MiB and GFLOP of every way."""
     lines = []
     for case in cases:
-        lines += [f"\n{case['layers']} layers, {case['length']:,} tokens, answer {case['share']:.0%}\n"]
+        lines += [f"\n{case['model']}, {case['length']:,} tokens, answer {case['share']:.0%}\n"]
         lines += ["| way | s a step | times ours | saved MiB | GFLOP |", "|---|---|---|---|---|"]
         lines += [
             f"| {name} | {way['seconds']:.3f} ± {way['spread'] / 2:.3f} | {way['times_ours']:.2f} | "
@@ -212,6 +227,7 @@ def as_table(cases: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="one that loads, in place of the random ones of --layers")
     parser.add_argument("--layers", type=int, nargs="+", default=[2, 4, 8])
     parser.add_argument("--lengths", type=int, nargs="+", default=[1_024, 2_048])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.01, 0.1, 1.0], help="answer tokens of all")
@@ -219,7 +235,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     chosen = parser.parse_args()
     cases = []
-    for layers in chosen.layers:
+    for layers in [0] if chosen.model else chosen.layers:
         for length in chosen.lengths:
             for share in chosen.shares:
                 cases.append(measure(layers, length, share, chosen))
