@@ -69,6 +69,12 @@ def end_run():
 STAND_INS = {"wandb": WANDB, "trackio": WANDB, "mlflow": MLFLOW}
 
 
+def stand_in(name: str, code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+
+
 def quiet(steps: int) -> None:
     """Takes the metrics, so that no progress bar is drawn."""
 
@@ -129,9 +135,7 @@ def test_tensorboard_shows_every_step_once_also_behind_a_stop(lm: LanguageModel,
 def test_a_service_gets_what_the_file_gets_and_goes_on_in_its_run(
     name: str, lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / f"{name}.py").write_text(STAND_INS[name])
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, name, raising=False)
+    stand_in(name, STAND_INS[name], tmp_path, monkeypatch)
     config, out = CONFIG.changed(tracker=name), tmp_path / "out"
     stopped_after(3, lm, config, out)
     train(lm, random_rows(4), config, out, on_progress=quiet)
@@ -149,6 +153,40 @@ def test_a_service_gets_what_the_file_gets_and_goes_on_in_its_run(
     told = dict(calls)["config"]
     assert (told["rank"], told["unit.loss"]) == ("2", "nats per answer token")
     assert all(f"unit.{key}" in told for key in lines(out)[1])
+
+
+@pytest.mark.parametrize("place", ["log", "finish"])
+@pytest.mark.parametrize("name", STAND_INS)
+def test_what_a_tracker_fails_at_is_told_once_and_ends_no_run(
+    name: str, place: str, lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """A server that goes down hours into a run, or at its very end, must not take the adapter with it."""
+    broken = {"log": "calls.append((step, values))", "finish": 'calls.append(("finish", {}))'}[place]
+    stand_in(name, STAND_INS[name].replace(broken, "raise OSError('gone\\naway')"), tmp_path, monkeypatch)
+    train(lm, random_rows(4), CONFIG.changed(tracker=name), tmp_path / "out", on_progress=quiet)
+    when = {"log": "at step 1", "finish": "at the end"}[place]
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count(f"tracker: {name} failed {when} (OSError: gone away); it may lack what came from there on") == 1
+    assert said.count("failed") == 1
+    assert lines(tmp_path / "out").keys() == set(range(1, 6))
+    assert (tmp_path / "out" / "training.json").is_file()
+    assert ("finish" in dict(sys.modules[name].calls)) == (place == "log")  # it is closed all the same
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_a_tracker_that_cannot_begin_is_one_sentence(
+    name: str, lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(
+        name,
+        STAND_INS[name].replace('calls.append(("init", options))', "raise OSError('no key')"),
+        tmp_path,
+        monkeypatch,
+    )
+    with pytest.raises(
+        ConfigError, match=rf"tracker: {name} cannot begin \(OSError: no key\); .* leave --tracker away"
+    ):
+        train(lm, random_rows(4), CONFIG.changed(tracker=name), tmp_path / "out", on_progress=quiet)
 
 
 def test_a_tracker_decides_no_number(lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

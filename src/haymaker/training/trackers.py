@@ -7,19 +7,24 @@ What a service must know to let anybody in (a key, an address) stays in its own 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from haymaker.choices import TRACKERS
 from haymaker.config import TrainConfig
-from haymaker.errors import ConfigError
+from haymaker.console import note
+from haymaker.errors import ConfigError, HaymakerError
 from haymaker.file_reading import read_json_if_there
 from haymaker.files import write_json
+from haymaker.training.state import METRICS_FILE
 
 Send = Callable[[Mapping[str, Any]], None]
 TRACKER_FILE = "tracker.json"  # which run of the tracker a stopped run goes on in
 PROJECT = "haymaker"
+MOST_CHARACTERS = 300  # of what a client says of its failure
 UNITS = {
     "loss": "nats per answer token",
     "rate": "AdamW's learning rate",
@@ -47,13 +52,51 @@ def sending(config: TrainConfig, folder: Path, done: int, wanted: bool = True) -
     if config.tracker is None or not wanted:
         yield lambda line: None
         return
-    client = opened(config.tracker, folder, done)
-    if not done:
-        client.store_init_configuration(described(config))
+    name = config.tracker
     try:
-        yield lambda line: client.log(numbers(line), step=line["step"])
+        client = opened(name, folder, done)
+        if not done:
+            client.store_init_configuration(described(config))
+    except HaymakerError:
+        raise
+    except Exception as error:  # of any client: no key, no server, a folder that it does not write
+        raise ConfigError(
+            f"tracker: {name} cannot begin ({cause(error)}); give it what it asks for, or leave --tracker away"
+        ) from error
+    sender = Sender(name, client)
+    try:
+        yield sender
     finally:
-        client.finish()
+        sender.tried("at the end", client.finish)
+
+
+@dataclass
+class Sender:
+    """Sends lines of metrics. What a client fails at is told once, and ends no run: metrics.jsonl has every step."""
+
+    name: str
+    client: Any
+    failed: bool = False
+
+    def __call__(self, line: Mapping[str, Any]) -> None:
+        if not self.failed:
+            self.tried(f"at step {line['step']}", partial(self.client.log, numbers(line), step=line["step"]))
+
+    def tried(self, when: str, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except Exception as error:
+            if not self.failed:
+                note(
+                    f"tracker: {self.name} failed {when} ({cause(error)}); it may lack what came from there on, the "
+                    f"run goes on without it, and {METRICS_FILE} has every step",
+                    "yellow",
+                )
+            self.failed = True
+
+
+def cause(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:MOST_CHARACTERS]}"
 
 
 def opened(name: str, folder: Path, done: int) -> Any:
