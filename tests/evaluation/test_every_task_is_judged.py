@@ -1,21 +1,27 @@
 """Every task in every place that judges: by its own metrics, from a perfect reader, scored again from files."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from command_line import passes
+from tiny_tokenizers import SPECIAL, backend
+from tokenizers import Tokenizer, normalizers
+from transformers import PreTrainedTokenizerFast
 
 import haymaker as hm
 from haymaker import console
 from haymaker.choices import METRICS, TASKS
 from haymaker.errors import ConfigError, DataError, LengthError
+from haymaker.evaluation.exam import Exam
 from haymaker.evaluation.predictions import Evaluation, evaluate
 from haymaker.heads.detection import detect_all
 from haymaker.heads.scores import HeadScores
@@ -28,7 +34,7 @@ from haymaker.interventions import (
     patching_parts,
     patching_table,
 )
-from haymaker.metrics.best_score import asks_for_all
+from haymaker.metrics.best_score import asks_for_all, golds_for
 from haymaker.models.budget import budget_of
 from haymaker.models.generation import Decoder
 from haymaker.models.load import LanguageModel
@@ -141,6 +147,58 @@ def test_a_perfect_reader_scores_1_by_default(
         said = json.loads(passes("score", tmp_path / "predictions.jsonl", "--metric", metric, "--json"))
         assert (said["metric"], said["score"], said[metric]) == (metric, 1.0, 1.0)
     assert json.loads(passes("score", tmp_path, "--json"))["metric"] == EVERY[task]
+
+
+STOPS = ("\n", ".", ",", ", ", " ", "]", "A", "x", "Ada", "<", None)
+LONG = {"prompt": [{"role": "user", "content": "Say it."}], "answer": "x7Ada.\nInes.", "random_string_to_prepend": "x7"}
+CITED = {"question": "Which?", "answers": ["1", "3"], "context": MILL, "metrics": ["citation_f1"]}
+ENDED = READ | {
+    "mrcr, several lines": (LONG, "mrcr"),
+    "numbers of documents": (CITED, "citation_f1"),
+    "numbers in brackets": ({**CITED, "answers": ["[1]", "[3]"]}, "citation_f1"),
+    "a letter": ({**CITED, "answers": ["B"], "metrics": ["longbench_choice"]}, "longbench_choice"),
+    "an article first": ({**CITED, "answers": ["A", "Ada"], "metrics": []}, "squad_f1"),
+    "one of all": ({**CITED, "answers": ["Ada", "Ines"], "metrics": ["ruler_all"]}, "ruler_all"),
+    "a thought": ({**CITED, "answers": ["<think>Ada"], "metrics": []}, "squad_f1"),
+}
+
+
+@pytest.mark.parametrize("name", ENDED)
+def test_what_is_taught_scores_1_whatever_ends_an_answer_or_is_refused(
+    name: str, wide: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, metric = ENDED[name]
+    data = hm.read_examples([row], evidence=False)
+    assert METRICS[metric](data[0].target, golds_for(metric, golds_of(data[0]))) == 1
+    perfect(wide, data, monkeypatch)
+    refused = set[str | None]()
+    for stop in STOPS:
+        try:
+            found = evaluate(wide, data, stop=stop)
+        except (ConfigError, DataError) as error:
+            assert re.search("which would end every right answer|reads as a block of thought", str(error))  # noqa: PT017
+            refused.add(stop)
+        else:
+            assert (found.metric, found.score) == (metric, 1.0)
+    assert (None in refused) == (name == "a thought")
+    assert ("\n" in refused) == (name in ("a thought", "mrcr, several lines"))
+    assert {stop for stop in STOPS[1:-1] if stop in data[0].target} >= refused - {"\n", None} or name == "a thought"
+
+
+def test_an_answer_that_a_tokenizer_cannot_write_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    made = Tokenizer.from_str(backend("bytes").to_str())
+    made.normalizer = normalizers.NFKC()
+    reader = SimpleNamespace(
+        tokenizer=PreTrainedTokenizerFast(tokenizer_object=made, eos_token=SPECIAL[1]), context=512
+    )
+    rows = [{"question": "When?", "context": f"It was {year}.", "answers": [year]} for year in ("1958", "１９５８")]
+    Exam.of(reader, hm.read_examples(rows))
+    told = capsys.readouterr().err
+    assert "1 of 2 rows have an answer that this tokenizer cannot write, so squad_f1 counts it wrong" in told
+    assert "'１９５８', written '1958'" in told
+    Exam.of(reader, hm.read_examples(rows), metrics="best_subspan_em")
+    Exam.of(reader, hm.read_examples(rows[:1]))
+    assert capsys.readouterr().err.count("cannot write") == 1
 
 
 def places_that_judge(wide: LanguageModel, data: Any) -> dict[str, Callable[..., Any]]:

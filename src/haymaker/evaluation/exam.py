@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from haymaker.choices import FORMATS, GOLD_OVER_FOIL, METRICS
+from haymaker.console import note
 from haymaker.errors import ConfigError, DataError
 from haymaker.evaluation.places import depth_of, hops_of
 from haymaker.kept import Kept
 from haymaker.metrics.best_score import asks_for_all, golds_for, together
-from haymaker.models.answer_text import STOP
+from haymaker.models.answer_text import STOP, read_answer
 from haymaker.models.budget import budget_of, room_of
-from haymaker.models.generation import GENERATIONS, AnswerEnd, Generation, end_of
+from haymaker.models.generation import GENERATIONS, AnswerEnd, Generation, decoded, end_of
 from haymaker.models.load import LanguageModel
 from haymaker.provenance import kept_rows
 from haymaker.records import Encoded, Example, Prediction, examples_of
@@ -67,8 +68,11 @@ class Exam:
             raise ConfigError(
                 f"metrics: {GOLD_OVER_FOIL} judges no answers; hm.evaluate lets a model choose by it, alone"
             )
-        check_golds(rows, names, stop)
+        check_golds(rows, names)
+        for row in rows:
+            check_stop(row, names, stop)
         encoded = encode_many(rows, lm.tokenizer)
+        tell_unwritable(rows, encoded, names[0], lm.tokenizer)
         context = None if beyond_context else lm.context
         whole = {row.id: said for row in rows if (said := whole_answer(row, names[0]))}
         budget = budget_of(encoded, lm.tokenizer, context, new_tokens, room_of(examples), golds=whole)
@@ -104,21 +108,58 @@ def judges_of(rows: Sequence[Example], metrics: Metrics = None) -> tuple[str, ..
     return names or metrics_of_rows(rows)
 
 
-def check_golds(rows: Sequence[Example], metrics: Sequence[str], stop: str | None) -> None:
-    """Refuse rows that no answer can be judged on: DataError for golds that a metric cannot read, ConfigError for those
-    that all hold the stop."""
+def check_golds(rows: Sequence[Example], metrics: Sequence[str]) -> None:
+    """DataError for golds that a metric cannot read."""
     for row in rows:
-        golds = golds_of(row)
         for name in metrics:
             try:
-                golds_for(name, golds)
+                golds_for(name, golds_of(row))
             except DataError as error:
                 raise DataError(f"{row.id} (task {row.task}) by {name}: {error}; choose another metric") from None
-        if stop and golds and all(stop in gold.strip() for gold in golds):
+
+
+def check_stop(row: Example, metrics: Sequence[str], stop: str | None) -> None:
+    """Refuse a row whose right answers all lose by the rules that end an answer: ConfigError where the stop cuts them,
+    DataError where they read as a thought or an opening line."""
+    golds = golds_of(row)
+    said = [text for text in (row.target, *golds, whole_answer(row, metrics[0])) if text.strip()]
+    read = [read_answer(text, stop or None).text for text in said]
+    if all(text.strip() == left for text, left in zip(said, read, strict=True)):
+        return
+    for name in metrics:
+        if best_of(name, read, golds) >= best_of(name, said, golds):
+            continue
+        if stop and any(stop in text.strip() for text in said):
             raise ConfigError(
                 f"stop: {row.id} has no gold without {stop!r}, which would end every right answer; give another stop, "
                 "or None"
             )
+        raise DataError(
+            f"{row.id}: its answer {row.target!r:.60} reads as a block of thought, which is no part of an answer; "
+            "leave the row out"
+        )
+
+
+def tell_unwritable(rows: Sequence[Example], encoded: Sequence[Encoded], metric: str, tokenizer: Any) -> None:
+    """Say of how many rows the answer, once it is in tokens, is another one by the metric: letters that a vocabulary
+    lacks, or that it writes otherwise (full-width digits)."""
+    lost: dict[str, str] = {}
+    for row, item in zip(rows, encoded, strict=True):
+        said = decoded(tokenizer, item.answer_ids).strip()
+        if said != row.target.strip() and best_of(metric, [said], golds_of(row)) < best_of(
+            metric, [row.target], golds_of(row)
+        ):
+            lost[row.id] = f"{row.target!r:.40}, written {said!r:.40}"
+    if lost:
+        name, how = next(iter(lost.items()))
+        note(
+            f"{len(lost)} of {len(rows)} rows have an answer that this tokenizer cannot write, so {metric} counts it "
+            f"wrong: {name} ({how})"
+        )
+
+
+def best_of(metric: str, answers: Iterable[str], golds: Sequence[str]) -> float:
+    return max((scores_of(text, golds, [metric])[0][metric] for text in answers), default=0.0)
 
 
 def whole_answer(row: Example, metric: str) -> str:

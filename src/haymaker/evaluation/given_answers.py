@@ -39,7 +39,7 @@ def judge_given(
     rows = examples_of(examples)
     judges, names = judges_of(rows, metrics), RowNames.of(rows)
     refuse_twins(names.ids)
-    check_golds(rows, judges, stop=None)
+    check_golds(rows, judges)
     read = Responses()
     for place, line in rows_in(path):
         read.add(*answer_of(line, columns or {}, place), names)

@@ -71,6 +71,21 @@ def together(golds: Sequence[str]) -> str:
     return (", " if any(len(gold.split()) > 1 for gold in golds) else " ").join(golds)
 
 
+def to_say(metric: str, golds: Sequence[str]) -> str:
+    """What a right answer says: the first gold, or the first text that scores more where a metric gives less for that:
+    all of several golds that it asks for, document numbers in brackets, a choice in its words."""
+    if len(golds) > 1 and asks_for_all(metric):
+        return together(golds)
+    try:
+        read = golds_for(metric, golds)
+        best = ceiling(metric, read)
+        return next(
+            (said for said in (*golds, *perfect_answers(read)) if METRICS[metric](said, read) == best), golds[0]
+        )
+    except Exception:  # as above: who judges says what is wrong
+        return golds[0]
+
+
 def golds_for(metric: str, golds: Sequence[str]) -> list[str]:
     """The golds as a metric reads them: themselves, or, where it wants document numbers, those that they cite.
 

@@ -7,7 +7,7 @@ from haymaker.choices import TASKS
 from haymaker.config import Recipe
 from haymaker.drafts import Task
 from haymaker.errors import ConfigError
-from haymaker.metrics.best_score import asks_for_all, together
+from haymaker.metrics.best_score import to_say
 from haymaker.records import Example
 
 if TYPE_CHECKING:  # realism.written reads answers, of this package
@@ -65,10 +65,10 @@ def metrics_from(source: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def taught(answers: Sequence[str], source: Mapping[str, Any], name: str) -> dict[str, str]:
-    """The `target` of a row's source: all golds together, where the metric that judges the row first asks for all of
-    them; nothing where the first answer is taught."""
-    golds = source.get("golds") or answers
-    return {"target": together(golds)} if len(golds) > 1 and asks_for_all(metrics_from(source, name)[0]) else {}
+    """The `target` of a row's source, where the metric that judges the row first gives less for the first answer than
+    for another: RULER's for one of several golds, SummHay's for a number without brackets. Else nothing."""
+    said = to_say(metrics_from(source, name)[0], source.get("golds") or answers)
+    return {} if said == answers[0] else {"target": said}
 
 
 def golds_of(example: Example) -> tuple[str, ...]:
