@@ -148,6 +148,9 @@ def bounds(name: str, value: float, low: float, high: float) -> dict[str, float]
 
 
 CASES = [
+    *((pattern, "undecided", "maps", {}, {"n": 9}) for pattern in "bcd"),
+    *((pattern, "undecided", "settings", {}, {"n": 9}) for pattern in "ad"),
+    *((pattern, "shown", "maps", {}, {"n": 10}) for pattern in "bcd"),
     ("a", "contradicted", "pairs", BEST, {"difference": -0.1, "low": -0.18, "high": -0.02, "p_holm": 0.01}),
     ("a", "not shown", "pairs", BEST, {"difference": -0.1, "low": -0.18, "high": -0.02, "p_holm": 0.2}),
     ("a", "not shown", "pairs", BEST, {"difference": 0.0, "low": -0.04, "high": 0.04}),

@@ -137,6 +137,7 @@ def real_has_more_heads(tables: Tables) -> Judged:
         seeds=seeds_of(rows),
         sentence=f"active heads: real {round(active, 1):g}, {said}; the shares of real's that are missing: "
         + "; ".join(f"{name} {in_words(one)}" for name, one in fewer.items()),
+        doubt=too_few(rows_of(tables, "maps")),
     )
 
 
@@ -161,7 +162,7 @@ def synthetic_heads_inside_real(tables: Tables) -> Judged:
         p=p,
         sentence="; ".join(f"{name} {in_words(one)}" for name, one in inside.items())
         + f"; heads of the same layers would share up to {number(chance)}",
-        doubt=crowded,
+        doubt=too_few(rows_of(tables, "maps")) or crowded,
         settled=by_chance,
     )
 
@@ -186,7 +187,7 @@ def likeness_goes_with_score(tables: Tables) -> Judged:
     shown = next(iter(varying.values()), max(found.values(), key=lambda one: one.n))
     n, rows = shown.n, rows_of(tables, "similarity")
     signs = {np.sign(one.rho) for one, p in zip(found.values(), sure, strict=True) if p < SURE}
-    doubt = (
+    doubt = too_few([*rows_of(tables, "maps"), *rows_of(tables, "settings")]) or (
         f"with {n} settings no order passes 5 %"
         if n < 5
         else ""
