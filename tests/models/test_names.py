@@ -8,13 +8,13 @@ import pytest
 
 from haymaker.errors import ConfigError, ModelError
 from haymaker.models.names import (
-    MINIATURES,
     check_model,
     check_tokenizer,
     display_name,
     find_model,
     model_here,
 )
+from haymaker.models.packaged import MINIATURES
 
 
 def test_a_packaged_name_a_folder_and_an_id_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
