@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from haymaker.errors import HaymakerError
 from haymaker.stats import (
     Interval,
     bootstrap_crossed,
@@ -37,7 +38,7 @@ def test_bootstrap_of_a_constant_is_a_point() -> None:
 
 
 def test_bootstrap_of_nothing_is_an_error() -> None:
-    with pytest.raises(ValueError, match="at least one value"):
+    with pytest.raises(HaymakerError, match="at least one value"):
         bootstrap_mean(np.array([]))
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from haymaker.errors import HaymakerError
 from haymaker.stats import hoyer, null_of_draws, shared_by_layers
 
 
@@ -36,7 +37,7 @@ def test_agreeing_on_layers_alone_is_no_evidence() -> None:
 
 
 def test_sets_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ValueError, match="as many layers"):
+    with pytest.raises(HaymakerError, match="as many layers|of a layer's 4 heads"):
         shared_by_layers(4, [5], [1], 1)
 
 
@@ -44,7 +45,7 @@ def test_draws_by_hand() -> None:
     # Of four draws two lie below 0.5 and one is equal: (2 + 0.5) / 4; as much or more: 2, and itself: 3 / 5.
     found = null_of_draws(0.5, [0.1, 0.2, 0.5, 0.9])
     assert (found.percentile, found.p) == pytest.approx((0.625, 0.6))
-    with pytest.raises(ValueError, match="at least one draw"):
+    with pytest.raises(HaymakerError, match="draws: expected at least one"):
         null_of_draws(0.5, [])
 
 
@@ -67,5 +68,5 @@ def test_what_is_not_known_is_beside_nothing_and_what_cannot_be_is_refused() -> 
     assert np.isnan(null_of_draws(1.0, [float("nan")])[1:]).all()
     assert null_of_draws(2.0, [1.0, float("nan"), 3.0]).percentile == 0.5
     for counts, shared in (([1], 2), ([-1], 0), ([9], 1)):
-        with pytest.raises(ValueError, match="expected|share"):
+        with pytest.raises(HaymakerError, match="expected|share"):
             shared_by_layers(8, counts, [1], shared)

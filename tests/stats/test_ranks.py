@@ -5,6 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from haymaker.errors import HaymakerError
 from haymaker.stats import spearman, spearman_interval, spearman_within, split_half, top_stability
 
 
@@ -80,7 +81,7 @@ def test_top_heads_of_a_stable_map_are_the_same_in_both_halves_and_of_noise_are_
     noise = top_stability(rng.normal(size=(40, 10, 10)), k=10)
     assert noise.mean < 0.3  # chance shares 10 % of them
     assert np.isnan(top_stability(np.ones((1, 2, 2)), k=1).mean)
-    with pytest.raises(ValueError, match="1 to 4 heads"):
+    with pytest.raises(HaymakerError, match="whole number of 1 to 4"):
         top_stability(np.ones((2, 2, 2)), k=5)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from haymaker.errors import DataError
+from haymaker.stats.borders import count, generator, number, numbers, share
 from haymaker.stats.intervals import Interval, Number, Reach, bootstrap_crossed, wilson
 
 EXACT_FLIPS = 16  # differences up to which every pattern of signs is tried, 2^16 = 65,536
@@ -49,7 +51,8 @@ def paired(
         mean differences (exact up to 16 that are not 0, of 10,000 random signs beyond; NaN where a score is); and n.
 
     Raises:
-        ValueError: Two shapes, or no example.
+        DataError: Two shapes, no example, or what is no array of numbers.
+        ConfigError: A seed or a reach that is none.
 
     Source:
         Fisher 1935; Dror et al. 2018, The hitchhiker's guide to testing statistical significance in NLP.
@@ -58,9 +61,10 @@ def paired(
         >>> hm.stats.paired(np.array([1.0, 1.0, 1.0]), np.array([0.0, 0.0, 0.0])).p  # 2 of 2^3 patterns of signs
         0.25
     """
-    if first.shape != second.shape or first.size == 0:
-        raise ValueError(f"expected two arrays of one shape with examples, found {first.shape} and {second.shape}")
-    change = np.atleast_2d(np.asarray(first, dtype=np.float64) - second)
+    first, second = numbers(first, 1, 2, name="first"), numbers(second, 1, 2, name="second")
+    if first.shape != second.shape:
+        raise DataError(f"expected two arrays of one shape with examples, found {first.shape} and {second.shape}")
+    change = np.atleast_2d(first - second)
     return Paired(
         bootstrap_crossed(change, seed=seed, reach=reach), sign_flip(change.mean(axis=0), seed=seed), change.shape[1]
     )
@@ -78,24 +82,24 @@ def sign_flip(differences: Float[ndarray, "n"], draws: int = 10_000, seed: int =
         The p-value; 1 where no difference is other than 0, NaN where one is not finite: that is no test.
 
     Raises:
-        ValueError: No difference.
+        DataError: No difference, or what is no array of numbers.
+        ConfigError: Draws or a seed that are none.
 
     Examples:
         >>> hm.stats.sign_flip(np.array([1.0, 1.0, 1.0, 1.0]))  # 2 of 2^4
         0.125
     """
-    if len(differences) == 0:
-        raise ValueError("a test needs at least one difference, found none")
+    differences, draws = numbers(differences, 1, name="differences"), count(draws)
     if not np.isfinite(differences).all():
         return math.nan
-    kept = np.asarray(differences[differences != 0], np.float64)  # sums of small integers would wrap around
+    kept = differences[differences != 0]
     if len(kept) == 0:
         return 1.0
     limit = abs(kept.sum()) - 1e-12 * np.abs(kept).sum()
     if len(kept) <= EXACT_FLIPS:
         bits = np.arange(2 ** len(kept))[:, None] >> np.arange(len(kept)) & 1
         return float((np.abs((2 * bits - 1) @ kept) >= limit).mean())
-    rng, reached = np.random.default_rng(seed), 0
+    rng, reached = generator(seed), 0
     for start in range(0, draws, FLIPS_AT_ONCE):
         signs = 2 * rng.integers(2, size=(min(FLIPS_AT_ONCE, draws - start), len(kept)), dtype=np.int8) - 1
         reached += int((np.abs(signs @ kept) >= limit).sum())
@@ -112,7 +116,7 @@ def holm(ps: Sequence[Number]) -> list[float]:
         The corrected ones in the same order, at most 1.
 
     Raises:
-        ValueError: A p-value beyond 0 to 1.
+        DataError: A p-value beyond 0 to 1.
 
     Source:
         Holm 1979, A simple sequentially rejective multiple test procedure.
@@ -121,8 +125,9 @@ def holm(ps: Sequence[Number]) -> list[float]:
         >>> hm.stats.holm([0.01, 0.04, 0.03])
         [0.03, 0.06, 0.06]
     """
+    ps = numbers(ps, 1, name="ps", some=False).tolist()
     if wrong := [p for p in ps if not math.isnan(p) and not 0 <= p <= 1]:
-        raise ValueError(f"p-values lie between 0 and 1, found {wrong[0]}")
+        raise DataError(f"p-values lie between 0 and 1, found {wrong[0]}")
     order = sorted((i for i, p in enumerate(ps) if not math.isnan(p)), key=lambda i: ps[i])
     found, least = [math.nan] * len(ps), 0.0
     for rank, i in enumerate(order):
@@ -148,7 +153,8 @@ def detectable(
         The difference, in the score's unit.
 
     Raises:
-        ValueError: No example or seed, or a spread below 0.
+        DataError: A spread below 0.
+        ConfigError: No example or seed, or a power or level that is no share.
 
     Source:
         Normal approximation; Card et al. 2020, With little power comes great responsibility.
@@ -157,11 +163,9 @@ def detectable(
         >>> round(hm.stats.detectable(0.5, 200), 3)  # (1.96 + 0.84) 0.5 / sqrt(200)
         0.099
     """
-    if n < 1 or seeds < 1:
-        raise ValueError(f"expected at least one example and one seed, found {n} and {seeds}")
-    if spread < 0 or seed_spread < 0:
-        raise ValueError(f"a standard deviation is 0 or more, found {min(spread, seed_spread)}")
-    quantiles = NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(power)
+    n, seeds, level = count(n, "n", most=math.inf), count(seeds, "seeds", most=math.inf), share(level, "level")
+    spread, seed_spread = (number(one, "a standard deviation", 0) for one in (spread, seed_spread))
+    quantiles = NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(share(power, "power"))
     return float(quantiles * math.sqrt(spread**2 / n + seed_spread**2 / seeds))
 
 
@@ -177,7 +181,7 @@ def share_interval(found: int, n: int, confidence: float = 0.95) -> Interval:
         The share and its bounds; of one alone no bounds.
 
     Raises:
-        ValueError: None of none, or more found than there are.
+        ConfigError: None of none, more found than there are, or a confidence that is no share.
 
     Source:
         Wilson 1927.
@@ -186,8 +190,8 @@ def share_interval(found: int, n: int, confidence: float = 0.95) -> Interval:
         >>> hm.stats.share_interval(0, 4).low
         0.0
     """
-    if not 0 <= found <= n or n == 0:
-        raise ValueError(f"expected some of at least one, found {found} of {n}")
+    n, confidence = count(n, "n", 1, 2**53), share(confidence)
+    found = count(found, f"found of {n}", 0, n)
     return wilson(found / n, n, confidence) if n > 1 else Interval(found / n)
 
 
@@ -200,6 +204,9 @@ def pooled_effect(effects: Sequence[Interval]) -> Interval:
     Returns:
         The weighted mean and its bounds; NaN of nothing.
 
+    Raises:
+        DataError: What is no list of three numbers each.
+
     Source:
         DerSimonian and Laird 1986.
 
@@ -207,7 +214,10 @@ def pooled_effect(effects: Sequence[Interval]) -> Interval:
         >>> hm.stats.pooled_effect([hm.stats.Interval(0.2, 0.1, 0.3), hm.stats.Interval(0.4, 0.3, 0.5)]).mean
         0.3
     """
-    kept = [one for one in effects if all(map(math.isfinite, one))]
+    rows = numbers(effects, 1, 2, name="effects", some=False)
+    if rows.size and rows.shape[1:] != (3,):
+        raise DataError(f"effects: expected a mean and two bounds each, found the shape {rows.shape}")
+    kept = [Interval(*row) for row in rows.tolist() if all(map(math.isfinite, row))]
     if len(kept) < 2:
         return kept[0] if kept else Interval(math.nan)
     means = np.array([one.mean for one in kept])

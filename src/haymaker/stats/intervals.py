@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from haymaker.stats.borders import count, ends, generator, numbers, share
+
 Number = int | float  # rows come from JSON, where 1.0 may be written 1
 Reach = tuple[Number, Number]  # of a score, or of a difference of two: the smallest and the largest there can be
 SCORES: Reach = (0, 1)
@@ -97,7 +99,8 @@ def bootstrap_mean(
         The mean and its bounds; of a single value no bounds.
 
     Raises:
-        ValueError: No values.
+        DataError: No values, or what is no array of numbers of that shape.
+        ConfigError: A confidence, draws, a seed or a reach that is none.
 
     Source:
         Efron 1979, Bootstrap methods.
@@ -111,9 +114,7 @@ def bootstrap_mean(
         >>> round(one.low, 4), round(one.high, 4)
         (0.0018, 0.0545)
     """
-    if len(values) == 0:
-        raise ValueError("an interval needs at least one value, found none")
-    values = np.asarray(values, np.float64)
+    values, draws, reach = numbers(values, 1), count(draws), ends(reach)
     low, high = np.quantile(drawn_means(values, draws, seed), bounds_of(confidence))
     found = Interval(float(values.mean()), float(low), float(high))
     return by_counts(found, values[None], confidence, reach) or found
@@ -121,7 +122,7 @@ def bootstrap_mean(
 
 def drawn_means(values: Float[ndarray, "n"], draws: int, seed: int) -> Float[ndarray, "draw"]:
     """Means of samples drawn with replacement, some at a time: all at once are 16 bytes a draw and value."""
-    rng, n, means = np.random.default_rng(seed), len(values), np.empty(draws)
+    rng, n, means = generator(seed), len(values), np.empty(draws)
     some = max(1, PICKS_AT_ONCE // n)
     for first in range(0, draws, some):
         picks = rng.integers(n, size=(min(some, draws - first), n))
@@ -183,6 +184,10 @@ def bootstrap_grid(
     Returns:
         Lower and upper bounds, each [layer, head]; NaN where there is no value, or one alone.
 
+    Raises:
+        DataError: No values, or what is no array of numbers of that shape.
+        ConfigError: A confidence, draws or a seed that is none.
+
     Source:
         Efron 1979, Bootstrap methods.
 
@@ -191,6 +196,7 @@ def bootstrap_grid(
         >>> low.shape, float(high.max())
         ((2, 4), 1.0)
     """
+    values = numbers(values, 3)
     means = resampled_means(values, draws, seed)
     empty = (~np.isnan(values)).sum(axis=0) < 2
     means[:, empty] = 0  # nanquantile warns of columns without a number
@@ -210,15 +216,14 @@ def resampled_means(values: Float[ndarray, "n *grid"], draws: int = 500, seed: i
         Means [draw, ...]; NaN where a sample has no value.
 
     Raises:
-        ValueError: No values.
+        DataError: No values, or what is no array of numbers of that shape.
+        ConfigError: A confidence, draws, a seed or a reach that is none.
 
     Examples:
         >>> hm.stats.resampled_means(np.ones((3, 2, 4)), draws=5).shape
         (5, 2, 4)
     """
-    if len(values) == 0:
-        raise ValueError("samples need at least one value, found none")
-    rng = np.random.default_rng(seed)
+    values, draws, rng = numbers(np.atleast_1d(values)), count(draws), generator(seed)
     counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=draws) / len(values)
     missing = np.isnan(values)
     means = np.tensordot(counts, np.where(missing, 0, values), axes=1)
@@ -252,7 +257,8 @@ def bootstrap_crossed(
         The mean and its bounds; of a single example no bounds.
 
     Raises:
-        ValueError: No values.
+        DataError: No values, or what is no array of numbers of that shape.
+        ConfigError: A confidence, draws, a seed or a reach that is none.
 
     Source:
         Owen 2007, The pigeonhole bootstrap.
@@ -261,10 +267,8 @@ def bootstrap_crossed(
         >>> hm.stats.bootstrap_crossed(np.array([[0.5, 0.5], [0.5, 0.5]]))
         Interval(mean=0.5, low=0.5, high=0.5)
     """
-    if values.size == 0:
-        raise ValueError("an interval needs at least one value, found none")
-    values = np.asarray(values, np.float64)
-    rng, (seeds, n) = np.random.default_rng(seed), values.shape
+    values, draws, reach = numbers(values, 2), count(draws), ends(reach)
+    rng, (seeds, n) = generator(seed), values.shape
     columns = rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
     rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
     means = ((rows @ values) * columns).sum(axis=1)
@@ -280,4 +284,5 @@ def bootstrap_crossed(
 
 def bounds_of(confidence: float) -> tuple[float, float]:
     """The two quantiles between which that share of draws lies."""
+    confidence = share(confidence)
     return (1 - confidence) / 2, (1 + confidence) / 2

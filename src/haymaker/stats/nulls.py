@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from haymaker.errors import DataError
+from haymaker.stats.borders import count, number, numbers
 from haymaker.stats.intervals import ROUNDING, Number
 
 
@@ -47,7 +49,7 @@ def null_of_draws(observed: Number, draws: Sequence[Number]) -> Null:
         rounding alone are ties. What is NaN is no draw; beside nothing, or of an observed NaN, all is NaN.
 
     Raises:
-        ValueError: No draws.
+        DataError: No draws, or what is no number.
 
     Source:
         Phipson and Smyth 2010, Permutation p-values should never be zero.
@@ -56,9 +58,7 @@ def null_of_draws(observed: Number, draws: Sequence[Number]) -> Null:
         >>> hm.stats.null_of_draws(0.9, [0.1, 0.2, 0.3]).p
         0.25
     """
-    values = np.asarray(draws, dtype=np.float64)
-    if len(values) == 0:
-        raise ValueError("a null needs at least one draw, found none")
+    observed, values = number(observed, "observed"), numbers(draws, 1, name="draws")
     values = values[~np.isnan(values)]
     if math.isnan(observed) or not len(values):
         return Null(float(observed), *[math.nan] * 5)
@@ -85,7 +85,7 @@ def shared_by_layers(heads: int, first: Sequence[int], second: Sequence[int], sh
         The number shared beside its layer-matched null.
 
     Raises:
-        ValueError: Sets of two depths, a number of heads that a layer cannot have, or more shared than can be.
+        DataError: Sets of two depths, a number of heads that a layer cannot have, or more shared than can be.
 
     Source:
         Fisher's exact test, stratified by layer.
@@ -96,18 +96,29 @@ def shared_by_layers(heads: int, first: Sequence[int], second: Sequence[int], sh
     """
     from scipy import stats as scipy_stats  # half a second, for those who ask
 
-    if len(first) != len(second) or not all(0 <= count <= heads for count in (*first, *second)):
-        raise ValueError(f"expected two sets over as many layers of {heads} heads, found {first} and {second}")
-    if not 0 <= shared <= (most := sum(map(min, first, second))):
-        raise ValueError(f"such sets share 0 to {most} heads, found {shared}")
+    heads = count(heads, "heads", most=math.inf)
+    first, second = (whole(side, heads) for side in (first, second))
+    if len(first) != len(second):
+        raise DataError(f"expected two sets over as many layers, found {len(first)} and {len(second)}")
+    most = sum(map(min, first, second))
+    if not 0 <= count(shared, "shared", 0, math.inf) <= most:
+        raise DataError(f"such sets share 0 to {most} heads, found {shared}")
     chances = np.ones(1)
     for a, b in zip(first, second, strict=True):
         chances = np.convolve(chances, scipy_stats.hypergeom.pmf(np.arange(min(a, b) + 1), heads, a, b))
-    numbers, below = np.arange(len(chances)), np.cumsum(chances)
+    shares, below = np.arange(len(chances)), np.cumsum(chances)
     low, high = (int(np.searchsorted(below, share)) for share in (0.025, 0.975))
     percentile, p = float(chances[:shared].sum() + chances[shared] / 2), float(chances[shared:].sum())
-    mean = round(float(numbers @ chances), 12)
+    mean = round(float(shares @ chances), 12)
     return Null(float(shared), mean, float(low), float(min(high, len(chances) - 1)), min(1.0, percentile), min(1.0, p))
+
+
+def whole(side: Any, heads: int) -> list[int]:
+    """How many heads a set has in each layer. Raises DataError where a layer cannot have so many."""
+    found = numbers(side, 1, name="a set's heads by layer", some=False).tolist()
+    if wrong := [one for one in found if not 0 <= one <= heads or one % 1]:
+        raise DataError(f"expected 0 to {heads} of a layer's {heads} heads, found {wrong[0]:g}")
+    return list(map(int, found))
 
 
 def hoyer(values: Float[ndarray, "*grid"]) -> float:
@@ -119,6 +130,9 @@ def hoyer(values: Float[ndarray, "*grid"]) -> float:
     Returns:
         (sqrt(N) - |x|_1 / |x|_2) / (sqrt(N) - 1); NaN where nothing, or nothing but zeros, is there.
 
+    Raises:
+        DataError: What is no array of numbers.
+
     Source:
         Hoyer 2004, Non-negative matrix factorization with sparseness constraints.
 
@@ -126,7 +140,8 @@ def hoyer(values: Float[ndarray, "*grid"]) -> float:
         >>> hm.stats.hoyer(np.array([1.0, 0.0, 0.0, 0.0])), hm.stats.hoyer(np.ones(4))
         (1.0, 0.0)
     """
-    kept = np.abs(values[~np.isnan(values)]).astype(np.float64)
+    values = numbers(values, some=False)
+    kept = np.abs(values[np.isfinite(values)])
     norm = float(np.linalg.norm(kept))
     if len(kept) < 2 or norm == 0:
         return math.nan

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from haymaker.errors import DataError
+from haymaker.stats.borders import count, generator, number, numbers, share
 from haymaker.stats.intervals import ROUNDING, Interval
 
 LAST_DIGITS = 13  # decimals of a number beside the largest: sums are off by some 1e-15 of it
@@ -44,6 +46,10 @@ def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int 
         rho, two-sided p (twice the smaller tail, at most 1), and n. A constant side, NaN on a side, or fewer than two
         pairs have no ranks to correlate, and rho and p are NaN.
 
+    Raises:
+        DataError: What is not as many numbers on both sides.
+        ConfigError: A seed that is none.
+
     Source:
         Spearman 1904.
 
@@ -53,23 +59,43 @@ def spearman(first: Float[ndarray, "n"], second: Float[ndarray, "n"], seed: int 
     """
     from scipy import stats as scipy_stats  # half a second, for those who ask
 
+    first, second = pair_of(first, second)
     n, first, second = len(first), rounded(first), rounded(second)
     if not rankable(first, second):
         return Correlation(math.nan, math.nan, n)
-    ranks = scipy_stats.rankdata(first), scipy_stats.rankdata(second)
+    ranks, rng = (scipy_stats.rankdata(first), scipy_stats.rankdata(second)), generator(seed)
 
     def rho(permuted: ndarray) -> float:
         return float(np.corrcoef(permuted, ranks[1])[0, 1])
 
     result = scipy_stats.permutation_test(
-        (ranks[0],), rho, permutation_type="pairings", n_resamples=10_000 if n > EXACT else math.factorial(n), rng=seed
+        (ranks[0],),
+        rho,
+        permutation_type="pairings",
+        n_resamples=10_000 if n > EXACT else math.factorial(n),
+        rng=rng,
     )
     return Correlation(float(result.statistic), float(result.pvalue), n)
 
 
+def pair_of(first: Any, second: Any) -> tuple[ndarray, ndarray]:
+    """Two arrays of as many numbers. Raises DataError for anything else."""
+    one, other = (numbers(side, 1, name=name, some=False) for side, name in ((first, "first"), (second, "second")))
+    if len(one) != len(other):
+        raise DataError(f"expected as many numbers on both sides, found {len(one)} and {len(other)}")
+    return one, other
+
+
+def pairs_in(groups: Any) -> list[Any]:
+    """Groups of two sides. Raises DataError for anything else."""
+    try:
+        return [(first, second) for first, second in groups]
+    except (TypeError, ValueError):
+        raise DataError(f"expected a pair of arrays per group, found {groups!r:.40}") from None
+
+
 def rounded(values: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
     """As shares of the largest, without the last digits: means of the same numbers in another order share a rank."""
-    values = np.asarray(values, np.float64)
     largest = np.abs(values).max(initial=0)
     return np.round(values / largest, LAST_DIGITS) if 0 < largest < math.inf else values
 
@@ -91,6 +117,10 @@ def split_half(values: Float[ndarray, "n layer head"], draws: int = 50, seed: in
     Returns:
         The reliability, at most 1; NaN where a half is constant, and of fewer than two examples.
 
+    Raises:
+        DataError: What is no array of numbers of that shape.
+        ConfigError: Draws or a seed that are none.
+
     Source:
         Spearman 1910; Brown 1910.
 
@@ -98,9 +128,9 @@ def split_half(values: Float[ndarray, "n layer head"], draws: int = 50, seed: in
         >>> round(hm.stats.split_half(np.tile(np.arange(8.0).reshape(1, 2, 4), (4, 1, 1))), 6)
         1.0
     """
-    if len(values) < 2:
+    values, draws, rng = numbers(values, 3, some=False), count(draws), generator(seed)
+    if len(values) < 2 or values.size == 0:
         return math.nan
-    rng = np.random.default_rng(seed)
     found = []
     for _ in range(draws):
         order = rng.permutation(len(values))
@@ -126,6 +156,10 @@ def spearman_within(groups: Sequence[tuple[ndarray, ndarray]], draws: int = 10_0
     Returns:
         The groups' mean rho weighted by n - 1, its two-sided p-value, and the pairs counted.
 
+    Raises:
+        DataError: What is no pair of arrays, or not as many numbers on both sides.
+        ConfigError: Draws or a seed that are none.
+
     Source:
         Stratified permutation: Good 2005, section 3.7.
 
@@ -136,14 +170,16 @@ def spearman_within(groups: Sequence[tuple[ndarray, ndarray]], draws: int = 10_0
     """
     from scipy import stats as scipy_stats  # half a second, for those who ask
 
-    kept = [pair for first, second in groups if rankable(*(pair := (rounded(first), rounded(second))))]
+    draws, rng = count(draws), generator(seed)
+    pairs = [pair_of(*group) for group in pairs_in(groups)]
+    kept = [pair for pair in ((rounded(a), rounded(b)) for a, b in pairs) if rankable(*pair)]
     n = sum(len(first) for first, _ in kept)
     if not kept:
         return Correlation(math.nan, math.nan, n)
     ranked = [tuple(standard(scipy_stats.rankdata(side)) for side in pair) for pair in kept]
     weights = np.array([len(first) - 1 for first, _ in kept]) / (n - len(kept))
     observed = sum(w * float(a @ b) for w, (a, b) in zip(weights, ranked, strict=True))
-    rng, null = np.random.default_rng(seed), np.zeros(draws)
+    null = np.zeros(draws)
     for weight, (a, b) in zip(weights, ranked, strict=True):
         null += weight * (rng.permuted(np.tile(a, (draws, 1)), axis=1) @ b)
     reached = int((np.abs(null) >= abs(observed) - 1e-12).sum())
@@ -170,7 +206,8 @@ def spearman_interval(rho: float, n: int, confidence: float = 0.95) -> Interval:
         rho and its bounds; they are rough where n is below 10.
 
     Raises:
-        ValueError: A rho beyond -1 to 1.
+        DataError: A rho beyond -1 to 1.
+        ConfigError: An n or a confidence that is none.
 
     Source:
         Bonett and Wright 2000, formula 3.
@@ -181,8 +218,7 @@ def spearman_interval(rho: float, n: int, confidence: float = 0.95) -> Interval:
     """
     from scipy import stats as scipy_stats  # half a second, for those who ask
 
-    if abs(rho) > 1:
-        raise ValueError(f"rho: expected -1 to 1, found {rho}")
+    rho, n, confidence = number(rho, "rho", -1, 1), count(n, "n", 0, math.inf), share(confidence)
     if math.isnan(rho) or n < 4:
         return Interval(rho)
     width = scipy_stats.norm.ppf((1 + confidence) / 2) * math.sqrt((1 + rho**2 / 2) / (n - 3))
@@ -205,18 +241,19 @@ def top_stability(values: Float[ndarray, "n layer head"], k: int, draws: int = 5
         lots decide, so a map without any order has what lots share, k / heads. NaN of fewer than two examples.
 
     Raises:
-        ValueError: A k that is no number of heads.
+        DataError: No scores of that shape.
+        ConfigError: A k that is no number of heads; draws or a seed that are none.
 
     Examples:
         >>> hm.stats.top_stability(np.tile(np.arange(8.0).reshape(1, 2, 4), (4, 1, 1)), k=3)
         Interval(mean=1.0, low=1.0, high=1.0)
     """
-    flat = values.reshape(len(values), -1)
-    if not 1 <= k <= flat.shape[1]:
-        raise ValueError(f"k: expected 1 to {flat.shape[1]} heads, found {k}")
+    values, draws, rng = numbers(values, 3, some=False), count(draws), generator(seed)
+    flat = values.reshape(len(values), math.prod(values.shape[1:]))
+    k = count(k, "k (heads)", 1, flat.shape[1])
     if len(flat) < 2:
         return Interval(math.nan)
-    rng, shares = np.random.default_rng(seed), []
+    shares = []
     for _ in range(draws):
         order = rng.permutation(len(flat))
         first, second = (chances_of_top(flat[order[i::2]], k) for i in (0, 1))
