@@ -5,7 +5,7 @@ import report_rows
 from report_rows import Row, change
 
 from haymaker.report.findings import VERDICTS, Findings, find
-from haymaker.report.intervention_panels import change_of
+from haymaker.report.intervention_panels import change_of, patching_words
 from haymaker.report.tables import check
 from haymaker.report.wording import chance, listed, too_few
 from haymaker.stats import Interval
@@ -59,6 +59,16 @@ def test_paired_interval_of_a_patch_goes_first(results: Row) -> None:
     alone = change_of(row, rows)
     change(rows, {"heads": "intersection"}, delta=0.25, delta_low=0.05, delta_high=0.3)
     assert change_of(row, rows) == Interval(0.25, 0.05, 0.3) != alone
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (1, 3)])
+def test_bars_of_a_patch_are_told_as_they_are(results: Row, sizes: tuple[int, int]) -> None:
+    """The smallest and largest of several seeds; of a size that one seed has, over questions."""
+    rows = [row for row in results["tables"]["patching"] if row["heads"] == "intersection"]
+    results["tables"]["patching"] = [row | {"seed": seed, "k": sizes[seed]} for row in rows for seed in (0, 1)]
+    told = patching_words(check(results)[1])
+    assert "smallest to largest of 2 seeds" in told
+    assert ("that one seed has: 95 % intervals" in told) == (sizes[0] != sizes[1])
 
 
 def test_phrases() -> None:

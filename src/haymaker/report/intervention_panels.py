@@ -1,5 +1,6 @@
 """What masking and patching heads does to the score."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -146,8 +147,11 @@ def patching_words(tables: Tables) -> str:
     donors = listed(in_order(row["donor"] for row in tables["patching"]))
     patched = select(tables["patching"], heads=("intersection", "complement"))
     paired = "paired" if all(map(is_paired, patched)) else "taking the two runs as independent"
+    runs = Counter((row["setting"], row["heads"], row["k"]) for row in patched)
+    alone = seeds_in(patched) > 1 and 1 in runs.values()
+    one = " (of sets of a size that one seed has: 95 % intervals over questions)" if alone else ""
     return (
-        f"Donor {donors}; {questions(tables['patching'])} each; k heads patched. {bars_of(patched)}, "
+        f"Donor {donors}; {questions(tables['patching'])} each; k heads patched. {bars_of(patched)}{one}, "
         f"{paired}; for random heads, smallest to largest draw about their mean."
     )
 
