@@ -11,6 +11,7 @@ from command_line import fails, passes
 
 import haymaker as hm
 from haymaker.errors import ConfigError, DataError
+from haymaker.recommender import ranking
 from haymaker.recommender.candidates import examples_of, named
 
 NAMES = ("Ada", "Ines", "Omar", "Vera", "Ivo", "Lena", "Noor", "Timo")
@@ -38,7 +39,7 @@ def test_rows_in_hand_are_candidates_as_files_are(form: str, lm: hm.LanguageMode
     (tmp_path / "rows.json").write_text(json.dumps(FORMS[form]))
     expected = hm.read_examples(tmp_path / "rows.json")
     for given in (FORMS[form], iter(FORMS[form]), pd.DataFrame(FORMS[form]), list(expected), expected):
-        assert examples_of(given, lm, 3) == (list(expected)[:3], 0.0)
+        assert examples_of(given, lm, 3)[:2] == (list(expected)[:3], 0.0)
     assert not any("evidence" in example.spans for example in expected)
     with pytest.raises(DataError, match="row 0: an Example is data already|expected an object of columns"):
         examples_of([*list(expected), 3], lm, 3)
@@ -70,3 +71,32 @@ def test_probe_trainings_are_the_recommender_s_own_a_file_s_or_changed_by_set(tm
     assert probe_training(tmp_path / "probe.yaml", ["batch=2"]) == hm.TrainConfig(steps=3, batch=2)
     with pytest.raises(ConfigError, match="candidate untrained"):
         named({"untrained": [], "other": []})
+
+
+@pytest.mark.parametrize("answer", ["Ada.\nInes.", " ".join(["Ada Reyes"] * 20)])
+def test_real_rows_that_cannot_be_answered_are_told_before_anything_is_trained(
+    answer: str, lm: hm.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm.base.config.max_position_embeddings = 512
+    monkeypatch.setattr(ranking, "probed", None)
+    rows = [{"prompt": f"{number}. Who?", "completion": answer} for number in range(8)]
+    with pytest.raises(
+        ConfigError, match=r"^real: (stop|new_tokens): .*; or rank without answers \(answers=False, --no"
+    ):
+        hm.recommend(lm, {"one": rows, "two": rows}, rows)
+
+
+def test_real_rows_are_answered_in_the_room_that_they_were_built_with(
+    lm: hm.LanguageModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lm.base.config.max_position_embeddings = 128
+    recipe = hm.Recipe(task="mdqa", length=128, rows=8, split="dev", answer_room=24)
+    built = hm.build(recipe, lm.tokenizer)
+    found = []
+    monkeypatch.setattr(ranking, "probed", lambda lm, read, plan, **rest: found.append(plan.new_tokens))
+    monkeypatch.setattr(ranking, "ranked", lambda *given: None)
+    for real in (recipe, built, built.save(tmp_path / "real")):
+        hm.recommend(lm, {"one": built, "two": built}, real)
+    hm.recommend(lm, {"one": built, "two": built}, built, answers=False)
+    assert found == [24, 24, 24, None]
+    assert hm.evaluate(lm, built).predictions[0].generated_tokens <= 24

@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from haymaker.choices import axes_of
 from haymaker.config import Recipe
 from haymaker.data.builder import build
 from haymaker.data.own_data import load_data, read_examples
 from haymaker.errors import ConfigError, LengthError
+from haymaker.models.budget import room_of
 from haymaker.models.load import LanguageModel
 from haymaker.recommender.names import check_names
 from haymaker.records import Encoded, Example
@@ -65,15 +66,23 @@ def name_of(source: Source, place: int) -> str:
     return Path(source).stem if isinstance(source, str | Path) else f"candidate {place + 1}"
 
 
-def examples_of(source: Source, lm: LanguageModel, rows: int) -> tuple[list[Example], float]:
-    """The first rows of a source, and the seconds in which one of them was built."""
+class Given(NamedTuple):
+    """The first rows of a source, the seconds in which one of them was built, and the room that they leave answers."""
+
+    rows: list[Example]
+    seconds: float
+    room: int | None
+
+
+def examples_of(source: Source, lm: LanguageModel, rows: int) -> Given:
+    """The first rows of a source."""
     if isinstance(source, Recipe):
         build(source.changed(rows=1), lm.tokenizer)  # the first row reads the source, which is paid once
         began = time.perf_counter()
-        made = list(build(source.changed(rows=min(rows, source.rows)), lm.tokenizer))
-        return made, (time.perf_counter() - began) / len(made)
-    given = load_data(source) if isinstance(source, str | Path) else rows_given(source)
-    return list(given[:rows]), 0.0
+        made = build(source.changed(rows=min(rows, source.rows)), lm.tokenizer)
+        return Given(list(made), (time.perf_counter() - began) / len(made), room_of(made))
+    given = load_data(source) if isinstance(source, str | Path) else source
+    return Given(list(rows_given(given))[:rows], 0.0, room_of(given))
 
 
 def check_lengths(lm: LanguageModel, sets: Mapping[str, Sequence[Encoded]]) -> None:
@@ -101,7 +110,7 @@ def rows_given(source: Any) -> list[Example]:
 
 def opened(name: str, source: Source, lm: LanguageModel, rows: int) -> Candidate:
     """A candidate's rows. Raises ConfigError where there are none."""
-    examples, seconds = examples_of(source, lm, rows)
+    examples, seconds, _ = examples_of(source, lm, rows)
     if not examples:
         raise ConfigError(f"candidate {name}: holds no rows")
     encoded = encode_many(examples, lm.tokenizer)

@@ -12,7 +12,8 @@ from numpy import ndarray
 
 from haymaker.config import Recipe, TrainConfig
 from haymaker.console import OnProgress, told
-from haymaker.errors import ConfigError, ModelError
+from haymaker.errors import ConfigError, DataError, LengthError, ModelError
+from haymaker.evaluation.exam import Exam
 from haymaker.heads.nulls import ENDS, around, means_of, measures, transfer_nulls
 from haymaker.markup import Rows, table
 from haymaker.models.load import LanguageModel
@@ -72,7 +73,7 @@ class Plan:
     full_rows: int
     full_steps: int
     full_length: int | None
-    answers: bool
+    new_tokens: int | None  # of an answer to a real row; None: nothing is answered
 
 
 def recommend(
@@ -127,8 +128,8 @@ def recommend(
         `training_hours`.
 
     Raises:
-        ConfigError: Fewer than 2 candidates or 8 real rows, an unknown `by`, a `config` with `track`, or `keep` inside
-            a block that edits the model.
+        ConfigError: Fewer than 2 candidates or 8 real rows, an unknown `by`, a `config` with `track`, real rows whose
+            answers cannot be judged as `evaluate` does by default, or `keep` inside a block that edits the model.
         ModelError: A model with an adapter on.
         LengthError: Rows beyond the model's context, of whichever candidate, before anything is trained.
         Interrupted: Stopped by the user, with what is done in `keep`.
@@ -144,14 +145,15 @@ def recommend(
         ['low-low', 'symbolic']
     """
     check(lm, by, answers, config)
-    plan = Plan(config or TrainConfig(**PROBE), metric, threshold, full_rows, full_steps, full_length, answers)
     sources = named(candidates)
-    given, _ = examples_of(real, lm, real_rows)
+    given, _, room = examples_of(real, lm, real_rows)
     if len(given) < FEWEST:
         raise ConfigError(f"real: expected at least {FEWEST} rows, half of them to compare with, found {len(given)}")
     learned, held = given[::2], given[1::2]
     read = [opened(name, source, lm, rows) for name, source in sources.items()]
     check_lengths(lm, {one.name: one.encoded for one in read} | {REAL: encode_many(given, lm.tokenizer)})
+    budget, training = budget_for(lm, held, room) if answers else None, config or TrainConfig(**PROBE)
+    plan = Plan(training, metric, threshold, full_rows, full_steps, full_length, budget)
     probes = probed(lm, read, plan, learned=learned, held=held, on_progress=on_progress, keep=keep)
     return ranked(lm, read, probes, by, plan)
 
@@ -168,6 +170,14 @@ def check(lm: LanguageModel, by: str, answers: bool, config: TrainConfig | None)
         raise ConfigError("config: track: a probe's heads are read once, at its end; leave `track` out")
 
 
+def budget_for(lm: LanguageModel, real: Sequence[Example], room: int | None) -> int:
+    """Tokens of an answer to the real rows. Raises, before anything is trained, where none can be given or judged."""
+    try:
+        return Exam.of(lm, real, room).new_tokens
+    except (ConfigError, DataError, LengthError) as error:
+        raise type(error)(f"real: {error}; or rank without answers (answers=False, --no-answers)") from None
+
+
 def probed(
     lm: LanguageModel,
     read: Sequence[Candidate],
@@ -181,7 +191,7 @@ def probed(
     """What each probe shows on the held rows: the untrained model, the real one's, each candidate's."""
     sets: dict[str, tuple[Encoded, ...]] = {REAL: tuple(encode_many(learned, lm.tokenizer))}
     sets |= {one.name: one.encoded for one in read}
-    options = {"metric": plan.metric, "answers": plan.answers}
+    options = {"metric": plan.metric, "new_tokens": plan.new_tokens}
     found, advance = {}, told(on_progress, "probes", 1 + len(sets))
     with kept_probes(keep, lm, held, sets, plan.config, **options) as kept:
         for place, name in enumerate((UNTRAINED, *sets)):
@@ -194,9 +204,9 @@ def probed(
 def probe(lm: LanguageModel, rows: Sequence[Encoded] | None, held: Sequence[Example], plan: Plan) -> list[Reading]:
     """What the model shows after a training on the rows; as it is without any."""
     if rows is None:
-        return [reading(lm, held, plan.metric, plan.answers)]
+        return [reading(lm, held, plan.metric, plan.new_tokens)]
     with trained(lm, rows, plan.config) as seconds:
-        return [reading(lm, held, plan.metric, plan.answers, seconds)]
+        return [reading(lm, held, plan.metric, plan.new_tokens, seconds)]
 
 
 # ---- rows

@@ -101,9 +101,11 @@ def trained(lm: LanguageModel, rows: Sequence[Encoded], config: TrainConfig) -> 
             lm.model, lm.adapter = remove_lora(lm.model), None
 
 
-def reading(lm: LanguageModel, real: Sequence[Example], metric: str, answers: bool, seconds: float = 0.0) -> Reading:
-    """What the model shows as it is."""
-    found = evaluate(lm, real) if answers else None
+def reading(
+    lm: LanguageModel, real: Sequence[Example], metric: str, new_tokens: int | None, seconds: float = 0.0
+) -> Reading:
+    """What the model shows as it is; its answers of so many tokens, or none."""
+    found = None if new_tokens is None else evaluate(lm, real, new_tokens)
     return Reading(detect_heads(lm, real, metric), losses(lm, real), found, seconds)
 
 
