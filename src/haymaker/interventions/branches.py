@@ -22,6 +22,7 @@ from haymaker.attention.hook import OVERRIDE, Call, Sees, Step, apart, attach, b
 from haymaker.attention.targets import Target, Where
 from haymaker.errors import ConfigError, ProbeError
 from haymaker.models.memory import PACKED_ROWS, ran_out
+from haymaker.models.products import fast_products
 
 TREE_BACKENDS = ("sdpa", "eager")  # they take a mask of any form
 SCOPE_PARTS = {"last", "decode"}  # rows whose edits leave the keys of the prompt before them as they are
@@ -184,9 +185,10 @@ class Trunk:
 
     @torch.no_grad()
     def _run(self, ids: Tensor, positions: Tensor, keep: int) -> Tensor:
-        return self.model(
-            input_ids=ids, position_ids=positions, past_key_values=self.cache, use_cache=True, logits_to_keep=keep
-        ).logits
+        with fast_products(self.model, ids.numel()):
+            return self.model(
+                input_ids=ids, position_ids=positions, past_key_values=self.cache, use_cache=True, logits_to_keep=keep
+            ).logits
 
 
 def is_late(scope: str) -> bool:

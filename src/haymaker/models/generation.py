@@ -18,6 +18,7 @@ from haymaker.models.batching import batches_of, parted, refuse_long_prompts
 from haymaker.models.finite import at_fault
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of, tokens_that_fit
+from haymaker.models.products import fast_products
 from haymaker.records import Encoded
 from haymaker.tokens import closing_tokens
 
@@ -89,10 +90,11 @@ class Decoder:
 
     @torch.no_grad()
     def forward(self, ids: Int64[Tensor, "batch token"], positions: Tensor | None) -> Float[Tensor, "batch vocabulary"]:
-        return self.model(
-            input_ids=ids, attention_mask=self.mask, position_ids=positions, past_key_values=self.cache, use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1].float()  # fmt: skip
+        with fast_products(self.model, ids.numel()):
+            return self.model(
+                input_ids=ids, attention_mask=self.mask, position_ids=positions, past_key_values=self.cache,
+                use_cache=True, logits_to_keep=1,
+            ).logits[:, -1].float()  # fmt: skip
 
 
 # ---- the greedy loop, and where an answer ends

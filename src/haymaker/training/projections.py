@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from peft.tuners.lora import Linear
 from torch import Tensor, nn
-from torch.nn import functional
+
+from haymaker.models.products import product, product_onto
 
 Before = Callable[[Tensor], Tensor]
 MAX_MERGED_DIM = 512  # of a projection's input, on a CPU: for wider ones LoRA's thin products cost little
@@ -147,7 +148,7 @@ def thin_products(joint: Joint, flat: Float[Tensor, "token dim"]) -> list[Float[
     downs = [projection.down for projection in joint.projections if projection.down is not None]
     if not downs:
         return []
-    joined = functional.linear(flat, torch.cat([down.detach() for down in downs]).to(flat.dtype))
+    joined = product(flat, torch.cat([down.detach() for down in downs]).to(flat.dtype))
     return [part.contiguous() for part in joined.split([len(down) for down in downs], dim=-1)]
 
 
@@ -175,10 +176,10 @@ def value_of(projection: Projection, flat: Tensor, thin: Tensor | None, onto: Te
         weight = projection.weight.detach()
     start = None if onto is None else onto.reshape(-1, onto.shape[-1])
     if start is None and thin is None:
-        return functional.linear(flat, weight, projection.bias)
+        return product(flat, weight, projection.bias)
     if thin is None:
         assert start is not None
-        output = torch.addmm(start, flat, weight.T)
+        output = product_onto(start, flat, weight)
     else:
         up = scaled_up(projection, flat.dtype).T
         output = (thin @ up if start is None else torch.addmm(start, thin, up)).addmm_(flat, weight.T)
@@ -208,7 +209,7 @@ def input_gradient(joint: Joint, gradients: Sequence[Tensor], d_thin: Sequence[T
     for projection, gradient, d_part in zip(joint.projections, gradients, d_thin, strict=True):
         weight = merged(projection)
         plain = projection.weight.detach() if weight is None else weight
-        total = gradient @ plain if total is None else total.addmm_(gradient, plain)
+        total = product(gradient, plain.T) if total is None else product_onto(total, gradient, plain.T)
         if weight is None and d_part is not None and projection.down is not None:
             total.addmm_(d_part, projection.down.detach().to(d_part.dtype))
     assert total is not None
