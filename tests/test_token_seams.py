@@ -202,6 +202,20 @@ def test_a_system_role_that_a_template_refuses_is_named() -> None:
     check_ids(SHAPES["bytes, chat"], tokenizer, example, encode(example, tokenizer))
 
 
+LAST = TEMPLATE.replace("{{ message.content }}", "{{ message.content }}{% if loop.last %} /think{% endif %}")
+FIRST = TEMPLATE.replace(
+    "{{ message.content }}", "{% if messages | length > 1 %}Go on: {% endif %}{{ message.content }}"
+)
+
+
+@pytest.mark.parametrize("template", [LAST, FIRST, LAST.replace("loop.last", "not loop.last")])
+def test_turns_that_a_template_writes_otherwise_once_they_are_answered_are_refused(template: str) -> None:
+    """The prompt of the whole row would be another one than generation is asked with, without a word."""
+    tokenizer = Shape(template=template).tokenizer()
+    with pytest.raises(DataError, match="writes turns of user otherwise where the answer follows them"):
+        encode(row("Vufa"), tokenizer)
+
+
 def test_a_dated_template_gives_the_same_rows_on_any_day() -> None:
     tokenizer = SHAPES["dates"].tokenizer()
     assert tokenizer.decode(encode(row("Vufa"), tokenizer).input_ids).startswith("Today: 26 Jul 2024\n")

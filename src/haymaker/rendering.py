@@ -93,8 +93,13 @@ class Renderer:
             marked = list(zip((*roles, "assistant"), marks, strict=True))
             whole = self.apply_template(marked, False)
             pieces = cut_at(whole, marks)
-            asked = cut_at(self.apply_template(marked[:-1], True), marks[:-1])[-1]
+            *before, asked = cut_at(self.apply_template(marked[:-1], True), marks[:-1])
             between = pieces[-2] if len(pieces) > 1 else ""
+            if len(before) == len(pieces) - 2 and (before != pieces[:-2] or ends_turn_otherwise(asked, between)):
+                raise DataError(
+                    f"the chat template writes turns of {', '.join(roles)} otherwise where the answer follows them "
+                    "than where it is asked for, so no row would be both; use another template, or chat_template=False"
+                )
             both = next((i for i, (a, b) in enumerate(zip(asked, between, strict=False)) if a != b), None)
             more = between[min(len(asked), len(between)) if both is None else both :]
             self.frames[roles] = pieces, len(more) * more.isspace()
@@ -124,6 +129,12 @@ def rendered_spans(example: Example, prompt: Prompt) -> list[tuple[Label, Span]]
             raise DataError(f"{example.id}: {label} runs over the end of message {message}; label each message alone")
         moved.append((label, span.shifted(prompt.contents[message][0] - bounds[message])))
     return moved
+
+
+def ends_turn_otherwise(asked: str, between: str) -> bool:
+    """Whether the last turn before the answer ends in more where it is asked for than where it is given, or in less."""
+    short, long = sorted((asked, between), key=len)
+    return long.endswith(short) and not long.startswith(short)
 
 
 def cut_at(text: str, marks: Sequence[str]) -> list[str]:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from command_line import fails, passes, run
 from real_rows import write_jsonl
@@ -108,6 +110,14 @@ def test_the_command_reads_other_names_and_tables_and_writes_an_evaluation(tmp_p
     result = run("score", part, "--data", data, *FLAGS, "--missing-as-0", "--json")
     assert (result.exit_code, json.loads(result.stdout)["score"]) == (3, 0.25)
     fails(2, "go with --data", "score", tmp_path / "out", "--missing-as-0")
+
+
+def test_whole_numbers_of_a_column_with_gaps_are_whole(tmp_path: Path) -> None:
+    rows = [{"id": f"T-{i}", "question": f"{i}?", "answers": [said], "context": f"It is {said}."} for i, said in
+            enumerate(("5", "1998", "2.5"))]  # fmt: skip
+    table = pa.table({"id": ["T-0", "T-1", "T-2", "T-3"], "prediction": [5.0, 1998.0, 2.5, None]})
+    pq.write_table(table, tmp_path / "answers.parquet")
+    assert judge_given(tmp_path / "answers.parquet", hm.read_examples(rows)).score == 1.0
 
 
 def test_a_row_is_found_by_all_its_names_and_by_no_other_s() -> None:

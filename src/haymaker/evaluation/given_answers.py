@@ -69,6 +69,8 @@ def answer_of(line: Mapping[str, Any], columns: Mapping[str, str], place: str) -
     name, text = line[called["id"]], line[called["prediction"]]
     if not isinstance(name, str | int) or isinstance(name, bool) or not isinstance(text, str | int | float | None):
         raise DataError(f"{place}: expected an id and the text of an answer, found {name!r:.40} and {text!r:.40}")
+    if isinstance(text, float) and text.is_integer():
+        text = int(text)  # a column of whole numbers with gaps holds fractions
     return str(name), NO_PREDICTION if text is None else Response(str(text).strip(), False, None, "")
 
 
