@@ -27,7 +27,8 @@ from haymaker.files import write_jsonl
 from haymaker.models.load import load_tokenizer
 from haymaker.stats import Interval, holm, known, paired, spearman, spearman_interval
 from haymaker.study.config import parted
-from haymaker.study.store import Store
+from haymaker.study.patterns import find_patterns
+from haymaker.study.store import Store, plain
 
 Row = dict[str, Any]
 SPLITS = {"train": 900, "dev": 120, "test": 260}  # rows of the world that `rows` writes
@@ -77,6 +78,16 @@ def construction_page(results: Mapping[str, Any], store: Path, base: str) -> Ite
         )
     yield ""
     yield from fitted(answers, likeness)
+    yield ""
+    yield from verdicts(results)
+
+
+def verdicts(results: Mapping[str, Any]) -> Iterator[str]:
+    """The patterns of the paper that the study itself judged, by the rules as they are."""
+    yield from heading(("pattern", "verdict", "by"))
+    for row in map(plain, find_patterns(results["tables"])):
+        claim, told = f"{row['pattern']}: {row['claim']}", ". ".join(filter(None, (row["why"], row["sentence"])))
+        yield line((claim, row["verdict"], told))
 
 
 def answers_of(results: Mapping[str, Any], store: Path) -> dict[str, list[dict[str, float]]]:
