@@ -157,6 +157,7 @@ would read it. Written by `benchmarks/architectures.py`.
 - **extend**: inside the old context nothing moves at factor 1, or where windows open under the same base; by 4, the
   model is the one that transformers loads from its config.
 - **causal map**: each head's effect equals that of a plain forward without it.
+- **answers**: a batch of greedy answers is that of whole sequences read anew for every token, without cache or padding.
 - **training step**: the first loss equals the cross-entropy of the answers' tokens, and the base keeps its weights.
 """
 

@@ -91,6 +91,7 @@ ALSO: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "mamba2": {"num_heads": 8, "head_dim": 8},
     "ministral": {"head_dim": 16},
+    "moshi": {"sliding_window": CONTEXT},  # as its own is: its mask knows no window, its cache does
     "nemotron": {"num_key_value_heads": 2, "head_dim": 16},
     "reformer": {"axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 16]},
     "roc_bert": dict.fromkeys(["pronunciation_vocab_size", "shape_vocab_size"], 20)

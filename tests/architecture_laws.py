@@ -24,6 +24,7 @@ from haymaker.heads.direct_path import check_direct_path, contributions, watch_s
 from haymaker.interventions.branches import can_branch
 from haymaker.interventions.causal import branched_effects, relayed_effects
 from haymaker.models.extend import extend_context, positions_of
+from haymaker.models.generation import generate
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.models.packaged import MINIATURES
 from haymaker.records import Encoded, Span
@@ -311,6 +312,25 @@ def answer_log_probability(model: Any, item: Encoded) -> float:
     return float(found.gather(-1, ids[0, item.prompt_length :, None]).sum())
 
 
+# ---- answers
+
+
+def answers(model: PreTrainedModel) -> None:
+    """Greedy answers of a batch are those of the whole sequence read anew for every token, without cache or padding."""
+    model.generation_config.eos_token_id, steps = None, 4
+    rows = [Encoded(f"row-{n}", tuple(prompt(1, n, seed=n)[0].tolist()), n) for n in (TOKENS, TOKENS - 1)]
+    lm = LanguageModel(model, tokenizer(), "tiny")
+    lm.tokenizer.eos_token = None  # its number is any token's here
+    expected = []
+    for row in rows:
+        ids = torch.tensor([row.input_ids])
+        for _ in range(steps):
+            ids = torch.cat([ids, run(model, ids)[:, -1:].argmax(-1)], dim=1)
+        expected.append(tuple(ids[0, len(row) :].tolist()))
+    found = [one.ids for one in generate(lm, rows, steps, stop=None)]
+    assert found == expected, f"answers {found}, expected {expected}"
+
+
 # ---- training
 
 
@@ -353,5 +373,6 @@ LAWS: dict[str, Callable[[PreTrainedModel], None]] = {
     "write": writes,
     **{f"extend {method}": extends(method) for method in METHODS},
     "causal map": maps,
+    "answers": answers,
     "training step": trains,
 }

@@ -33,6 +33,7 @@ def provenance_of(lm: LanguageModel, encoded: Sequence[Encoded]) -> dict[str, An
         "adapter": adapter_in_use(lm.model),
         **({"adapter_base": "unverified"} if lm.unverified else {}),
         "extend": lm.extend and lm.extend.model_dump(),
+        "positions": positions_in_use(lm),
         "tokenizer": tokenizer_digest(lm.tokenizer),
         "template": hashlib.sha256(str(template).encode()).hexdigest() if template else None,
         "backend": backend_of(decoder_of(lm.model)),
@@ -41,6 +42,18 @@ def provenance_of(lm: LanguageModel, encoded: Sequence[Encoded]) -> dict[str, An
         "prompts": dataset_digest(encoded, marked=False),
         "versions": {"haymaker": __version__} | {name: version(name) for name in LIBRARIES},
     }
+
+
+def positions_in_use(lm: LanguageModel) -> dict[str, Any] | None:
+    """How the model sees positions, whoever extended it; None without RoPE."""
+    positions = positions_of(lm.base)
+    return positions and asdict(positions)
+
+
+def lender_of(donor: LanguageModel) -> dict[str, Any]:
+    """What of a donor decides what its heads write."""
+    found = {"weights": weights_digest(donor.model), "adapter": adapter_in_use(donor.model)}
+    return {"model": donor.name} | found | {"positions": positions_in_use(donor)}
 
 
 def adapter_in_use(model: Any) -> str | None:
@@ -107,10 +120,9 @@ def kept_inputs(lm: LanguageModel, encoded: Sequence[Encoded]) -> dict[str, Any]
     """The provenance that rows must share. Not where the model lies, nor by which processor and on how many threads it
     runs: they choose last bits, and a job may go on elsewhere."""
     found = provenance_of(lm, encoded)
-    positions = positions_of(lm.base)
     for name in ("model", "threads", "processor"):
         del found[name]
-    return found | {"positions": positions and asdict(positions)}
+    return found
 
 
 def donor_of(donor: LanguageModel | str | Path | None) -> Any:

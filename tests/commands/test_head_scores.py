@@ -3,12 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from any_architecture import tiny
 from command_line import run
 
+from haymaker.commands import head_files
 from haymaker.errors import ConfigError
 from haymaker.heads.compare import comparable, comparison, shade, side_by_side
 from haymaker.heads.formats import HeadList, KVScores, write_scores
@@ -131,9 +134,7 @@ def detected(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeadScores], list[dic
     from haymaker.study import held, stages
 
     class Model:
-        class base:
-            class config:
-                num_key_value_heads = 2
+        """Nobody asks it anything."""
 
     calls: list[dict[str, Any]] = []
 
@@ -146,9 +147,23 @@ def detected(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeadScores], list[dic
         monkeypatch.setattr(stages, "rows_of", lambda inputs, rows: [None])
         monkeypatch.setattr(held, "model_with", lambda *given: Model)
         monkeypatch.setattr(stages, "computing", lambda lm: "")
+        monkeypatch.setattr(head_files, "kv_heads_of", lambda lm: 2)
         return calls
 
     return find
+
+
+@pytest.mark.parametrize(("kind", "kv_heads"), [("qwen2", 2), ("gpt_bigcode", 1), ("deepseek_v3", 4)])
+def test_kv_heads_are_counted_in_the_model(kind: str, kv_heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configs say them under other names (GPT BigCode), or say those of a latent that has none (DeepSeek)."""
+    from haymaker.attention import canary
+
+    lm: Any = SimpleNamespace(model=tiny(kind), name="tiny")
+    assert head_files.kv_heads_of(lm) == kv_heads
+    layers = dict(enumerate([canary.LayerShape(4, 2, 8, "a"), canary.LayerShape(4, 1, 8, "b")]))
+    monkeypatch.setattr(canary, "check_architecture", lambda model: SimpleNamespace(layers=layers))
+    with pytest.raises(ConfigError, match="layers of tiny have 1 or 2 KV heads"):
+        head_files.kv_heads_of(lm)
 
 
 def test_heads_writes_other_formats(detected: Callable[..., Any], tmp_path: Path) -> None:

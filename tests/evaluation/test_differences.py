@@ -50,6 +50,13 @@ def test_rows_that_one_of_them_lacks_are_counted_and_not_paired() -> None:
         difference(evaluation(FIRST), evaluation(SECOND), "musique_f1")
 
 
+def test_rows_of_one_id_with_other_golds_are_not_paired() -> None:
+    first = evaluation(FIRST)
+    other = replace(first.predictions[1], answers=("another",))
+    with pytest.raises(DataError, match=r"1 of 6 have other golds in the second \(e1\); evaluate on the same data"):
+        difference(first, Evaluation((first.predictions[0], other, *first.predictions[2:])))
+
+
 def test_the_command_takes_folders_and_files(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     evaluation(FIRST).save(tmp_path / "a" / "predictions.jsonl")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from any_architecture import tiny
 from scipy.stats import spearmanr
 from tiny_models import BUILDERS, tiny_model, tokens
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -117,6 +118,17 @@ def test_a_model_lends_itself_nothing_and_is_left_alone(lm: LanguageModel) -> No
     assert (found.metric, found.example_ids) == ("attribution_patch", ("e0", "e1"))
     assert not any(weight.requires_grad or weight.grad is not None for weight in lm.model.parameters())
     assert lm.model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("kind", ["qwen3_next", "bamba", "jamba"])
+def test_slopes_do_not_depend_on_where_the_graph_begins(kind: str) -> None:
+    """A state of linear attention is written over by the next token, in place: no graph may stand on it."""
+    model = tiny(kind)
+    ids = tokens(1, 24)[0].tolist()
+    lm, item = LanguageModel(model, None, "tiny"), Encoded("row", tuple(ids), 18)  # type: ignore[arg-type]
+    late, whole = (effects(lm, item, None, scope) for scope in ("last+decode", "all"))
+    earlier = effects(lm, item, None, "prompt") - effects(lm, item, None, "last")
+    np.testing.assert_allclose(late, whole - earlier, rtol=1e-3, atol=1e-4)
 
 
 def test_layers_without_attention_have_no_effect_to_tell(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -1,5 +1,6 @@
 """Artifacts of another model are refused where they cannot be right, and told where they may be meant."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,20 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
+from haymaker.config import TrackConfig
+from haymaker.data.own_data import tell_other_tokenizer
 from haymaker.errors import DataError, ModelError
 from haymaker.heads.compare import other_origins
 from haymaker.heads.formats import HeadList
 from haymaker.heads.scores import HeadScores
+from haymaker.heads.tracking import HeadTracker
+from haymaker.interventions import patching_table
 from haymaker.interventions.ablation import ablation_curve
-from haymaker.interventions.origins import tell_other_origin, tell_other_tokenizer, tell_pair
+from haymaker.interventions.origins import tell_other_origin, tell_pair
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
+from haymaker.models.lora import add_lora
+from haymaker.provenance import positions_in_use
 from haymaker.records import Head
 from haymaker.vocabulary import tokenizer_digest
 
@@ -40,16 +47,60 @@ def test_scores_of_another_shape_are_refused(lm: LanguageModel, shape: tuple[int
         ({"weights": "w", "tokenizer": "t", "adapter": None}, ""),
         ({"weights": "x", "tokenizer": "t", "adapter": None}, "other weights"),
         ({"weights": "w", "tokenizer": "x", "adapter": "a"}, "another tokenizer and another adapter"),
+        ({"weights": "w", "positions": "p"}, ""),
+        ({"weights": "w", "positions": "x"}, "another extension of the context"),
     ],
 )
 def test_another_origin_is_told(
     lm: LanguageModel, provenance: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    right = {"w": weights_digest(lm.model), "t": tokenizer_digest(lm.tokenizer)}
+    right = {"w": weights_digest(lm.model), "t": tokenizer_digest(lm.tokenizer), "p": positions_in_use(lm)}
     scores = of_shape(3, 4, **{key: right.get(value, value) for key, value in provenance.items()})
     tell_other_origin(scores, lm, "h")
     said = capsys.readouterr().err
     assert (bool(said), told in said) == (bool(told), True)
+    tell_other_origin(scores, lm, "the library, behind a command")
+    assert not capsys.readouterr().err, "told twice"
+
+
+@pytest.mark.parametrize("extend", [None, hm.Extend(length=512)])
+def test_scores_at_another_extension_are_told_wherever_they_meet_the_model(
+    extend: hm.Extend | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = hm.Extend(length=512)
+    scored, used = (hm.load_model("miniature-llama", extend=one) for one in (extend, there))
+    rows = [hm.example("Ann keeps a red hat.", "red", "What colour?", "red")]
+    scores, own = hm.detect_heads(scored, rows), hm.detect_heads(used, rows)
+    due = extend != there
+    capsys.readouterr()
+    hm.ablation_curve(used, rows, scores, sizes=(1,), draws=0, new_tokens=4)
+    assert ("head scores: made with another extension of the context" in capsys.readouterr().err) == due
+    patching_table(used, used, rows, scores, own, k=1, draws=0, new_tokens=4)
+    again = hm.HeadScores(scores.values, scores.example_ids, "copy", scores.provenance)
+    patching_table(used, used, rows, own, again, k=1, draws=0, new_tokens=4)
+    said = capsys.readouterr().err
+    assert ("the recipient's head scores: made with another extension" in said) == due
+    assert (other_origins(scores, own) == "of another context extension") == due
+    scores.save(tmp_path / "heads.safetensors")
+    HeadTracker(used, rows, TrackConfig(reference=str(tmp_path / "heads.safetensors")), tmp_path)
+    assert ("another context extension" in capsys.readouterr().err) == due
+
+
+def test_effects_of_a_donor_say_which_donor(lm: LanguageModel) -> None:
+    """Two adapters of one base, of one name, are two donors."""
+    rows = [hm.example("Ann keeps a red hat.", "red", "What colour?", "red")]
+    found = []
+    for seed in (0, 1):
+        donor = LanguageModel(deepcopy(lm.base), lm.tokenizer, "tiny")
+        donor.model = add_lora(donor.base, rank=2, alpha=4.0, seed=seed).eval()
+        for name, weight in donor.model.named_parameters():
+            if "lora_B" in name:
+                weight.data.fill_(0.1 * (seed + 1))
+        found += [effects(lm, rows, donor, scope="last+decode") for effects in (hm.causal_map, hm.attribute)]
+    first, second = found[0], found[2]
+    assert first.provenance_hash != second.provenance_hash
+    assert other_origins(first, second) == "of another donor"
+    assert first.provenance["donor"] == found[1].provenance["donor"]
 
 
 def test_two_files_of_two_models_are_told_apart() -> None:

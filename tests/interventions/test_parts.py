@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from any_architecture import tiny
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from haymaker.errors import ModelError, ProbeError
@@ -63,6 +64,28 @@ def test_the_whole_is_what_patching_writes(pair: Any, kind: str) -> None:
     mapped = causal_map(recipient, examples(), donor).mean
     assert effects(donor, recipient, ["1-3"])["whole"] == pytest.approx(mapped[1, 3], abs=2e-4)
     assert abs(mapped[1, 3]) > 1e-2
+
+
+@pytest.mark.parametrize(("kind", "head"), [("llama4_text", "3-3"), ("qwen3_next", "3-1")])
+def test_so_it_is_where_edits_share_no_prefill(tokenizer: PreTrainedTokenizerBase, kind: str, head: str) -> None:
+    """Llama 4 scales attention by the slot of a query, which behind one prefill is not its position; layers of linear
+    attention keep no keys to share."""
+    models = []
+    for seed in (0, 1):
+        model = tiny(kind, seed)
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        for module in model.modules():
+            if hasattr(module, "attn_scale"):
+                module.attn_scale = 2.0  # type: ignore[assignment] - a number
+        models.append(LanguageModel(model.requires_grad_(False), tokenizer, f"tiny {seed}"))
+    donor, recipient = models
+    layer, column = map(int, head.split("-"))
+    mapped = causal_map(recipient, examples(), donor).mean[layer, column]
+    if kind == "qwen3_next":  # a gate stands behind its attention, so parts of it are no outputs
+        with pytest.raises(ProbeError, match="expected outputs recorded at o_proj"):
+            effects(donor, recipient, [head])
+    else:
+        assert effects(donor, recipient, [head])["whole"] == pytest.approx(mapped, abs=2e-4)
 
 
 @pytest.mark.parametrize(

@@ -104,11 +104,12 @@ def view_of(row: "Row", model: str, heads: str | None, adapter: Path | None) -> 
     """A page of what heads of a model read while each token of the answer was produced."""
     from haymaker.data.schema import example_of
     from haymaker.heads.attention_view import show_example
-    from haymaker.heads.own_choice import chosen_heads, names_heads
+    from haymaker.heads.own_choice import names_heads
     from haymaker.models.load import load_model
+    from haymaker.study.stage_inputs import scores_of
 
     lm = load_model(model, adapter)
-    chosen = heads if heads is None or names_heads(heads) else chosen_heads(heads, lm.base.config)
+    chosen = heads if heads is None or names_heads(heads) else scores_of({"heads": Path(heads)}, lm)
     return show_example(lm, example_of(row), chosen).page()
 
 

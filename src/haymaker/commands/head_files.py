@@ -25,6 +25,7 @@ Plot = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", help="A map of the heads too: .html, .png or .svg.")
 ]
 PICTURES = (".html", ".png", ".svg")
+OF_KV_HEADS = ("duo", "split")
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class HeadFiles:
         """All of them into a folder, from which they take their places together."""
         from haymaker.heads.formats import write_scores
 
-        kv_heads = getattr(lm.base.config, "num_key_value_heads", None) or lm.base.config.num_attention_heads
+        kv_heads = 0 if self.form not in OF_KV_HEADS else kv_heads_of(lm)
         for name, scores in found.items():
             path = folder / self.scores[name].name
             if self.own:
@@ -86,6 +87,19 @@ class HeadFiles:
             else:
                 write_scores(scores, path, self.form, self.top, kv_heads, rule=self.rule, fraction=self.fraction)
             draw(scores, self.plots.get(name), self.top, folder)
+
+
+def kv_heads_of(lm: "LanguageModel") -> int:
+    """KV heads of every layer, as the model has them. Raises ConfigError where layers have their own number."""
+    from haymaker.attention.canary import check_architecture
+
+    found = sorted({shape.kv_heads for shape in check_architecture(lm.model).layers.values()})
+    if len(found) > 1:
+        raise ConfigError(
+            f"--format: layers of {lm.name} have {' or '.join(map(str, found))} KV heads, and this format has as many "
+            "in every layer; write another (--format csv)"
+        )
+    return found[0]
 
 
 def check_plot(plot: Path | None, out: Path) -> tuple[Path, ...]:

@@ -26,7 +26,8 @@ def difference(first: Evaluation, second: Evaluation, metric: str | None = None)
     """First minus second on the rows that both answered: means by the metric (None: the first's headline), the mean
     difference with 95 % bounds and its p-value (sign flips), the rows won and lost, and how many only one answered.
 
-    Raises DataError for evaluations of no row in common, with a row twice, or that the metric has not judged.
+    Raises DataError for evaluations of no row in common, with a row twice or of other golds, or that the metric has not
+    judged.
     """
     name = metric or first.metric
     scores = [by_id(one, name) for one in (first, second)]
@@ -34,6 +35,12 @@ def difference(first: Evaluation, second: Evaluation, metric: str | None = None)
     if not shared:
         raise DataError(
             f"no row in common: {named([*scores[0]])}, and {named([*scores[1]])}; evaluate on the same data"
+        )
+    golds = [{row.example_id: sorted(row.answers) for row in one.predictions} for one in (first, second)]
+    if others := [row for row in shared if golds[0][row] != golds[1][row]]:
+        raise DataError(
+            f"rows of one id are not the same ones: {len(others)} of {len(shared)} have other golds in the second "
+            f"({named(others)}); evaluate on the same data, or judge both by one file (haymaker score --data)"
         )
     own, other = (np.array([one[row] for row in shared]) for one in scores)
     found = paired(own, other, reach=DIFFERENCES)

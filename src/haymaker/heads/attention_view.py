@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from haymaker.attention.hook import decoder_of
 from haymaker.attention.probing import probe
 from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.errors import ConfigError
@@ -213,7 +214,7 @@ def heads_of(lm: LanguageModel, example: Example, heads: Iterable[HeadLike] | He
 
 
 def check_heads(lm: LanguageModel, heads: Sequence[Head]) -> None:
-    config: Any = lm.base.config
+    config: Any = decoder_of(lm.model).config
     shape = config.num_hidden_layers, config.num_attention_heads
     unknown = [str(head) for head in heads if head.layer >= shape[0] or head.head >= shape[1]]
     if unknown:

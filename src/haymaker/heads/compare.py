@@ -48,6 +48,7 @@ def other_origins(first: ScoreFile, second: ScoreFile) -> str:
         return ""
     a, b = first.provenance, second.provenance
     words = {"weights": "of other weights", "tokenizer": "of another tokenizer", "dataset": "of other rows"}
+    words |= {"positions": "of another context extension", "donor": "of another donor"}
     other = {key: said for key, said in words.items() if key in a and key in b and a[key] != b[key]}
     if "dataset" in other and a.get("prompts", a) == b.get("prompts"):
         del other["dataset"]

@@ -56,8 +56,9 @@ def null_masses(
     kept = cut_back(cache, shared)
     ids = torch.tensor([null.prompt_ids[kept:]], device=lm.device)
     past = cache if kept else DynamicCache(config=lm.base.config)
+    places = torch.arange(kept, kept + ids.shape[1], device=lm.device)[None]
     with torch.no_grad(), probe(lm.model, rows=rows, spans=spans) as seen:
-        lm.model(input_ids=ids, past_key_values=past, use_cache=True, logits_to_keep=1)
+        lm.model(input_ids=ids, position_ids=places, past_key_values=past, use_cache=True, logits_to_keep=1)
     return {name: mass[:, 0] for name, mass in seen.mass.items()}
 
 

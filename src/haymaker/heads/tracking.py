@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from haymaker.attention.hook import decoder_of
 from haymaker.config import TrackConfig
 from haymaker.console import note
 from haymaker.errors import ConfigError, DataError
@@ -20,6 +21,7 @@ from haymaker.heads.formats import read_scores
 from haymaker.heads.scores import HeadScores
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
+from haymaker.provenance import positions_in_use
 from haymaker.records import Encoded, Example
 from haymaker.vocabulary import tokenizer_digest
 
@@ -38,7 +40,8 @@ class HeadTracker:
         self.reference = None if config.reference is None else read_scores(Path(config.reference))
         if not self.examples:
             raise DataError("track: expected Examples with spans to score heads on, found none; give a dataset")
-        shape = lm.base.config.num_hidden_layers, lm.base.config.num_attention_heads
+        sizes: Any = decoder_of(lm.model).config
+        shape = sizes.num_hidden_layers, sizes.num_attention_heads
         if config.k > shape[0] * shape[1]:
             raise ConfigError(f"track.k: expected at most the {shape[0] * shape[1]} heads there are, found {config.k}")
         if self.reference is not None:  # a file of another shape is known now rather than at the end
@@ -47,8 +50,12 @@ class HeadTracker:
             self.tell_reference(own, self.reference)
 
     def tell_reference(self, own: HeadScores, reference: ScoreFile) -> None:
-        """Say in what the reference differs from what is read: the model's own weights and tokens, or the metric."""
-        origin = {"weights": weights_digest(self.lm.model), "tokenizer": tokenizer_digest(self.lm.tokenizer)}
+        """Say in what the reference differs from what is read: the model's weights, tokens, positions; the metric."""
+        origin = {
+            "weights": weights_digest(self.lm.model),
+            "tokenizer": tokenizer_digest(self.lm.tokenizer),
+            "positions": positions_in_use(self.lm),
+        }
         other = [other_origins(replace(own, provenance=origin), reference)]
         if isinstance(reference, HeadScores) and reference.metric not in (own.metric, "kv", "list"):
             other.append(f"scores by {reference.metric}, not {own.metric}")

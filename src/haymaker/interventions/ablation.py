@@ -24,7 +24,7 @@ from haymaker.interventions.branch_answers import AnswerBranches, answers_of, ju
 from haymaker.interventions.branches import Branch, Trunk, can_branch
 from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import HeadSet, ablation_sets, few_draws
-from haymaker.interventions.origins import refuse_other_shape
+from haymaker.interventions.origins import tell_other_origin
 from haymaker.kept import Kept
 from haymaker.markup import Rows
 from haymaker.models.answer_text import STOP
@@ -243,7 +243,7 @@ def ablation_curve(
         >>> [row["heads"] for row in curve]
         ['none', 'retrieval', 'random']
     """
-    refuse_other_shape(scores, lm)
+    tell_other_origin(scores, lm, "head scores")
     sets = curve_sets(lm, scores, sizes, draws, seed)
     if told_few := few_draws(sets, draws):
         note(told_few, style="yellow")

@@ -17,11 +17,12 @@ from transformers import DynamicCache
 
 from haymaker.attention.canary import Architecture, check_architecture
 from haymaker.attention.edits import SCOPES
+from haymaker.attention.hook import decoder_of
 from haymaker.attention.recording import Recording, record
 from haymaker.console import OnProgress
 from haymaker.errors import ConfigError, ProbeError
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions.branches import is_late
+from haymaker.interventions.branches import is_late, layers_without_keys
 from haymaker.interventions.causal import effects_of_examples, kept_effects
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded, Example
@@ -42,8 +43,9 @@ def attribute(
 
     Exact where the model is linear in the head; `causal_map` measures what this estimates, with the same scopes and
     signs. With "last" and "decode" alone the prompt is read without a graph, so memory is that of a plain forward with
-    cache; else all activations of the sequence are kept: per token and layer some 10 to 20 times the hidden size in
-    numbers. Examples are read one by one, as that memory is of one example: there is no batch to bound.
+    cache. Else all activations of the sequence are kept: per token and layer some 10 to 20 times the hidden size in
+    numbers; so they are where a layer keeps a state instead of keys (linear attention), as later tokens overwrite it.
+    Examples are read one by one, as that memory is of one example: there is no batch to bound.
 
     Args:
         lm: The model.
@@ -89,11 +91,14 @@ def effects(
 ) -> Float[np.ndarray, "layer head"]:
     """One example's effects."""
     architecture = check_architecture(lm.model)
-    first = item.prompt_length - 1 if is_late(scope) else 0  # only these rows need a graph
+    apart = is_late(scope) and not layers_without_keys(decoder_of(lm.model), architecture)
+    first = item.prompt_length - 1 if apart else 0  # only these rows need a graph
     outputs, slopes = slopes_of(lm, item, first, architecture)
     lent = None if donor is None else written(donor, item, first, architecture)
     chosen = in_scope(item, scope)[first:].to(lm.device)
-    table = np.full((lm.base.config.num_hidden_layers, max(s.heads for s in architecture.layers.values())), np.nan)
+    table = np.full(
+        (decoder_of(lm.model).config.num_hidden_layers, max(s.heads for s in architecture.layers.values())), np.nan
+    )
     for layer, slope in slopes.items():
         own = outputs[layer].detach()
         gained = (slope * (own if lent is None else lent.layer(layer).to(own) - own)).sum(-1)[0]
@@ -151,5 +156,8 @@ def answer_logits(lm: LanguageModel, item: Encoded, first: int) -> Float[Tensor,
         cache = DynamicCache(config=lm.base.config)
         with torch.no_grad():
             lm.model(input_ids=ids[:, :first], past_key_values=cache, logits_to_keep=1)
-        logits = lm.model(input_ids=ids[:, first:], past_key_values=cache, logits_to_keep=count).logits
+        places = torch.arange(first, ids.shape[1], device=lm.device)[None]
+        logits = lm.model(
+            input_ids=ids[:, first:], position_ids=places, past_key_values=cache, logits_to_keep=count
+        ).logits
     return logits[0].float() if logits.dtype.itemsize < 4 else logits[0]

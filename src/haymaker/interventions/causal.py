@@ -33,7 +33,7 @@ from haymaker.kept import Codec, Kept, read_array, written_array
 from haymaker.models.batching import refuse_long_rows
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of, packed_rows_that_fit
-from haymaker.provenance import donor_of, halved_of, kept_rows, provenance_of
+from haymaker.provenance import donor_of, halved_of, kept_rows, lender_of, provenance_of
 from haymaker.records import Encoded, Example, Head, examples_of
 from haymaker.tokens import encode_many
 
@@ -143,7 +143,7 @@ def effects_of_examples(
             advance(1)
     ids = tuple(item.example_id for item in encoded)
     about = provenance_of(lm, encoded) | {"answer": "gold", "scope": scope, "unit": "nats"} | halved_of(ids, kept)
-    provenance = about if donor is None else about | {"donor": donor.name}
+    provenance = about if donor is None else about | {"donor": lender_of(donor)}
     return HeadScores(np.stack(found), ids, f"{metric}_{'zero' if donor is None else 'patch'}", provenance)
 
 
@@ -199,12 +199,18 @@ def set_losses(
     lm: LanguageModel, item: Encoded, branches: Sequence[Branch], scope: str, rows_at_once: int
 ) -> Float[np.ndarray, " set"]:
     """What the answer's log-probability loses in every branch but the first."""
+    total = answer_totals(lm, item, branches, scope, rows_at_once)
+    return (total[0] - total[1:]).cpu().numpy()
+
+
+def answer_totals(
+    lm: LanguageModel, item: Encoded, branches: Sequence[Branch], scope: str, rows_at_once: int
+) -> Float[Tensor, " branch"]:
+    """log p of the gold answer (nats) in every branch, from one prefill where the model has branches."""
     if can_branch(lm.model, scope):
         trunk = Trunk(lm.model, item.prompt_ids, rows_at_once)
-        total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1)
-    else:
-        total = Relay(lm.model, item, rows_at_once).log_probabilities(branches, scope)
-    return (total[0] - total[1:]).cpu().numpy()
+        return trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1)
+    return Relay(lm.model, item, rows_at_once).log_probabilities(branches, scope)
 
 
 def branched_effects(

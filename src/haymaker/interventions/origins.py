@@ -5,21 +5,27 @@ be meant, and are told.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from haymaker.attention.hook import decoder_of
 from haymaker.console import note
 from haymaker.errors import DataError
-from haymaker.file_reading import read_json_if_there
 from haymaker.heads.scores import HeadScores
 from haymaker.models.extend import positions_of
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
-from haymaker.provenance import adapter_in_use
+from haymaker.provenance import adapter_in_use, positions_in_use
+from haymaker.records import digest
 from haymaker.vocabulary import tokenizer_digest
 
-WORDS = {"weights": "other weights", "adapter": "another adapter", "tokenizer": "another tokenizer"}
+WORDS = {
+    "weights": "other weights",
+    "adapter": "another adapter",
+    "tokenizer": "another tokenizer",
+    "positions": "another extension of the context",
+}
+_TOLD: WeakKeyDictionary[HeadScores, set[str]] = WeakKeyDictionary()
 
 
 def shape_of(lm: LanguageModel) -> tuple[int, int]:
@@ -40,15 +46,18 @@ def refuse_other_shape(scores: HeadScores, lm: LanguageModel, place: str = "head
 
 
 def tell_other_origin(scores: HeadScores, lm: LanguageModel, place: str, of_adapter: bool = True) -> None:
-    """Say in what the scores' own record of where they come from differs from this model.
+    """Say in what the scores' own record of where they come from differs from this model, once.
 
     `of_adapter`: the adapter counts too. Raises DataError for another shape.
     """
     refuse_other_shape(scores, lm, place)
     found: dict[str, Any] = {"weights": weights_digest(lm.model), "tokenizer": tokenizer_digest(lm.tokenizer)}
+    found["positions"] = positions_in_use(lm)
     if of_adapter:
         found["adapter"] = adapter_in_use(lm.model)
-    tell(place, scores.provenance, found, lm.name)
+    if (model := digest(found)) not in (known := _TOLD.setdefault(scores, set())):  # commands tell of their file first
+        known.add(model)
+        tell(place, scores.provenance, found, lm.name)
 
 
 def tell(place: str, origin: Mapping[str, Any], found: Mapping[str, Any], name: str) -> None:
@@ -69,12 +78,3 @@ def tell_pair(donor: LanguageModel, recipient: LanguageModel) -> None:
             other.append("another extension of the context")
     if other:
         note(f"donor {donor.name}: has {' and '.join(other)} than the recipient {recipient.name}", style="yellow")
-
-
-def tell_other_tokenizer(data: Path, lm: Any) -> None:
-    """Say where the rows of a dataset's folder were built to lengths in another tokenizer's tokens."""
-    manifest = read_json_if_there(data / "manifest.json", "build the dataset again")
-    known = manifest.get("tokenizer_sha256") if isinstance(manifest, dict) else None
-    if known is not None and known != tokenizer_digest(lm.tokenizer):
-        note(f"{data}: its rows were built with another tokenizer than that of {lm.name}, so their lengths in tokens "
-             "and the share that they fill are other ones here", style="yellow")  # fmt: skip

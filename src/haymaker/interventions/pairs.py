@@ -12,6 +12,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from haymaker.attention.canary import check_architecture
 from haymaker.attention.hook import decoder_of, open_tools
 from haymaker.errors import ModelError
 from haymaker.models.extend import positions_of
@@ -35,10 +36,13 @@ def check_pair(donor: LanguageModel, recipient: LanguageModel) -> None:
         )
 
 
-def shape_of(lm: LanguageModel) -> tuple[int, int, int, int]:
-    config = lm.base.config
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return config.num_hidden_layers, config.num_attention_heads, width, config.vocab_size
+def shape_of(lm: LanguageModel) -> tuple[Any, ...]:
+    """Layers, heads and width of a head (by layer, where layers have their own), vocabulary."""
+    config: Any = decoder_of(lm.model).config
+    layers = check_architecture(lm.model).layers
+    sizes = {layer: (shape.heads, shape.head_dim) for layer, shape in sorted(layers.items())}
+    every = set(sizes.values())
+    return config.num_hidden_layers, *(every.pop() if len(every) == 1 else (sizes,)), config.vocab_size
 
 
 # ---- two rows of one batch

@@ -36,7 +36,8 @@ from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress, told
 from haymaker.errors import ProbeError
 from haymaker.interventions.branch_answers import ADVICE
-from haymaker.interventions.branches import Branch, Trunk
+from haymaker.interventions.branches import Branch
+from haymaker.interventions.causal import DEFAULT_SCOPE, answer_totals
 from haymaker.interventions.origins import tell_pair
 from haymaker.interventions.pairs import check_pair
 from haymaker.kept import Codec
@@ -129,11 +130,11 @@ def effects_in(
     """Of one example the effect of every set and part."""
     with memory_of([item.example_id], ADVICE):
         sources = sources_of(donor, recipient, item)
-        trunk = Trunk(recipient.model, item.prompt_ids, max(PACKED_ROWS, len(item.answer_ids)))
         branches: list[Branch] = [[]]
         for heads in sets:
             branches += [[Patch(heads, outputs_of(sources[part], heads, item))] if heads else [] for part in PARTS]
-        total = trunk.log_probabilities(branches, item.answer_ids).sum(-1)
+        room = max(PACKED_ROWS, len(item.answer_ids))
+        total = answer_totals(recipient, item, branches, DEFAULT_SCOPE, room)
         gained = (total[1:] - total[0]).view(len(sets), len(PARTS))
     return [gained.tolist()]
 
@@ -203,8 +204,8 @@ def entering(modules: Mapping[int, nn.Module], inputs: Layers | None, reached: d
 
 
 def outputs_of(calls: Mapping[int, Call], heads: Sequence[Head], item: Encoded) -> Recording:
-    """What the heads write at the rows that predict the answer, computed from the queries, keys and values of calls."""
-    slots = torch.tensor(list(item.answer_rows))
+    """What the heads write from the row that predicts the answer on, by the queries, keys and values of calls."""
+    slots = torch.arange(item.prompt_length - 1, len(item))  # the last predicts nothing, but a whole forward has it
     found = Recording(tuple(heads), "attention")
     for layer, columns in found.columns.items():
         if layer not in calls:

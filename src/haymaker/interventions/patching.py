@@ -14,7 +14,7 @@ from haymaker.interventions.branch_answers import AnswerBranches, judged_sets, p
 from haymaker.interventions.branches import Trunk, can_branch
 from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import PATCHED, cut_short, few_draws, identity_sets, patching_sets
-from haymaker.interventions.origins import tell_pair
+from haymaker.interventions.origins import tell_other_origin, tell_pair
 from haymaker.interventions.pairs import check_pair
 from haymaker.interventions.patching_runs import Donor, Patched, Run, Sizes
 from haymaker.markup import Rows
@@ -251,6 +251,9 @@ def patching_table(
     """A row per head set of `patching_sets` (of `identity_sets` where asked): the headline (`metric`, `score`), and its
     change from the plain recipient's; of at most five examples also their `answers`. For the other direction, exchange
     the two models and their scores."""
+    lender = donor if isinstance(donor, LanguageModel) else recipient
+    tell_other_origin(donor_scores, lender, "the donor's head scores", of_adapter=lender is donor)
+    tell_other_origin(recipient_scores, recipient, "the recipient's head scores")
     if identity:
         sets = list(identity_sets(donor_scores))
     else:

@@ -4,21 +4,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from typing import Any, Literal, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
+from haymaker.attention.hook import apart
 from haymaker.console import OnProgress
 from haymaker.errors import ModelError
 from haymaker.kept import Codec, Kept
 from haymaker.models.answer_text import STOP, AnswerText, marks_of_thought, opens_thought, read_answer
 from haymaker.models.batching import batches_of, parted, refuse_long_prompts
 from haymaker.models.finite import at_fault
+from haymaker.models.handshake import base_of
 from haymaker.models.load import LanguageModel
-from haymaker.models.memory import memory_of, tokens_that_fit
+from haymaker.models.memory import memory_of, ran_out, tokens_that_fit
 from haymaker.models.products import fast_products
+from haymaker.models.rounding import allowed_difference, relative_norm
 from haymaker.records import Encoded
 from haymaker.tokens import closing_tokens
 
@@ -50,10 +54,11 @@ class Decoder:
     """A batch of prompts that goes forward one token at a time, over one cache.
 
     Prompts of different lengths are padded on the left. `prefill` comes first, then `step` as often as wanted; several
-    decoders can be stepped in turns with the same or other tokens. Their owner chooses the tokens.
+    decoders can be stepped in turns with the same or other tokens. Their owner chooses the tokens. Raises ModelError
+    for a model that does not decode so, unless that is what is asked (`proven`).
     """
 
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], *, proven: bool = True) -> None:
         parameter = next(model.parameters())
         self.model, self.device = model, parameter.device
         self.lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
@@ -68,6 +73,8 @@ class Decoder:
         vars(self.cache)["haymaker_prompt_length"] = longest  # edits ask where a prompt ends (attention/generating.py)
         self.newest = torch.zeros_like(self.lengths)
         self.steps = 0
+        if proven:
+            prove_decoding(model, padded=self.mask is not None)
 
     def prefill(self) -> Float[Tensor, "batch vocabulary"]:
         """Logits of the first token after each prompt."""
@@ -76,10 +83,9 @@ class Decoder:
 
     def step(self, tokens: Int64[Tensor, " batch"]) -> Float[Tensor, "batch vocabulary"]:
         """Logits of the token that follows `tokens`, one for each prompt."""
-        positions = None
         if self.mask is not None:
             self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], dim=1)
-            positions = (self.lengths + self.steps)[:, None]
+        positions = (self.lengths + self.steps)[:, None]  # without them Bamba begins anew at 0
         self.steps += 1
         return self.forward(tokens[:, None], positions)
 
@@ -95,6 +101,72 @@ class Decoder:
                 input_ids=ids, attention_mask=self.mask, position_ids=positions, past_key_values=self.cache,
                 use_cache=True, logits_to_keep=1,
             ).logits[:, -1].float()  # fmt: skip
+
+
+# ---- proof that steps over a cache are the model
+
+_PROVEN: WeakKeyDictionary[nn.Module, set[bool]] = WeakKeyDictionary()
+SAMPLE, PADDING, STEPS = 10, 3, 3  # tokens of a prompt and its answer; before the shorter prompt; of the answer
+TOLERANCE, TOLERANCE_ROUNDED = 1e-3, 5e-2  # of the logits' norm; the second below float32
+BY_ONE = "let it answer one by one (batch=1, --batch 1)"
+NO_ANSWERS = "no answer can be decoded with it"
+
+
+@torch.no_grad()
+def prove_decoding(model: Any, *, padded: bool) -> None:
+    """Raise ModelError where steps over a cache give other logits than whole sequences, or where rows behind padding
+    give other ones than rows alone (`padded`): some models take neither cache nor positions. Once for each model."""
+    base = base_of(model)
+    if padded in (known := _PROVEN.setdefault(base, set())):
+        return
+    if padded:
+        prove_decoding(model, padded=False)
+    with apart():
+        expected = whole(base, padded)
+        if not expected.isfinite().all():
+            return  # which is told where a token is chosen
+        difference = relative_norm(stepwise(base, padded), expected)
+        allowed = TOLERANCE
+        if torch.finfo(base.dtype).eps > 1e-6 or getattr(base, "hf_quantizer", None) is not None:
+            allowed = allowed_difference(difference, TOLERANCE_ROUNDED, base, lambda: whole(base, padded))
+    if not difference <= allowed:
+        what = "prompts that are padded to one length" if padded else "tokens that are read one by one, over a cache,"
+        raise ModelError(
+            f"{type(base).__name__}: {what} give other logits than whole sequences, off by {difference:.2g} of their "
+            f"norm with {allowed:.2g} allowed on {SAMPLE} tokens; {BY_ONE if padded else NO_ANSWERS}"
+        )
+    known.add(padded)
+
+
+def sample_rows(base: Any, padded: bool) -> list[list[int]]:
+    """Two rows, the second shorter where it shall be padded, of tokens that mean nothing in particular."""
+    config = base.config.get_text_config()
+    named = [value for name, value in config.to_dict().items() if "token_i" in name]  # token_id, token_index: special
+    special = {number for value in named for number in (value if isinstance(value, list) else [value])}
+    plain = [number for number in range(min(config.vocab_size, 10_000)) if number not in special]
+    ids = [plain[(7 * i + 3) % len(plain)] for i in range(2 * SAMPLE)]
+    return [ids[:SAMPLE], ids[SAMPLE + PADDING * padded :]]
+
+
+def stepwise(base: Any, padded: bool) -> Float[Tensor, "row step vocabulary"]:
+    """Logits of the tokens behind each row's prompt, read one by one."""
+    rows = sample_rows(base, padded)
+    try:
+        decoder = Decoder(base, [row[:-STEPS] for row in rows], proven=False)
+        answers = torch.tensor([row[-STEPS:] for row in rows], device=decoder.device)
+        return torch.stack([decoder.prefill(), *map(decoder.step, answers.T)], dim=1)
+    except Exception as error:  # whatever such a model makes of a cache, or of padding
+        if ran_out(error):
+            raise
+        said, advice = " ".join(str(error).split())[:200] or type(error).__name__, BY_ONE if padded else NO_ANSWERS
+        raise ModelError(f"{type(base).__name__}: fails where it decodes ({said}); {advice}") from error
+
+
+def whole(base: Any, padded: bool) -> Float[Tensor, "row step vocabulary"]:
+    """The same from a forward of each row by itself."""
+    device = next(base.parameters()).device
+    rows = [torch.tensor([row], device=device) for row in sample_rows(base, padded)]
+    return torch.cat([base(input_ids=row, use_cache=False).logits[:, -1 - STEPS :].float() for row in rows])
 
 
 # ---- the greedy loop, and where an answer ends
