@@ -201,9 +201,7 @@ class Example:
         return f"Example({self.id}, {self.task}: {asked!r} -> {answer!r}, {len(self.text):,} characters, {found})"
 
     def _repr_html_(self) -> str:
-        kinds = [
-            (piece.text, [label.kind for label in piece.labels]) for one in self.messages for piece in one.segments
-        ]
+        kinds = [(piece.text, [one.kind for one in piece.labels]) for turn in self.messages for piece in turn.segments]
         answers = escape(" | ".join(self.answers))
         return f"<b>{escape(self.id)}</b> {legend(self.spans)}{coloured(kinds)}<b>answer</b> {answers}"
 
@@ -234,14 +232,7 @@ class Example:
 
 def target_of(answers: Sequence[str], source: Mapping[str, Any]) -> str:
     """What is taught of these answers: what the source names, else the first."""
-    told = source.get("target")
-    return told if isinstance(told, str) and told.strip() else answers[0]
-
-
-def own_name(source: object) -> str:
-    """The id that a row has in its own file, of what its example says of its source; empty where it has none."""
-    found = source.get("row_id") if isinstance(source, Mapping) else None
-    return str(found) if found not in (None, "") else ""
+    return told if isinstance(told := source.get("target"), str) and told.strip() else answers[0]
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,7 +10,7 @@ from haymaker.commands.options import Adapter, Columns, DataRows, Json, Overwrit
 from haymaker.commands.output import fresh_file, show_json, show_made
 from haymaker.commands.own_prompt import rows_under
 from haymaker.errors import ConfigError
-from haymaker.records import own_name
+from haymaker.tasks.own_columns import own_name
 
 if TYPE_CHECKING:
     from haymaker.data.dataset import Dataset, Folder

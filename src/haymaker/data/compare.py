@@ -17,7 +17,8 @@ from haymaker.data.dataset import Dataset, Folder, write_manifest
 from haymaker.data.schema import Row, source_of
 from haymaker.errors import DataError
 from haymaker.file_digests import file_digest
-from haymaker.records import digest, own_name
+from haymaker.records import digest
+from haymaker.tasks.own_columns import own_name
 
 HEX = re.compile("[0-9a-f]{32,}")  # a digest, which is no id of somebody's own
 UNKNOWN, IN_PROMPT, BEYOND = "rows_without_evidence", "rows_with_answer_in_prompt", "rows_beyond_length"

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from haymaker.records import Example, own_name
+from haymaker.records import Example
+from haymaker.tasks.own_columns import own_name
 
 
 class RowNames:

@@ -68,3 +68,9 @@ def row_name(place: str, row: Mapping[str, Any], source: str, columns: Mapping[s
     own = row.get((columns or {}).get(ID, ID))
     where = place.removeprefix(f"{source}, ").removeprefix(f"{source}/")
     return where if own in (None, "") else f"{where} ({own!s:.60})"
+
+
+def own_name(source: object) -> str:
+    """The id that a row has in its own file, of what its example says of its source; empty where it has none."""
+    found = source.get("row_id") if isinstance(source, Mapping) else None
+    return str(found) if found not in (None, "") else ""
