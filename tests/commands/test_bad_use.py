@@ -21,9 +21,12 @@ from haymaker.errors import ConfigError, ModelError, OutOfMemory, ProbeError
 from haymaker.evaluation.predictions import evaluate
 from haymaker.heads.detection import detect_heads
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions import ablate, ablation_curve, attribute, patch, patch_many, patching_sets
+from haymaker.interventions.ablation import ablate, ablation_curve
 from haymaker.interventions.adapters import one_model
+from haymaker.interventions.attribution import attribute
+from haymaker.interventions.head_sets import patching_sets
 from haymaker.interventions.lockstep import OneBatch, TwoModels
+from haymaker.interventions.patching import patch, patch_many
 from haymaker.models.generation import Decoder
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora, lora_parameters

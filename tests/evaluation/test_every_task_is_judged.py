@@ -25,15 +25,9 @@ from haymaker.evaluation.exam import Exam
 from haymaker.evaluation.predictions import Evaluation, evaluate
 from haymaker.heads.detection import detect_all
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions import (
-    ablate,
-    ablate_sets,
-    ablation_curve,
-    patch,
-    patch_sets,
-    patching_parts,
-    patching_table,
-)
+from haymaker.interventions.ablation import ablate, ablate_sets, ablation_curve
+from haymaker.interventions.parts import patching_parts
+from haymaker.interventions.patching import patch, patch_sets, patching_table
 from haymaker.metrics.best_score import asks_for_all, golds_for
 from haymaker.models.budget import budget_of
 from haymaker.models.generation import Decoder

@@ -16,19 +16,17 @@ from haymaker.attention.recording import record
 from haymaker.errors import ConfigError, ModelError, ProbeError
 from haymaker.evaluation.predictions import Evaluation
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions import (
-    ablate,
-    ablate_sets,
-    ablation_curve,
+from haymaker.interventions.ablation import ablate, ablate_sets, ablation_curve
+from haymaker.interventions.head_sets import (
     ablation_sets,
-    patch,
-    patch_many,
-    patch_sets,
+    cut_short,
+    few_draws,
     patching_sets,
-    patching_table,
     random_heads,
+    random_sets,
+    sets_of,
 )
-from haymaker.interventions.head_sets import cut_short, few_draws, random_sets, sets_of
+from haymaker.interventions.patching import patch, patch_many, patch_sets, patching_table
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example, Head, Message, Segment
 from haymaker.tokens import encode

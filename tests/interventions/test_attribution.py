@@ -16,8 +16,7 @@ from haymaker.attention.recording import Recording, record
 from haymaker.config import Recipe
 from haymaker.data.builder import build
 from haymaker.errors import ConfigError, LengthError, ModelError
-from haymaker.interventions import attribute
-from haymaker.interventions.attribution import effects
+from haymaker.interventions.attribution import attribute, effects
 from haymaker.interventions.causal import causal_map
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.records import Encoded, Example, Head, Message, Segment

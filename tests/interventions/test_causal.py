@@ -19,7 +19,7 @@ from haymaker.config import Recipe
 from haymaker.data.builder import build
 from haymaker.errors import LengthError, ModelError, OutOfMemory
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions import attribute
+from haymaker.interventions.attribution import attribute
 from haymaker.interventions.branches import Trunk
 from haymaker.interventions.causal import causal_map, relayed_effects, set_effects
 from haymaker.models.load import LanguageModel, load_model

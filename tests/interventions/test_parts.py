@@ -10,8 +10,8 @@ from any_architecture import tiny
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from haymaker.errors import ModelError, ProbeError
-from haymaker.interventions import causal_map, patching_parts
-from haymaker.interventions.parts import PARTS
+from haymaker.interventions.causal import causal_map
+from haymaker.interventions.parts import PARTS, patching_parts
 from haymaker.models.load import LanguageModel
 from haymaker.records import Example, Message, Segment
 

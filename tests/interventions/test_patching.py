@@ -23,10 +23,13 @@ from haymaker.data.builder import build
 from haymaker.errors import ExtensionError, ModelError
 from haymaker.evaluation.predictions import Evaluation
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions import ablate, ablation_curve, attribute, lockstep, patch, patch_many, patching_table
+from haymaker.interventions import lockstep
+from haymaker.interventions.ablation import ablate, ablation_curve
 from haymaker.interventions.adapters import one_model, rows_as
+from haymaker.interventions.attribution import attribute
 from haymaker.interventions.lockstep import OneBatch, TwoModels
 from haymaker.interventions.pairs import obstacle
+from haymaker.interventions.patching import patch, patch_many, patching_table
 from haymaker.models.generation import Decoder
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.models.lora import add_lora, lora_parameters

@@ -12,7 +12,9 @@ from any_architecture import tiny_config
 from haymaker.evaluation.predictions import Evaluation, evaluate
 from haymaker.heads.detection import detect_heads
 from haymaker.heads.scores import HeadScores
-from haymaker.interventions import ablate, ablate_sets, causal_map, patch, patch_many, set_effects
+from haymaker.interventions.ablation import ablate, ablate_sets
+from haymaker.interventions.causal import causal_map, set_effects
+from haymaker.interventions.patching import patch, patch_many
 from haymaker.models import memory
 from haymaker.models.batching import LONG
 from haymaker.models.load import LanguageModel

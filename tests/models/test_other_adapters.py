@@ -16,7 +16,8 @@ from haymaker.config import Extend
 from haymaker.errors import ExtensionError, ModelError
 from haymaker.evaluation.predictions import Evaluation, evaluate
 from haymaker.heads.detection import detect_heads
-from haymaker.interventions import ablate, patch
+from haymaker.interventions.ablation import ablate
+from haymaker.interventions.patching import patch
 from haymaker.models.checkpoint import write_checkpoint
 from haymaker.models.handshake import base_of, weights_digest
 from haymaker.models.load import load_model

@@ -19,7 +19,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 from haymaker.config import Extend, TrainConfig
 from haymaker.errors import ModelError, ProbeError
 from haymaker.heads.detection import detect_heads
-from haymaker.interventions import attribute
+from haymaker.interventions.attribution import attribute
 from haymaker.interventions.pairs import adapter_obstacle, same_weights
 from haymaker.models.checkpoint import write_checkpoint
 from haymaker.models.handshake import weights_digest

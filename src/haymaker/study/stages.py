@@ -282,7 +282,8 @@ def patch_heads(params: PatchParams, inputs: Inputs, output: Path, keep: Path, b
     recipient = model_of(inputs, params)
     lent, own = scores_of(inputs, recipient, "donor_heads"), scores_of(inputs, recipient)
     donor = donor_of(inputs, params) if params.two_models else inputs["donor"]
-    from haymaker.interventions import patching_sets, patching_table
+    from haymaker.interventions.head_sets import patching_sets
+    from haymaker.interventions.patching import patching_table
 
     options = {**params.model_dump(exclude={"rows", "two_models", *ModelParams.model_fields}), "batch": batch}
     chosen = params.model_dump(include={"k", "threshold", "draws", "seed", "kinds"})
@@ -308,7 +309,8 @@ def patch_parts(params: PartsParams, inputs: Inputs, output: Path, keep: Path) -
     recipient = model_of(inputs, params)
     lent, own = scores_of(inputs, recipient, "donor_heads"), scores_of(inputs, recipient)
     donor = donor_of(inputs, params)
-    from haymaker.interventions import patching_parts, patching_sets
+    from haymaker.interventions.head_sets import patching_sets
+    from haymaker.interventions.parts import patching_parts
 
     found = patching_sets(lent, own, params.k, params.threshold, params.draws, seed=params.seed)
     sets = [one for one in found if one.heads]
@@ -330,7 +332,7 @@ class CausalParams(EffectsParams):
 
 def attribution_effects(params: EffectsParams, inputs: Inputs, keep: Path | None = None) -> "HeadScores":
     """dataset, model, perhaps a donor -> every head's estimated effect on the gold answer."""
-    from haymaker.interventions import attribute
+    from haymaker.interventions.attribution import attribute
 
     return effects(attribute, params, inputs, keep=keep)
 
@@ -339,7 +341,7 @@ def causal_effects(
     params: CausalParams, inputs: Inputs, keep: Path | None = None, batch: int | None = None
 ) -> "HeadScores":
     """dataset, model, perhaps a donor -> every head's measured effect on the gold answer."""
-    from haymaker.interventions import causal_map
+    from haymaker.interventions.causal import causal_map
 
     return effects(causal_map, params, inputs, keep=keep, tokens_at_once=params.tokens_at_once, batch=batch)
 
