@@ -1,5 +1,6 @@
 """The view of one example says what the probe says of the same heads, and shows it without a network."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_it_shows_itself_escaped_and_saves_a_page(lm, example: hm.Example, tmp_p
     view = hm.show_example(lm, example, HEADS)
     page = view.save(tmp_path / "view.html").read_text()
     assert "http" not in page
-    assert "&lt;mill&gt;" in page.replace("</span>", "").replace("&lt;</span>", "&lt;") or "&lt;" in page
+    assert "&lt;mill&gt;" in re.sub("<[^>]*>", "", page)  # across the spans of its tokens
     assert "<mill>" not in page
     assert page.count("<th ") == 3  # the answer's token, and each head
     assert len(view.to_pandas()) == len(view.rows()) == len(view.readings)

@@ -152,7 +152,7 @@ def causes(survey: Survey, name: str) -> dict[str, str]:
 
 
 def nearest(standing: Standing, survey: Survey) -> Manifest | None:
-    """The finished cell of the same stage with the fewest differences; of the same name, then the newest, if equal."""
+    """The finished cell of the same stage: of the same name first, then of fewest differences, then the newest."""
     assert standing.action is not None
     others = [
         manifest
