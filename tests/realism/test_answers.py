@@ -26,6 +26,8 @@ from haymaker.tasks.own_rows import NOWHERE
         ("作家Murakamis的書", "Murakami", []),
         ("서울은 수도이다", "서울", [(0, 2)]),  # a particle behind the word
         ("대서울은 수도이다", "서울", []),
+        ("그것은 1998년이고 NASA는", "1998", [(4, 8)]),
+        ("그것은 1998년이고 NASA는", "NASA", [(12, 16)]),
         ("रामायण में राम ने कहा", "राम", [(11, 14)]),  # vowel signs are parts of words
         ("Jose\u0301 and Jose", "Jose", [(10, 14)]),
         ("e\u0301Ada, Ada", "Ada", [(7, 10)]),
@@ -91,3 +93,4 @@ def test_rows_in_chinese_are_read() -> None:
 def test_a_metric_that_cannot_give_1_says_what_it_can() -> None:
     assert best_scores(["The The"], "The The", ["squad_f1", "squad_em"]) == {"squad_f1": 0.0}
     assert best_scores(["The", "Ada"], "The", ["squad_f1", "squad_em"]) == {}
+    assert best_scores(["[1][3]"], "[1][3]", ["citation_f1"]) == {}  # golds that cite are read as their numbers

@@ -11,6 +11,7 @@ from haymaker.choices import METRICS
 from haymaker.data.fit.page import Page
 from haymaker.drafts import Document, Draft
 from haymaker.errors import DataError
+from haymaker.metrics.best_score import golds_for
 from haymaker.realism.answers import holds, letters_of, may_hold, normalised_gold
 from haymaker.records import digest
 
@@ -53,7 +54,8 @@ def check_page(draft: Draft, page: Page, metrics: Sequence[str] = ()) -> dict[st
 def best_scores(answers: Sequence[str], target: str, metrics: Sequence[str]) -> dict[str, float]:
     """Of every metric under which neither a gold nor what is taught scores 1, given as the answer: the best score."""
     said = dict.fromkeys((*answers, target))
-    best = {name: max(METRICS[name](answer, list(answers)) for answer in said) for name in metrics}
+    golds = {name: golds_for(name, answers) for name in metrics}
+    best = {name: max(METRICS[name](answer, read) for answer in said) for name, read in golds.items()}
     return {name: score for name, score in best.items() if score < 1}
 
 

@@ -92,7 +92,7 @@ def runs_on(text: str, at: int, ends: bool) -> bool:
     if modifies(text[at]) or text[at - 1] == JOINER or cuts_number(text, at):
         return True
     inside, beside = (text[at - 1], text[at]) if ends else (text[at], base_of(text, at - 1))
-    if unspaced(inside) or unspaced(beside) or (ends and is_hangul(inside) and is_hangul(beside)):
+    if unspaced(inside) or unspaced(beside) or (ends and is_hangul(beside)):
         return False
     return beside.isalnum() or beside == "_"
 
