@@ -181,3 +181,20 @@ def test_a_table_whose_texts_are_not_utf8_is_told(name: str, content: bytes, tmp
             writer.write_table(found)
     with pytest.raises(DataError, match=rf"{name}: cannot be read as .*UTF-?8"):
         list(rows_in(tmp_path / name))
+
+
+def test_a_table_that_python_cannot_hold_is_told(tmp_path: Path) -> None:
+    """A column twice, a date that no calendar has, a column's name that is not UTF-8."""
+    path, texts = tmp_path / "a.parquet", pa.array(["a", "b"])
+    tables = {
+        "the column 'question' stands twice": pa.Table.from_arrays([texts, texts], names=["question", "question"]),
+        "a value of rows 0 to 1 cannot be read": pa.table(
+            {"question": texts, "day": pa.array([0, 2**30], pa.date32())}
+        ),
+        "cannot be read as parquet": pa.table({"question": texts, "ZZZZ": texts}),
+    }
+    for said, found in tables.items():
+        pq.write_table(found, path, store_schema=False)
+        path.write_bytes(path.read_bytes().replace(b"ZZZZ", b"\x80ZZZ"))
+        with pytest.raises(DataError, match=said):
+            list(rows_in(path))

@@ -188,11 +188,14 @@ def cell(text: str) -> Any:
     return text
 
 
+UNREADABLE = (OSError, ValueError, OverflowError, pa.ArrowException)  # names that are not UTF-8 among them
+
+
 def pq_batches(path: Path) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path) as file:
             yield from map(validated, file.iter_batches(batch_size=256))
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as parquet ({' '.join(str(error).split())[:120]})") from None
 
 
@@ -213,13 +216,23 @@ def arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
                 yield from (validated(reader.get_batch(i)) for i in range(reader.num_record_batches))
             else:
                 yield from map(validated, pa.ipc.open_stream(source))
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as Arrow ({' '.join(str(error).split())[:120]})") from None
 
 
 def table_rows(path: Path, batches: Iterator[pa.RecordBatch]) -> Rows:
     number = 0
     for batch in batches:
-        for row in batch.to_pylist():
+        names = batch.schema.names
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise DataError(f"{path}: the column {twice[0]!r} stands twice; keep one")
+        try:
+            rows = batch.to_pylist()
+        except UNREADABLE as error:  # a date that no calendar has, say
+            why = " ".join(str(error).split())[:120]
+            raise DataError(
+                f"{path}: a value of rows {number} to {number + len(batch) - 1} cannot be read ({why})"
+            ) from None
+        for row in rows:
             yield f"{path}, row {number}", row
             number += 1
