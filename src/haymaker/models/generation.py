@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
+from haymaker.attention.generating import ON_CACHE
 from haymaker.attention.hook import apart
 from haymaker.console import OnProgress
 from haymaker.errors import ModelError
@@ -70,7 +71,7 @@ class Decoder:
         if before.any():  # without padding no mask is passed, and attention takes its fast causal path
             self.mask = (torch.arange(longest, device=self.device) >= before[:, None]).long()
         self.cache = DynamicCache(config=model.config)
-        vars(self.cache)["haymaker_prompt_length"] = longest  # edits ask where a prompt ends (attention/generating.py)
+        vars(self.cache)[ON_CACHE] = longest  # edits ask where a prompt ends
         self.newest = torch.zeros_like(self.lengths)
         self.steps = 0
         if proven:
