@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, help="when a part stops, in place of its own limit")
-    parser.add_argument("--study", help="a study of the study part; by default SmolLM2's, else the miniature")
+    parser.add_argument("--study", help="a study of the study part; by default SmolLM2's, else or tiny the miniature")
     chosen = parser.parse_args()
     if not chosen.tiny and not torch.cuda.is_available():
         sys.exit("expected a CUDA GPU, found none: run this on one, or --tiny on a CPU")
@@ -47,7 +47,7 @@ def main() -> None:
         setting = Setting(chosen.tiny, chosen.out, chosen.repeats, started + (chosen.seconds or SECONDS[part]))
         if part == "study":
             model = None
-            measure_study(setting, chosen.study or default_study())
+            measure_study(setting, chosen.study or ("miniature" if chosen.tiny else default_study()))
         else:
             model = model if model is not None else setting.model()
             failures += failed(PARTS[part], setting, model)

@@ -9,24 +9,29 @@ from gpu_common import Page, Setting
 
 SMALL = (
     "settings=[extended, real, low-low, symbolic]", "tasks.mdqa.train.rows=64", "tasks.mdqa.test.rows=16",
-    "train.steps=8", "heads.rows=16", "ablation.rows=8", "ablation.draws=1", "patching.rows=8", "patching.draws=1",
+    "train.steps=8", "train.track={every: 4, rows: 8}", "heads.rows=16", "ablation.rows=8", "ablation.draws=1",
+    "patching.rows=8", "patching.draws=1",
 )  # fmt: skip
 TINY = (
     "settings=[extended, real]",
     "tasks.mdqa.train.rows=8",
     "tasks.mdqa.test.rows=4",
     "train.steps=2",
+    "train.track.rows=4",
+    "heads.rows=4",
+    "patching.rows=4",
     "ablation=null",
 )
 HEADER = ["stage", "cells", "seconds"]
 
 
 def measure_study(setting: Setting, study: str) -> None:
+    changed = SMALL + TINY if setting.tiny else SMALL
     page = Page(
-        setting, "study", f"The study {study}, in small", f"`haymaker study run {study}`, {', '.join(SMALL)}.", HEADER
+        setting, "study", f"The study {study}, in small", f"`haymaker study run {study}`, {', '.join(changed)}.", HEADER
     )
     out = setting.out / f"study-{study}"
-    overrides = [part for value in (SMALL + TINY if setting.tiny else SMALL) for part in ("--set", value)]
+    overrides = [part for value in changed for part in ("--set", value)]
     command = [sys.executable, "-m", "haymaker", "study", "run", study, "--out", str(out), "--no-report", *overrides]
     try:
         finished = subprocess.run(command, capture_output=True, text=True, timeout=max(30.0, setting.seconds_left))

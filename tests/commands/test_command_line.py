@@ -1,5 +1,6 @@
 """The command line: exit codes, one sentence for a user's mistake, and no torch where none is needed."""
 
+import importlib
 import json
 import os
 import re
@@ -75,6 +76,16 @@ def test_every_shipped_study_loads_and_plans(path: Path) -> None:
     assert config.name == path.stem
     trained = sum(len(config.trained(task)) * len(config.seeds) for task in config.tasks)
     assert sum(cell.stage.name == "train" for cell in plan.cells.values()) == trained
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+@pytest.mark.parametrize("study", ["miniature", "smollm2"])
+def test_the_study_that_a_gpu_is_measured_by_plans(study: str, tiny: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    small = importlib.import_module("gpu_study")
+    changed = small.SMALL + small.TINY if tiny else small.SMALL
+    plan = plan_study(load_config(PACKAGED.with_stem(study), StudyConfig, list(changed)))
+    assert {"train", "evaluate", "heads", "patch"} <= {cell.stage.name for cell in plan.cells.values()}
 
 
 def test_the_miniature_has_the_cells_of_the_paper() -> None:
