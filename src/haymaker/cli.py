@@ -2,7 +2,7 @@
 
 import logging
 import os
-import sys
+import signal
 from typing import Annotated
 
 import typer
@@ -102,5 +102,8 @@ def set_log_level(level: str) -> None:
 
 def main() -> None:
     """Run the command that this process was started with."""
-    app(prog_name="haymaker")
-    sys.exit(0)
+    try:
+        app(prog_name="haymaker")
+    finally:  # the command has ended as its exit code says, also where Ctrl-C comes while Python puts things away
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)

@@ -325,6 +325,21 @@ def test_ctrl_c_within_an_import_is_no_death_by_signal() -> None:
     assert (ended.returncode, ended.stderr) == (130, f"haymaker: {boundary.STOPPED}\n")
 
 
+AT_THE_END = """
+import atexit, os, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM):
+    atexit.register(os.kill, os.getpid(), number)  # while Python puts things away
+sys.argv[1:] = ["--version"]
+from haymaker.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_behind_a_command_does_not_change_how_it_ended() -> None:
+    ended = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"haymaker {hm.__version__}\n", "")
+
+
 def test_ctrl_c_before_there_is_a_command_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
