@@ -32,7 +32,7 @@ def test_a_terminal_gets_no_line_wider_than_it_is(
 
 
 def test_values_are_lines_for_people_and_json_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
-    values = {"out": "a b", "f1": 0.25, "n": 3}
+    values = {"out": "a b", "f1": 0.25, "n": 3, "operations": 968379697299456123.0}
     output.show_values(values, as_json=True)
     assert json.loads(capsys.readouterr().out) == values
     output.show_values(values, as_json=False)
@@ -40,6 +40,7 @@ def test_values_are_lines_for_people_and_json_for_machines(capsys: pytest.Captur
         ["out", "a b"],
         ["f1", "0.2500"],
         ["n", "3"],
+        ["operations", "9.684e+17"],  # a float has no more digits to tell
     ]
 
 

@@ -24,6 +24,7 @@ from haymaker.kept import partial_of
 out = Console()  # results; messages go to haymaker.console
 Reading = Iterable[Path | str | None]  # what a command reads, which its output must not stand over
 WIDEST = 10_000  # columns, where nobody's terminal limits them
+LARGE = 1e15  # from here on a float no longer tells all of its digits
 
 
 def show(what: RenderableType) -> None:
@@ -121,9 +122,9 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None
 
 
 def number_text(name: str, value: float, decimals: int) -> str:
-    """A number of a column of this name; p-values are never said to be 0."""
+    """A number of a column of this name; p-values are never said to be 0, nor all digits of what is LARGE."""
     if name != "p" and not name.startswith("p_") and not name.endswith("_p"):
-        return f"{value:.{decimals}f}"
+        return f"{value:.{decimals}f}" if abs(value) < LARGE else f"{value:.{decimals}g}"
     from haymaker.stats.comparisons import p_in_words  # numpy, which most commands that say nothing of chance need not
 
     return p_in_words(value)
