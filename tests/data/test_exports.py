@@ -74,6 +74,20 @@ def test_rows_of_several_outputs_teach_all_of_them_and_come_in_again(
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_what_is_taught_in_a_form_of_its_metric_comes_back_as_its_golds(form: str) -> None:
+    asked = {"question": "Which?", "context": MILL}
+    rows = [
+        asked | {"answers": ["1", "3"], "metrics": ["citation_f1"]},
+        asked | {"answers": ["B"], "metrics": ["longbench_choice"]},
+        asked | {"answers": ["B", "The letter"], "metrics": ["squad_f1"]},
+    ]
+    data = hm.read_examples(rows, evidence=False)
+    assert [row.target for row in data] == ["[1][3]", "The correct answer is (B)", "B"]
+    again = hm.read_examples(list(exported(data, form)))
+    assert [(row.answers, row.target) for row in again] == [(row.answers, row.target) for row in data]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_built_rows_keep_text_evidence_and_answers(form: str, world: hm.Dataset, tmp_path: Path) -> None:
     write_rows(exported(world, form), tmp_path / "out.jsonl")
     for before, after in zip(world, hm.read_examples(tmp_path / "out.jsonl"), strict=True):

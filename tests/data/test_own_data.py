@@ -326,6 +326,10 @@ KEPT: dict[str, tuple[dict[str, Any], str]] = {  # what is odd about a row of us
         {**ASKED, "documents": [document(MILL, gold=True)], "system": "Be short.", "Examples": ["Q"], "choices": []},
         "no part of its prompt (Examples, system)",
     ),
+    "a mark of direction in an answer": (
+        {"question": "Who?", "answers": ["Ada Reyes\u200f"], "context": MILL.replace(" founded", "\u200f founded")},
+        "(U+200F)",
+    ),
     "an empty document": ({**ASKED, "documents": [document(MILL, gold=True), document(" ")]}, "a document is empty"),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import Any
 from haymaker.choices import METRICS, READERS
 from haymaker.errors import ConfigError, DataError, LacksColumn, MissingKey
 from haymaker.file_reading import required, texts_in, texts_of
-from haymaker.metrics.best_score import asks_for_all, together
+from haymaker.metrics.best_score import to_say
 from haymaker.records import Role, is_range
 from haymaker.tasks.own_columns import ANSWERS, LISTS
 from haymaker.tasks.own_rows import Found, OwnDocument, Question, Talk
@@ -89,8 +89,8 @@ def judged(found: Found, row: Row, reader: Reader, place: str) -> Found:
     if told:
         golds = texts_of(row, "golds", place) if row.get("golds") is not None else ()
         first, *more = found.answers or ("",)
-        said_whole = isinstance(found, Talk) and len(more) > 1 and asks_for_all(told[0]) and first == together(more)
-        answers = tuple(more) if said_whole else found.answers  # as the last turn says what is taught: all of them
+        said_so = isinstance(found, Talk) and bool(more) and first == to_say(told[0], golds or more)
+        answers = tuple(more) if said_so else found.answers  # the last turn says what is taught of these: all, say
         return replace(found, answers=answers, metrics=tuple(told), golds=tuple(golds))
     return found if found.metrics else replace(found, metrics=reader.metrics)
 

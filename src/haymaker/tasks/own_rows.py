@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 from haymaker.drafts import Alternatives, Document
 from haymaker.miniature.world import FILLER
-from haymaker.realism.answers import all_but_held, occurrences
+from haymaker.realism.answers import JOINER, NON_JOINER, all_but_held, occurrences
 from haymaker.records import digest
 from haymaker.tasks.file_rows import FileRow
 from haymaker.tasks.own_spans import Range, Turn, answers_within, evidence_labels, pieces, spelled_as
@@ -164,7 +164,8 @@ def remarks_on(row: Question | Talk, answers: Sequence[str], evidence: bool) -> 
     documents = row.documents if isinstance(row, Question) else ()
     texts = [text for one in documents for text in (one.title, one.text)]
     texts += [row.question, *row.answers, *(turn.text for turn in (row.turns if isinstance(row, Talk) else ()))]
-    if found := {letter for text in texts for letter in INVISIBLE.findall(text)}:
+    found = {letter for text in texts for letter in INVISIBLE.findall(text)}
+    if found := found | {letter for text in row.answers for letter in text if is_format(letter)}:
         codes = ", ".join(f"U+{ord(letter):04X}" for letter in sorted(found))
         yield f"characters that control or are not seen stand in its text ({codes})"
     if not all(document.text.strip() for document in documents):
@@ -173,6 +174,11 @@ def remarks_on(row: Question | Talk, answers: Sequence[str], evidence: bool) -> 
         yield NO_EVIDENCE
     elif documents and normalize("NFC", answers[0]) != normalize("NFC", row.answers[0].strip()):
         yield ANOTHER_TAUGHT
+
+
+def is_format(letter: str) -> bool:
+    """Whether a letter is not seen and no part of a word, as a mark of direction: an answer without it counts wrong."""
+    return category(letter) == "Cf" and letter not in (JOINER, NON_JOINER)
 
 
 # ---- as what a build reads
