@@ -1,6 +1,8 @@
 """Two commands of different runners on one store, and a disk that is full: what is told, and what the next run makes.
 
 python benchmarks/engine_faults.py      # the full disk needs root, for a small tmpfs
+
+`slurm` is submitit's local executor, or with SLURM_CONF set (engine_slurm.sh) Slurm itself.
 """
 
 import os
@@ -16,18 +18,18 @@ from haymaker.study import Store, execute
 from haymaker.study.runners import open_runner
 from haymaker.study.runners.config import RunnerConfig
 
-RUNGS = 6
+RUNGS, SECONDS = 6, 3.0  # of a cell: long enough that both commands find some to make
 CELLS = 2 * RUNGS + 1
 RUNNERS = {
     "local": {"workers": 2},
     "serial": {},
-    "slurm": {"cluster": "local"},
+    "slurm": {"device": "cpu"} if "SLURM_CONF" in os.environ else {"cluster": "local"},
     "ray": {"workers": 2},
 }
 
 
 def one(runner: str, home: Path) -> None:
-    plan, store = ladder(RUNGS, seconds=0.3, record=str(home / "record")), Store(home / "store")
+    plan, store = ladder(RUNGS, seconds=SECONDS, record=str(home / "record")), Store(home / "store")
     config = RunnerConfig(name=runner, **RUNNERS[runner])
     summary = execute(plan, store, open_runner(config, {}, store.root))
     print(len(summary.ran), len(summary.kept), summary.complete)
@@ -74,7 +76,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         one(sys.argv[1], Path(sys.argv[2]))
         return
-    pairs = (("local", "serial"), ("local", "slurm"), ("local", "ray"), ("local", "local"))
+    pairs = (("local", "serial"), ("local", "slurm"), ("local", "ray"), ("slurm", "ray"), ("local", "local"))
     found = [together(*pair) for pair in pairs]
     found.append(full_disk())
     raise SystemExit(0 if all(found) else 1)

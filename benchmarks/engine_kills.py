@@ -1,6 +1,7 @@
 """SIGKILL a study at random moments, give the same command again, and hold results.json against an uninterrupted one.
 
     python benchmarks/engine_kills.py [--kills 50] [--study toy] [--runner local] [--workers 2] [--seed 0] [--json FILE]
+    ... --runner slurm --set runner.cluster=local      # or with SLURM_CONF: --set runner.device=cpu
 
 Every second kill is of the whole process group, the others of one worker of `local` or `ray`. A moment is a number of
 finished cells and up to 0.3 s more, both at random, so that it is one of the study however busy the machine is.
@@ -35,8 +36,7 @@ def command(arguments: argparse.Namespace, out: Path) -> list[str]:
     toy = arguments.study == "toy"
     words = [sys.executable, *([__file__, "--one"] if toy else ["-m", "haymaker"])]
     words += ["study", "run", "miniature", "--no-report", "--out", str(out), "--json", "--runner", arguments.runner]
-    words += ["--set", "runner.device=cpu"] * (arguments.runner in ("slurm", "ray"))
-    words += [] if toy else [part for value in SMALL for part in ("--set", value)]
+    words += [part for value in (*arguments.set, *(() if toy else SMALL)) for part in ("--set", value)]
     return words + (["--workers", str(arguments.workers)] if arguments.runner != "serial" else [])
 
 
@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--runner", default="local")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], help="as of `study run`, such as runner.device=cpu")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
