@@ -1,6 +1,7 @@
 """A store, a request or a model from elsewhere: nothing is written outside, executed, or told that is secret."""
 
 import json
+import os
 import pickletools
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,15 @@ from typing import Any
 import pytest
 from toy_stages import FAIL, LEARN, WORK, Toy
 
+from haymaker.errors import OutputError
 from haymaker.study import Plan, Store, execute
-from haymaker.study.cell import Cell, Stage
+from haymaker.study.cell import Cell
+from haymaker.study.lease import machine
 from haymaker.study.runners import Work
 from haymaker.study.runners.local import local_pool
 from haymaker.study.runners.sending import packed
-from haymaker.study.survey import Survey, find_broken
+from haymaker.study.store import PLACES
+from haymaker.study.survey import Survey, find_broken, find_garbage
 
 SECRETS = {"HF_TOKEN": "hf_secret", "OPENAI_API_KEY": "sk-secret", "WANDB_API_KEY": "wandb-secret"}
 
@@ -35,14 +39,61 @@ def key_of(plan: Plan, store: Store) -> str:
     return str(Survey(plan, store).all()["one"].key)
 
 
-@pytest.mark.parametrize(("place", "stage"), [("tmp", WORK), ("cells", WORK), ("work", LEARN)])
-def test_a_link_of_a_store_leads_no_output_out_of_it(place: str, stage: Stage, outside: Path, tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
+@pytest.mark.parametrize("place", PLACES)
+def test_a_folder_of_a_store_that_is_a_link_leads_nothing_out_of_it(
+    place: str, plan: Plan, outside: Path, tmp_path: Path
+) -> None:
+    """Nothing is written there, and nothing that looks like a store's is removed: cells of another store, say."""
+    store, theirs = Store(tmp_path / "store"), outside / ("a" * 64)
+    theirs.mkdir()
     store.root.mkdir()
     (store.root / place).symlink_to(outside)
-    summary = execute(Plan.of("toy", [Cell("one", stage, Toy(value=1))]), store)
-    assert "a link leads out of the store" in summary.failed["one"]
-    assert [path.name for path in outside.rglob("*")] == ["precious.txt"]
+    with pytest.raises(OutputError, match="a link leads out of the store"):
+        execute(plan, store, local_pool(1))
+    with pytest.raises(OutputError, match="a link leads out of the store"):
+        find_garbage(Survey(plan, store))
+    assert sorted(path.name for path in outside.rglob("*")) == [theirs.name, "precious.txt"]
+
+
+@pytest.mark.parametrize("target", ["precious.txt", "new.txt"])
+@pytest.mark.parametrize("name", ["logs/{}.log", "failures/{}.json", "leases/{}.json", "plans/toy.json", "work/{}"])
+def test_a_file_of_a_store_that_is_a_link_is_not_written_through(
+    name: str, target: str, plan: Plan, outside: Path, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "store")
+    link = store.root / name.format(key_of(plan, store))
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside / target)
+    with pytest.raises(OutputError, match="a link leads out of the store"):
+        execute(plan, store, local_pool(1))
+    link.unlink()
+    os.mkfifo(link)
+    with pytest.raises(OutputError, match="neither a file nor a folder"):
+        execute(plan, store, local_pool(1))
+    assert [(path.name, path.read_text()) for path in outside.iterdir()] == [("precious.txt", "mine")]
+
+
+@pytest.mark.parametrize("pid", [True, "1", -1, 0, 10**30, 1.5, None, [], {}])
+@pytest.mark.parametrize("form", ['{"token": "x", "pid": %s, "host": %s}', '{"pid": %s, "host": %s}', "[%s, %s]"])
+def test_a_lease_that_says_something_else_is_nobody_s(form: str, pid: object, plan: Plan, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    lease = store.lease_path(key_of(plan, store))
+    lease.parent.mkdir(parents=True)
+    lease.write_text(form % (json.dumps(pid), json.dumps(machine())))
+    os.utime(lease, (0, 0))
+    assert list(execute(plan, store).ran) == ["one"]
+
+
+@pytest.mark.parametrize("name", ["output", "manifest.json", "output/value.txt", "output/tables", "pieces"])
+def test_a_link_in_what_an_interrupted_stage_left_is_not_written_through(
+    name: str, outside: Path, tmp_path: Path
+) -> None:
+    store, plan = Store(tmp_path / "store"), Plan.of("toy", [Cell("one", LEARN, Toy(value=1))])
+    link = store.root / "work" / key_of(plan, store) / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside / "precious.txt" if "." in name else outside)
+    assert "a link leads out of the store" in execute(plan, store).failed["one"]
+    assert [(path.name, path.read_text()) for path in outside.iterdir()] == [("precious.txt", "mine")]
 
 
 def test_a_store_that_is_a_link_itself_is_one_as_others_are(plan: Plan, outside: Path, tmp_path: Path) -> None:

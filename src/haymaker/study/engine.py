@@ -91,6 +91,7 @@ class Execution:
     def run(self) -> Summary:
         with naming(self.store.root, self.store.root):
             self.store.root.mkdir(parents=True, exist_ok=True)
+        self.store.check_places()
         check_outside(self.survey)
         for told in dated_ahead_of(self.survey):
             note(f"{told}; it holds nothing up", style="yellow")

@@ -19,8 +19,13 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock
 
+from haymaker.errors import DataError
+from haymaker.file_reading import read_json_if_there
+
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
+SAID = {"token": (str,), "pid": (int,), "host": (str,), "since": (int, float)}  # by a lease
+MOST_PID = 2**31 - 1
 KEY = re.compile("[0-9a-f]{64}(?![0-9a-f])")  # a sha256, with which all names in a store begin
 
 
@@ -134,11 +139,14 @@ def clear_stale(folder: Path) -> None:
 
 
 def owner(path: Path) -> dict[str, Any]:
-    """Who holds the lease; empty where nobody does or its file is still being written."""
+    """Who holds the lease; empty where nobody does, its file is still being written, or says something else."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        found = read_json_if_there(path, "")
+    except DataError:
         return {}
+    found = {"since": time.time(), **found} if isinstance(found, dict) else {}
+    right = all(type(found.get(name)) in kinds for name, kinds in SAID.items())
+    return found if right and 0 < found["pid"] <= MOST_PID else {}
 
 
 def beat(path: Path, stop: threading.Event) -> None:

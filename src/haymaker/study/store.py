@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,7 @@ MADE: Manifest = {  # what a manifest says at least, and of which type
 }
 FAILED: Manifest = dict.fromkeys(("key", "cell", "message", "failed"), str)
 TORN = {"cell": "unreadable", "stage": "", "content": "", "started": "", "seconds": 0.0, "params": {}, "inputs": {}}
+PLACES = ("cells", "tmp", "work", "failures", "leases", "logs", "plans", "slurm")
 ACTION = ("stage", "version", "params", "inputs", "libraries")  # see `cell.action`, whose digest is the key
 
 
@@ -172,17 +174,30 @@ class Store:
     def draft(self, key: str, writer: str, resumable: bool) -> Path:
         """The folder in which `writer` makes a cell: empty, or for a resumable stage as the last attempt left it."""
         folder = self.root / "work" / key if resumable else self.root / "tmp" / f"{key}-{writer}"
-        self.check_inside(folder)
+        for path in (folder / "output", *filter(Path.is_symlink, folder.rglob("*"))):
+            self.check_inside(path)
         if not resumable:
             remove(folder)
         (folder / "output").mkdir(parents=True, exist_ok=True)
         return folder
 
-    def check_inside(self, folder: Path) -> None:
+    def check_places(self) -> None:
+        """Refuse a store that came with links or pipes where this one writes and removes. Raises OutputError."""
+        for place in PLACES:
+            self.check_inside(self.root / place)
+        entries = [path for place in PLACES[1:] for _, path in self.kept(place)]  # a cell is checked where it is made
+        for path in (*entries, *(self.root / "plans").glob("*.json")):
+            with suppress(FileNotFoundError):  # of a run beside this one
+                mode = path.lstat().st_mode
+                if S_ISLNK(mode):
+                    self.check_inside(path)
+                elif not (S_ISREG(mode) or S_ISDIR(mode)):
+                    raise OutputError(f"{path}: neither a file nor a folder; remove it")
+
+    def check_inside(self, path: Path) -> None:
         """Refuse to write through a link that a store came with. Raises OutputError for what lies outside of it."""
-        output = folder / "output"
-        if not output.resolve().is_relative_to(self.root.resolve()):
-            raise OutputError(f"{folder}: a link leads out of the store, to {output.resolve()}; remove it")
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise OutputError(f"{path}: a link leads out of the store, to {path.resolve()}; remove it")
 
     def publish(self, draft: Path, key: str, manifest: Manifest) -> None:
         """Make a draft the cell `key`: everything is on disk before the one rename."""
@@ -218,7 +233,8 @@ class Store:
         return {key for other in others for key in self.planned(other).values()}
 
     def entries(self) -> Iterator[tuple[str, Path]]:
-        """Everything kept for a key: (key, path) of cells, drafts, work and failures."""
+        """Everything kept for a key: (key, path) of cells, drafts, work and failures. Raises OutputError for links."""
+        self.check_places()
         for place in ("cells", "tmp", "work", "failures"):
             yield from self.kept(place)
 
@@ -236,7 +252,11 @@ class Store:
         remove_whole(path, self.root / "tmp" / f"{path.name}-removed-{os.getpid()}")
 
     def sweep(self) -> None:
-        """Remove what killed runners left: drafts half-written, and leases, also of cells that they had finished."""
+        """Remove what killed runners left: drafts half-written, and leases, also of cells that they had finished.
+
+        Raises OutputError where that may be somebody else's; see `check_places`.
+        """
+        self.check_places()
         for key, path in self.kept("tmp"):
             if not alive(self.lease_path(key)):
                 shutil.rmtree(path, ignore_errors=True)
