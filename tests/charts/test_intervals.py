@@ -17,7 +17,7 @@ def test_a_dot_a_row() -> None:
 
 def labels_of(spec: dict[str, Any]) -> list[str]:
     """What stands beside each row, from the top."""
-    y = spec["layer"][2]["encoding"]["y"]
+    y = spec["layer"][-1]["encoding"]["y"]
     labels = json.loads(y["axis"]["labelExpr"].removesuffix("[datum.label]"))
     return [labels[row] for row in y["scale"]["domain"]]
 
@@ -28,13 +28,20 @@ def test_a_group_has_a_row_for_each_of_its_members_and_a_legend_in_words() -> No
     points = [Point(f"{kind}, k = 3", kind, group, Interval(0.5)) for group, own in members.items() for kind in own]
     spec = dots(points, "change", title="Change", words={"random": "random", "intersection": "shared"}).spec()
     assert labels_of(spec) == ["it's x", "", "", "", "y", "", "z", ""]
-    domain = spec["layer"][2]["encoding"]["y"]["scale"]["domain"]
+    domain = spec["layer"][-1]["encoding"]["y"]["scale"]["domain"]
     drawn = [row["row"] for row in spec["datasets"][spec["data"]["name"]]]
     assert [domain.index(row) for row in drawn] == [0, 1, 2, 4, 6, 7]
-    legend = spec["layer"][2]["encoding"]["color"]["legend"]
+    legend = spec["layer"][-1]["encoding"]["color"]["legend"]
     assert legend["values"] == ["random", "intersection", "complement"]
     assert "shared" in legend["labelExpr"]
     assert spec["height"] == ROW * 8
+
+
+def test_bars_of_nobody_are_not_drawn() -> None:
+    """Vega warns of a scale without an end; the axis keeps its words."""
+    spec = dots([Point(name, "real", name, Interval(0.5)) for name in "ab"], "change", title="Change").spec()
+    assert not any("x2" in layer["encoding"] for layer in spec["layer"])
+    assert spec["layer"][-1]["encoding"]["x"]["title"] == "change"
 
 
 def test_bars_in_order() -> None:

@@ -132,6 +132,14 @@ def test_the_switch_shows_one_task_at_a_time(opened: Browser) -> None:
     opened.choose("#group", "0")
 
 
+def test_every_task_has_its_chart_on_the_first_screen(opened: Browser) -> None:
+    """A chart that was drawn before its place was hidden has no width, and stays so."""
+    for group in ("1", "0"):
+        opened.choose("#group", group)
+        shown = "[...document.querySelectorAll('.lead')].find((e) => e.offsetParent).querySelector('.chart svg')"
+        assert opened.until(f"{shown}?.getBoundingClientRect().height && {shown}.getBoundingClientRect().width") > 300
+
+
 def test_one_way_of_grouping_is_shown_at_a_time(opened: Browser) -> None:
     """Five groups of two settings: a dot each, the settings' names at the right, inside the picture."""
     shown = (

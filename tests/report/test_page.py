@@ -495,5 +495,8 @@ def test_patterns_are_told_with_their_effects_and_signs_are_named(results: Row) 
     assert "A sign of a study gone wrong: a control fails." in text
     assert "a control fails : real changes by 1e-9; trust no patch." in text
     several = [report_rows.KEYS | sign | {"setting": name} for name in ("real", "symbolic", "real")]
+    several.append(several[0] | {"setting": "low-low", "remedy": "another"})
     results["tables"]["signs"] = several
-    assert "A sign of a study gone wrong: a control fails (real and symbolic)." in Page(render(results)).text
+    text = Page(render(results)).text
+    assert text.count("A sign of a study gone wrong") == 1
+    assert "A sign of a study gone wrong: a control fails (real, symbolic and low-low)." in text

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from math import isnan
 
 import altair as alt
 
@@ -33,8 +34,12 @@ def dots(
         base.mark_rule(style="whisker").encode(
             x=alt.X("low:Q", title=x_title, scale=scale, axis=grid), x2=alt.X2("high:Q")
         ),
-        base.mark_point(style="dot").encode(x=alt.X("value:Q", scale=scale), tooltip=tooltip("of", x_title)),
+        base.mark_point(style="dot").encode(
+            x=alt.X("value:Q", title=x_title, scale=scale, axis=grid), tooltip=tooltip("of", x_title)
+        ),
     ]
+    if all(isnan(bound) for point in points for bound in point.value[1:]):
+        del layers[1]  # bars that nobody has, of which Vega would complain
     told = "; ".join(f"{p.at}{'' if p.name == p.at else f', {p.name}'} {in_words(p.value)}" for p in points)
     height = ROW * len(labels) * (1.6 if all(labels.values()) else 1)
     rows = data(point.row(row=row_of(point)) for point in points)

@@ -1,6 +1,7 @@
 """The first screen: what was asked, what came out, how sure that is. Numbers and words of rows; nothing is judged here.
 Pure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isnan
 from typing import Any
@@ -113,13 +114,15 @@ def sure(tables: Tables, scored: dict[str, Measured], found: Findings | None) ->
         told.append("Every score is 0: nothing can be said of which data teach the task, or of what heads do for it.")
     if cut := [name for name, one in scored.items() if one.cut_off == 1]:
         told.append(f"Every answer of {listed(cut)} was cut off, so nothing is known of what else they say.")
-    return told + [sign_in_words(sign) for sign in (found.signs if found else [])]
+    return told + list(signs_in_words(found.signs if found else []))
 
 
-def sign_in_words(sign: Sign) -> str:
-    """A sign, and of which settings where it is of some."""
-    where = f" ({listed(sign.settings)})" if sign.settings else ""
-    return f"A sign of a study gone wrong: {sign.name}{where}."
+def signs_in_words(signs: list[Sign]) -> Iterator[str]:
+    """Every sign once, and of which settings where it is of some."""
+    for name in dict.fromkeys(sign.name for sign in signs):
+        settings = list(dict.fromkeys(one for sign in signs if sign.name == name for one in sign.settings))
+        where = f" ({listed(settings)})" if settings else ""
+        yield f"A sign of a study gone wrong: {name}{where}."
 
 
 def nearest(pairs: list[Row]) -> list[str]:

@@ -185,7 +185,7 @@ def measured(tables: Tables, length: int | None = None) -> dict[str, Measured]:
 
 def over_seeds(runs: list[Row], pooled: Row | None) -> tuple[Interval | None, bool]:
     """What a study says of all seeds together, else of one run its own interval and of several their spread."""
-    together = Interval.of(pooled) if pooled and len(runs) > 1 else None
+    together = Interval.of(pooled) if pooled else None
     return (together, False) if together else (over_runs(runs), len(with_number(runs, "score")) > 1)
 
 

@@ -114,10 +114,9 @@ class Maps {
     select.parentElement.hidden = false;
     const set = () => {
       for (const map of this.maps) map.host.hidden = Boolean(map.host.dataset.seed) && map.host.dataset.seed !== select.value;
-      drawRest();
       if (this.chosen) this.read();
     };
-    select.addEventListener("change", set);
+    select.addEventListener("change", () => { set(); drawRest(); });
     set();
   }
 }

@@ -8,17 +8,15 @@ function showGroup(at) {
   drawRest();
 }
 
-/** Figures of which one is shown at a time get a switch. */
+/** Figures of which one is shown at a time get a switch. Nothing is drawn here: groups are yet to be hidden, and what is
+ * hidden while it is drawn has no width. */
 function prepareChoices(holder) {
   const figures = [...holder.children].filter((child) => child.dataset.choice);
   if (figures.length < 2) return;
   const select = element("select", {}, ...figures.map((one, at) => element("option", {value: at}, one.dataset.choice)));
   holder.before(element("div", {class: "controls"}, element("label", {}, "Show ", select)));
-  const set = () => {
-    figures.forEach((figure, at) => { figure.hidden = at !== Number(select.value); });
-    drawRest();
-  };
-  select.addEventListener("change", set);
+  const set = () => figures.forEach((figure, at) => { figure.hidden = at !== Number(select.value); });
+  select.addEventListener("change", () => { set(); drawRest(); });
   set();
 }
 
