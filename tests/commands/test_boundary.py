@@ -5,11 +5,13 @@ import errno
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -353,7 +355,16 @@ def test_ctrl_c_before_there_is_a_command_is_one_sentence(
     monkeypatch.setattr(builtins, "__import__", interrupted)
     with pytest.raises(SystemExit, match="130"):
         __main__.main()
-    assert capsys.readouterr().err == "haymaker: interrupted before it began\n"
+    monkeypatch.undo()
+    monkeypatch.setattr("haymaker.cli.app", Mock(side_effect=KeyboardInterrupt))  # while the tree of commands is made
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        with pytest.raises(SystemExit, match="130"):
+            __main__.main()
+    finally:
+        for one, handler in zip((signal.SIGINT, signal.SIGTERM), handlers, strict=True):
+            signal.signal(one, handler)
+    assert capsys.readouterr().err == "haymaker: interrupted before it began\n" * 2
 
 
 def test_a_sentence_comes_also_where_no_file_can_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
