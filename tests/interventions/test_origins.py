@@ -16,9 +16,9 @@ from haymaker.heads.compare import other_origins
 from haymaker.heads.formats import HeadList
 from haymaker.heads.scores import HeadScores
 from haymaker.heads.tracking import HeadTracker
-from haymaker.interventions import patching_table
 from haymaker.interventions.ablation import ablation_curve
 from haymaker.interventions.origins import tell_other_origin, tell_pair
+from haymaker.interventions.patching import patching_table
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora
