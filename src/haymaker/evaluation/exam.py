@@ -120,7 +120,7 @@ def check_golds(rows: Sequence[Example], metrics: Sequence[str]) -> None:
 
 def check_stop(row: Example, metrics: Sequence[str], stop: str | None) -> None:
     """Refuse a row whose right answers all lose by the rules that end an answer: ConfigError where the stop cuts them,
-    DataError where they read as a thought or an opening line."""
+    DataError where they hold a block of thought."""
     golds = golds_of(row)
     said = [text for text in (row.target, *golds, whole_answer(row, metrics[0])) if text.strip()]
     read = [read_answer(text, stop or None).text for text in said]
@@ -129,14 +129,14 @@ def check_stop(row: Example, metrics: Sequence[str], stop: str | None) -> None:
     for name in metrics:
         if best_of(name, read, golds) >= best_of(name, said, golds):
             continue
-        if stop and any(stop in text.strip() for text in said):
-            raise ConfigError(
-                f"stop: {row.id} has no gold without {stop!r}, which would end every right answer; give another stop, "
-                "or None"
+        if best_of(name, [read_answer(text, None).text for text in said], golds) < best_of(name, said, golds):
+            raise DataError(
+                f"{row.id}: its answer {row.target!r:.60} holds a block of thought, which is taken off before answers "
+                "are judged; leave it out of the row"
             )
-        raise DataError(
-            f"{row.id}: its answer {row.target!r:.60} reads as a block of thought, which is no part of an answer; "
-            "leave the row out"
+        raise ConfigError(
+            f"stop: {row.id} has no gold without {stop!r}, which would end every right answer; give another stop, or "
+            "None"
         )
 
 
