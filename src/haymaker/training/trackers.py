@@ -19,7 +19,6 @@ from haymaker.console import note
 from haymaker.errors import ConfigError, HaymakerError
 from haymaker.file_reading import read_json_if_there
 from haymaker.files import write_json
-from haymaker.training.state import METRICS_FILE
 
 Send = Callable[[Mapping[str, Any]], None]
 TRACKER_FILE = "tracker.json"  # which run of the tracker a stopped run goes on in
@@ -89,7 +88,7 @@ class Sender:
             if not self.failed:
                 note(
                     f"tracker: {self.name} failed {when} ({cause(error)}); it may lack what came from there on, the "
-                    f"run goes on without it, and {METRICS_FILE} has every step",
+                    f"run goes on without it, and metrics.jsonl has every step",
                     "yellow",
                 )
             self.failed = True
