@@ -71,6 +71,12 @@ def test_true_is_no_number_and_no_text(kind: type[Frozen]) -> None:
 CONFIGS = {hm.Recipe: {"task": "mdqa", "length": 128, "rows": 1}, hm.TrainConfig: {}, hm.Extend: {"length": 256}}
 
 
+@pytest.mark.parametrize("key", ["(", "a(b)", "function-x", "constrained", "", "int"])
+def test_a_key_that_looks_like_anything_is_named(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key.*{re.escape(key)}"):
+        hm.Extend(length=256, **{key: None})
+
+
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_an_unknown_key_is_told_which_is_meant(kind: Any) -> None:
     known = {key for key in kind.model_fields if len(key) > 4}

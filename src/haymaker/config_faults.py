@@ -108,9 +108,12 @@ def explain(error: ValidationError, kind: type[BaseModel]) -> str:
     for found in every:
         if found["type"] == "too_short" and found["loc"] in inside:
             continue  # pydantic counts what it has accepted so far
-        place = tuple(part for part in found["loc"] if not CHOICE.search(str(part)))
+        *above, last = found["loc"] or ("",)
+        is_key = found["type"] == "extra_forbidden"  # whatever it looks like
+        place = tuple(part for part in above if not CHOICE.search(str(part)))
+        place += (last,) if found["loc"] and (is_key or not CHOICE.search(str(last))) else ()
         key = ".".join(map(str, place)) or "the config"
-        if found["type"] == "extra_forbidden":
+        if is_key:
             unknown.setdefault(place[:-1], []).append(str(place[-1]))
         elif found["type"] == "missing":
             parts.append(f"{key} is required")
