@@ -32,7 +32,7 @@ def read_gold(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> l
         rows[i] = torch.arange(max(counts)).clamp(max=counts[i] - 1) + item.prompt_length - 1
     probes = PassProbes(lm, subjects, wants, rows, [0] * len(subjects))
     cache = DynamicCache(config=lm.base.config) if wants.null else None
-    with probes.open(), fast_products(lm.model, ids.numel()):
+    with probes.open(), fast_products(ids.numel()):
         lm.model(input_ids=ids.to(lm.device), past_key_values=cache, use_cache=wants.null, logits_to_keep=1)
     kept: list[dict[Ending, int]] = [{"answer": count} for count in counts]
     return probes.readings(encoded, kept, cache)

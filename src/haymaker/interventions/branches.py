@@ -185,7 +185,7 @@ class Trunk:
 
     @torch.no_grad()
     def _run(self, ids: Tensor, positions: Tensor, keep: int) -> Tensor:
-        with fast_products(self.model, ids.numel()):
+        with fast_products(ids.numel()):
             return self.model(
                 input_ids=ids, position_ids=positions, past_key_values=self.cache, use_cache=True, logits_to_keep=keep
             ).logits

@@ -97,7 +97,7 @@ class Decoder:
 
     @torch.no_grad()
     def forward(self, ids: Int64[Tensor, "batch token"], positions: Tensor | None) -> Float[Tensor, "batch vocabulary"]:
-        with fast_products(self.model, ids.numel()):
+        with fast_products(ids.numel()):
             return self.model(
                 input_ids=ids, attention_mask=self.mask, position_ids=positions, past_key_values=self.cache,
                 use_cache=True, logits_to_keep=1,

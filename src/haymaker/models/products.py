@@ -5,18 +5,19 @@ torch as well, takes less than half the time for all but the smallest products (
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
-from haymaker.models.forward import other_forwards
 from haymaker.processes import processor_says
 
 LEAST = 2**20  # multiplications of a product below which calling oneDNN costs more than it saves
+FEW_TOKENS = 32  # up to so many a forward is bound by reading the weights, whoever multiplies
 
 
 @cache
@@ -51,21 +52,22 @@ def served(x: Tensor, weight: Tensor) -> bool:
     return full and x.device.type == "cpu" and x.numel() * len(weight) >= LEAST and by_onednn()
 
 
-def fast_products(model: nn.Module, tokens: int) -> AbstractContextManager[None]:
-    """Around a forward of so many tokens: linear layers multiply by `product` where that is faster and no gradient is
-    wanted."""
-    chosen: dict[nn.Module, Any] = {
-        module: partial(linear, module)
-        for module in (model.modules() if by_onednn() else ())
-        if type(module) is nn.Linear and "forward" not in vars(module) and tokens * module.weight.numel() >= LEAST
-    }
-    return other_forwards(chosen) if chosen else nullcontext()
+def fast_products(tokens: int) -> AbstractContextManager[Any]:
+    """Around a forward of so many tokens: this thread's linear layers multiply by `product` where that is faster and no
+    gradient is wanted."""
+    return FastProducts() if tokens > FEW_TOKENS and by_onednn() else nullcontext()
 
 
-def linear(module: nn.Linear, x: Float[Tensor, "*rest dim"]) -> Float[Tensor, "*rest out"]:
-    """What the layer's own forward gives."""
-    weight = module.weight
-    if torch.is_grad_enabled() or type(weight) is not nn.Parameter:  # torchao puts quantised weights there
-        return functional.linear(x, weight, module.bias)
-    found = product(x.reshape(-1, x.shape[-1]), weight, module.bias)
-    return found.view(*x.shape[:-1], len(weight))
+class FastProducts(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        return linear(*args, **named) if func is functional.linear else func(*args, **named)
+
+
+def linear(
+    input: Float[Tensor, "*rest dim"], weight: Float[Tensor, "out dim"], bias: Float[Tensor, " out"] | None = None
+) -> Float[Tensor, "*rest out"]:
+    """What torch's function of this name gives; its arguments have the names that they have there."""
+    if torch.is_grad_enabled() or type(weight) not in (Tensor, nn.Parameter) or not served(input, weight):
+        return functional.linear(input, weight, bias)  # torchao's quantised weights are of other types
+    return product(input.reshape(-1, input.shape[-1]), weight, bias).view(*input.shape[:-1], len(weight))
