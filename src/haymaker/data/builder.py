@@ -30,8 +30,7 @@ from haymaker.tasks import metrics_from, task, taught
 from haymaker.tokens import Aligner, Tokens
 from haymaker.vocabulary import tokenizer_digest
 
-VERSION = 10  # of the rows that a recipe gives; counts up when they change
-COUNTED_VERSION = 8  # of those whose documents are counted, which were left as they were then
+VERSION = 11  # of the rows that a recipe gives; counts up when they change
 MOST_TRIED = 8  # rows of which one tells what documents of a kind take
 MOST_IN_MEMORY = 2**31  # tokens of a dataset that is not written part by part
 FILES = ("source", "pool", "written")  # keys of a recipe that name files: what counts is what these hold
@@ -95,7 +94,6 @@ class Builder:
         self.tokenizer_digest = tokenizer_digest(tokenizer)
         self.dated = self.costs.aligner.use_template and writes_date(tokenizer)
         self.sampled = counted(recipe)
-        self.version = COUNTED_VERSION if self.sampled else VERSION
 
     def table(self, numbers: Iterable[int]) -> tuple[pa.Table, list[Failure]]:
         """Rows of these numbers, and those that failed where the recipe says to skip them."""
@@ -200,7 +198,7 @@ class Builder:
             "inputs": sorted(self.drafts.inputs.values()),
             "tokenizer": self.tokenizer_digest,
             "packages": plug_ins(self.recipe.model_dump()),
-            "version": self.version,
+            "version": VERSION,
         }
 
     def manifest(self, checks: dict[str, Any], failures: Iterable[Failure]) -> dict[str, Any]:
@@ -219,7 +217,7 @@ class Builder:
             "tokenizer_name": self.tokenizer_name,
             "tokenizer_sha256": self.tokenizer_digest,
             "versions": {
-                "rows": self.version,
+                "rows": VERSION,
                 "python": sys.version.split()[0],
                 **{name: version(name) for name in LIBRARIES},
                 **plug_ins(self.recipe.model_dump()),
