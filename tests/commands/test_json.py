@@ -8,6 +8,7 @@ import pytest
 import yaml
 from command_line import leaves, run
 from real_rows import mdqa_row, write_jsonl
+from report_rows import results
 from typer.main import get_command
 
 import haymaker as hm
@@ -68,7 +69,7 @@ WORDS = {
     "study log": "@study data/mdqa/real --out @run",
     "study verify": "@study --out @run",
     "study gc": "@study --out @run",
-    "report": "@run --out @drawn",
+    "report": "@results.json --out @drawn",
 }
 ROWS = {  # the name under which a command's rows stand, and what stands beside them
     "heads, two metrics": ("scores", "model", "device", "dtype"),
@@ -116,6 +117,7 @@ def said(tmp_path_factory: pytest.TempPathFactory, progress: dict[str, list[Watc
     home = tmp_path_factory.mktemp("json")
     (home / "study").write_text(yaml.safe_dump(STUDY))
     (home / "answers").write_text("\n")
+    (home / "results.json").write_text(json.dumps(results()))
     write_jsonl(home / "rows.jsonl", [mdqa_row(0)])
     found = {}
     for name, words in WORDS.items():

@@ -84,6 +84,7 @@ def test_a_page_has_a_line_a_stage_and_says_the_price(out: Path) -> None:
     # cells, done, missing, failed, rows, tokens; 3 of 5 cells are left, half an hour each, at 2 dollars
     assert line[1:7] == ["5", "2", "3", "0", "20", "2.0k"]
     assert (line[7], line[-1]) == ("1.50", "$3")
+    assert "Patching takes at least" not in page, "there is none"
     assert "on h100 (H100 SXM 80 GB, bfloat16)" in page
     assert run("study", "plan", "miniature", "--out", out, "--device", "abacus").exit_code == 2
 
@@ -104,6 +105,8 @@ def test_a_part_that_is_run_takes_nothing_from_the_results_nor_from_the_store(
     """Results are of all that is finished and sound; another study's gc spares all that this one has."""
     monkeypatch.setattr(study_opened, "plan_study", scored)
     part = ("--set", "settings=[real,low-low,symbolic]", "--only", "data/low-low", "--only", "evaluate/real")
+    assert "results" not in study("run", out, *part[:4])
+    assert not (out / "results.json").exists(), "of nothing that was measured"
     study("run", out, *part)
     assert rows_of(out) == ["evaluate/real"]
     study("run", out, *part[:2])

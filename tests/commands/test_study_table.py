@@ -8,9 +8,21 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 from haymaker.commands import study_table
-from haymaker.commands.study_table import MOST_ROWS, Lines, Running, Tally, board, running_cells, spoken, sums, watched
+from haymaker.commands.study_table import (
+    MOST_ROWS,
+    Board,
+    Lines,
+    Running,
+    Tally,
+    board,
+    running_cells,
+    spoken,
+    sums,
+    watched,
+)
 from haymaker.study import Store
 from haymaker.study.lease import lease
 from haymaker.study.runners import Outcome
@@ -78,6 +90,20 @@ def test_the_table_has_a_row_a_cell_and_counts_those_that_have_no_place() -> Non
     assert "1:05 min" in text
     assert "[bold]line[/] 0" in text, "a log's words are no markup"
     assert f"0 of {len(rows)} done, {len(rows)} running, 5 waiting for a place" in text
+
+
+@pytest.mark.parametrize("height", [3, 8, 24, 60])
+def test_the_sums_are_seen_on_a_terminal_of_any_height_and_after_the_last_cell_too(height: int, tmp_path: Path) -> None:
+    rows = [Running(f"cell/{i}", "host:1", 65.0, "line") for i in range(MOST_ROWS + 3)]
+    console = Console(width=100, height=height, file=StringIO(), force_terminal=True)
+    live = Live(console=console, auto_refresh=False)
+    seen = Board(Store(tmp_path), Tally([row.cell for row in rows], {}), live)
+    seen.draw(rows, len(rows))
+    lines = drawn(live.get_renderable()).splitlines()
+    assert (len(lines) <= height, lines[-1].strip()) == (True, "0 of 27 done, 27 running")
+    for row in rows:
+        seen.ended(row.cell, Outcome("done", 1.0))
+    assert drawn(live.get_renderable()).splitlines()[-1].strip() == "27 of 27 done, 0 running"
 
 
 def test_without_a_terminal_each_cell_that_ends_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from toy_stages import WORK, Toy
 
+from haymaker.errors import StudyError
 from haymaker.study import Plan, Store, execute
 from haymaker.study.cell import Cell
+from haymaker.study.runners import ray_actors
+from haymaker.study.runners.config import RunnerConfig
 from haymaker.study.runners.pool import Gone, Lost, Overdue, Pool
-from haymaker.study.runners.ray_actors import CellActor, RayPlace
+from haymaker.study.runners.ray_actors import CellActor, RayPlace, RayRunner
 
 
 class RayError(Exception):
@@ -44,6 +47,16 @@ class FakeRay:
 
     def kill(self, actor: Any) -> None:
         self.killed += 1
+
+
+def test_a_ray_that_does_not_start_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**options: Any) -> None:
+        raise Exception("The current node timed out\nduring startup.")
+
+    never = SimpleNamespace(is_initialized=lambda: False, init=init)
+    monkeypatch.setattr(ray_actors, "imported", lambda: never)
+    with pytest.raises(StudyError, match="reached: The current node timed out during startup.; try again, or"):
+        RayRunner(RunnerConfig(name="ray"), {})
 
 
 def pool(*fakes: FakeRay) -> Pool:

@@ -140,16 +140,23 @@ def test_a_cell_of_a_shared_job_ends_when_it_is_made_and_has_its_own_answer(tmp_
     assert (made and made.status, made and made.seconds) == ("done", 7.5)
 
 
+@pytest.mark.parametrize(
+    ("refused", "told"),
+    [
+        ("invalid partition specified: gpu", "invalid partition specified: gpu$"),
+        ("Invalid generic resource (gres) specification", ".*or --set runner.device=cpu$"),
+    ],
+)
 def test_jobs_that_slurm_does_not_take_end_the_run_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refused: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusing = runner(tmp_path)
 
     def refuse(options: dict[str, Any]) -> None:
-        raise RuntimeError("sbatch: error: invalid partition specified: gpu")
+        raise RuntimeError(f"sbatch: error: {refused}")
 
     monkeypatch.setattr(refusing, "executor", refuse)
-    with pytest.raises(StudyError, match="could not be sent .*: sbatch: error: invalid partition"):
+    with pytest.raises(StudyError, match=f"could not be sent .*: sbatch: error: {told}"):
         execute(ladder(1), Store(tmp_path / "store"), refusing)
 
 

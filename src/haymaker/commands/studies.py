@@ -217,12 +217,12 @@ def is_page(path: Path) -> bool:
 
 def write_outputs(opened: Opened, summary: Summary, page: bool) -> dict[str, str]:
     """results.json of all finished cells, also after failures and of what was not asked for, and its report;
-    nothing where failures left nothing that was measured."""
+    nothing where nothing was measured."""
     from haymaker.study.tables import collect, same_numbers, write_results
 
     results, drawn = opened.out / "results.json", opened.out / "report.html"
     tables = collect(opened.config, opened.whole, sound(opened, summary), opened.store, summary.ran)
-    if not summary.complete and not any(rows for name, rows in tables["tables"].items() if name != "timings"):
+    if not any(rows for name, rows in tables["tables"].items() if name != "timings"):
         return {}
     try:
         write_results(results, tables)

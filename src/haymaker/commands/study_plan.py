@@ -123,6 +123,8 @@ def remarks(cells: list[dict[str, Any]], priced: Priced) -> list[str]:
     else:
         at_once = f", {hours / priced.workers:.1f} h with {priced.workers} at a time" if priced.workers > 1 else ""
         lines.append(f"Left to do: {hours:.1f} h one cell after the other{at_once}; predicted, see docs/studies.md.")
+    if any(row["stage"] == "patch" and row["hours"] for row in cells):
+        lines.append("Patching takes at least that: where sets of heads differ in size, each size is patched.")
     if priced.dollars is not None:
         lines.append(f"Cost: ${priced.dollars:.2f} an hour (--price).")
     largest = max((row["peak_gib"] or 0.0 for row in cells), default=0.0)

@@ -96,20 +96,32 @@ class Board(Lines):
     def __init__(self, store: Store, tally: Tally, live: Live) -> None:
         super().__init__(store, tally)
         self.live = live
+        self.running: list[Running] = []
+        self.handed_over = 0
+
+    def ended(self, cell: str, outcome: Outcome) -> None:
+        super().ended(cell, outcome)
+        self.draw([row for row in self.running if row.cell != cell], self.handed_over - 1)
 
     def waiting(self, cells: Mapping[str, str]) -> None:
-        self.live.update(board(self.tally, running_cells(self.store, cells), len(cells)))
+        self.draw(running_cells(self.store, cells), len(cells))
+
+    def draw(self, running: list[Running], handed_over: int) -> None:
+        self.running, self.handed_over = running, handed_over
+        room = self.live.console.height - len(("header", "and more", "sums"))
+        self.live.update(board(self.tally, running, handed_over, room))
 
 
-def board(tally: Tally, running: list[Running], handed_over: int) -> RenderableType:
-    """The table of what runs, and a line of sums."""
+def board(tally: Tally, running: list[Running], handed_over: int, room: int = MOST_ROWS) -> RenderableType:
+    """The table of what runs, in so many lines at most, and a line of sums."""
+    shown = max(0, min(MOST_ROWS, room))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=True)
     for name, options in COLUMNS.items():
         table.add_column(name, **options)
-    for row in running[:MOST_ROWS]:
+    for row in running[:shown]:
         table.add_row(row.worker, row.cell, spoken(row.seconds), Text(row.said))
-    if len(running) > MOST_ROWS:
-        table.add_row("", f"and {len(running) - MOST_ROWS} more", "", "")
+    if len(running) > shown:
+        table.add_row("", f"and {len(running) - shown} more", "", "")
     return Group(table, Text(sums(tally, len({row.cell for row in running}), handed_over), "bold"))
 
 

@@ -14,10 +14,13 @@ from types import FrameType
 from haymaker.processes import MEMORY_SHARE, environment, leave_interrupts_to_parent, leave_with, threads_of
 from haymaker.study.runners.pool import Lost, Overdue, Pool
 from haymaker.study.runners.sending import perform_packed
-from haymaker.study.runners.work import Request
+from haymaker.study.runners.work import FEWER_WORKERS, Request
 
 GRACE_SECONDS = 60.0  # for a state to be saved
-SAID = {signal.SIGKILL: "was killed, perhaps for want of memory", signal.SIGSEGV: "broke off with a segmentation fault"}
+SAID = {
+    signal.SIGKILL: f"was killed, perhaps for want of memory ({FEWER_WORKERS})",
+    signal.SIGSEGV: "broke off with a segmentation fault",
+}
 
 
 def local_pool(

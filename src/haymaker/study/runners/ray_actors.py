@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from haymaker.errors import ConfigError
+from haymaker.errors import ConfigError, StudyError
 from haymaker.processes import threads_of
 from haymaker.study.runners.config import RunnerConfig
 from haymaker.study.runners.pool import ENDLESS, Gone, Lost, Overdue, Pool
@@ -83,12 +83,22 @@ class RayRunner:
         self.ray = imported()
         self.begun = not self.ray.is_initialized()
         if self.begun:
-            self.ray.init(address=config.address, include_dashboard=False, log_to_driver=False, logging_level="error")
+            self.begin()
         has = self.ray.cluster_resources()
         self.threads = config.threads or 1
         self.plain = self.pool(0.0, has)
         gpus = has.get("GPU", 0.0)
         self.with_gpu = self.pool(config.gpus or 1.0, has) if gpus and config.gpus != 0 else self.plain
+
+    def begin(self) -> None:
+        """Start Ray on this machine, or connect to the cluster. Raises StudyError where that fails."""
+        try:
+            address = self.config.address
+            self.ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="error")
+        except Exception as error:  # of whatever type: Ray's own on a busy machine is a bare Exception
+            said = " ".join(str(error).split())[:300]
+            raise StudyError(f"runner ray: Ray could not be started or reached: {said}; try again, or see "
+                             "runner.address") from error  # fmt: skip
 
     def pool(self, gpus: float, has: Mapping[str, float]) -> Pool:
         """As many places as the cluster has room for, or as were asked for."""

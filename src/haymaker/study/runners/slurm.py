@@ -30,6 +30,8 @@ DAY_MINUTES = 24 * 60.0  # where nothing is known of a cell
 LEAST_GB = 2
 FINAL = ("CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "DEADLINE")  # another try would go the same way
 AWAY = ("Unable to contact slurm controller", "timed out", "Zero Bytes were transmitted")  # said of the controller
+NO_GPUS = "Invalid generic resource"  # said where a GPU is asked for of a cluster or partition that has none
+WITHOUT_GPUS = "; give a runner.partition with GPUs, or --set runner.device=cpu"
 ALIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "REQUEUED", "SUSPENDED", "REQUEUE_HOLD", "PREEMPTED")
 
 
@@ -102,7 +104,8 @@ class SlurmRunner:
             except Exception as error:
                 said = " ".join(str(error).split())[-500:]
                 if not any(sign in said for sign in AWAY):
-                    self.fail(StudyError(f"the jobs could not be sent or asked after: {said}"))
+                    hint = WITHOUT_GPUS if NO_GPUS in said else ""
+                    self.fail(StudyError(f"the jobs could not be sent or asked after: {said}{hint}"))
                     return
                 if not away:
                     note(f"Slurm's controller is away ({said}); waiting for it", style="yellow")

@@ -26,6 +26,7 @@ from haymaker.study.lease import alive, lease, writer
 from haymaker.study.store import Manifest, Store, write_tables
 
 PIECES = "pieces"  # in a draft: what each of them took
+FEWER_WORKERS = "fewer --workers leave each cell more of it"
 UNFORESEEN_CHARACTERS = 300  # of an unforeseen error's text; the traceback has the rest
 
 
@@ -176,6 +177,8 @@ def failure_of(work: Work, error: Exception, started: datetime, seconds: float) 
 def sentence(error: Exception) -> str:
     """What went wrong, in one line; the type of an error that was not foreseen."""
     text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        text = f"{text or 'memory ran out'}; {FEWER_WORKERS}"
     if isinstance(error, HaymakerError):
         return text
     return f"{type(error).__name__}: {textwrap.shorten(text, UNFORESEEN_CHARACTERS)}"
