@@ -158,7 +158,8 @@ def ended_as_interrupted() -> Iterator[None]:
     Processes that are forked inside it end by SIGTERM as ever.
     """
     before, own = signal.getsignal(signal.SIGTERM), os.getpid()
-    if threading.current_thread() is not threading.main_thread() or before is not signal.SIG_DFL:
+    ours = (signal.SIG_DFL, signal.default_int_handler)  # the latter from the first line of a process on
+    if threading.current_thread() is not threading.main_thread() or before not in ours:
         yield
         return
     interrupt = signal.getsignal(signal.SIGINT)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -279,6 +280,7 @@ def end(raises: BaseException, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     def broken(folder: Path) -> None:
         raise raises
 
+    import_module("haymaker.data.compare")  # which says of Folder what the other is not
     monkeypatch.setattr("haymaker.data.dataset.Folder", broken)
     monkeypatch.setattr(boundary.tempfile, "tempdir", str(tmp_path))
     result = run("data", "verify", tmp_path)
@@ -327,6 +329,27 @@ def test_ctrl_c_within_an_import_is_no_death_by_signal() -> None:
     assert (ended.returncode, ended.stderr) == (130, f"haymaker: {boundary.STOPPED}\n")
 
 
+BEFORE_IT_BEGAN = """
+import signal, sys
+
+class Importing:
+    def find_spec(name, *more):
+        if name == "haymaker.cli":
+            exec(sys.argv[1])  # as where an import makes a named tuple
+
+sys.meta_path.insert(0, Importing)
+from haymaker.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_signal_before_there_is_a_command_is_no_death_by_signal(number: str) -> None:
+    words = [sys.executable, "-c", BEFORE_IT_BEGAN, f"signal.raise_signal(signal.{number})"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "haymaker: interrupted before it began\n")
+
+
 AT_THE_END = """
 import atexit, os, signal, sys
 for number in (signal.SIGINT, signal.SIGTERM):
@@ -352,13 +375,13 @@ def test_ctrl_c_before_there_is_a_command_is_one_sentence(
             raise KeyboardInterrupt
         return real(name, *more)
 
-    monkeypatch.setattr(builtins, "__import__", interrupted)
-    with pytest.raises(SystemExit, match="130"):
-        __main__.main()
-    monkeypatch.undo()
-    monkeypatch.setattr("haymaker.cli.app", Mock(side_effect=KeyboardInterrupt))  # while the tree of commands is made
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     try:
+        monkeypatch.setattr(builtins, "__import__", interrupted)
+        with pytest.raises(SystemExit, match="130"):
+            __main__.main()
+        monkeypatch.undo()
+        monkeypatch.setattr("haymaker.cli.app", Mock(side_effect=KeyboardInterrupt))  # while the commands are made
         with pytest.raises(SystemExit, match="130"):
             __main__.main()
     finally:

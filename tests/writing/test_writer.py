@@ -1,13 +1,16 @@
 """Rows written by a model that does well, and what is listed where it does not."""
 
+import asyncio
+import signal
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from misbehaving_server import always, serving
 from writer_runs import REQUESTS, ROWS, failures, run, text_of
 
 from haymaker.realism.written import Written
-from haymaker.writing.writer import Failure
+from haymaker.writing.writer import Failure, drained_by_signals
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -66,3 +69,26 @@ def test_what_stays_is_a_failure_with_its_reason(behaviour: str, reason: str, tm
     assert "ERROR" not in text_of([pair for pair in results if isinstance(pair[1], Written)])
     again, _ = run(None, tmp_path / "cache.sqlite", "offline", retries=2)
     assert text_of(again) == text_of(results)  # failures are replayed too
+
+
+@pytest.mark.parametrize("sent", [None, signal.SIGINT, signal.SIGTERM])
+def test_what_a_signal_did_before_it_does_behind_the_first_one(sent: signal.Signals | None) -> None:
+    """asyncio knows Python's own handlers alone: behind a run SIGTERM would end a command while it writes its file."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, Mock()) for one in numbers]
+    ours, client = [signal.getsignal(one) for one in numbers], Mock()
+
+    async def go() -> None:
+        with drained_by_signals(client):
+            if sent is not None:
+                signal.raise_signal(sent)
+                await asyncio.sleep(0.01)
+                assert [signal.getsignal(one) for one in numbers] == ours
+        assert [signal.getsignal(one) for one in numbers] == ours
+
+    try:
+        asyncio.run(go())
+    finally:
+        for one, handler in zip(numbers, before, strict=True):
+            signal.signal(one, handler)
+    assert client.drain.call_count == (sent is not None)

@@ -207,17 +207,20 @@ def drained_by_signals(client: Client) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    loop, signals = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+    loop, before = asyncio.get_running_loop(), {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+
+    def put_back() -> None:
+        for number, handler in before.items():
+            if loop.remove_signal_handler(number):  # which knows Python's own handlers alone
+                signal.signal(number, handler)
 
     def drain() -> None:
         client.drain()
-        for number in signals:
-            loop.remove_signal_handler(number)
+        put_back()
 
-    for number in signals:
+    for number in before:
         loop.add_signal_handler(number, drain)
     try:
         yield
     finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
+        put_back()
