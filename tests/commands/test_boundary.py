@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import typer.main
 import yaml
-from command_line import run
+from command_line import leaves, run
 from real_rows import mdqa_row, write_jsonl
 
 import haymaker as hm
@@ -327,6 +327,24 @@ cli.app(["wait"])
 def test_ctrl_c_within_an_import_is_no_death_by_signal() -> None:
     ended = subprocess.run([sys.executable, "-c", IN_AN_IMPORT], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (130, f"haymaker: {boundary.STOPPED}\n")
+
+
+@pytest.mark.parametrize(("name", "command"), list(leaves(typer.main.get_command(app))))
+def test_an_empty_text_is_no_path_and_no_missing_option(
+    name: str, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = [word for one in command.params for word in one.opts if word.startswith("--")]
+    option = options[0]
+    for words in ([option, ""], [f"{option}="]):
+        result = run(*name.split(), *words)
+        told = f"haymaker: {option}: an empty text; is a variable of the shell not set?"
+        assert (result.exit_code, result.stderr.splitlines()) == (2, [told])
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_stop_means_something() -> None:
+    assert "an empty text" not in run("eval", "--stop", "", "--stop=").output
 
 
 BEFORE_IT_BEGAN = """

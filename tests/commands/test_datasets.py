@@ -180,6 +180,7 @@ def test_data_verify(data: Path, tmp_path: Path) -> None:
 def test_data_diff(data: Path, tmp_path: Path) -> None:
     assert passes("data", "diff", data, data).startswith("4 rows are the same, 0 differ")
     other = changed(data, tmp_path / "other", question="who?")
+    fails(2, "leave --map out", "data", "diff", data, other, "--map", "question=prompt")
     result = run("data", "diff", data, other)
     assert result.exit_code == 1
     assert "3 rows are the same, 1 differ\n  1 in question" in result.stdout

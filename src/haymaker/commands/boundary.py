@@ -6,6 +6,7 @@ sentence names, so that it can be sent to those who can mend it.
 
 import errno
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -24,7 +25,8 @@ FAILURE, USAGE, FAILED_ROWS, INTERRUPTED = 1, 2, 3, 130
 UsageError: Any = typer.BadParameter.__mro__[2]  # click's ClickException, which typer keeps in another place every year
 OF_TYPER: Any = (typer.Exit, typer.Abort, UsageError, BrokenPipeError)
 PACKAGE = Path(__file__).parents[1]
-JSON = "--json"
+JSON, EMPTY = "--json", "empty words"
+MAY_BE_EMPTY = "--stop"  # whose empty text means something
 STOPPED = (  # wherever it was, while a model is loaded say, behind rows that an earlier call has kept
     "interrupted; nothing half-written is left behind, what was finished is kept, and the same command goes on from "
     "there (--overwrite starts anew)"
@@ -38,6 +40,7 @@ class Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Options of all commands may stand behind the command's name too, where people write them."""
         ctx.meta[JSON] = JSON in args[: args.index("--") if "--" in args else None]
+        ctx.meta[EMPTY] = empty_words(args)
         return super().parse_args(ctx, hoisted(args))
 
     def invoke(self, ctx: Any) -> Any:
@@ -48,6 +51,8 @@ class Commands(TyperGroup):
     def told(self, ctx: Any) -> Any:
         """What the command returns; what it raised is said."""
         try:
+            if ctx.meta[EMPTY]:  # a path would be the current folder, and most other options as if they were not given
+                raise ConfigError(f"{', '.join(ctx.meta[EMPTY])}: an empty text; is a variable of the shell not set?")
             return super().invoke(ctx)
         except UsageError as error:
             tell_place(error)
@@ -86,6 +91,14 @@ def hoisted(args: list[str]) -> list[str]:
         else:
             rest.append(word)
     return [*front, *rest, *args[end:]]
+
+
+def empty_words(args: list[str]) -> list[str]:
+    """Which words are empty, by the option in front of each (--out= too)."""
+    before = ["the first word", *args]
+    found = [option for option, word in zip(before, args, strict=False) if not word]
+    found += [word[:-1] for word in args if re.fullmatch("--[a-z-]+=", word)]
+    return [option for option in found if option != MAY_BE_EMPTY]
 
 
 def write_what_cannot_be_encoded() -> None:

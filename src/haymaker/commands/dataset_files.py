@@ -46,7 +46,9 @@ def diff(
     """Compare two datasets by row. Exit code 1 where they differ."""
     from haymaker.data.compare import diff as difference_of
 
-    one, other = (rows_under(path, of_file(path, columns), evidence=False) for path in (first, second))
+    given = [of_file(path, columns) for path in (first, second)]
+    given = given if any(given) else [columns, columns]  # which two datasets refuse
+    one, other = (rows_under(path, of_it, evidence=False) for path, of_it in zip((first, second), given, strict=True))
     with bar("rows", len(one) + len(other)) as advance:
         found = difference_of(one, other, on_progress=advance)
     if json:
