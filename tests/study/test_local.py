@@ -230,6 +230,8 @@ def test_a_runner_refuses_what_it_would_not_look_at() -> None:
         RunnerConfig(name="serial", workers=2)
     with pytest.raises(ConfigError, match="minutes"):
         RunnerConfig(minutes=0)
+    with pytest.raises(ConfigError, match="threads: .*4096, found 1000000000"):
+        RunnerConfig(threads=10**9)
 
 
 def test_a_missing_file_is_told_before_any_process_starts(store: Store, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class RunnerConfig(Frozen):
 
     name: RunnerName = "local"
     workers: int | None = Field(default=None, ge=1)
-    threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=4096)  # of a billion OpenMP allocates 216 GB, and aborts
     retries: int = Field(default=2, ge=0)
     minutes: float | None = Field(default=None, gt=0)
     memory_gb: float | None = Field(default=None, gt=0)
