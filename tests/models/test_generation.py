@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Sequence
 
+import accelerate
 import pytest
 import torch
+from any_architecture import tiny
 from tiny_rows import CONTEXT, random_rows
 from transformers import PreTrainedModel
 
 from haymaker.attention.edits import Zero, edit
+from haymaker.attention.probing import probe
 from haymaker.config import Extend
 from haymaker.errors import LengthError, ModelError
 from haymaker.interventions.branches import Trunk
 from haymaker.models.batching import batches_of
 from haymaker.models.extend import extend_context
-from haymaker.models.generation import AnswerEnd, Decoder, answers, generate, greedy
+from haymaker.models.generation import AnswerEnd, Decoder, answers, generate, greedy, prove_decoding
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded
 
@@ -218,3 +221,38 @@ def test_progress_counts_every_row(lm: LanguageModel) -> None:
     generate(lm, random_rows(7), max_new_tokens=2, tokens_at_once=80, on_progress=record)
     assert sum(seen) == 7
     assert len(seen) > 1
+
+
+# ---- the proof that a model decodes
+
+
+@pytest.mark.parametrize("kind", ["qwen3_next", "deepseek_v3", "opt"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_rounding_by_autocast_is_no_other_model(kind: str, padded: bool) -> None:
+    for seed in range(2):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            prove_decoding(tiny(kind, seed), padded=padded)
+
+
+def test_a_model_in_training_mode_is_proven_anew(lm: LanguageModel) -> None:
+    prove_decoding(lm.model, padded=True)
+    for layer in lm.base.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    lm.base.train()
+    with pytest.raises(ModelError, match=r"training mode.*eval\(\)"):
+        generate(lm, random_rows(2), max_new_tokens=2)
+    lm.base.eval()
+    assert len(generate(lm, random_rows(2), max_new_tokens=2)) == 2
+
+
+def test_a_proof_is_no_forward_of_an_open_block(lm: LanguageModel) -> None:
+    with probe(lm.model, [3]) as seen, edit(lm.model, Zero([(0, 1)]), scope="decode") as block:
+        prove_decoding(lm.model, padded=True)
+    assert (block.forwards, block.writes, bool(seen.reached.any())) == (0, 0, False)  # nor an error of other threads
+
+
+def test_weights_that_lie_elsewhere_answer_alike(lm: LanguageModel, new_model) -> None:
+    rows = random_rows(3, longest=CONTEXT - 10, seed=2)
+    expected = generate(lm, rows, max_new_tokens=3, stop=None)
+    accelerate.cpu_offload(offloaded := new_model(), execution_device=torch.device("cpu"))
+    assert generate(LanguageModel(offloaded, lm.tokenizer, "tiny"), rows, max_new_tokens=3, stop=None) == expected

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from haymaker.attention.hook import OVERRIDE, Call, Tool, attach, backend_of, current_step, decoder_of
+from haymaker.attention.hook import OVERRIDE, Call, Tool, attach, backend_of, current_step, decoder_of, of_this_thread
 from haymaker.attention.rows import scores, softmax_with_sinks, take_rows, visible_keys, weighted
 from haymaker.errors import ProbeError
 from haymaker.records import Head
@@ -107,8 +107,8 @@ def at_projection(
             shape = architecture.layers[layer]
             projection = output_projection(decoder.get_submodule(shape.name))
             register = projection.register_forward_pre_hook if before else projection.register_forward_hook
-            hook = register(partial(_at_projection, decoder, partial(act, layer=layer), shape.head_dim, before=before))
-            hooks.callback(hook.remove)
+            hook = partial(_at_projection, decoder, partial(act, layer=layer), shape.head_dim, before=before)
+            hooks.callback(register(of_this_thread(hook)).remove)
         yield
 
 
@@ -183,7 +183,7 @@ class _Canary(Tool):
         """Keeps what enters the output projection of each layer."""
         with ExitStack() as hooks:
             for attention in filter(_has_projection, self.decoder.modules()):
-                keep = partial(self._keep, attention)
+                keep = of_this_thread(partial(self._keep, attention))
                 hooks.callback(output_projection(attention).register_forward_pre_hook(keep).remove)
             yield
 

@@ -134,6 +134,7 @@ class Call:
 
 _TOOLS: ContextVar[tuple[Tool, ...]] = ContextVar("haymaker_tools", default=())
 _STEP: ContextVar[Step | None] = ContextVar("haymaker_step", default=None)
+_CHECKING: ContextVar[bool] = ContextVar("haymaker_checking", default=False)  # this thread is in `apart`
 OVERRIDE: ContextVar[str | None] = ContextVar("haymaker_backend", default=None)  # the canary's view of eager
 
 
@@ -321,12 +322,19 @@ def backend_of(decoder: PreTrainedModel) -> str:
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Without this thread's open blocks: for forwards that only check something."""
-    token = _TOOLS.set(())
+    """Without this thread's open blocks, which do not count them: for forwards that only check something."""
+    tools, checking = _TOOLS.set(()), _CHECKING.set(True)
     try:
         yield
     finally:
-        _TOOLS.reset(token)
+        _CHECKING.reset(checking)
+        _TOOLS.reset(tools)
+
+
+def of_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """A module's hook that acts on the forwards of the thread that makes it: the module may serve others meanwhile."""
+    thread = threading.get_ident()
+    return lambda *args, **options: hook(*args, **options) if threading.get_ident() == thread else None
 
 
 @contextmanager
@@ -351,7 +359,7 @@ def _begin_step(decoder: PreTrainedModel, args: tuple, kwargs: dict[str, Any]) -
     tools = open_tools(decoder)
     if not tools:
         _STEP.set(None)
-        if (attachment := _ATTACHED.get(decoder)) is not None:
+        if not _CHECKING.get() and (attachment := _ATTACHED.get(decoder)) is not None:
             attachment.forwards_elsewhere += 1
         return
     given = dict(zip(parameter_names(type(decoder)), args, strict=False)) | kwargs

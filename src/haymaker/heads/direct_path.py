@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from haymaker.attention.canary import Architecture, output_projection
-from haymaker.attention.hook import current_step, decoder_of
+from haymaker.attention.hook import current_step, decoder_of, of_this_thread
 from haymaker.attention.seen import Seen
 from haymaker.attention.targets import reach
 from haymaker.heads.proven_path import FINAL, prove, pulled_back, quotient
@@ -81,11 +81,13 @@ def watch_scales(model: Any, rows: Int[Tensor, "#batch row"]) -> Iterator[Scales
     architecture, scales = path.architecture, Scales(rows)
     with ExitStack() as hooks:
         for layer, name in path.norms.items():
-            hook = decoder.get_submodule(name).register_forward_hook(partial(scales.keep, decoder, layer))
+            hook = decoder.get_submodule(name).register_forward_hook(
+                of_this_thread(partial(scales.keep, decoder, layer))
+            )
             hooks.callback(hook.remove)
         for layer, shape in architecture.layers.items() if architecture.between == "gate" else ():
             projection = output_projection(decoder.get_submodule(shape.name))
-            hook = projection.register_forward_hook(partial(scales.keep_entry, decoder, layer))
+            hook = projection.register_forward_hook(of_this_thread(partial(scales.keep_entry, decoder, layer)))
             hooks.callback(hook.remove)
         yield scales
 

@@ -6,7 +6,6 @@ respect to what enters an output projection is then the direct path itself. It m
 (direct_path.py) up to one factor for each layer, the same for other tokens; else the model is refused.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from haymaker.attention.canary import (
     place_of,
     sample_tokens,
 )
-from haymaker.attention.hook import decoder_of
+from haymaker.attention.hook import apart, decoder_of, of_this_thread
 from haymaker.errors import ProbeError
 
 FINAL = -1  # the key of the last norm among the layers' own
@@ -77,7 +76,7 @@ def path_norms(decoder: PreTrainedModel, architecture: Architecture) -> dict[int
     order: list[tuple[str, Any, Any]] = []
     with ExitStack() as hooks:
         for name, module in watched_modules(decoder, architecture).items():
-            hooks.callback(module.register_forward_hook(noting(order, name), with_kwargs=True).remove)
+            hooks.callback(module.register_forward_hook(of_this_thread(noting(order, name)), with_kwargs=True).remove)
         with torch.no_grad():
             run(decoder)
     outer = {name for name, _ in decoder.named_children()}
@@ -182,16 +181,17 @@ def held_forward(
     with ExitStack() as hooks:
         for layer, shape in architecture.layers.items():
             projection = output_projection(decoder.get_submodule(shape.name))
-            hooks.callback(projection.register_forward_pre_hook(entering(leaves, layer)).remove)
+            hooks.callback(projection.register_forward_pre_hook(of_this_thread(entering(leaves, layer))).remove)
         for name, module in watched_modules(decoder, architecture).items():
             if any(within(attention, name) for attention in attentions):
                 continue
             hold = scaling(scales, by_name[name]) if name in by_name else cut
-            hooks.callback(module.register_forward_hook(hold).remove)
+            hooks.callback(module.register_forward_hook(of_this_thread(hold)).remove)
         head = model.get_output_embeddings()
         if head is None:
             raise ProbeError(f"{architecture.name}: expected an unembedding, found none; {INSTEAD}")
-        hooks.callback(head.register_forward_hook(lambda _, __, output: logits.append(output)).remove)
+        keep = of_this_thread(lambda _, __, output: logits.append(output))
+        hooks.callback(head.register_forward_hook(keep).remove)
         ids, mask = sample_tokens(decoder)
         model(input_ids=ids, attention_mask=mask, use_cache=False)
     return leaves, scales, logits[-1]
@@ -257,16 +257,13 @@ def sample_factors(
 
 @contextmanager
 def plainly(decoder: PreTrainedModel) -> Iterator[None]:
-    """In evaluation mode, without autocast, and without what hooks on the decoder do (open blocks are such)."""
+    """In evaluation mode, without autocast and without open blocks."""
     training = [module for module in decoder.modules() if module.training]
-    hooks = {name: vars(decoder)[name] for name in ("_forward_pre_hooks", "_forward_hooks")}
     decoder.eval()
-    vars(decoder).update({name: OrderedDict() for name in hooks})
     try:
-        with torch.autocast(place_of(decoder).type, enabled=False):
+        with apart(), torch.autocast(place_of(decoder).type, enabled=False):
             yield
     finally:
-        vars(decoder).update(hooks)
         for module in training:
             module.training = True
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from haymaker.attention.chance import check_ready
 from haymaker.attention.edits import Patch
-from haymaker.attention.hook import Call, Tool, attach, decoder_of
+from haymaker.attention.hook import Call, Tool, attach, decoder_of, of_this_thread
 from haymaker.attention.recording import Recording
 from haymaker.attention.rows import scores, softmax_with_sinks, visible_keys, weighted
 from haymaker.attention.targets import HeadLike, as_heads
@@ -199,7 +199,8 @@ def entering(modules: Mapping[int, nn.Module], inputs: Layers | None, reached: d
 
     with ExitStack() as hooks:
         for layer, module in modules.items():
-            hooks.callback(module.register_forward_pre_hook(hook(layer), with_kwargs=True).remove)
+            enter = of_this_thread(hook(layer))
+            hooks.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
         yield
 
 

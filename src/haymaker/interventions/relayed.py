@@ -5,8 +5,9 @@ returns its kept output, those further down return what they get. So nothing of 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import replace
+from threading import RLock, get_ident
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,12 +18,13 @@ from transformers import PreTrainedModel
 
 from haymaker.attention.canary import check_architecture
 from haymaker.attention.edits import Edit, edit
-from haymaker.attention.hook import decoder_of
+from haymaker.attention.hook import decoder_of, of_this_thread
 from haymaker.heads.proven_path import layer_name
 from haymaker.models.forward import other_forwards
 from haymaker.records import Encoded
 
 _RELAYS: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+_ONE_AT_A_TIME = RLock()  # modules get their own forwards back in the order in which they lost them
 
 
 class Reached(Exception):
@@ -106,7 +108,7 @@ class Relay:
             kept.append(output)
             raise Reached
 
-        hook = self.layers[layer].register_forward_hook(keep)
+        hook = self.layers[layer].register_forward_hook(of_this_thread(keep))
         try:
             with self._standing_in(1):
                 self.model(input_ids=self.ids, use_cache=False, logits_to_keep=1)
@@ -116,12 +118,20 @@ class Relay:
             hook.remove()
         return kept[0] if kept else None
 
-    def _standing_in(self, batch: int) -> AbstractContextManager[None]:
-        """Layers below `start` do nothing but hand on."""
+    @contextmanager
+    def _standing_in(self, batch: int) -> Iterator[None]:
+        """Layers below `start` do nothing but hand on, in this thread."""
         functions: dict[nn.Module, Callable[..., Any]] = dict.fromkeys(self.layers[: self.start], handed_on)
         if self.start:
             functions[self.layers[self.start - 1]] = lambda *_, **__: expanded(self.below, batch)
-        return other_forwards(functions)
+        with _ONE_AT_A_TIME, other_forwards({one: here(function, one.forward) for one, function in functions.items()}):
+            yield
+
+
+def here(function: Callable[..., Any], elsewhere: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` in the thread that asks for it, and `elsewhere` in all others."""
+    thread = get_ident()
+    return lambda *args, **options: (function if get_ident() == thread else elsewhere)(*args, **options)
 
 
 def handed_on(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:

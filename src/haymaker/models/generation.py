@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
+from haymaker.attention.canary import place_of
 from haymaker.attention.generating import ON_CACHE
 from haymaker.attention.hook import apart
 from haymaker.console import OnProgress
@@ -60,8 +61,7 @@ class Decoder:
     """
 
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]], *, proven: bool = True) -> None:
-        parameter = next(model.parameters())
-        self.model, self.device = model, parameter.device
+        self.model, self.device = model, place_of(base_of(model))
         self.lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
         longest = max(map(len, prompts))
         padded = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
@@ -106,11 +106,12 @@ class Decoder:
 
 # ---- proof that steps over a cache are the model
 
-_PROVEN: WeakKeyDictionary[nn.Module, set[bool]] = WeakKeyDictionary()
+_PROVEN: WeakKeyDictionary[nn.Module, set[tuple[bool, bool]]] = WeakKeyDictionary()  # padded, in training mode
 SAMPLE, PADDING, STEPS = 10, 3, 3  # tokens of a prompt and its answer; before the shorter prompt; of the answer
 TOLERANCE, TOLERANCE_ROUNDED = 1e-3, 5e-2  # of the logits' norm; the second below float32
 BY_ONE = "let it answer one by one (batch=1, --batch 1)"
 NO_ANSWERS = "no answer can be decoded with it"
+TRAINING = "it is in training mode, with dropout or without a cache: call its eval() first"
 
 
 @torch.no_grad()
@@ -118,7 +119,8 @@ def prove_decoding(model: Any, *, padded: bool) -> None:
     """Raise ModelError where steps over a cache give other logits than whole sequences, or where rows behind padding
     give other ones than rows alone (`padded`): some models take neither cache nor positions. Once for each model."""
     base = base_of(model)
-    if padded in (known := _PROVEN.setdefault(base, set())):
+    known, asked = _PROVEN.setdefault(base, set()), (padded, base.training)
+    if asked in known:
         return
     if padded:
         prove_decoding(model, padded=False)
@@ -128,15 +130,30 @@ def prove_decoding(model: Any, *, padded: bool) -> None:
             return  # which is told where a token is chosen
         difference = relative_norm(stepwise(base, padded), expected)
         allowed = TOLERANCE
-        if torch.finfo(base.dtype).eps > 1e-6 or getattr(base, "hf_quantizer", None) is not None:
+        if rounds(base):
             allowed = allowed_difference(difference, TOLERANCE_ROUNDED, base, lambda: whole(base, padded))
     if not difference <= allowed:
         what = "prompts that are padded to one length" if padded else "tokens that are read one by one, over a cache,"
         raise ModelError(
             f"{type(base).__name__}: {what} give other logits than whole sequences, off by {difference:.2g} of their "
-            f"norm with {allowed:.2g} allowed on {SAMPLE} tokens; {BY_ONE if padded else NO_ANSWERS}"
+            f"norm with {allowed:.2g} allowed on {SAMPLE} tokens; {advice_for(base, padded)}"
         )
-    known.add(padded)
+    known.add(asked)
+
+
+def advice_for(base: Any, padded: bool) -> str:
+    return TRAINING if base.training else BY_ONE if padded else NO_ANSWERS
+
+
+def rounds(base: Any) -> bool:
+    """Whether some of the model's products are of less than float32: by its weights, autocast or TF32."""
+    weights = (weight.dtype for weight in base.parameters() if weight.is_floating_point())
+    return (
+        any(torch.finfo(kind).eps > 1e-6 for kind in weights)
+        or getattr(base, "hf_quantizer", None) is not None
+        or torch.is_autocast_enabled(place_of(base).type)
+        or torch.get_float32_matmul_precision() != "highest"
+    )
 
 
 def sample_rows(base: Any, padded: bool) -> list[list[int]]:
@@ -159,13 +176,14 @@ def stepwise(base: Any, padded: bool) -> Float[Tensor, "row step vocabulary"]:
     except Exception as error:  # whatever such a model makes of a cache, or of padding
         if ran_out(error):
             raise
-        said, advice = " ".join(str(error).split())[:200] or type(error).__name__, BY_ONE if padded else NO_ANSWERS
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        advice = advice_for(base, padded)
         raise ModelError(f"{type(base).__name__}: fails where it decodes ({said}); {advice}") from error
 
 
 def whole(base: Any, padded: bool) -> Float[Tensor, "row step vocabulary"]:
     """The same from a forward of each row by itself."""
-    device = next(base.parameters()).device
+    device = place_of(base)
     rows = [torch.tensor([row], device=device) for row in sample_rows(base, padded)]
     return torch.cat([base(input_ids=row, use_cache=False).logits[:, -1 - STEPS :].float() for row in rows])
 

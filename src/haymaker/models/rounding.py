@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from haymaker.attention.hook import of_this_thread
+
 STEP = 2.0**-8  # of bfloat16, relative
 DRAWS = 4
 
@@ -45,7 +47,7 @@ def shaken(model: Any, seed: int) -> Iterator[None]:
         noise = 1 + STEP * (2 * torch.rand(output.shape, generator=generator) - 1)
         return (output.float() * noise.to(output.device)).to(output.dtype)
 
-    hook = model.get_input_embeddings().register_forward_hook(shake)
+    hook = model.get_input_embeddings().register_forward_hook(of_this_thread(shake))
     try:
         yield
     finally:
