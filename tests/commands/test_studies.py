@@ -79,6 +79,7 @@ def test_a_dry_run_runs_nothing_and_leaves_nothing(out: Path) -> None:
 
 def test_a_page_has_a_line_a_stage_and_says_the_price(out: Path) -> None:
     study("run", out, "--only", "first/*")
+    fails(2, "sum: no log; it was not made yet", "study", "log", "miniature", "sum", "--out", out)
     page = passes("study", "plan", "miniature", "--out", out, "--device", "h100", "--price", 2)
     line = next(line.split() for line in page.splitlines() if line.startswith("work"))
     # cells, done, missing, failed, rows, tokens; 3 of 5 cells are left, half an hour each, at 2 dollars

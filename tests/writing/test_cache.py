@@ -59,7 +59,12 @@ def test_an_entry_whose_key_is_not_its_requests_is_refused_and_nothing_is_taken_
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"time": 3}, "'time' should be str"), ({"more": 1}, "expected key"), ({"input_tokens": "3"}, "should be int")],
+    [
+        ({"time": 3}, "'time' should be str"),
+        ({"more": 1}, "expected key"),
+        *(({"input_tokens": tokens}, "should be int") for tokens in ("3", True, -1, 10**30)),
+        ({"request": "[" * 100_000}, "'request' is not JSON"),
+    ],
 )
 def test_lines_that_are_no_entries_are_named(path: Path, tmp_path: Path, change: dict, message: str) -> None:
     with Cache(path, "read-only") as cache:

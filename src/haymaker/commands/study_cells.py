@@ -58,8 +58,9 @@ def log_command(
     survey = Opened(study, overrides, out, store).survey()
     check_name(survey.plan, cell)
     standing = survey.all()[cell]
-    path = log_path(survey.store, standing.key or survey.keys().get(cell, ""))
-    if not path.is_file():
+    key = standing.key or survey.keys().get(cell)  # none where what it reads is not made
+    path = log_path(survey.store, key) if key else None
+    if path is None or not path.is_file():
         raise ConfigError(f"{cell}: no log; it was not made yet, or by the runner `serial`, which says all to you")
     text = path.read_text(errors="replace") if every else last_attempt(path)
     if json:

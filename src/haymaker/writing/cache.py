@@ -19,6 +19,7 @@ from haymaker.records import canonical_json, digest
 from haymaker.writing.records import Status
 
 Mode = Literal["normal", "refresh", "offline", "read-only"]
+MOST_TOKENS = 2**63 - 1  # that SQLite can hold
 FORMAT = 1  # of the file; SQLite keeps it as user_version
 TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -145,14 +146,14 @@ def entry_of(row: dict[str, Any], place: str) -> Entry:
         raise DataError(f"{place}: expected {', '.join(COLUMNS)}, found {', '.join(sorted(row))}")
     for name in COLUMNS:
         kind = int if name.endswith("_tokens") else str
-        if not isinstance(row[name], kind):
+        if type(row[name]) is not kind or (kind is int and not 0 <= row[name] <= MOST_TOKENS):
             raise DataError(f"{place}: {name!r} should be {kind.__name__}, found {row[name]!r}")
     if row["status"] not in get_args(Status):
         raise DataError(f"{place}: status should be one of {', '.join(get_args(Status))}, found {row['status']!r}")
     entry = Entry(**row)
     try:
         key = digest(json.loads(entry.request))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError(f"{place}: 'request' is not JSON") from None
     if key != entry.key:
         raise DataError(f"{place}: the key {entry.key[:12]} is not that of its request ({key[:12]}); export it again")
