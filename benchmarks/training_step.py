@@ -128,6 +128,9 @@ class Operations(TorchDispatchMode):
             self.total += sdpa_flop_count(*(value.shape for value in args[:3])) // 2
         elif name == "_scaled_dot_product_flash_attention_for_cpu_backward":
             self.total += sdpa_backward_flop_count(*(value.shape for value in args[:4])) // 2
+        elif name == "_linear_pointwise":  # oneDNN's products, which torch's table lacks: of AMD's processors alone
+            weight = args[2] if function._overloadname == "binary" else args[1]
+            self.total += 2 * args[0].numel() * len(weight)
         elif function._overloadpacket in flop_registry:
             self.total += flop_registry[function._overloadpacket](*args, **(kwargs or {}), out_val=found)
         return found
