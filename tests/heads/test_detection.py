@@ -232,7 +232,7 @@ def test_a_batch_scores_as_each_row_alone(lm: LanguageModel, rows: list[Example]
 def test_several_metrics_read_one_pass(lm: LanguageModel, rows: list[Example]) -> None:
     passes: list[int] = []
     hook = lm.base.model.register_forward_pre_hook(lambda *_: passes.append(1))
-    detect_heads(lm, rows[:1])  # the canary's forwards
+    detect_heads(lm, rows[:1], metric="write")  # the forwards of the canary and of the proof of its direct path
     passes.clear()
     detect_heads(lm, rows, batch=4)
     of_one_metric = len(passes)
