@@ -90,3 +90,10 @@ def test_splits_need_kv_heads_and_a_share(tmp_path: Path) -> None:
         hm.write_scores(SCORES, tmp_path / "split.json", "split")
     with pytest.raises(ConfigError, match="expected a share of heads, 0 to 1, found 1.5"):
         hm.write_scores(SCORES, tmp_path / "split.json", "split", kv_heads=2, fraction=1.5)
+
+
+def test_layers_may_have_their_own_numbers_of_heads() -> None:
+    uneven = SimpleNamespace(num_hidden_layers=2, num_attention_heads=[2, 4])
+    assert chosen_heads("1-3", uneven).mean.shape == (2, 4)
+    with pytest.raises(DataError, match="2-0"):
+        chosen_heads("2-0", uneven)

@@ -331,12 +331,6 @@ def apart() -> Iterator[None]:
         _TOOLS.reset(tools)
 
 
-def of_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """A module's hook that acts on the forwards of the thread that makes it: the module may serve others meanwhile."""
-    thread = threading.get_ident()
-    return lambda *args, **options: hook(*args, **options) if threading.get_ident() == thread else None
-
-
 @contextmanager
 def attach(*tools: Tool) -> Iterator[Attachment]:
     """Lets tools take part in the attention calls of their decoder, in this thread, until the block ends."""

@@ -14,6 +14,7 @@ from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.errors import ConfigError
 from haymaker.files import write_text
 from haymaker.heads.detection import detect_heads
+from haymaker.heads.own_choice import map_shape
 from haymaker.heads.passes import answer_tokens
 from haymaker.heads.scores import HeadScores
 from haymaker.markup import CELL, shortened
@@ -214,8 +215,7 @@ def heads_of(lm: LanguageModel, example: Example, heads: Iterable[HeadLike] | He
 
 
 def check_heads(lm: LanguageModel, heads: Sequence[Head]) -> None:
-    config: Any = decoder_of(lm.model).config
-    shape = config.num_hidden_layers, config.num_attention_heads
+    shape = map_shape(decoder_of(lm.model).config)
     unknown = [str(head) for head in heads if head.layer >= shape[0] or head.head >= shape[1]]
     if unknown:
         raise ConfigError(f"heads: {lm.name} has {shape[0]} layers of {shape[1]} heads, and no {', '.join(unknown)}")

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from haymaker.attention.canary import Architecture, output_projection
-from haymaker.attention.hook import current_step, decoder_of, of_this_thread
+from haymaker.attention.hook import current_step, decoder_of
 from haymaker.attention.seen import Seen
 from haymaker.attention.targets import reach
+from haymaker.attention.threads import of_this_thread
 from haymaker.heads.proven_path import FINAL, prove, pulled_back, quotient
 
 

@@ -30,12 +30,18 @@ def told_heads(told: str | Path) -> ScoreFile:
     return read_scores(told)
 
 
+def map_shape(config: Any) -> tuple[int, int]:
+    """Layers and query heads a layer, the most where they differ, of a decoder with this config."""
+    heads = config.num_attention_heads
+    return config.num_hidden_layers, heads if isinstance(heads, int) else max(heads)
+
+
 def chosen_heads(told: str | Path, config: Any) -> HeadScores:
     """Scores of the heads of a model with this config, from names or a file; of a list the first is the best.
 
     Raises ConfigError for a head named twice, DataError for a file that is broken or of a model of another shape.
     """
-    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    layers, heads = map_shape(config)
     found = told_heads(told)
     if isinstance(found, HeadList):
         return found.as_scores(layers, heads)

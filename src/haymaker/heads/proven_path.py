@@ -25,7 +25,8 @@ from haymaker.attention.canary import (
     place_of,
     sample_tokens,
 )
-from haymaker.attention.hook import apart, decoder_of, of_this_thread
+from haymaker.attention.hook import apart, decoder_of
+from haymaker.attention.threads import of_this_thread
 from haymaker.errors import ProbeError
 
 FINAL = -1  # the key of the last norm among the layers' own

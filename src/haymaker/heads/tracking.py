@@ -18,6 +18,7 @@ from haymaker.files import write_json, write_jsonl
 from haymaker.heads.compare import ScoreFile, comparable, comparison, other_origins
 from haymaker.heads.detection import detect_heads
 from haymaker.heads.formats import read_scores
+from haymaker.heads.own_choice import map_shape
 from haymaker.heads.scores import HeadScores
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
@@ -40,8 +41,7 @@ class HeadTracker:
         self.reference = None if config.reference is None else read_scores(Path(config.reference))
         if not self.examples:
             raise DataError("track: expected Examples with spans to score heads on, found none; give a dataset")
-        sizes: Any = decoder_of(lm.model).config
-        shape = sizes.num_hidden_layers, sizes.num_attention_heads
+        shape = map_shape(decoder_of(lm.model).config)
         if config.k > shape[0] * shape[1]:
             raise ConfigError(f"track.k: expected at most the {shape[0] * shape[1]} heads there are, found {config.k}")
         if self.reference is not None:  # a file of another shape is known now rather than at the end

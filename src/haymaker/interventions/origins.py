@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from haymaker.attention.hook import decoder_of
 from haymaker.console import note
 from haymaker.errors import DataError
+from haymaker.heads.own_choice import map_shape
 from haymaker.heads.scores import HeadScores
 from haymaker.models.extend import positions_of
 from haymaker.models.handshake import weights_digest
@@ -28,16 +29,9 @@ WORDS = {
 _TOLD: WeakKeyDictionary[HeadScores, set[str]] = WeakKeyDictionary()
 
 
-def shape_of(lm: LanguageModel) -> tuple[int, int]:
-    """Layers and query heads a layer, the most where they differ."""
-    config: Any = decoder_of(lm.model).config
-    heads = config.num_attention_heads
-    return config.num_hidden_layers, heads if isinstance(heads, int) else max(heads)
-
-
 def refuse_other_shape(scores: HeadScores, lm: LanguageModel, place: str = "head scores") -> None:
     """Raises DataError for scores of a model with other layers or heads."""
-    expected, found = shape_of(lm), scores.mean.shape
+    expected, found = map_shape(decoder_of(lm.model).config), scores.mean.shape
     if found != expected:
         raise DataError(
             f"{place}: of a model with {found[0]} layers of {found[1]} heads, and {lm.name} has {expected[0]} of "

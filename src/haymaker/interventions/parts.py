@@ -29,10 +29,11 @@ from torch import Tensor, nn
 
 from haymaker.attention.chance import check_ready
 from haymaker.attention.edits import Patch
-from haymaker.attention.hook import Call, Tool, attach, decoder_of, of_this_thread
+from haymaker.attention.hook import Call, Tool, attach, decoder_of
 from haymaker.attention.recording import Recording
 from haymaker.attention.rows import scores, softmax_with_sinks, visible_keys, weighted
 from haymaker.attention.targets import HeadLike, as_heads
+from haymaker.attention.threads import of_this_thread
 from haymaker.console import OnProgress, told
 from haymaker.errors import ProbeError
 from haymaker.interventions.branch_answers import ADVICE

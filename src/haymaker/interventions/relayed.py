@@ -7,7 +7,7 @@ returns its kept output, those further down return what they get. So nothing of 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import RLock, get_ident
+from threading import RLock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,7 +18,8 @@ from transformers import PreTrainedModel
 
 from haymaker.attention.canary import check_architecture
 from haymaker.attention.edits import Edit, edit
-from haymaker.attention.hook import decoder_of, of_this_thread
+from haymaker.attention.hook import decoder_of
+from haymaker.attention.threads import of_this_thread
 from haymaker.heads.proven_path import layer_name
 from haymaker.models.forward import other_forwards
 from haymaker.records import Encoded
@@ -124,14 +125,11 @@ class Relay:
         functions: dict[nn.Module, Callable[..., Any]] = dict.fromkeys(self.layers[: self.start], handed_on)
         if self.start:
             functions[self.layers[self.start - 1]] = lambda *_, **__: expanded(self.below, batch)
-        with _ONE_AT_A_TIME, other_forwards({one: here(function, one.forward) for one, function in functions.items()}):
+        with (
+            _ONE_AT_A_TIME,
+            other_forwards({one: of_this_thread(function, one.forward) for one, function in functions.items()}),
+        ):
             yield
-
-
-def here(function: Callable[..., Any], elsewhere: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` in the thread that asks for it, and `elsewhere` in all others."""
-    thread = get_ident()
-    return lambda *args, **options: (function if get_ident() == thread else elsewhere)(*args, **options)
 
 
 def handed_on(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:

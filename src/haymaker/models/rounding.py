@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from haymaker.attention.hook import of_this_thread
+from haymaker.attention.threads import of_this_thread
 
 STEP = 2.0**-8  # of bfloat16, relative
 DRAWS = 4
