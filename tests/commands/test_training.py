@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 
 import pytest
 from command_line import run
@@ -10,6 +11,7 @@ from haymaker.commands.training import READY, chosen_job
 from haymaker.config import Extend
 from haymaker.errors import ConfigError, ModelError
 from haymaker.models.names import find_model
+from haymaker.models.packaged import packaged_folder
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,21 @@ def test_a_dry_run_says_what_a_packaged_config_takes_on_a_device_that_is_not_her
     assert (found["model"], found["device"], found["steps"], found["rows"]) == (model, "h100", 100, 800)
     assert found["fits"]
     assert 0 < found["hours"] < 1
+
+
+def test_what_a_model_would_take_is_said_before_its_weights_are_here(data: Path, tmp_path: Path) -> None:
+    whole, described = packaged_folder("miniature-llama"), tmp_path / "miniature-llama"
+    assert whole is not None
+    copytree(whole, described, ignore=ignore_patterns("*.safetensors"))
+    words = ("train", "--data", data, "--set", "steps=2", "--set", "batch=2")
+    found = [run(*words, "--model", model, "--dry-run", "--device", "h100", "--json") for model in (whole, described)]
+    said = [json.loads(each.stdout) | {"model": ""} for each in found]
+    assert said[0] == said[1]
+    assert said[0]["hours"] > 0
+    refused = run(*words, "--model", described, "--out", tmp_path / "out")
+    assert (refused.exit_code, "no weights" in refused.output) == (1, True)
+    refused = run("study", "plan", "miniature", "--set", f"model={described}", "--set", "context=256")
+    assert "context: the study says 256 tokens, the config of miniature-llama says 128" in refused.output
 
 
 def test_a_name_that_is_no_config_lists_those_there_are() -> None:

@@ -1,6 +1,6 @@
 """Loading a language model: weights, tokenizer, context extension, adapter; each verified, a sentence if it fails."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,16 +189,16 @@ class Source:
     gguf: Path | None = None
 
     @classmethod
-    def of(cls, path_or_id: str | Path) -> "Source":
-        """Complete, or on the Hub. Raises ModelError for what is neither."""
+    def of(cls, path_or_id: str | Path, check: Callable[[Path], None] = check_model) -> "Source":
+        """What passes `check`, or is on the Hub. Raises ModelError for what is neither."""
         name, place = str(path_or_id), find_model(path_or_id)
         if place is None:
             snapshot = hub_snapshot(name)
-            if snapshot is None or not complete(snapshot):
+            if snapshot is None or not passes(check, snapshot):
                 check_hub(name)
                 return cls(name, name)
             place = snapshot
-        check_model(place)
+        check(place)
         return cls.at(name, place)
 
     @classmethod
@@ -212,10 +212,9 @@ class Source:
         return {} if self.gguf is None else {"gguf_file": self.gguf.name}
 
 
-def complete(folder: Path) -> bool:
-    """Whether a folder is a model that can be loaded, without asking anybody for more."""
+def passes(check: Callable[[Path], None], folder: Path) -> bool:
     try:
-        check_model(folder)
+        check(folder)
     except ModelError:
         return False
     return True

@@ -46,8 +46,8 @@ def find_model(path_or_id: str | Path) -> Path | None:
 def model_here(name: str, check: Callable[[Path], None]) -> Path:
     """Where a model lies that must be on this machine: for an id its newest snapshot in the local Hub cache.
 
-    `check` is `check_model` or `check_tokenizer`. Asks no network. Raises ConfigError where there is none or it lacks a
-    part: a study or a flag then names what it cannot have.
+    `check` says what is wanted, as `check_model` does. Asks no network. Raises ConfigError where there is none or it
+    lacks a part: a study or a flag then names what it cannot have.
     """
     try:
         place = find_model(name) or hub_snapshot(name)
@@ -81,6 +81,13 @@ def display_name(name: str) -> str:
 
 def check_model(place: Path) -> None:
     """Raise ModelError, with what is missing, for a folder that is no complete model, or a GGUF that cannot be read."""
+    check_described(place)
+    if gguf_of(place) is None and not files_of(place, WEIGHT_FILES):
+        raise ModelError(f"{place}: no weights (looked for *.safetensors); pickled weights are not read, convert them")
+
+
+def check_described(place: Path) -> None:
+    """Raise ModelError for a folder without a model's config and tokenizer, of which a run can be reckoned."""
     if gguf_of(place) is not None:
         check_gguf_reader(place)
         return
@@ -89,8 +96,6 @@ def check_model(place: Path) -> None:
     if not (place / "config.json").is_file():
         raise ModelError(f"{place}: no config.json, so this is no model folder; give one that save_pretrained wrote")
     check_tokenizer(place)
-    if not files_of(place, WEIGHT_FILES):
-        raise ModelError(f"{place}: no weights (looked for *.safetensors); pickled weights are not read, convert them")
 
 
 def check_tokenizer(place: Path) -> None:

@@ -9,7 +9,7 @@ from haymaker.config import Extend
 from haymaker.data.bounds import check_bounds
 from haymaker.errors import ConfigError, ExtensionError
 from haymaker.file_reading import read_json
-from haymaker.models.names import check_model, model_here
+from haymaker.models.names import check_described, model_here
 from haymaker.models.rope_ways import WAYS, WHY_NOT, check_way, kind_of, said_by
 from haymaker.study.config import StudyConfig
 from haymaker.study.plan import Plan
@@ -49,9 +49,9 @@ def at_cell(name: str) -> Iterator[None]:
 
 
 def model_folder(name: str) -> Path | None:
-    """Where the model lies; None where it is not on this machine."""
+    """Where the model lies, or its config alone; None where neither is on this machine."""
     try:
-        return model_here(name, check_model)
+        return model_here(name, check_described)
     except ConfigError:
         return None
 

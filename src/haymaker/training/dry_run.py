@@ -15,7 +15,7 @@ from haymaker.models.batching import batches_of
 from haymaker.models.load import Source, read_config, read_tokenizer
 from haymaker.models.lora import lora_size
 from haymaker.models.lora_targets import Targets, check_ranks, head_masks, target_modules
-from haymaker.models.names import display_name
+from haymaker.models.names import check_described, display_name
 from haymaker.models.precision import choose_threads, chosen_dtype
 from haymaker.models.shapes import Shape, shape_of
 from haymaker.records import Encoded, Example
@@ -84,8 +84,11 @@ def forecast_run(
     dtype: str = "auto",
     device: str | None = None,
 ) -> dict[str, Any]:
-    """`forecast` for a model's name; its tokenizer and config are read. Raises LengthError for rows too long for it."""
-    source = Source.of(name)
+    """`forecast` for a model's name; its tokenizer and config are read, and its weights need not be there.
+
+    Raises LengthError for rows too long for it.
+    """
+    source = Source.of(name, check_described)
     model, tokenizer = read_config(source), read_tokenizer(source)
     context = model.max_position_embeddings if extend is None else extend.length
     place = device_of(device)[1]
