@@ -20,6 +20,11 @@ def threads_of(threads: int) -> dict[str, str]:
     return {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads)}  # MKL and OpenBLAS follow it
 
 
+def launched() -> int:
+    """How many processes a launcher (torchrun, accelerate) says that there are, this one among them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Processes that are started in the block have these variables; afterwards all is as it was."""

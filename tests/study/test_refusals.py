@@ -93,6 +93,15 @@ def test_what_must_fail_is_refused_at_the_plan(command: str, override: str, mess
     assert not (tmp_path / "out").exists()
 
 
+def test_processes_of_a_launcher_do_not_wait_for_each_other_in_cells_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(STUDY))
+    fails(2, "a launcher started 2 processes", "study", "run", tmp_path / "small.yaml", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_more_rows_than_the_source_has(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "rows.jsonl", [mdqa_row(number) for number in range(4)])
     study = tmp_path / "small.yaml"

@@ -11,6 +11,7 @@ from haymaker.errors import ConfigError
 from haymaker.heads.formats import HeadList, KVScores, read_scores
 from haymaker.models.adapted import ATTENTION_NAMES, GROUPS, TOO_HIGH, UNUSED
 from haymaker.models.headers import tensors_in
+from haymaker.processes import launched
 from haymaker.records import Head
 from haymaker.study.config import StudyConfig
 from haymaker.training.trackers import check_tracker
@@ -41,8 +42,13 @@ def sizes_of(about: dict[str, Any]) -> tuple[int, int] | None:
 
 def refuse_other_training(config: StudyConfig, about: dict[str, Any], place: Path | None) -> None:
     """Raises ConfigError for layers, heads and projections that the model of this config and folder does not have, for
-    a track that could not be compared, a tracker that is not installed, and rows shared by processes."""
+    a track that could not be compared, a tracker that is not installed, and several processes of a launcher."""
     train = config.train
+    if launched() > 1:  # each would wait in its own cell for the others
+        raise ConfigError(
+            f"a launcher started {launched()} processes (WORLD_SIZE), and a study trains each adapter in one: start "
+            "`haymaker study` by itself, its runner starts the workers"
+        )
     if train.context_parallel > 1:
         raise ConfigError(
             f"train.context_parallel: a study trains each adapter in one process, found {train.context_parallel}; give "

@@ -1,7 +1,6 @@
 """What a run would take, before it is started: steps, tokens, operations, peak memory and hours on some device."""
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from haymaker.models.lora_targets import Targets, check_ranks, head_masks, targe
 from haymaker.models.names import check_described, display_name
 from haymaker.models.precision import choose_threads, chosen_dtype
 from haymaker.models.shapes import Shape, shape_of
+from haymaker.processes import launched
 from haymaker.records import Encoded, Example
 from haymaker.training.batches import encoded_rows, packs_of, rows_of_step
 from haymaker.training.budget import USABLE, Largest, as_one_of, peak_bytes, planned, said
@@ -35,7 +35,7 @@ def forecast(
     """
     (name, place), shape = device_of(device), adapted_shape(model, config, dtype)
     lengths = [len(row) for row in rows]
-    processes = max(config.context_parallel, int(os.environ.get("WORLD_SIZE", "1")))
+    processes = max(config.context_parallel, launched())
     own = as_one_of(shape, processes, config.context_parallel, config.shard)
     tokens = tokens_of_largest(lengths, config.tokens_at_once, config.batch, config.context_parallel)
     chosen = DEVICES[name] if name in DEVICES else rates_here(shape, dtype, max(lengths), tokens, place)

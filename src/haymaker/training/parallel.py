@@ -15,6 +15,7 @@ import torch.distributed as distributed
 from torch import Tensor, nn
 
 from haymaker.errors import ConfigError, DataError, HaymakerError, ModelError
+from haymaker.processes import launched
 from haymaker.records import digest
 from haymaker.training.batches import MicroBatch, chunks_of
 
@@ -109,7 +110,7 @@ def joined_world(device: torch.device, context: int = 1) -> Iterator[World]:
         with lost_processes():
             yield world_of(distributed.get_rank(), distributed.get_world_size(), context)
         return
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = launched()
     check_size(size, context)
     if size == 1:
         yield World()
