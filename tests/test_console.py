@@ -34,6 +34,16 @@ def test_what_takes_long_is_told_with_speed_and_time_left(clock: list[float], li
     assert len(lines) == 5
 
 
+def test_what_several_processes_remark_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        console.note("rows of another tokenizer")
+        console.note(f"broken in {rank}", always=True)
+    assert capsys.readouterr().err.splitlines() == ["rows of another tokenizer", *(f"broken in {i}" for i in range(3))]
+
+
 def test_what_takes_seconds_is_not_told(clock: list[float], lines: list[str]) -> None:
     with console.bar("rows", 10) as advance:
         for _ in range(10):

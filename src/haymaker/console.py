@@ -117,8 +117,8 @@ def each(rows: Iterable[Item], on_progress: OnProgress | None, what: str, total:
 
 
 def note(message: str, style: str = "", always: bool = False) -> None:
-    """A message on stderr, as it is; with --quiet only what is said always."""
-    if always or not said["quiet"]:
+    """A message on stderr, as it is; with --quiet, and of several processes, only what is said always."""
+    if always or (speaks() and not said["quiet"]):
         err.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -317,6 +317,18 @@ def test_whatever_a_command_raises_is_one_sentence(
     assert all(f"the traceback is in {path}" in output for path in tmp_path.glob("haymaker-*.txt"))
 
 
+@pytest.mark.parametrize(
+    ("error", "by_others"), [(Interrupted("stopped"), ""), (DataError("no disk"), "haymaker: no disk")]
+)
+def test_of_processes_that_stop_together_the_first_says_so_and_each_says_what_went_wrong_in_it(
+    error: HaymakerError, by_others: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        code, output, _ = end(error, monkeypatch, tmp_path)
+        assert (code, output) == (boundary.code_of(error), by_others if rank else f"haymaker: {error}")
+
+
 IN_AN_IMPORT = """
 import haymaker.cli as cli
 cli.app.command("wait")(lambda: exec("raise KeyboardInterrupt"))  # as where an import makes a named tuple

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from haymaker.commands.output import one_object, show_error
-from haymaker.console import ended_as_interrupted, note
+from haymaker.console import ended_as_interrupted, note, speaks
 from haymaker.errors import ConfigError, HaymakerError, Interrupted
 from haymaker.files import FULL
 
@@ -65,7 +65,8 @@ class Commands(TyperGroup):
             say(STOPPED, INTERRUPTED)
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
-            say(sentence(error), code_of(error))
+            if speaks() or not isinstance(error, Interrupted):  # which all processes of a launcher are together
+                say(sentence(error), code_of(error))
             raise typer.Exit(code_of(error)) from None
 
 
