@@ -18,12 +18,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from haymaker.attention.threads import MAKING
 from haymaker.errors import ModelError
 from haymaker.interventions.pairs import adapter_obstacle, kind_obstacle, lora_layers, own_obstacle
 from haymaker.models.handshake import BaseRecord, base_name, base_of, check_base, check_probe, is_adapters
 from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import ADAPTER_FILES, quiet_peft, remove_lora
 from haymaker.models.other_adapters import check_other_adapter
+from haymaker.models.turns import changed_here
 
 NO_ADAPTER = "__base__"  # PEFT's name for the model without any
 _NAMES: ContextVar[tuple[str, ...] | None] = ContextVar("haymaker_adapter_names", default=None)
@@ -132,22 +134,23 @@ def active_adapter(model: Any) -> str | None:
 def lent(model: PeftModel, config: Any, weights: dict[str, Tensor]) -> Iterator[Shared]:
     """A second adapter on a PeftModel, frozen, while the block is open."""
     name, own = f"haymaker_donor_{next(_NUMBERS)}", model.active_adapters[0]
-    trained = {key: weight.requires_grad for key, weight in model.named_parameters()}
     try:
-        with quiet_peft():
+        with MAKING, quiet_peft():
+            trained = {key: weight.requires_grad for key, weight in model.named_parameters()}
             model.add_adapter(name, deepcopy(config), low_cpu_mem_usage=True)
             found = set_peft_model_state_dict(model, weights, adapter_name=name, low_cpu_mem_usage=True)
-        refuse_partial(found, name)
-        for key, weight in model.named_parameters():
-            weight.requires_grad_(trained.get(key, False))
-            if f".{name}." in key:  # PEFT rounds them to the base model's precision
-                weight.data = weights[key.replace(f".{name}.", ".")].to(weight.device)
-        model.eval()
+            refuse_partial(found, name)
+            for key, weight in model.named_parameters():
+                weight.requires_grad_(trained.get(key, False))
+                if f".{name}." in key:  # PEFT rounds them to the base model's precision
+                    weight.data = weights[key.replace(f".{name}.", ".")].to(weight.device)
+            model.eval()
         with mixed(model):
             yield Shared(model, name, own)
     finally:
-        if name in model.peft_config:
-            model.delete_adapter(name)
+        with MAKING:
+            if name in model.peft_config:
+                model.delete_adapter(name)
 
 
 def refuse_partial(found: Any, name: str) -> None:
@@ -165,15 +168,16 @@ def lent_from_folder(folder: Path, recipient: LanguageModel) -> Iterator[Shared]
     if reason := kind_obstacle(config):
         raise ModelError(f"the donor {folder} {reason}; load both as models")
     if not isinstance(recipient.model, PeftModel):
-        carrier = replace(recipient)
-        attach_adapter(carrier, record, folder)
-        try:
-            if reason := adapter_obstacle(carrier.model):
-                raise ModelError(f"{folder} on this base {reason}; load both as models")
-            with mixed(carrier.model):
-                yield Shared(carrier.model, active_adapter(carrier.model), NO_ADAPTER)
-        finally:
-            remove_lora(carrier.model)
+        with changed_here(recipient.base, f"patching it with {folder}"):
+            carrier = replace(recipient)
+            attach_adapter(carrier, record, folder)
+            try:
+                if reason := adapter_obstacle(carrier.model):
+                    raise ModelError(f"{folder} on this base {reason}; load both as models")
+                with mixed(carrier.model):
+                    yield Shared(carrier.model, active_adapter(carrier.model), NO_ADAPTER)
+            finally:
+                remove_lora(carrier.model)
         return
     if record is None:
         check_other_adapter(folder, recipient)

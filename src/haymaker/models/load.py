@@ -20,6 +20,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
+from haymaker.attention.threads import MAKING
 from haymaker.config import Extend
 from haymaker.errors import HaymakerError, ModelError
 from haymaker.file_reading import read_json_if_there, required
@@ -290,7 +291,7 @@ def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: t
     """The model with all of its weights: transformers would fill in missing ones at random."""
     if source.gguf is None:
         check_method(source.name, config)
-    with explained(source.name, "weights"), nullcontext() if source.gguf is None else own_progress():
+    with MAKING, explained(source.name, "weights"), nullcontext() if source.gguf is None else own_progress():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.place, config=config, dtype=chosen_dtype(dtype, device, config), use_safetensors=True,
             output_loading_info=True, trust_remote_code=False, **source.file,
@@ -339,7 +340,7 @@ def attach_adapter(lm: LanguageModel, record: BaseRecord | None, folder: Path) -
     else:
         check_base(record, folder, lm)
     base = lm.model
-    with explained(str(folder), "adapter"), quiet_peft():
+    with MAKING, explained(str(folder), "adapter"), quiet_peft():
         model = PeftModel.from_pretrained(base, folder, is_trainable=False, autocast_adapter_dtype=True)
     lm.model, lm.adapter, lm.unverified = model.requires_grad_(False).eval(), folder, record is None
     try:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from haymaker.attention.threads import MAKING
 from haymaker.errors import ModelError
 from haymaker.file_reading import read_json
 from haymaker.files import whole_files, write_json
@@ -39,7 +40,7 @@ def add_lora(model: PreTrainedModel, rank: int, alpha: float, seed: int, *, targ
     )  # fmt: skip
     expected = lora_size(modules, rank, targets.ranks)
     model.requires_grad_(False)
-    with quiet_peft(), explained_by_peft(model):
+    with MAKING, quiet_peft(), explained_by_peft(model):
         wrapped = get_peft_model(model, config, autocast_adapter_dtype=True)  # A and B in float32 whatever the base
     check_trainable(wrapped, len(modules), expected)
     for name, weight in lora_parameters(wrapped).items():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
+from haymaker.attention.threads import MAKING
 from haymaker.errors import ModelError
 from haymaker.file_reading import read_json
 from haymaker.models.headers import tensors_in
@@ -120,7 +121,9 @@ def own_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     tensor that is none in itself.
     """
     if getattr(model, "hf_quantizer", None) is None:
-        yield from model.named_parameters()
+        with MAKING:  # another thread may lend an adapter to it
+            plain = list(model.named_parameters())
+        yield from plain
         return
     states = [getattr(weight, "quant_state", None) for weight in model.parameters()]
     if any(getattr(state, "packing_format_for_cpu", False) for state in states):

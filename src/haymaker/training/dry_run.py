@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
+from haymaker.attention.threads import MAKING
 from haymaker.choices import CPU, DEVICES, named_device
 from haymaker.config import Extend, Rung, TrainConfig
 from haymaker.models.batching import batches_of
@@ -102,7 +103,7 @@ def forecast_run(
 
 def adapted_shape(model: PreTrainedConfig, config: TrainConfig, dtype: torch.dtype) -> Shape:
     """The model's shape with the adapter's parameters; its modules are made without memory."""
-    with torch.device("meta"):
+    with MAKING, torch.device("meta"):
         empty = AutoModelForCausalLM.from_config(model)
     targets = Targets(config.targets, config.layers, config.heads, config.ranks)
     modules = target_modules(empty, targets)

@@ -24,6 +24,7 @@ from haymaker.models.load import LanguageModel, attach_adapter, explained
 from haymaker.models.lora import add_lora, lora_parameters, remove_lora, save_adapter
 from haymaker.models.lora_targets import Targets, head_masks, target_modules
 from haymaker.models.other_adapters import adapter_files
+from haymaker.models.turns import changed_here
 from haymaker.records import Encoded, Example, digest, rows_of_kind
 from haymaker.training.backends import chosen_backend
 from haymaker.training.batches import encoded_rows
@@ -82,7 +83,7 @@ def train(
             trains; an `out` whose state was left by other versions of torch, transformers or PEFT.
         ConfigError: Processes that are no multiple of `context_parallel`.
         ModelError: Training would not do what it says: an adapter is on already, a matrix has no finite gradient at
-            step 1.
+            step 1; another thread trains this model, or runs it meanwhile (there).
         Interrupted: The user stopped it; what was finished is saved.
 
     Source:
@@ -97,16 +98,17 @@ def train(
     refuse_changed_model(lm)
     folder, given = Path(out), rows_of_kind(rows, (Example, Encoded))
     encoded = encoded_rows(given, lm.tokenizer, lm.context)
-    tracker = new_tracker(lm, given if track_on is None else track_on, config, folder)
-    identity = identity_of(lm, encoded, config)
-    place = sharding_device() if config.shard else lm.device
-    with joined_world(place, config.context_parallel) as world, held_folder(folder, world, overwrite):
-        if (folder / RECORD_FILE).is_file():
-            return finished_run(lm, folder, identity)
-        return whole_run(
-            lm, encoded, config, folder, identity=identity, world=world, on_progress=on_progress,
-            tracker=tracker,
-        )  # fmt: skip
+    with changed_here(lm.base, "training it"):
+        tracker = new_tracker(lm, given if track_on is None else track_on, config, folder)
+        identity = identity_of(lm, encoded, config)
+        place = sharding_device() if config.shard else lm.device
+        with joined_world(place, config.context_parallel) as world, held_folder(folder, world, overwrite):
+            if (folder / RECORD_FILE).is_file():
+                return finished_run(lm, folder, identity)
+            return whole_run(
+                lm, encoded, config, folder, identity=identity, world=world, on_progress=on_progress,
+                tracker=tracker,
+            )  # fmt: skip
 
 
 def whole_run(
