@@ -3,12 +3,15 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from haymaker import registry
 from haymaker.errors import ConfigError, PluginError
-from haymaker.registry import Entry, Registry
+from haymaker.registry import Entry, Registry, judged_by_names, packages_of, scores_of_share
 
 Install = Callable[..., None]
 
@@ -106,3 +109,37 @@ def test_a_name_that_two_packages_bring_names_both(toys: Registry, install: Inst
 def test_what_fails_in_haymaker_itself_is_no_plug_ins_fault(toys: Registry, install: Install) -> None:
     with pytest.raises(ModuleNotFoundError):
         toys["absent"]
+
+
+@pytest.mark.parametrize("score", [float("nan"), -0.1, 1.0001, 2, float("inf"), None, "1", [1.0], np.float32(1.5)])
+def test_a_metric_of_another_package_gives_shares_or_is_told(score: object, install: Install) -> None:
+    table = Registry("toy", {}, border=scores_of_share)
+    install(("odd", "toy_plug_in:odd", "breaker"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "toy_plug_in", SimpleNamespace(odd=lambda prediction, golds: score))
+        with pytest.raises(
+            PluginError, match="package breaker, .*odd: expected a score of 0 to 1, found .*'an answer'"
+        ):
+            table["odd"]("an answer", ["a gold"])
+
+
+@pytest.mark.parametrize(
+    "score", [0, 1, True, 0.5, np.float32(0.5), np.float64(1), np.bool_(False), torch.tensor(0.25)]
+)
+def test_a_score_is_a_number_of_python(score: object) -> None:
+    given = scores_of_share(lambda prediction, golds: score, "a place")("an answer", ["a gold"])
+    assert type(given) is float
+    assert given == float(score)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("names", ["squad_f1", (), [], None, ("squad_f1", 1), {"squad_f1": 1}])
+def test_the_metrics_of_a_task_are_names(names: object) -> None:
+    with pytest.raises(PluginError, match="a place: expected METRICS as names"):
+        judged_by_names(SimpleNamespace(METRICS=names), "a place")
+
+
+def test_the_package_of_a_module_is_known(install: Install) -> None:
+    install(("a", "toys_of_one.inner:thing", "one"), ("b", "toys_of_one", "one"), ("c", "toys", "other"))
+    assert packages_of("toys_of_one.other.deep") == ("one 1.0",)
+    assert packages_of("toys") == ("other 1.0",)
+    assert packages_of("toys_of") == packages_of("") == packages_of("haymaker.tasks") == ()

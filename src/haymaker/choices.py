@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from haymaker.errors import ConfigError
-from haymaker.registry import Entry, Registry
+from haymaker.registry import Entry, Registry, judged_by_names, scores_of_share
 
 TASKS = Registry(
     "task",
@@ -22,6 +22,7 @@ TASKS = Registry(
         "qa": ("haymaker.tasks.qa", "your own rows: a question over documents or a text"),
     },
     needs=("METRICS", "drafts"),
+    border=judged_by_names,
 )
 READERS = Registry(  # the first whose keys a row has reads it
     "reader",
@@ -183,6 +184,7 @@ METRICS = Registry(
             GOLD_OVER_FOIL: "the gold is more probable than a wrong answer (base models that do not answer)",
         }.items()
     },
+    border=scores_of_share,
 )
 
 FORMATS = Registry(  # by the metric's name: the form in which it reads an answer; any text where there is none

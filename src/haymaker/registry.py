@@ -1,8 +1,9 @@
 """Things that are chosen by name: a table for each kind, loaded when used, open to other packages by entry points."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
+from numbers import Real
 from pkgutil import resolve_name
 from typing import Any
 
@@ -32,9 +33,16 @@ class Registry:
     the others stay as they are.
     """
 
-    def __init__(self, kind: str, own: Mapping[str, tuple[str, str]], needs: Sequence[str] = ("__call__",)) -> None:
-        """own: name -> (place, what it is in one line). needs: attributes without which a thing is not of the kind."""
-        self.kind, self.needs, self.group = kind, tuple(needs), f"{PREFIX}{kind}s"
+    def __init__(
+        self,
+        kind: str,
+        own: Mapping[str, tuple[str, str]],
+        needs: Sequence[str] = ("__call__",),
+        border: Callable[[Any, str], Any] | None = None,
+    ) -> None:
+        """own: name -> (place, what it is in one line). needs: attributes without which a thing is not of the kind.
+        border: gives what is used in the place of another package's thing, of it and of where it comes from."""
+        self.kind, self.needs, self.group, self.border = kind, tuple(needs), f"{PREFIX}{kind}s", border
         self.own = {name: Entry(place, about) for name, (place, about) in own.items()}
         self._loaded: dict[Entry, Any] = {}
 
@@ -79,7 +87,7 @@ class Registry:
         missing = [need for need in self.needs if not hasattr(found, need)]
         if missing:
             raise PluginError(f"{where}: expected a {self.kind}, found {found!r:.80} without {', '.join(missing)}")
-        return found
+        return self.border(found, where) if self.border else found
 
 
 @cache
@@ -95,3 +103,39 @@ def installed() -> tuple[tuple[str, str, Entry], ...]:
             entry = Entry(point.value.replace(" ", ""), f"from {package} {version}".strip(), package, version)
             found.append((group, point.name, entry))
     return tuple(sorted(found, key=lambda one: (*one[:2], str(one[2]))))
+
+
+def packages_of(module: str) -> tuple[str, ...]:
+    """The packages, with their versions, that bring something of this module's top-level one."""
+    top = module.partition(".")[0]
+    found = (entry for _, _, entry in installed() if entry.place.split(":")[0].partition(".")[0] == top)
+    return tuple(dict.fromkeys(f"{entry.package} {entry.version}".strip() for entry in found))
+
+
+# ---- borders: what another package's thing must give, checked where it is used
+
+
+def scores_of_share(metric: Callable[..., Any], where: str) -> Callable[..., float]:
+    """The metric, its scores as Python's numbers of 0 to 1. Raises PluginError where it gives another thing."""
+
+    @wraps(metric)
+    def checked(prediction: str, golds: Sequence[str]) -> float:
+        score = metric(prediction, golds)
+        score = score.item() if hasattr(score, "item") else score  # numpy's, torch's
+        if not isinstance(score, Real) or not 0 <= score <= 1:
+            raise PluginError(
+                f"{where}: expected a score of 0 to 1, found {score!r:.80} for the answer {prediction!r:.80}"
+            )
+        return float(score)
+
+    return checked
+
+
+def judged_by_names(task: Any, where: str) -> Any:
+    """The task. Raises PluginError where its METRICS are no list of names."""
+    names = task.METRICS
+    if not isinstance(names, tuple | list) or not names or not all(isinstance(name, str) for name in names):
+        raise PluginError(
+            f'{where}: expected METRICS as names, the headline first, as ("squad_f1",), found {names!r:.80}'
+        )
+    return task

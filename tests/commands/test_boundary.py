@@ -22,7 +22,7 @@ from command_line import leaves, run
 from real_rows import mdqa_row, write_jsonl
 
 import haymaker as hm
-from haymaker import __main__
+from haymaker import __main__, registry
 from haymaker.cli import app
 from haymaker.commands import boundary
 from haymaker.errors import ConfigError, DataError, HaymakerError, Interrupted
@@ -327,6 +327,19 @@ def test_of_processes_that_stop_together_the_first_says_so_and_each_says_what_we
         monkeypatch.setenv("RANK", str(rank))
         code, output, _ = end(error, monkeypatch, tmp_path)
         assert (code, output) == (boundary.code_of(error), by_others if rank else f"haymaker: {error}")
+
+
+def test_what_another_package_raises_is_told_as_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code = compile("def broken(): raise KeyError('oops')", "/somewhere/toy_plug_in.py", "exec")
+    theirs: dict[str, Any] = {"__name__": "toy_plug_in.inner"}
+    exec(code, theirs)
+    brought = ("haymaker.tasks", "toy", registry.Entry("toy_plug_in:TASK", "", "toys", "1.0"))
+    monkeypatch.setattr(registry, "installed", lambda: (brought,))
+    with pytest.raises(KeyError) as caught:
+        theirs["broken"]()
+    code, output, kept = end(caught.value, monkeypatch, tmp_path)
+    assert (code, len(kept)) == (1, 1)
+    assert "KeyError: 'oops' (at toy_plug_in.py:1), in what toys 1.0 brings; the traceback is in" in output
 
 
 IN_AN_IMPORT = """

@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from haymaker.choices import DETECTORS
-from haymaker.errors import ConfigError, DataError, LengthError, ProbeError
+from haymaker.errors import ConfigError, DataError, LengthError, PluginError, ProbeError
 from haymaker.heads.detection import detect_all, detect_heads
+from haymaker.heads.detectors import Detector
 from haymaker.heads.null_query import null_example
 from haymaker.heads.observations import Subject, Wants
 from haymaker.heads.passes import read_gold, read_own, text_tokens
@@ -399,3 +400,25 @@ def test_copying_from_anywhere_needs_no_spans(lm: LanguageModel) -> None:
     assert detect_heads(lm, bare, "copy_anywhere", answer="own", new_tokens=4).values.shape == found.values.shape
     with pytest.raises(DataError, match="expected a span of answer or evidence to look for"):
         detect_heads(lm, bare, "copy")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (lambda sight: sight.mass[..., 0].mean(-1), r"found \[3\]"),
+        (lambda sight: sight.mass, r"found \[3, 4, \d\]"),
+        (lambda sight: sight.mass[..., 0].tolist(), "found list"),
+        (lambda sight: None, "found NoneType"),
+    ],
+)
+def test_a_detector_gives_a_score_to_every_head(
+    lm: LanguageModel, given: Callable[..., Any], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DETECTORS._loaded, DETECTORS.entry("mass"), Detector(given))
+    with pytest.raises(PluginError, match=rf"expected a tensor \[layer, head\] of \[3, 4\], {found}"):
+        detect_heads(lm, [example(1)], metric="mass")
+
+
+def test_scores_of_whole_numbers_are_kept_as_fractions(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DETECTORS._loaded, DETECTORS.entry("mass"), Detector(lambda sight: sight.mass[..., 0] > 0.1))
+    assert set(np.unique(detect_heads(lm, [example(1)], metric="mass").values)) <= {0.0, 1.0}

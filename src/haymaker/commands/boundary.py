@@ -20,6 +20,7 @@ from haymaker.commands.output import one_object, show_error
 from haymaker.console import ended_as_interrupted, note, speaks
 from haymaker.errors import ConfigError, HaymakerError, Interrupted
 from haymaker.files import FULL
+from haymaker.registry import packages_of
 
 FAILURE, USAGE, FAILED_ROWS, INTERRUPTED = 1, 2, 3, 130
 UsageError: Any = typer.BadParameter.__mro__[2]  # click's ClickException, which typer keeps in another place every year
@@ -148,7 +149,16 @@ def unforeseen(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "out of memory; give fewer or shorter rows, or a smaller model"
     text = one_line(str(error))[:MOST_CHARACTERS]
-    return f"{type(error).__name__}{': ' if text else ''}{text} (at {place(error)}), which Haymaker did not foresee"
+    where = in_plug_in(error) or f"(at {place(error)}), which Haymaker did not foresee"
+    return f"{type(error).__name__}{': ' if text else ''}{text} {where}"
+
+
+def in_plug_in(error: Exception) -> str:
+    """The innermost line of a plug-in that the error passed, and who brings it; empty where it passed none."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if packages := packages_of(frame.f_globals.get("__name__", "")):
+            return f"(at {Path(frame.f_code.co_filename).name}:{line}), in what {' or '.join(packages)} brings"
+    return ""
 
 
 def place(error: Exception) -> str:

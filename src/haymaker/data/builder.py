@@ -23,7 +23,7 @@ from haymaker.data.fit.page import Page
 from haymaker.data.fit.together import TOKENS_AT_ONCE, together
 from haymaker.data.schema import Row, table_of
 from haymaker.drafts import Draft, Drafts
-from haymaker.errors import ConfigError, DataError, LengthError
+from haymaker.errors import ConfigError, DataError, LengthError, PluginError
 from haymaker.records import canonical_json, digest
 from haymaker.rendering import TEMPLATE_DATE, Prompt, writes_date
 from haymaker.tasks import metrics_from, task, taught
@@ -248,6 +248,8 @@ def nothing_built(failures: Iterable[Failure]) -> DataError:
 def drafts_of(recipe: Recipe) -> Drafts:
     """The recipe's drafts; ConfigError where the source has fewer than the rows asked for."""
     drafts = task(recipe.task).drafts(recipe)
+    if not isinstance(drafts, Drafts):
+        raise PluginError(f"task {recipe.task}: expected drafts(recipe) to give Drafts, found {type(drafts).__name__}")
     if drafts.count is not None and recipe.rows > drafts.count:
         raise ConfigError(
             f"rows: the recipe asks for {recipe.rows}, {recipe.source} gives {drafts.count} in this setting and split "

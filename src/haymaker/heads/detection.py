@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from torch import Tensor
 
 from haymaker.attention.chance import check_ready
 from haymaker.choices import DETECTORS, plug_ins
 from haymaker.console import OnProgress, told
-from haymaker.errors import ConfigError, DataError
+from haymaker.errors import ConfigError, DataError, PluginError
 from haymaker.heads.detectors import Detector
 from haymaker.heads.direct_path import check_direct_path
 from haymaker.heads.observations import Reading, Subject, Wants
@@ -236,8 +237,16 @@ def scored(
 
 
 def score(reading: Reading, detector: Detector, needle: Sequence[str] | None, lm: LanguageModel) -> np.ndarray:
-    """One example's scores [layer, head]."""
-    return detector(reading.observation(detector, needle, lm.tokenizer)).numpy()
+    """One example's scores [layer, head]. Raises PluginError where a detector gives another thing."""
+    observed = reading.observation(detector, needle, lm.tokenizer)
+    scores, shape = detector.score(observed), observed.mass.shape[:2]
+    if not isinstance(scores, Tensor) or scores.shape != shape:
+        found = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        whose = getattr(detector.score, "__module__", "unknown")
+        raise PluginError(
+            f"a detector of the module {whose}: expected a tensor [layer, head] of {list(shape)}, found {found}"
+        )
+    return scores.float().numpy()
 
 
 # --- provenance -----------------------------------------------------------------------------------------------------
