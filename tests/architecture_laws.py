@@ -4,6 +4,7 @@ A law returns nothing where it holds. It raises AssertionError where Haymaker wa
 refusal; anything else is a fault too.
 """
 
+import inspect
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -109,13 +110,21 @@ def reads(model: PreTrainedModel) -> None:
     assert torch.equal(plain, probed), f"logits move under a probe by {far(probed, plain):.3g}"
     with eager_weights(model) as weights:
         run(model, ids)
-    assert sorted(weights) == seen.layers, f"layers {seen.layers} were read, {sorted(weights)} have attention"
-    for layer, full in weights.items():
-        rows = full[:, :, ROWS, -TOKENS:]
-        heads = rows.shape[1]
-        same(f"top weight of layer {layer}", seen.top_probability[layer, :, :heads, :, 0], rows.amax(-1))
-        mass = seen.mass["needle"][layer, :, :heads]
-        same(f"mass of layer {layer}", mass.nan_to_num(0), rows[..., 3:7].sum(-1))
+    with probe(model, rows=ROWS, spans={"needle": Span(3, 7)}) as read:  # as a pass over examples does
+        run(model, ids, **({"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}))
+    for found in (seen, read):
+        assert sorted(weights) == found.layers, f"layers {found.layers} were read, {sorted(weights)} have attention"
+        for layer, full in weights.items():
+            rows = full[:, :, ROWS, -TOKENS:]
+            heads = rows.shape[1]
+            same(f"top weight of layer {layer}", found.top_probability[layer, :, :heads, :, 0], rows.amax(-1))
+            mass = found.mass["needle"][layer, :, :heads]
+            same(f"mass of layer {layer}", mass.nan_to_num(0), rows[..., 3:7].sum(-1))
+
+
+def takes(model: Any, name: str) -> bool:
+    """Whether a model's forward has an argument of this name."""
+    return name in inspect.signature(type(model).forward).parameters
 
 
 # ---- writing

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from any_architecture import tiny
+from architecture_laws import eager_weights, prompt
 from tiny_models import BUILDERS, tiny_model, tokens
 from torch import Tensor
 from transformers import (
@@ -23,6 +25,7 @@ from transformers import (
 from transformers.masking_utils import flash_attention_mask
 
 from haymaker.attention.canary import check_architecture
+from haymaker.attention.edits import Zero, edit
 from haymaker.attention.hook import Tool, attach, backend_of, decoder_of
 from haymaker.attention.probing import probe
 from haymaker.errors import ProbeError
@@ -235,6 +238,38 @@ def test_what_is_no_decoder_is_refused() -> None:
     llama = tiny_model("llama")
     with pytest.raises(ProbeError, match="OptimizedModule"), probe(torch.compile(llama), ROWS):
         pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "lengths"), [("gemma3n_text", (21, 1, 1, 1)), ("gemma4_text", (24,)), ("gemma4_text", (7, 9, 8))]
+)
+def test_layers_that_share_keys_are_read_and_written(kind: str, lengths: tuple[int, ...]) -> None:
+    """Layer 3 has keys of layer 1 and none in a cache; Gemma 4 gives it the positions alone whose logits are asked for.
+    Windows are of 16."""
+    model, ids = tiny(kind), prompt(2)
+    assert [layer.self_attn.is_kv_shared_layer for layer in decoder_of(model).layers] == [False, False, False, True]
+    heads = check_architecture(model).heads
+
+    def logits(cache: DynamicCache | None = None, asked: int = 0) -> Tensor:
+        if cache is None:
+            return model(input_ids=ids, use_cache=False).logits
+        chunks = ids.split(list(lengths), dim=1)
+        return torch.cat(
+            [model(input_ids=chunk, past_key_values=cache, logits_to_keep=asked).logits for chunk in chunks], 1
+        )
+
+    with eager_weights(model) as weights:
+        logits()
+    with probe(model, [9, 20, 23], {"needle": Span(3, 7)}) as seen:
+        logits(DynamicCache(config=model.config), asked=1)
+    for layer, full in weights.items():
+        assert torch.allclose(seen.mass["needle"][layer].nan_to_num(0), full[:, :, [9, 20, 23], 3:7].sum(-1), atol=2e-4)
+    for scope in ("all", [9, 20]):
+        with edit(model, Zero([heads[0], heads[-1]]), scope=scope):
+            expected = logits()
+        with edit(model, Zero([heads[0], heads[-1]]), scope=scope):
+            assert torch.allclose(logits(DynamicCache(config=model.config)), expected, atol=1e-3)
+        assert not torch.allclose(expected, logits(), atol=1e-2)
 
 
 def test_keys_the_cache_did_not_promise_are_refused() -> None:

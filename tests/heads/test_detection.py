@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from haymaker.choices import DETECTORS
-from haymaker.errors import ConfigError, DataError, LengthError, PluginError, ProbeError
+from haymaker.errors import ConfigError, DataError, LengthError, ModelError, PluginError, ProbeError
 from haymaker.heads.detection import detect_all, detect_heads
 from haymaker.heads.detectors import Detector
 from haymaker.heads.null_query import null_example
@@ -422,3 +422,15 @@ def test_a_detector_gives_a_score_to_every_head(
 def test_scores_of_whole_numbers_are_kept_as_fractions(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DETECTORS._loaded, DETECTORS.entry("mass"), Detector(lambda sight: sight.mass[..., 0] > 0.1))
     assert set(np.unique(detect_heads(lm, [example(1)], metric="mass").values)) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("metric", GOLD)
+def test_attention_that_is_no_number_is_not_called_unseen(lm: LanguageModel, metric: str) -> None:
+    """As a token leaves it whose hidden states overflow; the check of the architecture does not see that token."""
+    rows = [example(0), example(3)] if metric != "insight" else [citing(0), citing(2)]
+    lost = encode(rows[1], lm.tokenizer).input_ids[2]
+    detect_heads(lm, rows, metric)
+    with torch.no_grad():
+        lm.model.get_input_embeddings().weight[lost] = torch.inf
+    with pytest.raises(ModelError, match=r"(row|cite)-\d: the attention of layer 0 is not finite, and of its weights"):
+        detect_heads(lm, rows, metric)

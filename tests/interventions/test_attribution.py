@@ -1,6 +1,7 @@
 """Attribution: the slope of the answer's log-probability, exact where a model is linear, a ranking where it is not."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from haymaker.attention.edits import Patch, edit
 from haymaker.attention.recording import Recording, record
 from haymaker.config import Recipe
 from haymaker.data.builder import build
-from haymaker.errors import ConfigError, LengthError, ModelError
+from haymaker.errors import ConfigError, LengthError, ModelError, ProbeError
 from haymaker.interventions.attribution import attribute, effects
 from haymaker.interventions.causal import causal_map
 from haymaker.models.load import LanguageModel, load_model
@@ -171,3 +172,21 @@ def test_bad_use_is_named(lm: LanguageModel, other: LanguageModel, new_model: Ca
     lm.base.config.max_position_embeddings = 8
     with pytest.raises(LengthError, match=r"context of 8 tokens: e0 \(21\)"):
         attribute(lm, examples())
+
+
+@pytest.mark.parametrize("scope", ["last+decode", "all"])
+def test_gradients_that_are_no_numbers_are_refused(other: LanguageModel, scope: str) -> None:
+    """The root of 0, which Gemma 3n takes of a token whose embedding is 0, has none."""
+    hook = other.model.get_decoder().register_forward_hook(lambda _, __, output: rooted(output))
+    try:
+        assert np.isfinite(causal_map(other, examples(1)).values).all()
+        with pytest.raises(ProbeError, match="e0: the gradients at the heads of layer 0 are no numbers"):
+            attribute(other, examples(1), scope=scope)
+    finally:
+        hook.remove()
+
+
+def rooted(output: Any) -> Any:
+    """The same hidden states, 0 added to them."""
+    output.last_hidden_state = output[0] + (output[0] * 0).abs().sqrt()
+    return output

@@ -207,3 +207,17 @@ def test_the_command_refuses_an_unknown_scope_in_one_sentence(tmp_path: Path) ->
     assert result.exit_code in (1, 2)
     assert "middle" in result.stderr
     assert not (tmp_path / "map.safetensors").exists()
+
+
+@pytest.mark.parametrize("scope", ["last+decode", "all"])
+def test_numbers_that_are_not_finite_are_no_map(lm: LanguageModel, scope: str) -> None:
+    """As a token leaves them whose hidden states overflow; the check of the architecture does not see that token."""
+    causal_map(lm, examples(1), scope=scope)
+    with torch.no_grad():
+        lm.model.get_input_embeddings().weight[encode(examples(1)[0], lm.tokenizer).input_ids[2]] = torch.inf
+    for find in (
+        lambda: causal_map(lm, examples(1), scope=scope),
+        lambda: set_effects(lm, examples(1), [["0-0"]], scope),
+    ):
+        with pytest.raises(ModelError, match="the answer's log-probability is not finite, and of its weights"):
+            find()

@@ -11,6 +11,7 @@ inside a block starts without it.
 import inspect
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -71,12 +72,13 @@ class Step:
     batch: int
     first: int  # slot of the first query
     count: int  # queries
-    keys: list[tuple[int, int] | None]  # per layer: number of keys, slot of the first; None for linear attention
+    keys: list[tuple[int, int] | None]  # per layer: number of keys, slot of the first; None where a cache keeps none
     padding: Tensor | None = None  # the caller's mask, as given
     tokens: Tensor | None = None  # ids [batch, query]
     prompt_length: int | None = None  # in slots, where who runs the forward is known to know it
     prompts: int | None = None  # of a running `generate`: each is batch / prompts rows (beams, returned sequences)
     cached: bool = False  # whether keys are kept for a next forward
+    lent: list[tuple[Any, tuple[int, int]]] = field(default_factory=list)  # keys seen, for layers without their own
     memo: dict[Any, Any] = field(default_factory=dict)  # what tools compute once for all layers
 
     @property
@@ -235,7 +237,7 @@ def describe(
     layer = getattr(module, "layer_idx", len(step.keys))
     if not isinstance(layer, int):
         raise ProbeError(f"{type(module).__name__}: expected an attention of one layer, found one that several share")
-    geometry = step.keys[layer] if layer < len(step.keys) else None
+    geometry = geometry_of(step, layer, key)
     if geometry is None or query.shape[2] != step.count or key.shape[2] != geometry[0]:
         raise ProbeError(
             f"{type(module).__name__}, layer {layer}: expected {step.count} queries and "
@@ -256,6 +258,18 @@ def describe(
         dropout=options.get("dropout") or 0.0,
         position_ids=options.get("position_ids"),
     )  # fmt: skip
+
+
+def geometry_of(step: Step, layer: int, key: Tensor) -> tuple[int, int] | None:
+    """A layer's number of keys and the slot of the first, as its cache gives them; where it keeps none, as that of the
+    earlier layer whose keys these are (Gemma 3n, Gemma 4)."""
+    if layer >= len(step.keys):
+        return None
+    if (found := step.keys[layer]) is None:
+        found = step.keys[layer] = next((geometry for ref, geometry in step.lent if ref() is key), None)
+    else:
+        step.lent.append((weakref.ref(key), found))
+    return found
 
 
 # --- attaching to a model -------------------------------------------------------------------------------------------
@@ -349,13 +363,13 @@ def attach(*tools: Tool) -> Iterator[Attachment]:
                 _ATTACHED.pop(decoder).undo()
 
 
-def _begin_step(decoder: PreTrainedModel, args: tuple, kwargs: dict[str, Any]) -> None:
+def _begin_step(decoder: PreTrainedModel, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
     tools = open_tools(decoder)
     if not tools:
         _STEP.set(None)
         if not _CHECKING.get() and (attachment := _ATTACHED.get(decoder)) is not None:
             attachment.forwards_elsewhere += 1
-        return
+        return None
     given = dict(zip(parameter_names(type(decoder)), args, strict=False)) | kwargs
     tokens: Tensor = given["inputs_embeds"] if given.get("input_ids") is None else given["input_ids"]
     batch, count = tokens.shape[:2]
@@ -370,6 +384,10 @@ def _begin_step(decoder: PreTrainedModel, args: tuple, kwargs: dict[str, Any]) -
     for tool in tools:
         tool.begin(step)
     _STEP.set(step)
+    if "logits_to_keep" not in kwargs:
+        return None
+    # Gemma 4 leaves the other positions out of the layers that share keys; who reads or writes there needs them all
+    return args, kwargs | {"logits_to_keep": 0}
 
 
 def _end_step(decoder: PreTrainedModel, args: tuple, output: Any) -> None:

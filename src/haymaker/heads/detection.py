@@ -77,7 +77,7 @@ def detect_heads(
         DataError: No example, or one without a needle.
         LengthError: An example longer than the model's context.
         ProbeError: A model that cannot be read, or that `write` cannot read.
-        ModelError: A model in train mode.
+        ModelError: A model in train mode, or attention that is not finite.
         OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Source:
@@ -129,7 +129,7 @@ def detect_all(
         DataError: No example, or one without a needle.
         LengthError: An example longer than the model's context.
         ProbeError: A model that cannot be read, or that `write` cannot read.
-        ModelError: A model in train mode.
+        ModelError: A model in train mode, or attention that is not finite.
         OutOfMemory: An example, or half of a batch, that does not fit the machine; no example is ever skipped.
 
     Examples:

@@ -15,11 +15,12 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from haymaker.attention.probing import probe
 from haymaker.attention.seen import Seen
-from haymaker.errors import DataError
+from haymaker.errors import DataError, ModelError
 from haymaker.heads.detectors import Detector, Ending, Observation
 from haymaker.heads.direct_path import Scales, contributions, watch_scales
 from haymaker.heads.null_query import asked_rows, null_masses
 from haymaker.models.answer_text import STOP
+from haymaker.models.finite import at_fault
 from haymaker.models.generation import decoded
 from haymaker.models.load import LanguageModel
 from haymaker.records import Encoded, Example, Span
@@ -195,6 +196,7 @@ class PassProbes:
         self, encoded: Sequence[Encoded], counts: Sequence[dict[Ending, int]], cache: DynamicCache | None
     ) -> list[Reading]:
         """What the pass saw of each subject, whose answers `encoded` holds."""
+        self.refuse_no_numbers()
         written = self.written(encoded)
         asked: dict[Kinds, tuple[Tensor, Tensor]] = {}
         if self.asked is not None and cache is not None:
@@ -217,6 +219,14 @@ class PassProbes:
             )
             for i, subject in enumerate(self.subjects)
         ]
+
+    def refuse_no_numbers(self) -> None:
+        """A token whose hidden states overflow (float16) would leave scores of NaN, which says not visible."""
+        for layer in self.seen.layers:
+            lost = self.seen.lse[layer, :, : self.seen.architecture.layers[layer].heads].isnan().flatten(1).any(1)
+            if lost.any():
+                name = self.subjects[int(lost.nonzero()[0])].encoded.example_id
+                raise ModelError(f"{name}: the attention of layer {layer} is not finite, {at_fault(self.lm.model)}")
 
     def written(self, encoded: Sequence[Encoded]) -> dict[Kinds, tuple[Tensor, Tensor]]:
         """By needle, the logits [layer, batch, head, row] that needle and whole head add to the token produced."""

@@ -102,7 +102,12 @@ def effects(
     for layer, slope in slopes.items():
         own = outputs[layer].detach()
         gained = (slope * (own if lent is None else lent.layer(layer).to(own) - own)).sum(-1)[0]
-        table[layer, : gained.shape[1]] = gained[chosen].sum(0).double().cpu().numpy()
+        table[layer, : gained.shape[1]] = found = gained[chosen].sum(0).double().cpu().numpy()
+        if not np.isfinite(found).all():  # the root of a row of zeros in Gemma 3n, for one
+            raise ProbeError(
+                f"{lm.name}, {item.example_id}: the gradients at the heads of layer {layer} are no numbers: something "
+                "behind them has none there; use causal_map, which needs none"
+            )
     return table
 
 

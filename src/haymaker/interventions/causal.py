@@ -23,6 +23,7 @@ from haymaker.attention.edits import Patch, Zero
 from haymaker.attention.recording import record
 from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress, told
+from haymaker.errors import ModelError
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import ADVICE
 from haymaker.interventions.branches import Branch, Trunk, can_branch
@@ -31,6 +32,7 @@ from haymaker.interventions.pairs import check_pair
 from haymaker.interventions.relayed import Relay
 from haymaker.kept import Codec, Kept, read_array, written_array
 from haymaker.models.batching import refuse_long_rows
+from haymaker.models.finite import at_fault
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of, packed_rows_that_fit
 from haymaker.provenance import donor_of, halved_of, kept_rows, lender_of, provenance_of
@@ -74,7 +76,7 @@ def causal_map(
 
     Raises:
         LengthError: An example longer than the model's context.
-        ModelError: A donor of another shape or vocabulary, or a model in train mode.
+        ModelError: A donor of another shape or vocabulary, a model in train mode, or numbers that are not finite.
         ProbeError: An unknown scope, or an architecture that cannot be read.
         OutOfMemory: An example that does not fit the machine, in halves of its batch either; none is ever skipped.
 
@@ -133,7 +135,9 @@ def effects_of_examples(
 
     def effects_in(item: Encoded, parts: int) -> list[np.ndarray]:
         with memory_of([item.example_id], advice):
-            return [effects(item, kept.room, parts)]
+            table = effects(item, kept.room, parts)
+        refuse_no_numbers(lm, item, torch.tensor([table[head] for head in check_architecture(lm.model).heads]))
+        return [table]
 
     found, advance = [], told(on_progress, "examples", len(encoded))
     room = packed_rows_that_fit(lm.model, max(map(len, encoded), default=1), 1 if donor is None else 2)
@@ -168,7 +172,7 @@ def set_effects(
 
     Raises:
         LengthError: An example longer than the model's context.
-        ModelError: A model in train mode.
+        ModelError: A model in train mode, or numbers that are not finite.
         ProbeError: A head that the model lacks, or an unknown scope.
         OutOfMemory: An example that does not fit the machine; none is ever skipped.
 
@@ -209,8 +213,17 @@ def answer_totals(
     """log p of the gold answer (nats) in every branch, from one prefill where the model has branches."""
     if can_branch(lm.model, scope):
         trunk = Trunk(lm.model, item.prompt_ids, rows_at_once)
-        return trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1)
-    return Relay(lm.model, item, rows_at_once).log_probabilities(branches, scope)
+        total = trunk.log_probabilities(branches, item.answer_ids, scope).sum(-1)
+    else:
+        total = Relay(lm.model, item, rows_at_once).log_probabilities(branches, scope)
+    refuse_no_numbers(lm, item, total)
+    return total
+
+
+def refuse_no_numbers(lm: LanguageModel, item: Encoded, found: Tensor) -> None:
+    """A token whose hidden states overflow (float16) would leave maps of NaN, which says no attention there."""
+    if not found.isfinite().all():
+        raise ModelError(f"{item.example_id}: the answer's log-probability is not finite, {at_fault(lm.model)}")
 
 
 def branched_effects(
