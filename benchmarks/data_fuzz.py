@@ -1,32 +1,38 @@
 """The fuzzed tests in numbers: readers of real rows, row metrics, and every file and folder that commands leave.
 
-    python benchmarks/data_fuzz.py [--examples 10000] [--kinds readers,metrics,...] [--only TEXT]
+    python benchmarks/data_fuzz.py [--examples 10000] [--seed N] [--kinds readers,metrics,...] [--only TEXT]
 
-Ends with an error at the first example that gives a traceback, or something that is kept and wrong. Prints a line for
-each test. What takes a second an example (`dear`: reports, adapters, trainings, models) runs a hundredth of them.
+A test fails at an example that gives a traceback, or something that is kept and wrong. Prints a line for each: how
+many examples (of damaged files, how many different ones: some draws leave the same) and seconds of CPU.
 """
 
 import argparse
 import os
 import sys
 import tempfile
+import time
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("tasks", "metrics", "evaluation", "heads", "data")
+FOLDERS = ("tasks", "metrics", "evaluation", "heads", "data", "models")
 sys.path[:0] = [str(ROOT / "tests"), *(str(ROOT / "tests" / name) for name in FOLDERS)]
-os.environ.setdefault("HAYMAKER_FUZZED", "10000")
+MEMORY = Path("/dev/shm")  # files there cost no disk
 
 import test_fuzzed_answers as metrics  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_artifacts as artifacts  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_files as scores  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_folders as folders  # noqa: E402  # pyright: ignore[reportMissingImports]
+import test_fuzzed_models as models  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_predictions as predictions  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_sources as readers  # noqa: E402  # pyright: ignore[reportMissingImports]
+from fuzzed_artifacts import check as check_artifact  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 import haymaker as hm  # noqa: E402
 from haymaker.choices import METRICS  # noqa: E402
@@ -56,9 +62,10 @@ def runs(kind: str) -> Iterator[Run]:
         for form in ("haymaker", "wu"):
             parts = scores.test_broken_json_is_an_error_or_what_it_says
             yield f"scores, {form}, JSON", lambda home, form=form, parts=parts: parts(form, home)
-    elif kind in ("artifacts", "dear"):
-        for name, artifact in (artifacts.ARTIFACTS if kind == "artifacts" else artifacts.DEAR).items():
-            yield name, lambda home, artifact=artifact: artifacts.check(artifact, home)
+    elif kind in ("artifacts", "models"):
+        found = artifacts.ARTIFACTS if kind == "artifacts" else models.MODELS | {"a report": artifacts.REPORT}
+        for name, artifact in found.items():
+            yield name, lambda home, artifact=artifact: check_artifact(artifact, home)
     else:
         yield from folder_runs()
 
@@ -80,23 +87,40 @@ def folder_runs() -> Iterator[Run]:
 
 
 def main() -> int:
-    """Prints how many examples passed."""
+    """Prints how many examples each test passed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--examples", type=int, default=10_000, help="of each test")
-    parser.add_argument("--kinds", default="readers,metrics,predictions,scores,folders,artifacts,dear")
+    parser.add_argument("--kinds", default="readers,metrics,predictions,scores,folders,artifacts,models")
     parser.add_argument("--only", default="", help="tests whose name has this text")
+    parser.add_argument("--seed", type=int, help="which examples; the suite's first ones without it")
     asked = parser.parse_args()
     said["quiet"] = True
+    os.environ["HAYMAKER_FUZZED"] = str(asked.examples)
+    if asked.seed is not None:
+        os.environ["HAYMAKER_FUZZ_SEED"] = str(asked.seed)
+    failed = 0
     for kind in asked.kinds.split(","):
-        examples = max(1, asked.examples // 100) if kind == "dear" else asked.examples
-        os.environ["HAYMAKER_FUZZED"] = str(examples)
         for name, run in runs(kind):
-            if asked.only not in name:
-                continue
-            with tempfile.TemporaryDirectory() as folder:
-                run(Path(folder))
-            print(f"| {name} | {examples} |", flush=True)
-    return 0
+            if asked.only in name:
+                failed += not passed(name, run, asked.examples)
+    return min(failed, 1)
+
+
+def passed(name: str, run: Callable[[Path], Any], examples: int) -> bool:
+    """Whether a test passed; a failure is printed with its smallest example."""
+    begun = time.process_time()
+    try:
+        with (
+            tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder,
+            redirect_stdout(StringIO()),
+        ):
+            counted = run(Path(folder))
+    except Exception:
+        print(f"| {name} | failed |", flush=True)
+        traceback.print_exc()
+        return False
+    print(f"| {name} | {counted or examples} | {time.process_time() - begun:.0f} s |", flush=True)
+    return True
 
 
 if __name__ == "__main__":

@@ -4,19 +4,21 @@ import copy
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-EXAMPLES = "HAYMAKER_FUZZED"  # the variable that benchmarks/data_fuzz.py sets
+EXAMPLES, SEED = "HAYMAKER_FUZZED", "HAYMAKER_FUZZ_SEED"  # variables that benchmarks/data_fuzz.py sets
 LETTERS = st.characters(codec="utf-8") | st.sampled_from(list("aA\n \"'<|>{}[]\u200b\u0301é日ก") + ["\ud800"])
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(LETTERS, max_size=12)
     | st.sampled_from(["", " ", "a", "The The", "[1][2]", "<|end|>", "</s>", "x" * 5_000, "\ufeff"])
+    | st.sampled_from([-1, 0, 1, 2**31, 2**63, -(2**63), 10**400, 1e308, 5e-324])
 )  # fmt: skip
 VALUES = LEAVES | st.lists(LEAVES, max_size=3) | st.dictionaries(st.text(LETTERS, max_size=5), LEAVES, max_size=2)
 
@@ -50,12 +52,18 @@ def broken(draw: st.DrawFn, row: Any) -> Any:
 
 
 def fuzz(*strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[[], None]]:
-    """A test of as many examples as are asked for, the same in every run."""
-    examples = int(os.environ.get(EXAMPLES, "25"))
+    """A test of as many examples as are asked for: the same in every run, or those of the seed that is asked for."""
+    chosen = os.environ.get(SEED)
     asked = settings(
-        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
-    )
-    return lambda run: asked(given(*strategies)(run))
+        max_examples=int(os.environ.get(EXAMPLES, "25")), deadline=None, derandomize=chosen is None, database=None,
+        suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.shrink],
+    )  # fmt: skip
+
+    def test(run: Callable[..., None]) -> Callable[[], None]:
+        found = asked(given(*strategies)(run))
+        return found if chosen is None else seed(int(chosen))(found)
+
+    return test
 
 
 @st.composite
@@ -70,21 +78,50 @@ def spoilt(draw: st.DrawFn, content: bytes) -> bytes:
     return content
 
 
-@st.composite
-def damaged(draw: st.DrawFn, content: bytes) -> bytes | None:
-    """A file's bytes as mishaps leave them: values broken or bytes spoilt, in another encoding, empty; None for no
-    file."""
-    values = values_in(content)
-    how = draw(st.sampled_from(["values"] * 4 * bool(values) + ["bytes"] * 2 + ["whole"]))
-    if how == "values":
+Change = Callable[[st.DrawFn], bytes | None]
+
+
+def changes_of(content: bytes) -> Sequence[Change]:
+    """What mishaps do to a file: values broken, bytes spoilt, another encoding, no file (None)."""
+    values, header = values_in(content), header_in(content)
+
+    def other_values(draw: st.DrawFn) -> bytes:
         found = draw(broken(copy.deepcopy(values)))
-        text = "\n".join(map(json.dumps, found if isinstance(found, list) else [found]))
-        return text.encode()
-    if how == "bytes":
-        return draw(spoilt(content))
-    return draw(
-        st.sampled_from([None, b"", content * 2, b"\xef\xbb\xbf" + content, gzip.compress(content), *coded(content)])
-    )
+        return "\n".join(map(json.dumps, found if isinstance(found, list) else [found])).encode()
+
+    def other_header(draw: st.DrawFn) -> bytes:
+        found = json.dumps(draw(broken(copy.deepcopy(header)))).encode()
+        return len(found).to_bytes(8, "little") + found + content[8 + int.from_bytes(content[:8], "little") :]
+
+    likely: Sequence[Change] = [other_values] * 4 * bool(values) + [other_header] * 2 * bool(header)
+    return [*likely, *[lambda draw: draw(spoilt(content))] * 2, lambda draw: draw(st.sampled_from(WHOLE))(content)]
+
+
+def damaged(draw: st.DrawFn, changes: Sequence[Change]) -> bytes | None:
+    """A file's bytes as one of these changes leaves them; None for no file."""
+    return draw(st.sampled_from(changes))(draw)
+
+
+WHOLE: list[Callable[[bytes], bytes | None]] = [
+    lambda _: None,
+    lambda _: b"",
+    lambda content: content * 2,
+    lambda content: b"\xef\xbb\xbf" + content,
+    gzip.compress,
+    lambda content: content.replace(b"\n", b"\r\n"),
+    lambda content: content.decode(errors="replace").encode("utf-16"),
+    lambda content: re.sub(rb"\d+", b"9" * 5_000, content, count=1),  # more digits than Python makes a number of
+    lambda content: b"[" * 2_000 + content,
+    lambda content: b'{"a":' * 2_000 + content,
+]
+
+
+def header_in(content: bytes) -> dict[str, Any]:
+    """What a safetensors file says of its tensors; nothing of other files."""
+    with suppress(ValueError):
+        found = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def values_in(content: bytes) -> list[Any]:
@@ -100,10 +137,3 @@ def lines_or_one(text: str) -> list[Any]:
         return [json.loads(text)]
     except ValueError:
         return [json.loads(line) for line in text.splitlines()]
-
-
-def coded(content: bytes) -> list[bytes]:
-    """A text in another encoding; nothing of what is no text."""
-    with suppress(UnicodeDecodeError):
-        return [content.decode().encode("utf-16"), content.replace(b"\n", b"\r\n")]
-    return []

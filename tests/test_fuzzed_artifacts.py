@@ -8,8 +8,8 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,8 @@ import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
-import torch
 import yaml
-from fuzzing import damaged, fuzz
-from hypothesis import strategies as st
+from fuzzed_artifacts import Artifact, check
 from report_rows import results
 from toy_stages import WORK, Toy
 
@@ -30,18 +28,29 @@ from haymaker.commands.own_prompt import prompt_in
 from haymaker.config import Frozen
 from haymaker.config_files import load_config
 from haymaker.console import said
-from haymaker.errors import HaymakerError, StudyError
+from haymaker.data.builder import Builder
+from haymaker.data.parallel import build_folder, build_parts
+from haymaker.errors import DataError, StudyError
+from haymaker.evaluation.batch_requests import ServedModel
+from haymaker.evaluation.batch_responses import evaluate_responses
+from haymaker.evaluation.exam import Exam
+from haymaker.evaluation.given_answers import judge_given
 from haymaker.evaluation.predictions import Evaluation
 from haymaker.kept import Codec, keeping
-from haymaker.models.checkpoint import write_checkpoint
+from haymaker.models.load import load_tokenizer
 from haymaker.realism.written import read_written
 from haymaker.records import canonical_json, digest
 from haymaker.report import write_report
 from haymaker.study import Plan, Store, StudyConfig, execute, plan_study
 from haymaker.study.cell import Cell
 from haymaker.study.survey import Survey, dated_ahead_of, find_broken, find_garbage
+from haymaker.tasks.pool import read_pool
 from haymaker.writing.cache import Cache, Entry, read_exported
+from haymaker.writing.client import Client, answer_of
 from haymaker.writing.config import WriterConfig
+from haymaker.writing.endpoint import Fault
+from haymaker.writing.endpoint import read_reply as read_answer
+from haymaker.writing.records import Request
 
 ROWS = [
     {
@@ -51,15 +60,6 @@ ROWS = [
     }
     for number in range(3)
 ]
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """How it is made in a folder, and what reading it gives."""
-
-    make: Callable[[Path], Path]
-    read: Callable[[Path], Any]
-    digested: bool = False  # whether what is not refused is what was there
 
 
 def file_of(name: str, content: str | bytes) -> Callable[[Path], Path]:
@@ -105,7 +105,18 @@ CHAT = [
     {"role": "user", "content": "Ada Reyes founded the mill. Who founded it?"},
     {"role": "assistant", "content": "Ada Reyes"},
 ]
+PASSAGES = "\n\n".join(f"In the year {year} Ada Reyes founded a mill in Rome. It is red." for year in range(1900, 1940))
 WRITTEN = {"key": "k", "passages": ["Ada Reyes founded it.", "It is in Rome."], "question": "Who?", "answer": "Rome"}
+
+
+def read_passages(path: Path) -> Any:
+    recipe = hm.Recipe(task="niah", source=str(path), length=256, rows=1)
+    return read_pool(str(path), "train")[0], [row.text for row in hm.build(recipe, tokenizer())]
+
+
+@cache
+def tokenizer() -> Any:
+    return load_tokenizer("miniature-sparse")
 
 
 # ---- answers of a writer
@@ -134,12 +145,75 @@ def make_exported(home: Path) -> Path:
 
 def read_cache(path: Path) -> Any:
     with Cache(path, "read-only") as cache:
+        assert cache.export(path.with_name("again.jsonl")) == len(read_exported(path.with_name("again.jsonl")))
         return cache.statistics(), list(cache.entries())
 
 
 def take_in(path: Path) -> Any:
     with Cache(":memory:") as cache:
         return cache.add(read_exported(path)), cache.statistics()
+
+
+REQUEST = Request("row", "who", "m", ({"role": "user", "content": "hi"},), {"max_tokens": 8})
+REPLY = {
+    "choices": [{"message": {"role": "assistant", "content": "Ada"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 4},
+}
+
+
+def read_reply(path: Path) -> Any:
+    """A server's reply as the client keeps it; offline it must be read again as the same."""
+    with Cache(":memory:") as cache:
+        client = Client(WriterConfig(model="m", base_url="http://localhost:1/v1"), cache, None)
+        text = path.read_bytes().decode(errors="replace") if path.exists() else ""
+        found = read_answer(text)
+        if isinstance(found, Fault):
+            raise DataError(found.reason)
+        client.keep(REQUEST, found, text)
+        [entry] = cache.entries()
+        assert answer_of(entry) == replace(found, replayed=True)
+    return found
+
+
+# ---- answers of a server, or of one's own
+
+
+def asked() -> list[hm.Example]:
+    texts = ("Ada Reyes founded the mill.", "Eve Hall founded the press.")
+    return [hm.example(f"{text} Who founded it?", needle=text, answer=text[:8].strip()) for text in texts]
+
+
+def responses() -> str:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Ada"}, "finish_reason": "stop"}
+    body = {"model": "m", "choices": [choice], "usage": {"completion_tokens": 3}}
+    given = [{"custom_id": row.id, "response": {"status_code": 200, "body": body}, "error": None} for row in asked()]
+    return lines([*given, {"custom_id": "c", "response": None, "error": {"message": "too long", "code": 400}}])
+
+
+def read_responses(path: Path) -> Any:
+    model = ServedModel("m", tokenizer(), 1024)
+    return answers_in(evaluate_responses(path, Exam.of(model, asked(), 8), model))
+
+
+def own_answers(name: str) -> Callable[[Path], Path]:
+    def make(home: Path) -> Path:
+        rows = [{"id": row.id, "prediction": "Ada"} for row in asked()]
+        if name.endswith("jsonl"):
+            return file_of(name, lines(rows))(home)
+        (pyarrow.csv.write_csv if name.endswith("csv") else pq.write_table)(pa.Table.from_pylist(rows), home / name)
+        return home / name
+
+    return make
+
+
+def read_own_answers(path: Path) -> Any:
+    return answers_in(judge_given(path, asked()))
+
+
+def answers_in(found: Evaluation) -> Any:
+    assert json.dumps(found.row()) + str(found.notes())
+    assert all(0 <= score <= 1 for one in found.predictions for score in one.scores.values())
+    return [(one.example_id, one.text) for one in found.predictions]
 
 
 # ---- what was measured
@@ -192,6 +266,21 @@ def keep(path: Path, rows: int = 3) -> Any:
         return found, kept.room
 
 
+def make_parts(home: Path) -> Path:
+    build_parts(Builder(RECIPE, tokenizer()), home / "data", 0, 1)
+    return home / ".data.parts"
+
+
+RECIPE = hm.Recipe(task="mdqa", setting="low-low", length=64, rows=2)
+
+
+def go_on_building(path: Path) -> Any:
+    found = build_folder(RECIPE, tokenizer(), path.with_name("data"))
+    rows = list(found.rows)
+    shutil.rmtree(found.path)
+    return rows
+
+
 # ---- a study's store
 
 
@@ -217,55 +306,6 @@ def read_store(path: Path) -> Any:
     return [(store.output(str(one.key)) / "value.txt").read_text() for one in Survey(plan, store).all().values()]
 
 
-# ---- what training leaves, and models
-
-
-class Stopped(BaseException):
-    """A kill of a training."""
-
-
-def trained(folder: Path, stop_at: int = 9) -> Any:
-    """Three steps on four rows, stopped behind one of them."""
-    lm, steps = hm.load_model("miniature-sparse"), []
-
-    def count(step: int) -> None:
-        steps.append(step)
-        if len(steps) > stop_at:
-            raise Stopped
-
-    rows = list(hm.build(hm.Recipe(task="mdqa", length=128, rows=4), lm.tokenizer))
-    return hm.train(lm, rows, hm.TrainConfig(steps=3, batch=1, save_every=1), folder, on_progress=count)
-
-
-def make_adapter(home: Path) -> Path:
-    trained(home / "adapter")
-    return home / "adapter"
-
-
-def make_state(home: Path) -> Path:
-    with suppress(Stopped):
-        trained(home / "adapter", stop_at=2)
-    return home / "adapter"
-
-
-def read_adapter(path: Path) -> Any:
-    return next_logits(hm.load_model("miniature-sparse", adapter=path))
-
-
-def make_model(home: Path) -> Path:
-    (home / "model").mkdir()
-    write_checkpoint("miniature-sparse", home / "model", hm.Extend(length=256))
-    return home / "model"
-
-
-def read_model(path: Path) -> Any:
-    return next_logits(hm.load_model(path))
-
-
-def next_logits(lm: Any) -> Any:
-    return lm.model(input_ids=torch.tensor([[5, 6, 7]])).logits[0, -1].tolist()
-
-
 # ---- configs
 
 
@@ -276,7 +316,7 @@ def config(kind: type[Frozen], **values: Any) -> Artifact:
 
 
 def read_study(path: Path) -> Any:
-    plan_study(load_config(path, StudyConfig))
+    return plan_study(load_config(path, StudyConfig)).cells
 
 
 STUDY = {
@@ -293,70 +333,31 @@ ARTIFACTS = {
     "rows, arrow": Artifact(table_file("rows.arrow", pyarrow.feather.write_feather), read_rows),
     "a chat": Artifact(file_of("chat.json", json.dumps(CHAT)), read_prompt),
     "written texts": Artifact(file_of("written.jsonl", lines([WRITTEN, WRITTEN | {"key": "l"}])), read_texts),
+    "passages, text": Artifact(file_of("passages.txt", PASSAGES), read_passages),
+    "passages, jsonl": Artifact(file_of("passages.jsonl", lines([{"title": "A", "text": PASSAGES}])), read_passages),
     "a writer's cache": Artifact(make_cache, read_cache),
     "exported answers": Artifact(make_exported, take_in),
+    "a writer's reply": Artifact(file_of("reply.json", json.dumps(REPLY)), read_reply),
+    "responses of a server": Artifact(file_of("responses.jsonl", responses()), read_responses),
+    "answers of one's own, jsonl": Artifact(own_answers("own.jsonl"), read_own_answers),
+    "answers of one's own, csv": Artifact(own_answers("own.csv"), read_own_answers),
+    "answers of one's own, parquet": Artifact(own_answers("own.parquet"), read_own_answers),
     "an evaluation": Artifact(make_evaluation, read_evaluation),
     "results": Artifact(file_of("results.json", json.dumps(few_results())), read_tables),
     "kept rows": Artifact(make_kept, keep, digested=True),
+    "a build that was stopped": Artifact(make_parts, go_on_building, digested=True),
     "a store": Artifact(make_store, read_store, digested=True),
     "config of a dataset": config(hm.Recipe, task="mdqa", setting="low-high", length=256, rows=3, seed=1),
     "config of a training": config(hm.TrainConfig, steps=3, batch=2, rate=0.001, rank=4, save_every=2),
     "config of an extension": config(hm.Extend, length=256, theta=1e5),
-    "config of a writer": config(WriterConfig, model="m", base_url="http://localhost:1/v1", workers=2),
+    "config of a writer": config(WriterConfig, model="m", base_url="http://localhost:1/v1", words=50),
     "a study": Artifact(file_of("study.yaml", yaml.safe_dump(STUDY)), read_study),
 }
 
-# Seconds an example: benchmarks/data_fuzz.py runs them, and the suite has their laws one by one.
-DEAR = {
-    "a report": Artifact(file_of("results.json", json.dumps(few_results())), drawn),
-    "an adapter": Artifact(make_adapter, read_adapter, digested=True),
-    "a finished training": Artifact(make_adapter, lambda path: trained(path).record["final_loss"]),
-    "a training's state": Artifact(make_state, lambda path: trained(path).record["final_loss"]),
-    "an extended model": Artifact(make_model, read_model),
-}
-
-
-def tried(artifact: Artifact, path: Path) -> Any:
-    """What reading gives; None where it is refused, with a sentence."""
-    try:
-        return artifact.read(path)
-    except HaymakerError as error:
-        assert str(error).strip()  # noqa: PT017
-        return None
-
-
-def put_back(whole: Path, path: Path) -> None:
-    """The artifact as it was made; a reading may have gone on with it."""
-    if whole.is_dir():
-        shutil.rmtree(path)
-        shutil.copytree(whole, path)
-    else:
-        shutil.copy(whole, path)
+REPORT = Artifact(file_of("results.json", json.dumps(few_results())), drawn)  # 70 ms an example, not in the suite
 
 
 @pytest.mark.parametrize("name", ARTIFACTS)
 def test_what_is_damaged_is_refused_or_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(said, "quiet", True)
     check(ARTIFACTS[name], tmp_path)
-
-
-def check(artifact: Artifact, home: Path) -> None:
-    for folder in ("whole", "here"):
-        (home / folder).mkdir()
-    whole = artifact.make(home / "whole")
-    path = home / "here" / whole.name
-    shutil.copytree(whole, path) if whole.is_dir() else shutil.copy(whole, path)
-    right = tried(artifact, path)
-    files = sorted(one for one in whole.rglob("*") if one.is_file()) or [whole]
-
-    @fuzz(st.data())
-    def run(data: st.DataObject) -> None:
-        put_back(whole, path)
-        source = data.draw(st.sampled_from(files))
-        target = path / source.relative_to(whole)
-        content = data.draw(damaged(source.read_bytes()))
-        target.unlink() if content is None else target.write_bytes(content)
-        found = tried(artifact, path)
-        assert not artifact.digested or found in (None, right)
-
-    run()

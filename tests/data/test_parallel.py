@@ -15,7 +15,7 @@ from haymaker.config import Recipe
 from haymaker.data import dataset as folders
 from haymaker.data import parallel as parts
 from haymaker.data.dataset import Folder
-from haymaker.data.parallel import build_folder
+from haymaker.data.parallel import build_folder, build_parts
 from haymaker.errors import DataError, LengthError
 
 ROWS = 20  # three parts
@@ -111,6 +111,21 @@ def test_progress_counts_every_row_once(tokenizer: PreTrainedTokenizerBase, tmp_
 
 
 # ---- what is there already
+
+
+@pytest.mark.parametrize("place", [0, 0.3, 0.6, 0.99, None])
+def test_a_part_that_was_changed_is_told_and_built_again(
+    place: float | None, whole: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, capsys: Any
+) -> None:
+    """One bit of it, or all: parquet has no checksum, and would give other rows."""
+    build_parts(parts.Builder(recipe(), tokenizer), tmp_path / "data", 0, 1)
+    path = parts.part_path(tmp_path / ".data.parts", 1)
+    content = bytearray(path.read_bytes())
+    if place is not None:
+        content[int(place * len(content))] ^= 4
+    path.write_bytes(content if place is not None else b"")
+    assert contents(build_folder(recipe(), tokenizer, tmp_path / "data").path) == contents(whole)
+    assert "part-000001.parquet: changed since it was written" in capsys.readouterr().err
 
 
 def test_a_finished_folder_is_not_built_again(

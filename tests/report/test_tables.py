@@ -73,6 +73,7 @@ def test_a_setting_with_changes_has_the_kind_of_its_setting_and_may_lead() -> No
         ("heads", "score", 10**400, "too large to have been measured"),
         ("evaluation", "score", -1e300, "too large to have been measured"),
         ("evaluation", "score", False, "expected a number or null"),
+        ("evaluation", "parsed_low", "0.8", "expected a number or null"),
         ("evaluation", "model", ["m"], "expected a text"),
         ("evaluation", "setting", None, "expected a text"),
         ("evaluation", "seed", {}, "expected a text"),

@@ -122,10 +122,14 @@ def test_a_gpu_is_known_by_the_words_of_its_name(told: str, known: str) -> None:
     assert machines.nearest(told) == known
 
 
-def test_what_is_not_known_is_said_not_guessed() -> None:
+def test_what_is_not_known_is_said_not_guessed(tmp_path: Path) -> None:
     found = costs(model="nobody/knows-this")
     cells = plan().cells
     assert shape_for("nobody/knows-this", 8, 2) is None
+    for config in ("[]", "[" * 100_000, '{"hidden_size": "wide"}', '{"hidden_size": 64, "num_hidden_layers": [2]}'):
+        (tmp_path / "config.json").write_text(config)
+        assert shape_for(str(tmp_path), 8, 2) is None
+        assert not computes_in_half(str(tmp_path), "auto")
     assert (found.of(cells["train/mdqa/real"]).seconds, found.of(cells["train/mdqa/real"]).peak_bytes) == (None, None)
     assert found.of(cells["data/mdqa/real"]).seconds is not None
 

@@ -114,3 +114,26 @@ def test_statistics_count_by_status_and_model(path: Path) -> None:
     assert found["by_status"] == {"ok": 3, "refused": 1}
     assert found["by_model"] == {"m": 4}
     assert (found["answers"], found["input_tokens"], found["output_tokens"]) == (4, 12, 16)  # 3 and 4 tokens each
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE answers SET status = 'fine'", "status should be one of"),
+        ("UPDATE answers SET response = x'ff00'", "'response' should be str"),
+        ("UPDATE answers SET input_tokens = -1", "'input_tokens' should be int"),
+        ("UPDATE answers SET request = '{'", "'request' is not JSON"),
+        ("UPDATE answers SET request = '{}'", "the key .* is not that of its request"),
+        ("UPDATE answers SET reason = CAST(x'ff' AS TEXT)", "cannot be used as a cache"),
+    ],
+)
+def test_what_another_program_wrote_into_the_file_is_refused_where_it_is_read(
+    change: str, said: str, path: Path
+) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute(change)
+    with Cache(path, "read-only") as cache:
+        with pytest.raises(DataError, match=said):
+            cache.get(request("one").key)
+        with pytest.raises(DataError, match=said):
+            list(cache.entries())

@@ -1,6 +1,8 @@
-"""The key goes to the server and nowhere else."""
+"""The key goes to the server and nowhere else; whatever comes back is an answer or a fault."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from misbehaving_server import always, first, serving
@@ -9,7 +11,7 @@ from writer_runs import KEY, run, text_of
 from haymaker.errors import ConfigError
 from haymaker.writing.cache import Cache
 from haymaker.writing.config import WriterConfig
-from haymaker.writing.endpoint import Endpoint
+from haymaker.writing.endpoint import Endpoint, Fault, read_reply
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -34,3 +36,30 @@ def test_the_key_is_sent_and_stands_nowhere_else(tmp_path: Path, caplog: pytest.
 def test_without_an_address_nothing_is_assumed() -> None:
     with pytest.raises(ConfigError, match="no endpoint; set it in the config or set OPENAI_BASE_URL"):
         Endpoint(WriterConfig(model="m"))
+
+
+def reply(text: Any = "Ada", finish: Any = "stop", **usage: Any) -> str:
+    message = {"role": "assistant", "content": text}
+    return json.dumps({"choices": [{"message": message, "finish_reason": finish}], "usage": usage})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "[" * 100_000,
+        reply("half of a letter: \ud83d"),
+        reply(finish="\ud83d"),
+        reply(prompt_tokens=10**30),
+        reply(completion_tokens=-1),
+        reply(completion_tokens=True),
+        reply(completion_tokens=3.0),
+        reply(["Ada"]),
+        json.dumps({"choices": {}}),
+        "null",
+    ],
+)
+def test_a_reply_that_no_cache_could_hold_is_a_fault_that_may_pass(raw: str) -> None:
+    found = read_reply(raw)
+    assert isinstance(found, Fault)
+    assert found.kind == "retry"
+    assert read_reply(reply(completion_tokens=3)).text == "Ada"  # type: ignore[union-attr]

@@ -1,8 +1,8 @@
 """Building a dataset's folder in parts: by several processes, going on where an earlier run stopped.
 
 Rows are independent of one another, so parts can be made in any order, by any number of workers: the finished files
-are the same bytes. A part appears by atomic rename, so one that is there is whole. All that is unfinished stands in one
-hidden folder beside the dataset's, `.NAME.parts`, until the dataset takes its name.
+are the same bytes. A part appears by atomic rename, and ends in a digest of itself. All that is unfinished stands in
+one hidden folder beside the dataset's, `.NAME.parts`, until the dataset takes its name.
 """
 
 import json
@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from hashlib import sha256
+from io import BytesIO
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.config import Recipe
+from haymaker.console import note
 from haymaker.data.builder import Builder, Failure, nothing_built
 from haymaker.data.checks import SUMMED, Summary
 from haymaker.data.dataset import Folder, Shards, check_replaceable, stands
@@ -30,6 +34,7 @@ from haymaker.processes import environment, leave_interrupts_to_parent, leave_wi
 MOST_ROWS_PER_PART = 32
 TOKENS_PER_PART = 2**20  # about a second of work
 FAILURES = b"haymaker.failures"  # key in a part's metadata
+DIGEST_BYTES = 32
 Progress = Callable[[int], Any]  # called with a number of rows that are done
 
 
@@ -80,7 +85,7 @@ def build_parts(
     with in_turn(folder.with_name(f".{folder.name}.prepare")):
         prepare(work, builder.identity)
     for part in range(number, parts_of(builder.recipe), of):
-        if not part_path(work, part).exists():
+        if not part_is_whole(part_path(work, part)):
             on_progress(make_part(builder, work, part))
 
 
@@ -112,7 +117,7 @@ def difference(found: Folder, builder: Builder) -> str:
 def prepare(work: Path, identity: str) -> None:
     """A folder for parts of this identity: parts of another are removed."""
     mark = work / "identity"
-    if not (mark.exists() and mark.read_text() == identity):
+    if not (mark.exists() and mark.read_bytes() == identity.encode()):
         remove(work)
         write_text(mark, identity)
 
@@ -143,7 +148,7 @@ def make_missing(
 ) -> None:
     """Make the parts that are not there yet."""
     recipe = builder.recipe
-    missing = [part for part in range(parts_of(recipe)) if not part_path(work, part).exists()]
+    missing = [part for part in range(parts_of(recipe)) if not part_is_whole(part_path(work, part))]
     done = recipe.rows - sum(len(rows_of(recipe, part)) for part in missing)
     on_progress(done)
     try:
@@ -177,9 +182,28 @@ def make_part(builder: Builder, work: Path, part: int) -> int:
     numbers = rows_of(builder.recipe, part)
     built, failures = builder.table(numbers)
     table = built.replace_schema_metadata({FAILURES: json.dumps(failures)})
+    written = BytesIO()
+    pq.write_table(table, written, compression="zstd")
     with whole_file(part_path(work, part)) as scratch:
-        pq.write_table(table, scratch, compression="zstd")
+        scratch.write_bytes(written.getvalue() + sha256(written.getvalue()).digest())
     return len(numbers)
+
+
+def part_is_whole(path: Path) -> bool:
+    """Whether a part is there as it was written, by the digest at its end: parquet has none. Another one is told."""
+    if not path.is_file():
+        return False
+    content = path.read_bytes()
+    same = sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
+    if not same:
+        note(f"{path}: changed since it was written; its rows are built again", style="yellow")
+    return same
+
+
+def part_reader(path: Path) -> pa.BufferReader:
+    """A part's parquet, without the digest."""
+    content = pa.memory_map(str(path)).read_buffer()
+    return pa.BufferReader(content.slice(0, content.size - DIGEST_BYTES))
 
 
 _worker: tuple[Builder, Path] | None = None
@@ -208,7 +232,7 @@ def assemble(builder: Builder, work: Path, folder: Path) -> Folder:
         raise nothing_built(failures)
     shards, summed = Shards(ready, recipe.rows - len(failures), recipe.length), Summary()
     for part in range(parts_of(recipe)):
-        table = pq.read_table(part_path(work, part))
+        table = pq.read_table(part_reader(part_path(work, part)))
         shards.add(table.replace_schema_metadata(None))
         for row in table.select(SUMMED).to_pylist():
             summed.add(row)
@@ -219,7 +243,7 @@ def assemble(builder: Builder, work: Path, folder: Path) -> Folder:
 
 def failures_of(path: Path) -> list[Failure]:
     """Rows of a part that could not be built."""
-    metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+    metadata: dict[bytes, bytes] = pq.read_schema(part_reader(path)).metadata or {}
     return [Failure(*failure) for failure in json.loads(metadata[FAILURES])]
 
 

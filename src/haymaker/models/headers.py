@@ -16,8 +16,9 @@ def tensors_in(folder: Path) -> dict[str, Mapping[str, Any]]:
     """`dtype` and `shape` of every tensor of a model's folder; of its index's files alone, where it has an index."""
     index = read_json(folder / INDEX_FILE) if (folder / INDEX_FILE).is_file() else None
     named = index.get("weight_map") if isinstance(index, dict) else None
-    known = {folder / str(name) for name in named.values()} if isinstance(named, dict) else folder.glob("*.safetensors")
-    headers = (header_of(path) for path in sorted(known) if path.is_file())
+    wanted = {str(name) for name in named.values()} if isinstance(named, dict) else None
+    files = (path for path in sorted(folder.glob("*.safetensors")) if path.is_file())
+    headers = (header_of(path) for path in files if wanted is None or path.name in wanted)
     return {name: about for header in headers for name, about in header.items() if isinstance(about, dict)}
 
 
@@ -27,7 +28,7 @@ def header_of(path: Path) -> dict[str, Any]:
         length = int.from_bytes(file.read(HEADER_BYTES), "little")
         try:
             found = json.loads(file.read(length)) if length <= MOST_OF_A_HEADER else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
     found = found if isinstance(found, dict) else {}
     return {name: about for name, about in found.items() if name != "__metadata__"}

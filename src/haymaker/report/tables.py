@@ -81,9 +81,15 @@ def check_rows(where: str, rows: Any, table: str) -> None:
     for i, row in enumerate(rows_in(rows, where)):
         if missing := [column for column in columns if column not in row]:
             raise DataError(f"{where}, row {i}: no column {', '.join(missing)}; write null where nothing is known")
-        for column in (*columns, *(name for name in MAY_HAVE if name in row)):
+        for column in (*columns, *(name for name in (*MAY_HAVE, *bounded(row)) if name in row)):
             if (table, column, row[column]) != ("timings", "setting", None):  # cells of no setting take time too
                 check_value(f"{where}, row {i}, column {column}", column, row[column])
+
+
+def bounded(row: Row) -> list[str]:
+    """Measures that a row has beside its table's columns, with their bounds: the page shows all that have a lower."""
+    names = [name.removesuffix("_low") for name in row if name.endswith("_low")]
+    return [name + bound for name in names for bound in ("", "_low", "_high")]
 
 
 def check_value(where: str, column: str, value: Any) -> None:

@@ -34,7 +34,7 @@ class Base:
 
 def extension_of(adapter: Path) -> Extend | None:
     """The extension that an adapter brings; None also where its record cannot be read, as loading it will say."""
-    with suppress(OSError, ValueError, KeyError, TypeError, ConfigError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError):
         kept = json.loads((adapter / BASE_FILE).read_text())["extend"]
         return kept and Extend(**kept)
     return None

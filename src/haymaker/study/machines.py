@@ -75,7 +75,8 @@ def computes_in_half(model: str, dtype: str) -> bool:
     """Whether a processor computes a model in bfloat16: where that is asked for, or `auto` means it here."""
     config = config_of(model) or {}
     asked = config.get("dtype", config.get("torch_dtype", "bfloat16")) in ("bfloat16", "float16")
-    wide = (config.get("hidden_size") or 0) >= WIDE
+    width = config.get("hidden_size")
+    wide = isinstance(width, int) and width >= WIDE
     return dtype == "bfloat16" or (dtype == "auto" and asked and wide and AMX in processor_flags())
 
 
@@ -111,7 +112,7 @@ def shape_for(name: str, rank: int, element: int) -> Shape | None:
     given = {"tie_word_embeddings": False, "num_key_value_heads": None, "head_dim": None, **config}
     try:
         shape = shape_of(SimpleNamespace(**given), element, 0)
-    except AttributeError:
+    except (AttributeError, TypeError, ValueError, ArithmeticError):  # sizes that are none: loading will tell them
         return None
     adapter = rank * shape.layers * (4 * shape.hidden + 2 * shape.query + 2 * shape.key_value)
     return replace(shape, adapter=adapter)
@@ -128,6 +129,7 @@ def config_here(name: str) -> Mapping[str, Any] | None:
 
     try:
         place = model_here(name, lambda path: None)
-        return json.loads(((place if place.is_dir() else place.parent) / "config.json").read_text())
-    except (ConfigError, OSError, ValueError):
+        found = json.loads(((place if place.is_dir() else place.parent) / "config.json").read_text())
+    except (ConfigError, OSError, ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None

@@ -16,10 +16,9 @@ from haymaker.file_locks import drop_lock, take_lock
 from haymaker.file_reading import read_jsonl
 from haymaker.files import check_writable
 from haymaker.records import canonical_json, digest
-from haymaker.writing.records import Status
+from haymaker.writing.records import MOST_TOKENS, Status
 
 Mode = Literal["normal", "refresh", "offline", "read-only"]
-MOST_TOKENS = 2**63 - 1  # that SQLite can hold
 FORMAT = 1  # of the file; SQLite keeps it as user_version
 TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -88,7 +87,7 @@ class Cache:
         """The answer to the request of that key."""
         with explained(self.path):
             found = self.connection.execute(f"{SELECT} WHERE key = ?", (key,)).fetchone()
-        return None if found is None else Entry(*found)
+        return None if found is None else self.entry(found)
 
     def put(self, entry: Entry) -> None:
         """Keep an answer, safe from a kill when this returns; one of the same key is replaced."""
@@ -101,7 +100,11 @@ class Cache:
         """All of them, in the keys' order."""
         with explained(self.path):
             for row in self.connection.execute(f"{SELECT} ORDER BY key"):
-                yield Entry(*row)
+                yield self.entry(row)
+
+    def entry(self, row: tuple[Any, ...]) -> Entry:
+        """A row of the file, which holds anything that another program wrote there, or a bad disk."""
+        return entry_of(dict(zip(COLUMNS, row, strict=True)), f"{self.path}, key {row[0]!s:.12}")
 
     def statistics(self) -> dict[str, Any]:
         """Answers and tokens: in all, by status, by model."""
@@ -141,7 +144,7 @@ def read_exported(path: Path) -> list[Entry]:
 
 
 def entry_of(row: dict[str, Any], place: str) -> Entry:
-    """An entry from a line of an exported file."""
+    """An entry from its values by column. Raises DataError for what is none, and a key that is not its request's."""
     if set(row) != set(COLUMNS):
         raise DataError(f"{place}: expected {', '.join(COLUMNS)}, found {', '.join(sorted(row))}")
     for name in COLUMNS:
@@ -156,7 +159,7 @@ def entry_of(row: dict[str, Any], place: str) -> Entry:
     except (ValueError, RecursionError):
         raise DataError(f"{place}: 'request' is not JSON") from None
     if key != entry.key:
-        raise DataError(f"{place}: the key {entry.key[:12]} is not that of its request ({key[:12]}); export it again")
+        raise DataError(f"{place}: the key {entry.key[:12]} is not that of its request ({key[:12]}); copy it again")
     return entry
 
 
@@ -199,7 +202,7 @@ def explained(path: str) -> Iterator[None]:
     """Turn SQLite's refusals into one sentence."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where SQLite says a name that is no text
         raise DataError(f"{path}: cannot be used as a cache ({error}); give the path of one, or a new one") from None
 
 

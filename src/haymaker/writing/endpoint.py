@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from haymaker.errors import ConfigError
+from haymaker.errors import ConfigError, DataError
+from haymaker.file_reading import refuse_half_letters
 from haymaker.writing.config import WriterConfig
-from haymaker.writing.records import Answer, Request, Status
+from haymaker.writing.records import MOST_TOKENS, Answer, Request, Status
 
 NO_KEY = "no-key"  # for servers that want none
 SECRETS = re.compile(r"(?i)\b(?:sk-|bearer\s+)[\w.~+/=*-]+")  # in messages: parts of keys, too
@@ -126,7 +127,7 @@ def read_reply(raw: str) -> Answer | Fault:
     """The answer in the body of a 200 reply; a fault that may pass where the body is no chat completion."""
     try:
         body = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Fault("retry", "the reply is not JSON")
     try:
         choice, usage = body["choices"][0], body.get("usage") or {}
@@ -135,11 +136,19 @@ def read_reply(raw: str) -> Answer | Fault:
         text = message.get("content")
     except (KeyError, IndexError, TypeError, AttributeError):
         return Fault("retry", "the reply is no chat completion")
-    if not isinstance(text, str | None) or not all(isinstance(tokens, int) for tokens in spent):
+    if not isinstance(text, str | None) or not all(is_count(tokens) for tokens in spent):
         return Fault("retry", "the reply is no chat completion")
+    try:
+        refuse_half_letters([text, finish], raw, "the reply")
+    except DataError as error:
+        return Fault("retry", str(error))
     status = status_of(text or "", message.get("refusal"), finish)
     reason = f"finish_reason {finish}" if status == "error" else ""
     return Answer(status, (text or "").strip() if status == "ok" else "", reason, finish, *spent)
+
+
+def is_count(tokens: Any) -> bool:
+    return type(tokens) is int and 0 <= tokens <= MOST_TOKENS
 
 
 def status_of(text: str, refusal: Any, finish: str) -> Status:

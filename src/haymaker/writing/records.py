@@ -9,6 +9,7 @@ from haymaker.records import digest
 
 Status = Literal["ok", "refused", "length", "filtered", "empty", "error"]
 Message = dict[str, str]
+MOST_TOKENS = 2**63 - 1  # that the cache, SQLite, can hold
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,120 @@
+"""Folders and files of models, adapters and trainings, damaged at random: an error of ours, or what was there."""
+
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fuzzed_artifacts import Artifact, check
+from gguf_writing import tiny_llama, write_gguf
+from peft import LoraConfig, get_peft_model
+from tiny_tokenizers import TEMPLATE, tiny_tokenizer
+
+import haymaker as hm
+from haymaker.models.checkpoint import write_checkpoint
+from haymaker.models.headers import tensors_in
+from haymaker.models.load import load_tokenizer
+from haymaker.study.machines import shape_for
+
+
+class Stopped(BaseException):
+    """A kill of a training."""
+
+
+@cache
+def taught() -> list[hm.Example]:
+    return list(hm.build(hm.Recipe(task="mdqa", length=128, rows=4), load_tokenizer("miniature-sparse")))
+
+
+def trained(folder: Path, stop_at: int = 9) -> Any:
+    """Three steps on four rows, stopped behind one of them."""
+    lm, steps = hm.load_model("miniature-sparse"), []
+
+    def count(step: int) -> None:
+        steps.append(step)
+        if len(steps) > stop_at:
+            raise Stopped
+
+    return hm.train(lm, taught(), hm.TrainConfig(steps=3, batch=1, save_every=1), folder, on_progress=count)
+
+
+def make_adapter(home: Path) -> Path:
+    trained(home / "adapter")
+    return home / "adapter"
+
+
+def make_state(home: Path) -> Path:
+    with suppress(Stopped):
+        trained(home / "adapter", stop_at=2)
+    return home / "adapter"
+
+
+def read_adapter(path: Path) -> Any:
+    return next_logits(hm.load_model("miniature-sparse", adapter=path))
+
+
+def make_model(home: Path) -> Path:
+    (home / "model").mkdir()
+    write_checkpoint("miniature-sparse", home / "model", hm.Extend(length=256))
+    return home / "model"
+
+
+def read_model(path: Path) -> Any:
+    return next_logits(hm.load_model(path))
+
+
+def next_logits(lm: Any) -> Any:
+    return lm.model(input_ids=torch.tensor([[5, 6, 7]])).logits[0, -1].tolist()
+
+
+# ---- models of others
+
+
+def make_folder(home: Path) -> Path:
+    """As `save_pretrained` writes one, in two files of weights with an index."""
+    tokenizer = tiny_tokenizer("digits", TEMPLATE)
+    tiny_llama(len(tokenizer)).save_pretrained(home / "model", max_shard_size="40KB")
+    tokenizer.save_pretrained(home / "model")
+    return home / "model"
+
+
+def make_gguf(home: Path) -> Path:
+    tokenizer = tiny_tokenizer("digits", TEMPLATE)
+    write_gguf(home / "tiny.gguf", tiny_llama(len(tokenizer)), tokenizer, pattern="smollm")
+    return home / "tiny.gguf"
+
+
+def make_other_adapter(home: Path) -> Path:
+    model = get_peft_model(hm.load_model("miniature-sparse").model, LoraConfig(r=2, target_modules=["q_proj"]))
+    model.save_pretrained(str(home / "adapter"))
+    return home / "adapter"
+
+
+def read_folder(path: Path) -> Any:
+    """All that reads a model: what a study expects of its size, its tokenizer and template, its weights, an answer."""
+    shape_for(str(path), 4, 4)
+    tensors_in(path)
+    lm = hm.load_model(path)
+    row = hm.example("Ada Reyes founded the mill. Who did?", needle="Ada Reyes", answer="Ada")
+    assert repr(lm)
+    assert hm.encode(row, lm.tokenizer).input_ids
+    return next_logits(lm), hm.evaluate(lm, row, new_tokens=8).predictions[0].text
+
+
+MODELS = {
+    "an adapter": Artifact(make_adapter, read_adapter, digested=True),
+    "a finished training": Artifact(make_adapter, lambda path: trained(path).record["final_loss"]),
+    "a training's state": Artifact(make_state, lambda path: trained(path).record["final_loss"]),
+    "an extended model": Artifact(make_model, read_model),
+    "a model's folder": Artifact(make_folder, read_folder),
+    "a model's GGUF": Artifact(make_gguf, read_folder),
+    "an adapter of PEFT's": Artifact(make_other_adapter, read_adapter),
+}
+IN_THE_SUITE = ("a model's folder", "a model's GGUF")  # the others cost 50 ms and more an example
+
+
+@pytest.mark.parametrize("name", IN_THE_SUITE)
+def test_what_is_damaged_is_refused_or_read(name: str, tmp_path: Path) -> None:
+    check(MODELS[name], tmp_path)
