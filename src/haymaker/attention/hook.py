@@ -25,7 +25,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedC
 from transformers.masking_utils import causal_mask_function
 
 from haymaker.attention.generating import ON_CACHE, running
-from haymaker.errors import ProbeError
+from haymaker.errors import ModelError, ProbeError
 
 PREFIX = "haymaker:"
 
@@ -298,7 +298,17 @@ def unwrapped(model: Any) -> PreTrainedModel:
         raise ProbeError(f"expected a transformers decoder, found {type(model).__name__}: pass the model itself")
     if getattr(model.config, "is_encoder_decoder", False):
         raise ProbeError(f"expected a decoder, found the encoder-decoder {type(model).__name__}")
+    refuse_tuples(model)
     return model
+
+
+def refuse_tuples(model: PreTrainedModel) -> None:
+    """Raise ModelError where a config has forwards return tuples, with which most of transformers' own fail."""
+    if not all(config.return_dict for config in (model.config, model.config.get_text_config())):
+        raise ModelError(
+            f"{type(model).__name__}: expected forwards that name what they return, found return_dict=False in its "
+            "config; set config.return_dict = True"
+        )
 
 
 class Attachment:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from haymaker.attention.hook import refuse_tuples
 from haymaker.choices import GOLD_OVER_FOIL
 from haymaker.console import OnProgress
 from haymaker.errors import ConfigError, DataError
@@ -47,6 +48,7 @@ def choices(
 
     Raises DataError for fewer than two different answers, LengthError for rows beyond the context.
     """
+    refuse_tuples(lm.base)
     rows = examples_of(examples)
     foils = foils_of(rows)
     against = [replace(row, answers=(foil,)) for row, foil in zip(rows, foils, strict=True)]

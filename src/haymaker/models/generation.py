@@ -13,7 +13,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from haymaker.attention.canary import place_of
 from haymaker.attention.generating import ON_CACHE
-from haymaker.attention.hook import apart
+from haymaker.attention.hook import apart, refuse_tuples
 from haymaker.console import OnProgress
 from haymaker.errors import ModelError
 from haymaker.kept import Codec, Kept
@@ -120,6 +120,7 @@ def prove_decoding(model: Any, *, padded: bool) -> None:
     give other ones than rows alone (`padded`): some models take neither cache nor positions. Once for each model."""
     base = base_of(model)
     known, asked = _PROVEN.setdefault(base, set()), (padded, base.training)
+    refuse_tuples(base)
     if asked in known:
         return
     if padded:

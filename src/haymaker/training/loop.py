@@ -11,6 +11,7 @@ import torch
 from peft import PeftModel
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from haymaker.attention.hook import refuse_tuples
 from haymaker.choices import TRACKER
 from haymaker.config import TrainConfig
 from haymaker.console import OnProgress, err, told
@@ -158,6 +159,7 @@ def watcher(tracker: Any, model: PeftModel, steps: int, done: int) -> Callable[[
 def refuse_changed_model(lm: LanguageModel) -> None:
     if isinstance(lm.model, PeftModel):
         raise ModelError(f"{lm.name} already carries an adapter; load the base model anew to train another")
+    refuse_tuples(lm.base)
     if str(lm.base.config._attn_implementation).startswith("haymaker"):
         raise ModelError(f"{lm.name} is inside a probe or edit block; leave the block before training")
     quantizer: Any = getattr(lm.base, "hf_quantizer", None)
