@@ -218,6 +218,30 @@ def test_a_real_adapter_of_another_type_is_refused(made, model_folder: Path) -> 
         load_model(model_folder, adapter=made(config))
 
 
+def test_what_this_peft_does_not_know_of_an_adapter_is_told(made, model_folder: Path, capsys) -> None:
+    folder = made(lora(r=2, target_modules=["q_proj"]))
+    path = folder / "adapter_config.json"
+    before = json.loads(path.read_text())
+    for written, told in (
+        ({"peft_version": "9.0", "enable_lora": None, "merge_weights": False, "lora_dtype": ""}, False),  # PEFT 0.3
+        ({"enable_lora": [True, False, True], "use_later": True}, True),
+    ):
+        path.write_text(json.dumps(before | written))
+        lm = load_model(model_folder, adapter=folder)
+        assert torch.equal(lm.model(input_ids=IDS).logits, plain_logits(load_model(model_folder).model, folder))
+        said = "its config says enable_lora, use_later, which this PEFT does not know" in capsys.readouterr().err
+        assert said is told
+
+
+def test_names_of_another_tool_are_told_beside_those_wanted(made, model_folder: Path) -> None:
+    folder = made(lora(r=2, target_modules=["q_proj"]))
+    path = folder / "adapter_model.safetensors"
+    named = {name.replace(".weight", ".default.weight"): weight for name, weight in load_file(path).items()}
+    save_file(named, path, {"format": "pt"})
+    with pytest.raises(ModelError, match=r"6 weights .*lora_A\.weight; it holds 6 others, .*\.default\."):
+        load_model(model_folder, adapter=folder)
+
+
 def test_modules_that_do_not_exist_are_named(made, model_folder: Path, new_model) -> None:
     folder = made(lora(r=2, target_modules=["q_proj"]))
     new_model(layers=2).save_pretrained(model_folder)

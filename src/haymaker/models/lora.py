@@ -75,6 +75,7 @@ def quiet_peft() -> Iterator[None]:
         warnings.filterwarnings("ignore", message="Found missing adapter keys", category=UserWarning)
         warnings.filterwarnings("ignore", message=".*lora_bias=True.*was passed", category=UserWarning)
         warnings.filterwarnings("ignore", message=".*a tied layer is part of the adapter", category=UserWarning)
+        warnings.filterwarnings("ignore", message="Unexpected keyword arguments", category=UserWarning)
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         yield
 

@@ -4,11 +4,12 @@ What cannot be taken as it was trained is refused before PEFT touches the base: 
 writes over the base's, with no more than a warning.
 """
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 
 from haymaker.console import note
@@ -31,6 +32,7 @@ OTHER_KINDS = {
 # again whenever such an adapter is loaded, by chance in part (pissa_niter); and it stays out when the adapter goes.
 TAKEN_OUT_OF_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 KASA = "kasa_config"
+KNOWN = {field.name for field in fields(LoraConfig)}
 BELOW = ".base_layer."  # in the name of a weight that LoRA stands beside
 NEVER_MERGED = (
     *("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT", "CARTRIDGE"),
@@ -59,6 +61,12 @@ def check_other_adapter(folder: Path, lm: Any) -> None:
         f"it is taken unverified{other}",
         style="yellow",
     )
+    if unknown := sorted(key for key in config.keys() - KNOWN if config[key]):
+        note(
+            f"{folder}: its config says {', '.join(unknown)}, which this PEFT does not know; it is taken "
+            "without, so what another version or tool did by it is missing",
+            style="yellow",
+        )
 
 
 def adapter_files(folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -136,7 +144,11 @@ def check_complete(folder: Path, model: PeftModel) -> None:
     """Raise ModelError where PEFT would have filled in weights, or left some of the file's out."""
     expected = set(get_peft_model_state_dict(model, save_embedding_layers=False))
     found = {name for name in weight_names(folder) if is_adapters(name)}
+    more = found - expected
     if lost := expected - found:
-        raise ModelError(f"{folder}: its config asks for {len(lost)} weights that its file lacks, such as {min(lost)}")
-    if more := found - expected:
+        others = f"; it holds {len(more)} others, such as {min(more)}" if more else ""
+        raise ModelError(
+            f"{folder}: its config asks for {len(lost)} weights that its file lacks, such as {min(lost)}{others}"
+        )
+    if more:
         raise ModelError(f"{folder}: its file holds {len(more)} weights that its config does not name, as {min(more)}")
