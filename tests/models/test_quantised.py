@@ -25,7 +25,7 @@ from haymaker.models.checkpoint import write_checkpoint
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel, load_model
 from haymaker.models.lora import add_lora
-from haymaker.models.quantised import OWN_ORDER, unpack
+from haymaker.models.quantised import NEVER_READ, OWN_ORDER, unpack
 from haymaker.records import Example, Label, Message, Segment
 from haymaker.training.checks import check_first_gradients
 from haymaker.training.loop import train
@@ -44,6 +44,16 @@ def test_a_missing_library_is_named_in_one_sentence(model_folder: Path, about: d
         pytest.skip(f"{library} is installed")
     say_quantised(model_folder, about)
     with pytest.raises(ModelError, match=f"quantised by {about['quant_method']}, .*pip install .*{library}"):
+        load_model(model_folder)
+
+
+@pytest.mark.parametrize("method", NEVER_READ)
+def test_no_library_is_asked_for_that_would_not_help(
+    model_folder: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("haymaker.models.quantised.find_spec", lambda module: object())  # all is installed
+    say_quantised(model_folder, {"quant_method": method})
+    with pytest.raises(ModelError, match=f"quantised by {method}, of which transformers reads no checkpoint; take"):
         load_model(model_folder)
 
 

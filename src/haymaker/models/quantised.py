@@ -1,6 +1,7 @@
 """Checkpoints whose weights are quantised: what reading them needs, and the tensors that their weights are made of."""
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -22,13 +23,15 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {  # by method, what transformers re
     "gptq": {"optimum": "optimum", "gptqmodel": "gptqmodel"},
     "awq": {"gptqmodel": "gptqmodel"},
     "compressed-tensors": {"compressed_tensors": "compressed-tensors"},
-    "hqq": {"hqq": "hqq"},
-    "quanto": {"optimum": "optimum-quanto"},
     "aqlm": {"aqlm": "aqlm[gpu,cpu]"},
     "vptq": {"vptq": "vptq"},
     "eetq": {"kernels": "kernels"},
     "auto-round": {"auto_round": "auto-round"},
 }
+# Of these transformers 5.23 quantises a model in memory, but writes and reads no checkpoint, whatever is installed:
+# HQQ's own files have other tensors than those that it looks for.
+NEVER_READ = ("hqq", "quanto")
+TELLS_EVERY_PRODUCT = "bitsandbytes.autograd._functions"  # a logger: that 8 bits round their input, as is documented
 OWN_ORDER = "support_avx512bf16_for_cpu"  # of bitsandbytes' Linear4bit: whether it may reorder its weights
 WHOLE = ("I", "U", "BOOL")  # how safetensors' names of whole numbers begin
 SMALL = ("F8", "F6", "F4")  # and of floats in which no model computes: they stand for a number times a scale
@@ -59,6 +62,11 @@ def check_method(name: str, config: Any) -> None:
         raise ModelError(
             f"{name}: its weights are quantised by {method!r}, which transformers does not know (it knows "
             f"{', '.join(sorted(known))}); load it with the library that made it, {ORIGINAL}"
+        )
+    if method in NEVER_READ:
+        raise ModelError(
+            f"{name}: its weights are quantised by {method}, of which transformers reads no checkpoint; take the one "
+            "that it was made from"
         )
     missing = [package for module, package in PACKAGES.get(method, {}).items() if find_spec(module) is None]
     if missing:
@@ -108,6 +116,7 @@ def unpack(model: Any) -> None:
     (0.50.2, 128 inputs and 64 outputs): the model is another one from then on.
     """
     if getattr(model, "hf_quantizer", None) is not None:
+        logging.getLogger(TELLS_EVERY_PRODUCT).setLevel(logging.ERROR)
         for module in model.modules():
             if hasattr(module, OWN_ORDER):
                 setattr(module, OWN_ORDER, False)
