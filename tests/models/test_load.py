@@ -51,6 +51,23 @@ def test_an_explicit_dtype_wins(model_folder: Path) -> None:
         load_model(model_folder, dtype="half")
 
 
+def test_weights_that_come_in_another_precision_than_was_asked_for_are_told(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As bitsandbytes' do."""
+    real = AutoModelForCausalLM.from_pretrained
+    for asked in ("auto", "float32", "bfloat16"):
+        load_model(model_folder, dtype=asked)
+        assert "computes in" not in capsys.readouterr().err
+    monkeypatch.setattr(
+        AutoModelForCausalLM, "from_pretrained", lambda *a, **k: real(*a, **k | {"dtype": torch.float32})
+    )
+    for asked in ("auto", "float32", "bfloat16"):
+        load_model(model_folder, dtype=asked)
+        said = "model: computes in float32, as its quantised weights were saved, and not in bfloat16"
+        assert (said in capsys.readouterr().err) == (asked == "bfloat16")
+
+
 @pytest.mark.parametrize(
     ("remove", "message"),
     [("tokenizer*", "no tokenizer"), ("*.safetensors", "no weights"), ("config.json", "no config.json")],

@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from haymaker.attention.threads import MAKING
 from haymaker.config import Extend
+from haymaker.console import note
 from haymaker.errors import HaymakerError, ModelError
 from haymaker.file_reading import read_json_if_there, required
 from haymaker.models.extend import Extension, extend_context
@@ -307,11 +308,19 @@ def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: t
     if source.gguf is not None:
         check_gguf_weights(GGUFFile(source.gguf), model)
         forget_quantization(model)
+    tell_other_dtype(source.name, model, dtype)
     choose_threads(model.dtype, device)
     with explained(source.name, "weights"):  # some quantised ones stay where they were loaded
         model = model.to(device).requires_grad_(False).eval()
         unpack(model)
     return model
+
+
+def tell_other_dtype(name: str, model: Any, asked: str) -> None:
+    """Of quantised checkpoints some come in the precision that they were saved in, whatever is asked for."""
+    found = str(model.dtype).removeprefix("torch.")
+    if asked not in ("auto", found):
+        note(f"{name}: computes in {found}, as its quantised weights were saved, and not in {asked}", "yellow")
 
 
 def check_travelling_probe(lm: LanguageModel, source: Source) -> None:
