@@ -151,7 +151,8 @@ model's `config.json`. A `yes` was held against an oracle that is not Haymaker's
 would read it. Written by `benchmarks/architectures.py`.
 
 - **load**: `hm.load_model` reads what `save_pretrained` wrote, and logits are the same.
-- **probe**: attention of a few rows equals the model's own eager weights, and logits move by no bit.
+- **probe**: attention of a few rows equals the model's own eager weights, also where few logits are asked for, and
+  logits move by no bit.
 - **Zero**: a head without output equals zeroed columns of its output projection.
 - **write**: a head's direct effect on a logit equals what the logit loses while all else adds what it added.
 - **extend**: inside the old context nothing moves at factor 1, or where windows open under the same base; by 4, the

@@ -81,11 +81,41 @@ def test_so_it_is_where_edits_share_no_prefill(tokenizer: PreTrainedTokenizerBas
     donor, recipient = models
     layer, column = map(int, head.split("-"))
     mapped = causal_map(recipient, examples(), donor).mean[layer, column]
-    if kind == "qwen3_next":  # a gate stands behind its attention, so parts of it are no outputs
-        with pytest.raises(ProbeError, match="expected outputs recorded at o_proj"):
-            effects(donor, recipient, [head])
-    else:
-        assert effects(donor, recipient, [head])["whole"] == pytest.approx(mapped, abs=2e-4)
+    assert effects(donor, recipient, [head])["whole"] == pytest.approx(mapped, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        (("layers.1.self_attn.gate_proj",), ("whole", "weights")),
+        (("layers.1.self_attn.q_proj",), ("whole", "weights", "query")),
+        (("layers.1.self_attn.v_proj",), ("whole", "weights", "value")),
+        (("layers.0.mlp",), ("whole", "upstream")),  # queries, keys and values too, but for the gate
+    ],
+)
+def test_a_gate_is_part_of_what_a_head_writes(
+    tokenizer: PreTrainedTokenizerBase, names: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
+    donor, recipient = (tiny("afmoe") for _ in range(2))
+    for model in (donor, recipient):
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        torch.manual_seed(0)
+        torch.nn.init.normal_(model.get_input_embeddings().weight)
+        torch.nn.init.normal_(model.get_output_embeddings().weight)
+    with changed(donor, *names):
+        found = effects(*(LanguageModel(model, tokenizer, "tiny") for model in (donor, recipient)))
+    assert abs(found["whole"]) > 1e-3
+    assert all(found[part] == pytest.approx(found["whole"], abs=1e-4) for part in parts)
+    if names != ("layers.0.mlp",):
+        assert all(found[part] == pytest.approx(0, abs=2e-5) for part in PARTS if part not in parts)
+
+
+def test_heads_that_are_mixed_have_no_parts(tokenizer: PreTrainedTokenizerBase) -> None:
+    model = tiny("bitnet")
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    lm = LanguageModel(model, tokenizer, "tiny")
+    with pytest.raises(ProbeError, match="mixed before it; parts of a patch cannot be told there"):
+        effects(lm, lm)
 
 
 @pytest.mark.parametrize(

@@ -79,12 +79,12 @@ class Seen:
 
     @property
     def value(self) -> dict[str, Float[Tensor, "layer batch head row head_dim"]]:
-        """With `values=True`: what the head writes from each span, before o_proj."""
+        """With `values=True`: what the head writes from each span, before a gate and o_proj."""
         return self._by_name("value")
 
     @property
     def output(self) -> Float[Tensor, "layer batch head row head_dim"]:
-        """With `values=True`: the whole output of the head at the row, as the model got it from attention."""
+        """With `values=True`: the whole output of the head at the row, as attention gave it, before a gate."""
         return self._read("output")
 
     @property

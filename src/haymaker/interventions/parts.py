@@ -12,25 +12,28 @@ of its own:
     weights    of W_D(x_R)                         the head itself, on what reaches the recipient's
     upstream   of W_R(x_D)                         the recipient's head, on what reaches the donor's
 
-Parts need not add up to the whole: what is missing works only together.
+Parts need not add up to the whole: what is missing works only together. A gate behind attention (Qwen3-Next, Afmoe) is
+part of the output: it is that of the model and of the layer's input whose projections are named, the recipient's own in
+`query`, `key` and `value`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from haymaker.attention.canary import check_architecture
 from haymaker.attention.chance import check_ready
 from haymaker.attention.edits import Patch
-from haymaker.attention.hook import Call, Tool, attach, decoder_of
-from haymaker.attention.recording import Recording
+from haymaker.attention.hook import Call, Tool, apart, attach, decoder_of
+from haymaker.attention.recording import Recording, record
 from haymaker.attention.rows import scores, softmax_with_sinks, visible_keys, weighted
 from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.attention.threads import of_this_thread
@@ -82,7 +85,7 @@ def patching_parts(
     Raises:
         LengthError: An example longer than the model's context.
         ModelError: Models of two shapes or vocabularies, or in train mode.
-        ProbeError: A head that the models lack, or attention behind which something stands before the projection.
+        ProbeError: A head that the models lack, or heads that something mixes before the projection (BitNet's norm).
         OutOfMemory: An example that does not fit the machine; none is ever skipped.
 
     Source:
@@ -131,17 +134,60 @@ def effects_in(
     """Of one example the effect of every set and part."""
     with memory_of([item.example_id], ADVICE):
         sources = sources_of(donor, recipient, item)
+        every = sorted({head for heads in sets for head in heads})
+        written = {part: source.written(item, every) for part, source in sources.items()} if every else {}
         branches: list[Branch] = [[]]
         for heads in sets:
-            branches += [[Patch(heads, outputs_of(sources[part], heads, item))] if heads else [] for part in PARTS]
+            branches += [[Patch(heads, written[part])] if heads else [] for part in PARTS]
         room = max(PACKED_ROWS, len(item.answer_ids))
         total = answer_totals(recipient, item, branches, DEFAULT_SCOPE, room)
         gained = (total[1:] - total[0]).view(len(sets), len(PARTS))
     return [gained.tolist()]
 
 
-def sources_of(donor: LanguageModel, recipient: LanguageModel, item: Encoded) -> dict[str, dict[int, Call]]:
-    """Of every part the attention calls by layer, whose outputs are written."""
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Whose attention modules write a part, what reaches them, and the queries, keys and values of their attention."""
+
+    lm: LanguageModel
+    inputs: Layers
+    calls: Mapping[int, Call]
+
+    def written(self, item: Encoded, heads: Sequence[Head]) -> Recording:
+        """What heads write from the row that predicts the answer on, where edits of the model act."""
+        plain = outputs_of(self.calls, heads, item)
+        if check_architecture(self.lm.model).between == "nothing":
+            return plain
+        with (
+            attach(Writer(decoder_of(self.lm.model), plain)),
+            record(self.lm.model, heads, rows_of_answer(item)) as found,
+        ):
+            read(self.lm, item, self.inputs)
+        return found
+
+
+class Writer(Tool):
+    """Lets attention give what was recorded."""
+
+    def __init__(self, decoder: Any, outputs: Recording) -> None:
+        super().__init__(decoder)
+        self.outputs = outputs
+
+    def rewrite_output(self, call: Call, output: Tensor) -> Tensor:
+        if call.layer in self.outputs.columns:
+            output = output.clone()
+            rows, heads = self.outputs.positions[0], torch.tensor(self.outputs.columns[call.layer])
+            output[:, rows[:, None], heads] = self.outputs.layer(call.layer).to(output)
+        return output
+
+
+def sources_of(donor: LanguageModel, recipient: LanguageModel, item: Encoded) -> dict[str, Source]:
+    """Where each part comes from."""
+    if check_architecture(recipient.model).between == "mixing":
+        raise ProbeError(
+            f"{recipient.name}: expected head outputs to enter the output projection apart from each other, found that "
+            "they are mixed before it; parts of a patch cannot be told there, the whole can (hm.patch, hm.causal_map)"
+        )
     lent, lent_inputs = read(donor, item)
     own, own_inputs = read(recipient, item)
     mixed = {
@@ -150,7 +196,12 @@ def sources_of(donor: LanguageModel, recipient: LanguageModel, item: Encoded) ->
     }
     weights, _ = read(donor, item, own_inputs)
     upstream, _ = read(recipient, item, lent_inputs)
-    return {"whole": lent, **mixed, "weights": weights, "upstream": upstream}
+    return {
+        "whole": Source(donor, lent_inputs, lent),
+        **{part: Source(recipient, own_inputs, calls) for part, calls in mixed.items()},
+        "weights": Source(donor, own_inputs, weights),
+        "upstream": Source(recipient, lent_inputs, upstream),
+    }
 
 
 def read(lm: LanguageModel, item: Encoded, inputs: Layers | None = None) -> tuple[dict[int, Call], dict[int, Tensor]]:
@@ -176,7 +227,7 @@ class Keeper(Tool):
 def attention_modules(lm: LanguageModel) -> dict[int, nn.Module]:
     """The module of each layer that calls the attention function."""
     keeper = Keeper(decoder_of(lm.model))
-    with torch.no_grad(), attach(keeper):
+    with torch.no_grad(), apart(), attach(keeper):
         lm.model(input_ids=torch.tensor([[0, 1]], device=lm.device), use_cache=False, logits_to_keep=1)
     return {layer: call.module for layer, call in keeper.calls.items()}
 
@@ -207,7 +258,7 @@ def entering(modules: Mapping[int, nn.Module], inputs: Layers | None, reached: d
 
 def outputs_of(calls: Mapping[int, Call], heads: Sequence[Head], item: Encoded) -> Recording:
     """What the heads write from the row that predicts the answer on, by the queries, keys and values of calls."""
-    slots = torch.arange(item.prompt_length - 1, len(item))  # the last predicts nothing, but a whole forward has it
+    slots = rows_of_answer(item)
     found = Recording(tuple(heads), "attention")
     for layer, columns in found.columns.items():
         if layer not in calls:
@@ -220,3 +271,8 @@ def outputs_of(calls: Mapping[int, Call], heads: Sequence[Head], item: Encoded) 
         written = weighted(chances.nan_to_num(0.0), call.value[:, :, : visible.stop])  # batch, head, row, dim
         found.add(layer, slots, written[:, columns].transpose(1, 2).to(call.value.dtype))
     return found
+
+
+def rows_of_answer(item: Encoded) -> Int[Tensor, " row"]:
+    """From the row that predicts the answer on; the last predicts nothing, but a whole forward has it."""
+    return torch.arange(item.prompt_length - 1, len(item))
