@@ -4,6 +4,7 @@ import pytest
 import report_rows
 from report_rows import Row, change
 
+from haymaker.report import render
 from haymaker.report.findings import VERDICTS, Findings, find
 from haymaker.report.intervention_panels import change_of, patching_words
 from haymaker.report.tables import check
@@ -41,6 +42,14 @@ def test_what_was_not_judged_says_why_and_gives_no_number(results: Row) -> None:
     assert only.counts() == "Of 2 patterns looked for: 1 shown, 1 undecided."
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_first_screen_says_which_verdicts_stand_on_one_run(results: Row, seeds: int) -> None:
+    change(results["tables"]["patterns"], {}, seeds=seeds)
+    strip = render(results).split('<ol class="strip">')[1].split("</ol>")[0]
+    assert ("shown in one run</span> (a)" in strip) == (seeds == 1)
+    assert "undecided</span> (d)" in strip, "of what is open nothing need be said"
+
+
 def test_all_together_are_a_group_of_their_own(results: Row) -> None:
     results["tables"]["patterns"] += [row | {"model": "all", "task": "all"} for row in results["tables"]["patterns"]]
     assert [one.group for one in found(results)] == [
@@ -63,12 +72,12 @@ def test_paired_interval_of_a_patch_goes_first(results: Row) -> None:
 
 @pytest.mark.parametrize("sizes", [(3, 3), (1, 3)])
 def test_bars_of_a_patch_are_told_as_they_are(results: Row, sizes: tuple[int, int]) -> None:
-    """The smallest and largest of several seeds; of a size that one seed has, over questions."""
+    """Over questions and seeds; where seeds have sets of other sizes, of those that have one."""
     rows = [row for row in results["tables"]["patching"] if row["heads"] == "intersection"]
     results["tables"]["patching"] = [row | {"seed": seed, "k": sizes[seed]} for row in rows for seed in (0, 1)]
     told = patching_words(check(results)[1])
-    assert "smallest to largest of 2 seeds" in told
-    assert ("that one seed has: 95 % intervals" in told) == (sizes[0] != sizes[1])
+    assert "95 % intervals over questions and 2 seeds of training" in told
+    assert ("of those that have sets of the size" in told) == (sizes[0] != sizes[1])
 
 
 def test_phrases() -> None:

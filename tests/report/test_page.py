@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import re
 from html.parser import HTMLParser
 from itertools import product
@@ -300,20 +301,22 @@ def test_all_maps_share_one_scale_of_colours(results: Row, page: Page) -> None:
 
 
 def test_every_seed_has_a_map_and_scores_are_over_all(results: Row) -> None:
-    """Two seeds of real at 0.81 and 0.61: their mean is 0.71, between the two."""
+    """Two seeds of real at 0.81 and 0.79: their mean is 0.80, with bounds over both (12.7 x 0.01) and questions."""
     for name in ("heads", "evaluation"):
         rows = results["tables"][name]
         for row in [row for row in rows if row["setting"] == "real"]:
             row["seed"] = 0
-            rows.append({**row, "seed": 1, "score": row["score"] - 0.2})
+            rows.append(row | {"seed": 1} | {key: row[key] - 0.02 for key in row if key.startswith("score")})
     page = Page(render(only(results, "heads", "evaluation")))
     assert [attributes["data-seed"] for _, attributes in page.tags if attributes.get("data-setting") == "real"] == [
         "0",
         "1",
     ]
     text = page.text.replace("\u00a0", " ")
-    assert "real real questions and documents 0.71 [0.61, 0.81]" in text
-    assert "of 2 seeds, the smallest and the largest" in text  # no study said an interval over both
+    row = next(row for row in results["tables"]["evaluation"] if row["setting"] == "real")
+    down, up = (math.hypot(0.127, row["score"] - row["score_low"]), math.hypot(0.127, row["score_high"] - row["score"]))
+    assert f"real real questions and documents 0.80 [{0.8 - down:.2f}, {min(0.8 + up, 1):.2f}]" in text
+    assert "95 % intervals over questions and 2 seeds of training" in text
 
 
 def test_numbers_lead_to_their_cells(results: Row) -> None:
@@ -398,22 +401,24 @@ def test_tracking_is_drawn_where_there_are_rows_and_nowhere_else(results: Row, p
 
 
 def test_scores_stand_apart_by_depth_and_hops(results: Row) -> None:
-    """Of two seeds the mean stands with the smallest and the largest: (0.9 + 0.7) / 2; other lengths are left out."""
+    """Of two seeds the mean stands with bounds over both: 12.7 x 0.01 beside 0.1 of questions. Other lengths are left
+    out."""
     rows = results["tables"]["breakdown"]
     first = next(row for row in rows if (row["setting"], row["group"]) == ("real", "0.0-0.2"))
     for row in rows:
         row["seed"] = 0
     first["cell"] = "evaluate/mdqa/real"
-    rows += [first | {"seed": 1, "score": 0.7, "n": 30}, first | {"length": 128, "score": 0.1, "group": "far away"}]
+    second = {key: first[key] - 0.02 for key in ("score", "score_low", "score_high")}
+    rows += [first | second | {"seed": 1, "n": 30}, first | {"length": 128, "score": 0.1, "group": "far away"}]
     results = only(results, "evaluation", "breakdown")
     rendered = render(results)
     text = Page(rendered).text.replace("\u00a0", " ")
     assert "by depth of the evidence Setting 0.0-0.2 (n = 30 to 40) 0.2-0.4 (n = 40)" in text
-    assert "real 0.80 [0.70, 0.90] 0.80 [0.70, 0.90] 0.70 [0.60, 0.80]" in text
+    assert "real 0.89 [0.73, 1.00] 0.80 [0.70, 0.90] 0.70 [0.60, 0.80]" in text
     assert "by hops of the question Setting 2 (n = 40) 3 (n = 40)" in text
-    assert "A point is the mean of 2 seeds of training" in text
+    assert "95 % intervals over questions and 2 seeds of training" in text
     assert "far away" not in [word for spec in Page(rendered).specs for word in str(spec).split("'")]
-    assert ">0.80\u00a0[0.70,\u00a00.90]</a>" in rendered.split('id="breakdown"')[1].split("</section>")[0]
+    assert ">0.89\u00a0[0.73,\u00a01.00]</a>" in rendered.split('id="breakdown"')[1].split("</section>")[0]
     results["tables"]["breakdown"] = []
     assert 'id="breakdown"' not in render(results)
 

@@ -81,8 +81,22 @@ def test_an_interval_over_seeds_is_wider_than_over_examples_where_seeds_differ()
     values = np.repeat([[0.2], [0.5], [0.8]], 50, axis=1)
     found = bootstrap_crossed(values)
     assert found.mean == pytest.approx(0.5)
-    # The widest draws take one seed three times: 1 in 27 each, more than 2.5 %.
-    assert (found.low, found.high) == pytest.approx((0.2, 0.8))
+    # Student's t of three seeds: 4.303 x 0.3 / sqrt(3) = 0.745; samples themselves reach 0.3 (one seed three times),
+    # where 1.96 of their standard deviations, sqrt(2 / 3) x 0.3 / sqrt(3), were 0.277.
+    assert (found.low, found.high) == pytest.approx((0.5 - 0.745 * 0.3 / 0.277, 0.5 + 0.745 * 0.3 / 0.277), abs=0.02)
+    whole = bootstrap_crossed(values, reach=(0, 1))
+    assert (whole.low, whole.high) == (0, 1), "no score lies beyond"
+
+
+@pytest.mark.parametrize(("seeds", "between"), [(3, 0.15), (5, 0.0)])
+def test_bounds_over_seeds_hold_the_truth_as_often_as_they_say(seeds: int, between: float) -> None:
+    """Differences spread by 0.3 over questions, 0.45 over answers, and a little or a lot over seeds."""
+    rng, held = np.random.default_rng(seeds), []
+    for i in range(150):
+        of_seeds, of_questions = rng.normal(0, between, (seeds, 1)), rng.normal(0, 0.3, 150)
+        found = bootstrap_crossed(of_seeds + of_questions + rng.normal(0, 0.45, (seeds, 150)), draws=120, seed=i)
+        held.append(found.low <= 0 <= found.high)
+    assert 0.9 < np.mean(held) < 0.99
 
 
 def test_of_one_seed_the_crossed_interval_is_that_over_examples() -> None:

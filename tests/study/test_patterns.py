@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from haymaker.stats import Interval
+from haymaker.stats.intervals import over_seeds
 from haymaker.study.patterns import find_patterns
 from haymaker.study.signs import find_signs
 from haymaker.study.store import plain
-from haymaker.study.verdicts import decided, over_seeds
+from haymaker.study.verdicts import decided
 
 SETTINGS = {"high-high": 0.6, "high-low": 0.5, "low-high": 0.4, "low-low": 0.3, "symbolic": 0.2}
 KEYS = {"model": "m", "task": "musique"}

@@ -24,6 +24,7 @@ class Finding:
     verdict: str
     sentence: str
     rule: str
+    of_one_run: bool
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ def of_group(rows: list[Row], group: Group) -> list[Row]:
 def finding(row: Row) -> Finding:
     parts = [row["why"], row["sentence"], effect_in_words(row), f"the paper: {row['paper']}"]
     sentence = " ".join(f"{part[0].upper()}{part[1:]}." for part in parts if part)
-    return Finding(
-        row["pattern"], f"({row['pattern']}) {row['claim']}", row["verdict"], with_minus(sentence), row["rule"]
-    )
+    alone = row["seeds"] == 1 and row["verdict"] in ("shown", "contradicted")
+    claim = f"({row['pattern']}) {row['claim']}"
+    return Finding(row["pattern"], claim, row["verdict"], with_minus(sentence), row["rule"], alone)
 
 
 def effect_in_words(row: Row) -> str:

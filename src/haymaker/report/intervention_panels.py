@@ -1,9 +1,8 @@
 """What masking and patching heads does to the score."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 
 from haymaker.charts.chart import Point
 from haymaker.charts.intervals import dots
@@ -13,6 +12,7 @@ from haymaker.report.figures import Figure, Numbers, Told, plain
 from haymaker.report.tables import Row, Tables, cells_of, in_order, over_runs, seeds_in, select, with_number
 from haymaker.report.wording import listed, over_what, questions
 from haymaker.stats import Interval, Number, known
+from haymaker.stats.intervals import over_seeds
 
 SETS = {"identity": "its own", "intersection": "shared", "complement": "donor’s other", "random": "random"}
 
@@ -32,16 +32,17 @@ def masking_of(setting: str, rows: list[Row]) -> Figure:
         [Told(str(k)), *(score_told(select(rows, heads=kind, k=k)) for kind in ("retrieval", "random"))] for k in sizes
     ]
     numbers = Numbers(["Heads masked", "retrieval", "random"], table)
-    return Figure({"": masking_chart(over_seeds(rows), setting)}, caption, setting, numbers)
+    return Figure({"": masking_chart(of_all_seeds(rows), setting)}, caption, setting, numbers)
 
 
 def score_told(rows: list[Row]) -> Told:
-    """The score of one run, or the mean of several with smallest and largest."""
-    found = over_runs(rows)
+    """The score with its bounds; of random heads the mean of the draws, with the smallest and the largest."""
+    drawn = [row["score"] for row in rows if row["heads"] == "random"]
+    found = Interval.spread(drawn) if len(drawn) > 1 else over_runs(rows)
     return Told("–") if found is None else Told(in_words(found), cells_of(rows))
 
 
-def over_seeds(rows: list[Row]) -> list[Row]:
+def of_all_seeds(rows: list[Row]) -> list[Row]:
     """One row for every head set and size, where several seeds were trained; random draws stay apart."""
     if seeds_in(rows) == 1:
         return rows
@@ -49,7 +50,7 @@ def over_seeds(rows: list[Row]) -> list[Row]:
     found = []
     for heads, k in dict.fromkeys((row["heads"], row["k"]) for row in fixed):
         own = select(fixed, heads=heads, k=k)
-        score = Interval.spread([row["score"] for row in own])
+        score = over_runs(own) or Interval(nan)
         found.append(own[0] | {"score": score.mean, "score_low": score.low, "score_high": score.high})
     return found + select(rows, heads="random")
 
@@ -111,14 +112,15 @@ def changes(rows: list[Row]) -> list[Change]:
 
 
 def change(rows: list[Row], every: list[Row]) -> Change:
-    """Rows of one recipient, head set and size as one: of draws and seeds the mean, with smallest and largest."""
+    """Rows of one recipient, head set and size as one: the mean with bounds over questions and seeds; of random heads
+    with the smallest and the largest draw."""
     first = rows[0]
     found = Interval.spread([row["delta"] for row in rows])
     before = sum(known(row["score_original"]) for row in rows) / len(rows)
     if first["heads"] == "identity" or (first["heads"] == "random" and len(rows) == 1):
         found = Interval(found.mean)
-    elif len(rows) == 1 and first["heads"] != "random":
-        found = change_of(first, every) or found
+    elif first["heads"] != "random":
+        found = over_seeds([change_of(row, every) or Interval(row["delta"]) for row in rows])
     return Change(first["setting"], first["heads"], first["k"], before, found, cells_of(rows))
 
 
@@ -148,14 +150,8 @@ def patching_words(tables: Tables) -> str:
     patched = select(tables["patching"], heads=("intersection", "complement"))
     paired = "paired" if all(map(is_paired, patched)) else "taking the two runs as independent"
     runs = Counter((row["setting"], row["heads"], row["k"]) for row in patched)
-    alone = seeds_in(patched) > 1 and 1 in runs.values()
-    one = " (of sets of a size that one seed has: 95 % intervals over questions)" if alone else ""
+    fewer = " (of those that have sets of the size)" if min(runs.values(), default=1) < seeds_in(patched) else ""
     return (
-        f"Donor {donors}; {questions(tables['patching'])} each; k heads patched. {bars_of(patched)}{one}, "
+        f"Donor {donors}; {questions(tables['patching'])} each; k heads patched. {over_what(patched)[:-1]}{fewer}, "
         f"{paired}; for random heads, smallest to largest draw about their mean."
     )
-
-
-def bars_of(rows: Sequence[Row]) -> str:
-    seeds = seeds_in(rows)
-    return f"Bars: smallest to largest of {seeds} seeds" if seeds > 1 else "Bars: 95 % intervals over questions"

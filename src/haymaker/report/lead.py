@@ -106,10 +106,7 @@ def sure(tables: Tables, scored: dict[str, Measured], found: Findings | None) ->
     several = max(seeds_in(with_number(one.runs, "score")) for one in scored.values())
     runs = [row for one in scored.values() for row in one.runs]
     seeds = f"{several} seeds" if several > 1 else "one seed of training, so nothing is said of others"
-    brackets = (
-        "the smallest and the largest seed" if any(one.spread for one in scored.values()) else f"95{JOIN}% intervals"
-    )
-    told = [f"{questions(runs)}, {seeds}; in brackets {brackets}.", *nearest(tables["pairs"])]
+    told = [f"{questions(runs)}, {seeds}; in brackets 95{JOIN}% intervals.", *nearest(tables["pairs"])]
     if not any(is_taught(one) for one in scored.values()):
         told.append("Every score is 0: nothing can be said of which data teach the task, or of what heads do for it.")
     if cut := [name for name, one in scored.items() if one.cut_off == 1]:

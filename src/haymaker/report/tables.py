@@ -10,6 +10,7 @@ from haymaker.choices import SETTINGS, is_synthetic
 from haymaker.errors import DataError
 from haymaker.file_reading import read_json, rows_in
 from haymaker.stats import Interval, known
+from haymaker.stats.intervals import as_share, over_seeds
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
@@ -163,7 +164,6 @@ class Measured:
     setting: str
     runs: list[Row]
     score: Interval | None
-    spread: bool = False  # whether its bounds are those of its seeds, as no study told an interval over them
 
     @property
     def n(self) -> int:
@@ -186,21 +186,18 @@ def measured(tables: Tables, length: int | None = None) -> dict[str, Measured]:
     pooled = {row["setting"]: row for row in tables.get("settings", [])} if at == main_length(rows) else {}
     rows = select(rows, length=at)
     runs = {setting: select(rows, setting=setting) for setting in in_order(row["setting"] for row in rows)}
-    return {name: Measured(name, own, *over_seeds(own, pooled.get(name))) for name, own in runs.items()}
+    return {name: Measured(name, own, together(own, pooled.get(name))) for name, own in runs.items()}
 
 
-def over_seeds(runs: list[Row], pooled: Row | None) -> tuple[Interval | None, bool]:
-    """What a study says of all seeds together, else of one run its own interval and of several their spread."""
-    together = Interval.of(pooled) if pooled else None
-    return (together, False) if together else (over_runs(runs), len(with_number(runs, "score")) > 1)
+def together(runs: list[Row], pooled: Row | None) -> Interval | None:
+    """What a study says of all seeds of a setting, else what their rows do."""
+    return (Interval.of(pooled) if pooled else None) or over_runs(runs)
 
 
 def over_runs(runs: list[Row], name: str = "score") -> Interval | None:
-    """A measure of one run with its own bounds; of several smallest and largest."""
+    """A share of one run with its own bounds; of several the mean, with bounds over questions and seeds."""
     found = [one for row in runs if (one := Interval.of(row, name)) is not None]
-    if len(found) < 2:
-        return found[0] if found else None
-    return Interval.spread([one.mean for one in found])
+    return as_share(over_seeds(found)) if found else None
 
 
 def seeds_in(rows: Iterable[Row]) -> int:

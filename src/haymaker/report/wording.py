@@ -14,17 +14,13 @@ def what_bars_are(found: Iterable[Measured]) -> str:
     every = [one for one in found if one.score is not None]
     if every and all(isnan(known(one.score and one.score.low)) for one in every):
         return "No score has an interval."
-    several = max((seeds_in(with_number(one.runs, "score")) for one in every), default=1)
-    if any(one.spread for one in every):
-        return f"Bars and brackets: 95 % intervals over questions; of {several} seeds, the smallest and the largest."
-    return f"Bars and brackets: 95 % intervals over questions{f' and {several} seeds of training' * (several > 1)}."
+    return over_what(max((with_number(one.runs, "score") for one in every), key=seeds_in, default=[]))
 
 
 def over_what(rows: Sequence[Row]) -> str:
-    """Of a figure of one setting: what its intervals are, where a point may stand for several seeds."""
-    if seeds_in(rows) > 1:
-        return f"A point is the mean of {seeds_in(rows)} seeds of training, a bar their smallest and largest."
-    return "Bars: 95 % intervals over questions."
+    """What the intervals of these rows are, where a point may stand for several seeds."""
+    several = seeds_in(rows)
+    return f"Bars and brackets: 95 % intervals over questions{f' and {several} seeds of training' * (several > 1)}."
 
 
 def listed(names: list[str]) -> str:

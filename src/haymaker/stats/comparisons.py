@@ -11,14 +11,14 @@ from numpy import ndarray
 
 from haymaker.errors import DataError
 from haymaker.stats.borders import count, generator, number, numbers, share
-from haymaker.stats.intervals import Interval, Number, Reach, bootstrap_crossed, wilson
+from haymaker.stats.intervals import Interval, Number, Reach, bootstrap_crossed, crossed_error, wilson
 
 EXACT_FLIPS = 16  # differences up to which every pattern of signs is tried, 2^16 = 65,536
 FLIPS_AT_ONCE = 1_000
 
 
 class Paired(NamedTuple):
-    """A paired difference, its two-sided sign-flip p-value, and the examples.
+    """A paired difference, its two-sided p-value, and the examples.
 
     Attributes:
         difference: Mean of first minus second, with its bounds.
@@ -48,7 +48,8 @@ def paired(
 
     Returns:
         The difference with bounds over examples, and over seeds where there are several; the p-value of the examples'
-        mean differences (exact up to 16 that are not 0, of 10,000 random signs beyond; NaN where a score is); and n.
+        mean differences (exact up to 16 that are not 0, of 10,000 random signs beyond; NaN where a score is), and of
+        several seeds that of Student's t over seeds and examples where it is the larger; and n.
 
     Raises:
         DataError: Two shapes, no example, or what is no array of numbers.
@@ -65,9 +66,18 @@ def paired(
     if first.shape != second.shape:
         raise DataError(f"expected two arrays of one shape with examples, found {first.shape} and {second.shape}")
     change = np.atleast_2d(first - second)
-    return Paired(
-        bootstrap_crossed(change, seed=seed, reach=reach), sign_flip(change.mean(axis=0), seed=seed), change.shape[1]
-    )
+    p = max(sign_flip(change.mean(axis=0), seed=seed), by_students_t(change))
+    return Paired(bootstrap_crossed(change, seed=seed, reach=reach), p, change.shape[1])
+
+
+def by_students_t(change: Float[ndarray, "seed n"]) -> float:
+    """The two-sided p-value of a mean over seeds and examples; 0 where there is no error to hold it against."""
+    error, freedom = crossed_error(change)
+    if not error > 0:
+        return 0.0
+    from scipy import stats as scipy_stats  # half a second, for those who ask
+
+    return float(2 * scipy_stats.t.sf(abs(change.mean()) / error, freedom))
 
 
 def sign_flip(differences: Float[ndarray, "n"], draws: int = 10_000, seed: int = 0) -> float:
@@ -157,7 +167,8 @@ def detectable(
         ConfigError: No example or seed, or a power or level that is no share.
 
     Source:
-        Normal approximation; Card et al. 2020, With little power comes great responsibility.
+        Normal approximation, of several seeds Student's t with Satterthwaite's degrees of freedom; Card et al. 2020,
+        With little power comes great responsibility.
 
     Examples:
         >>> round(hm.stats.detectable(0.5, 200), 3)  # (1.96 + 0.84) 0.5 / sqrt(200)
@@ -165,8 +176,15 @@ def detectable(
     """
     n, seeds, level = count(n, "n", most=math.inf), count(seeds, "seeds", most=math.inf), share(level, "level")
     spread, seed_spread = (number(one, "a standard deviation", 0) for one in (spread, seed_spread))
-    quantiles = NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(share(power, "power"))
-    return float(quantiles * math.sqrt(spread**2 / n + seed_spread**2 / seeds))
+    of_examples, of_seeds, sides = spread**2 / n, seed_spread**2 / seeds, (1 - level / 2, share(power, "power"))
+    if seeds == 1 or not of_seeds:
+        quantiles = sum(map(NormalDist().inv_cdf, sides))
+    else:  # seeds are few, so what they spread is little known
+        from scipy import stats as scipy_stats  # half a second, for those who ask
+
+        freedom = (of_examples + of_seeds) ** 2 / (of_seeds**2 / (seeds - 1) + of_examples**2 / max(n - 1, 1))
+        quantiles = sum(float(scipy_stats.t.ppf(side, freedom)) for side in sides)
+    return float(quantiles * math.sqrt(of_examples + of_seeds))
 
 
 def share_interval(found: int, n: int, confidence: float = 0.95) -> Interval:

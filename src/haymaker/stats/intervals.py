@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
+from statistics import NormalDist, fmean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -243,8 +243,9 @@ def bootstrap_crossed(
 ) -> Interval:
     """Mean with an interval over examples and seeds at once: both are drawn with replacement, each by itself.
 
-    Where all seeds answer the same examples a row and a column move together, so cells are not independent. Of one seed
-    it is `bootstrap_mean`, which says nothing about other seeds. With few seeds it is a little too wide.
+    Where all seeds answer the same examples a row and a column move together, so cells are not independent. Samples of
+    a few seeds hold too little of what seeds spread, so bounds are stretched, or drawn in, to the width of Student's t.
+    Of one seed it is `bootstrap_mean`, which says nothing about other seeds.
 
     Args:
         values: A number per seed and example [seed, n].
@@ -261,7 +262,7 @@ def bootstrap_crossed(
         ConfigError: A confidence, draws, a seed or a reach that is none.
 
     Source:
-        Owen 2007, The pigeonhole bootstrap.
+        Owen 2007, The pigeonhole bootstrap; Satterthwaite 1946, degrees of freedom of a sum of variances.
 
     Examples:
         >>> hm.stats.bootstrap_crossed(np.array([[0.5, 0.5], [0.5, 0.5]]))
@@ -273,13 +274,69 @@ def bootstrap_crossed(
     rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
     means = ((rows @ values) * columns).sum(axis=1)
     low, high = np.quantile(means, bounds_of(confidence))
-    found = Interval(float(values.mean()), float(low), float(high))
+    found = as_wide_as_t(Interval(float(values.mean()), float(low), float(high)), means, values, confidence, reach)
     counted = by_counts(found, values, confidence, reach)
     if counted is None:
         return found
     if seeds == 1 or math.isnan(counted.low):
         return counted
     return Interval(found.mean, min(found.low, counted.low), max(found.high, counted.high))  # seeds differ as well
+
+
+def as_wide_as_t(
+    found: Interval, means: ndarray, values: Float[ndarray, "seed n"], confidence: float, reach: Reach | None
+) -> Interval:
+    """Bounds of a crossed bootstrap, made as wide as Student's t in proportion; as they are where there is one seed."""
+    error, freedom = crossed_error(values)
+    if not error > 0 or not means.std() > 0:
+        return found
+    from scipy import stats as scipy_stats  # half a second, for those who ask
+
+    scale = float(scipy_stats.t.ppf((1 + confidence) / 2, freedom)) * error
+    scale /= NormalDist().inv_cdf((1 + confidence) / 2) * float(means.std())
+    low, high = reach or (-math.inf, math.inf)
+    down, up = max(found.mean - found.low, 0.0) * scale, max(found.high - found.mean, 0.0) * scale
+    return Interval(found.mean, max(found.mean - down, low), min(found.mean + up, high))
+
+
+def crossed_error(values: Float[ndarray, "seed n"]) -> tuple[float, float]:
+    """The standard error of a mean over seeds and examples that are both drawn, and its degrees of freedom.
+
+    Mean squares of seeds, examples and what is left; never less than examples alone leave open. NaN of one of either.
+    """
+    seeds, n = values.shape
+    if seeds < 2 or n < 2:
+        return math.nan, math.nan
+    by_seed, by_example = values.mean(axis=1), values.mean(axis=0)
+    left = values - by_seed[:, None] - by_example + values.mean()
+    squares = np.array([n * by_seed.var(ddof=1), seeds * by_example.var(ddof=1), 0.0])
+    squares[2] = (left**2).sum() / ((seeds - 1) * (n - 1))
+    total = max(squares[0] + squares[1] - squares[2], squares[1])
+    freedom = np.array([seeds - 1, n - 1, (seeds - 1) * (n - 1)])
+    if not total > 0:
+        return 0.0, math.nan
+    return math.sqrt(total / (seeds * n)), float(total**2 / (squares**2 / freedom).sum())
+
+
+def over_seeds(runs: Sequence[Interval]) -> Interval:
+    """The mean of several seeds' effects. Its bounds add what examples and what seeds leave open (Student's t).
+
+    Seeds share their examples, so these do not average out. One seed says nothing about others.
+    """
+    kept = [run for run in runs if not math.isnan(run.mean)]
+    if len(kept) < 2:
+        return kept[0] if kept else Interval(math.nan)
+    from scipy import stats as scipy_stats  # half a second, for those who ask
+
+    mean, error = fmean(run.mean for run in kept), stdev(run.mean for run in kept) / math.sqrt(len(kept))
+    between = float(scipy_stats.t.ppf(0.975, len(kept) - 1)) * error
+    down, up = fmean(run.mean - run.low for run in kept), fmean(run.high - run.mean for run in kept)
+    return Interval(mean, mean - math.hypot(down, between), mean + math.hypot(up, between))
+
+
+def as_share(found: Interval) -> Interval:
+    """Its bounds as those of a share, which lies between 0 and 1."""
+    return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
 
 
 def bounds_of(confidence: float) -> tuple[float, float]:

@@ -73,8 +73,9 @@ def spread_of(values: Float[ndarray, "n"]) -> float | None:
 def pair_rows(answers: Answers, reference: str = "real") -> list[Row]:
     """Every two settings: the reference beside all others, trained ones beside the untrained model, and the rest.
 
-    `p` is of a sign-flip test over questions, `p_holm` corrected for all pairs of the same family: those of one model
-    and task against one setting. `detectable` is the difference that these rows and seeds find with 80 % power.
+    `p` is of a sign-flip test over questions, or of Student's t over seeds and questions where that is larger; `p_holm`
+    is corrected for all pairs of the same family: those of one model and task against one setting. `detectable` is the
+    difference that these rows and seeds find with 80 % power.
     """
     found: list[Row] = []
     for (model, task), settings in grids(answers).items():

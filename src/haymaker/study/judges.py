@@ -16,17 +16,16 @@ import numpy as np
 from haymaker.choices import is_synthetic
 from haymaker.stats import ROUNDING, Correlation, Interval, holm, known, share_interval, spearman, spearman_interval
 from haymaker.stats.comparisons import p_in_words
+from haymaker.stats.intervals import as_share, over_seeds
 from haymaker.study.cell import Row, Tables
 from haymaker.study.verdicts import (
     SURE,
     Judged,
     Verdict,
     above,
-    as_share,
     in_words,
     interval_of,
     number,
-    over_seeds,
     too_few,
     why_not,
 )

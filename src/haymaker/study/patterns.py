@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import isnan
 
 from haymaker.stats import Interval, pooled_effect, share_interval, spearman_within
+from haymaker.stats.intervals import as_share
 from haymaker.study.cell import Row, Tables
 from haymaker.study.judges import (
     JUDGES,
@@ -21,7 +22,7 @@ from haymaker.study.judges import (
     seeds_of,
 )  # fmt: skip
 from haymaker.study.signs import signs_against
-from haymaker.study.verdicts import RULE, SURE, Judged, above, as_share, in_words
+from haymaker.study.verdicts import RULE, SURE, Judged, above, in_words
 
 EVERYTHING = "all"
 OF_ONE_RUN = "one training run a setting: the bounds are over questions, not over runs, which may differ by more"

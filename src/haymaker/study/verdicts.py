@@ -2,11 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import hypot, isnan, nan, sqrt
-from statistics import fmean, stdev
+from math import isnan, nan
 from typing import Literal
-
-from scipy.stats import t as students_t
 
 from haymaker.stats import ROUNDING, Interval, Number, known
 from haymaker.study.cell import Row
@@ -59,30 +56,9 @@ def decided(effects: Collection[Interval], margin: float = MARGIN) -> Verdict:
     return "not shown" if any(effect.high < margin for effect in effects) else "undecided"
 
 
-def over_seeds(runs: Sequence[Interval]) -> Interval:
-    """The mean of several seeds' effects. Its bounds add what examples and what seeds leave open (Student's t).
-
-    Seeds share their examples, so these do not average out. One seed says nothing about others.
-    """
-    kept = [run for run in runs if not isnan(run.mean)]
-    if not kept:
-        return Interval(nan)
-    mean = fmean(run.mean for run in kept)
-    between = (
-        students_t.ppf(0.975, len(kept) - 1) * stdev(run.mean for run in kept) / sqrt(len(kept)) if kept[1:] else 0
-    )
-    down, up = fmean(run.mean - run.low for run in kept), fmean(run.high - run.mean for run in kept)
-    return Interval(mean, mean - hypot(down, between), mean + hypot(up, between))
-
-
 def above(effect: Interval, bar: Number, scale: Number = 1) -> Interval:
     """How far it lies above a bar, in units of `scale`."""
     return Interval(*((number - bar) / scale for number in effect))
-
-
-def as_share(found: Interval) -> Interval:
-    """Its bounds as those of a share, which lies between 0 and 1."""
-    return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
 
 
 def interval_of(row: Row, name: str) -> Interval:
