@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
-from numbers import Real
 from pkgutil import resolve_name
 from typing import Any
 
@@ -122,7 +121,7 @@ def scores_of_share(metric: Callable[..., Any], where: str) -> Callable[..., flo
     def checked(prediction: str, golds: Sequence[str]) -> float:
         score = metric(prediction, golds)
         score = score.item() if hasattr(score, "item") else score  # numpy's, torch's
-        if not isinstance(score, Real) or not 0 <= score <= 1:
+        if not isinstance(score, int | float) or not 0 <= score <= 1:
             raise PluginError(
                 f"{where}: expected a score of 0 to 1, found {score!r:.80} for the answer {prediction!r:.80}"
             )

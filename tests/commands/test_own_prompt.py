@@ -13,7 +13,7 @@ from command_line import passes, run
 import haymaker as hm
 from haymaker.cli import app
 from haymaker.commands.own_prompt import Given, prompt_in
-from haymaker.errors import ConfigError
+from haymaker.errors import ConfigError, DataError
 from haymaker.evaluation.predictions import Evaluation
 
 TEXT = "The bridge is of stone. Ada Reyes founded the mill."
@@ -369,3 +369,10 @@ def test_columns_of_a_ranking_are_told_of_all_files_or_of_one(tmp_path: Path) ->
     recipe = ("--candidate", f"three={tmp_path / 'three.yaml'}", "--map", "three:question=q")
     assert "is a recipe; its own `columns` say it" in run(*words[:5], *recipe).stderr
     assert "candidate real: the real row" in run(*words, "--candidate", f"real={real}").stderr
+
+
+def test_a_prompt_is_read_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prompt.txt").write_text("a line\n" * 5)
+    monkeypatch.setattr("haymaker.commands.own_prompt.MOST_AT_ONCE", 34)
+    with pytest.raises(DataError, match="more than 34 characters, too many to read"):
+        prompt_in(tmp_path / "prompt.txt")

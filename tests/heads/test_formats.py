@@ -227,3 +227,18 @@ def test_editors_marks_and_line_ends_change_no_score(name: str, tmp_path: Path) 
 
 def numbers(found: Any) -> list[Any]:
     return list(found.heads) if isinstance(found, HeadList) else found.values.tolist()
+
+
+def test_scores_as_text_are_read_up_to_a_bound_and_safetensors_beyond_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a text says takes many times its bytes; a safetensors file takes its own."""
+    monkeypatch.setattr("haymaker.heads.formats.MOST_AT_ONCE", 8)
+    path = tmp_path / "scores"
+    for content, said in (
+        (b"{}       ", "9 bytes, too many to read; expected at most 8"),
+        (b"\0" * 8 + b"{", "not head"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=said):
+            read_scores(path)

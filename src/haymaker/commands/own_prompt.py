@@ -12,7 +12,7 @@ import typer
 
 from haymaker.commands.options import Columns, columns_of
 from haymaker.errors import ConfigError
-from haymaker.file_reading import read_text
+from haymaker.file_reading import MOST_AT_ONCE, read_text
 from haymaker.notation import parse_json
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def reads_data(command: Callable[..., None]) -> Callable[..., None]:
 
 def prompt_in(path: Path) -> Any:
     """The text of a file, or its chat messages where it holds a JSON list of them, or a row of `messages`."""
-    text, named = "".join(read_text(path)), path.suffix.lower() == ".json"
+    text, named = "".join(read_text(path, MOST_AT_ONCE)), path.suffix.lower() == ".json"
     try:
         found = parse_json(text) if named or text.lstrip().startswith(("[", "{")) else None
     except (ValueError, RecursionError) as error:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from haymaker.errors import ConfigError, DataError
-from haymaker.file_reading import read_bytes
+from haymaker.file_reading import MOST_AT_ONCE, read_bytes, refuse_what_is_no_file
 from haymaker.files import write_text
 from haymaker.heads.scores import HeadScores, check_count
 from haymaker.heads.splits import CSV_START, SPLIT_MARK, csv_text, from_csv, split_text
@@ -163,11 +163,14 @@ def read_scores(path: str | Path) -> ScoreFile:
     """
     path = Path(path)
     try:
-        content = read_bytes(path)
+        refuse_what_is_no_file(path)
+        with open(path, "rb") as file:
+            start = file.read(9)
+        if start[8:] == b"{" and b"\0" in start[:8]:  # safetensors: the length of a JSON header, and the header
+            return HeadScores.load(path)
+        content = read_bytes(path, MOST_AT_ONCE)
     except OSError as error:
         raise DataError(f"{path}: head scores cannot be read ({error.strerror or error})") from None
-    if content[8:9] == b"{" and b"\0" in content[:8]:  # safetensors: the length of a JSON header, and the header
-        return HeadScores.load(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
