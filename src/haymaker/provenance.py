@@ -1,7 +1,8 @@
 """What decides a model's numbers: the same provenance, the same numbers. And rows kept under it."""
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
@@ -9,19 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.torch import load_file
+from torch import Tensor
 
 from haymaker import __version__
 from haymaker.attention.hook import backend_of, decoder_of, open_tools
+from haymaker.console import note
 from haymaker.errors import ConfigError
 from haymaker.file_digests import folder_digest
 from haymaker.kept import Codec, Found, Kept, keeping
 from haymaker.models.extend import positions_of
 from haymaker.models.handshake import is_adapters, tokenizer_digest, weights_digest
 from haymaker.models.load import LanguageModel
+from haymaker.models.lora import ADAPTER_FILES
 from haymaker.models.precision import computed_by
 from haymaker.records import Encoded
 
 LIBRARIES = ("torch", "transformers", "peft", "numpy")
+LOADED = re.compile(r"(\.lora_[AB])\.weight$")  # PEFT puts the name by which it knows the adapter there
 
 
 def provenance_of(lm: LanguageModel, encoded: Sequence[Encoded]) -> dict[str, Any]:
@@ -44,6 +50,16 @@ def provenance_of(lm: LanguageModel, encoded: Sequence[Encoded]) -> dict[str, An
     }
 
 
+def tell_other_tokenizer(rows: Any, reader: Any) -> None:
+    """Say where the rows of a dataset were built to lengths in another tokenizer's tokens than those of a `reader` (a
+    model, or one that is served)."""
+    about = getattr(rows, "manifest", {})
+    if about.get("tokenizer_sha256") not in (None, tokenizer_digest(reader.tokenizer)):
+        builder, task = about.get("tokenizer_name") or "no name", about["recipe"]["task"]
+        note(f"{len(rows)} rows of {task}: built with another tokenizer ({builder}) than that of {reader.name}, so "
+             "their lengths in tokens and the share that they fill are other ones here", style="yellow")  # fmt: skip
+
+
 def positions_in_use(lm: LanguageModel) -> dict[str, Any] | None:
     """How the model sees positions, whoever extended it; None without RoPE."""
     positions = positions_of(lm.base)
@@ -59,10 +75,25 @@ def lender_of(donor: LanguageModel) -> dict[str, Any]:
 def adapter_in_use(model: Any) -> str | None:
     """Digest of all weights of the adapter that the model holds, None without."""
     matrices = {name: weight for name, weight in model.named_parameters() if is_adapters(name)}
+    return matrices_digest(matrices) if matrices else None
+
+
+def matrices_digest(matrices: Mapping[str, Tensor]) -> str:
     whole = hashlib.sha256()
     for name, weight in sorted(matrices.items()):
         whole.update(f"{name}{list(weight.shape)}".encode() + weight.detach().float().cpu().numpy().tobytes())
-    return whole.hexdigest() if matrices else None
+    return whole.hexdigest()
+
+
+def known_adapter(folder: Path) -> dict[str, str]:
+    """`adapter_in_use` of the adapter in a folder, under its name; nothing for other parts than matrices of layers,
+    which are called otherwise once they are loaded."""
+    path = folder / ADAPTER_FILES[1]
+    weights = load_file(path) if path.is_file() else {}
+    matrices = {LOADED.sub(r"\1.default.weight", name): weight for name, weight in weights.items()}
+    if not matrices or matrices.keys() & weights.keys():
+        return {}
+    return {"adapter": matrices_digest(matrices)}
 
 
 def dataset_digest(encoded: Sequence[Encoded], marked: bool = True) -> str:

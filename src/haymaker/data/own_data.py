@@ -18,7 +18,6 @@ from haymaker.data.fit.page import laid_out
 from haymaker.data.schema import SCHEMA, Row, segments_of
 from haymaker.drafts import Document, Rejected, Style
 from haymaker.errors import DataError
-from haymaker.file_reading import read_json_if_there
 from haymaker.realism.answers import holds
 from haymaker.records import Example, Label, Message, canonical_json, digest
 from haymaker.tasks import taught
@@ -157,15 +156,6 @@ def is_dataset(path: str | Path) -> bool:
     if path.is_dir():
         return (path / "manifest.json").is_file() or not any(path.iterdir())
     return not path.is_file() and "#" not in path.name
-
-
-def tell_other_tokenizer(data: Path, lm: Any) -> None:
-    """Say where the rows of a dataset's folder were built to lengths in another tokenizer's tokens than a model's."""
-    manifest = read_json_if_there(data / "manifest.json", "build the dataset again")
-    known = manifest.get("tokenizer_sha256") if isinstance(manifest, dict) else None
-    if known is not None and known != tokenizer_digest(lm.tokenizer):
-        note(f"{data}: its rows were built with another tokenizer than that of {lm.name}, so their lengths in tokens "
-             "and the share that they fill are other ones here", style="yellow")  # fmt: skip
 
 
 # ---- rows as examples

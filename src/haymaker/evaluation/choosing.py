@@ -19,7 +19,7 @@ from haymaker.metrics.shared import normalise
 from haymaker.models.batching import refuse_long_rows
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of
-from haymaker.provenance import kept_rows
+from haymaker.provenance import kept_rows, tell_other_tokenizer
 from haymaker.randomness import keyed
 from haymaker.records import Encoded, Example, Prediction, examples_of
 from haymaker.tokens import encode_many
@@ -49,6 +49,7 @@ def choices(
     Raises DataError for fewer than two different answers, LengthError for rows beyond the context.
     """
     refuse_tuples(lm.base)
+    tell_other_tokenizer(examples, lm)
     rows = examples_of(examples)
     foils = foils_of(rows)
     against = [replace(row, answers=(foil,)) for row, foil in zip(rows, foils, strict=True)]

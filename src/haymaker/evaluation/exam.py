@@ -17,7 +17,7 @@ from haymaker.models.answer_text import STOP, read_answer
 from haymaker.models.budget import budget_of, room_of
 from haymaker.models.generation import GENERATIONS, AnswerEnd, Generation, decoded, end_of
 from haymaker.models.load import LanguageModel
-from haymaker.provenance import kept_rows
+from haymaker.provenance import kept_rows, tell_other_tokenizer
 from haymaker.records import Encoded, Example, Prediction, examples_of
 from haymaker.tasks import golds_of, metrics_of_rows
 from haymaker.tokens import encode_many
@@ -28,6 +28,9 @@ Metrics = str | Sequence[str] | None  # names, the headline first; None: the tas
 @runtime_checkable
 class Reader(Protocol):
     """What of a model settles an exam: how it reads, and how much."""
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def tokenizer(self) -> Any: ...
@@ -60,6 +63,7 @@ class Exam:
     ) -> "Exam":
         """Raises ConfigError or LengthError for a budget that golds or prompts do not fit, for an unknown metric, and
         for rows of tasks without a metric in common; DataError for no rows, and for golds that a metric refuses."""
+        tell_other_tokenizer(examples, lm)
         rows = examples_of(examples)
         if not rows:
             raise DataError("expected at least one example to answer, found none")

@@ -14,6 +14,7 @@ from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.errors import ConfigError
 from haymaker.files import write_text
 from haymaker.heads.detection import detect_heads
+from haymaker.heads.origins import tell_other_origin
 from haymaker.heads.own_choice import map_shape
 from haymaker.heads.passes import answer_tokens
 from haymaker.heads.scores import HeadScores
@@ -206,6 +207,7 @@ def heads_of(lm: LanguageModel, example: Example, heads: Iterable[HeadLike] | He
     if heads is None:
         heads = detect_heads(lm, [example], "copy_anywhere")
     if isinstance(heads, HeadScores):
+        tell_other_origin(heads, lm, "head scores")
         heads = heads.ranked()[:SHOWN_HEADS]
     chosen = as_heads(heads)
     if not chosen:

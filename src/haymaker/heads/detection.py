@@ -24,7 +24,7 @@ from haymaker.models.batching import batches_of, parted, refuse_long_rows
 from haymaker.models.budget import budget_of, room_of
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of, tokens_that_fit
-from haymaker.provenance import halved_of, kept_rows, provenance_of
+from haymaker.provenance import halved_of, kept_rows, provenance_of, tell_other_tokenizer
 from haymaker.records import Encoded, Example, examples_of
 from haymaker.tokens import encode_many
 
@@ -142,6 +142,7 @@ def detect_all(
     check_ready(lm)
     if wants.values:
         check_direct_path(lm.model)
+    tell_other_tokenizer(examples, lm)
     if not (rows := examples_of(examples)):
         raise DataError("expected at least one example to score heads on, found none")
     encoded = encode_many(rows, lm.tokenizer)
@@ -151,11 +152,10 @@ def detect_all(
         budget = budget_of(encoded, lm.tokenizer, lm.context, new_tokens, room_of(examples))
         wants = replace(wants, new_tokens=budget, stop=stop or None)
     subjects = [Subject.of(example, item, wants) for example, item in zip(rows, encoded, strict=True)]
-    options = read_by(mode, wants) | {"needle": needle and list(needle), "batch": batch}
     found: dict[int, Maps] = {}
     advance = told(on_progress, "examples", len(subjects))
-    room, judges = room_to_read(lm, subjects, wants, mode), judged_by(detectors, rows)
-    with kept_rows(keep, lm, encoded, MAPS, room=room, **judges, **options) as kept:
+    options = read_by(mode, wants) | judged_by(detectors, rows) | {"needle": needle and list(needle), "batch": batch}
+    with kept_rows(keep, lm, encoded, MAPS, room=room_to_read(lm, subjects, wants, mode), **options) as kept:
         for chosen in batches_to_read(subjects, wants, mode, batch, kept.room):
             these = [subjects[i] for i in chosen]
             compute = partial(scored, lm, these, wants, mode, needle=needle, detectors=detectors)

@@ -19,12 +19,12 @@ from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress, note, told
 from haymaker.evaluation.exam import Exam, Metrics
 from haymaker.evaluation.predictions import Evaluation, examine, room_for
+from haymaker.heads.origins import tell_other_origin
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import AnswerBranches, answers_of, judged_sets, packed_room
 from haymaker.interventions.branches import Branch, Trunk, can_branch
 from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import HeadSet, ablation_sets, few_draws
-from haymaker.interventions.origins import tell_other_origin
 from haymaker.kept import Kept
 from haymaker.markup import Rows
 from haymaker.models.answer_text import STOP

@@ -27,15 +27,14 @@ from haymaker.errors import ModelError
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import ADVICE
 from haymaker.interventions.branches import Branch, Trunk, can_branch
-from haymaker.interventions.origins import tell_pair
-from haymaker.interventions.pairs import check_pair
+from haymaker.interventions.pairs import check_pair, tell_pair
 from haymaker.interventions.relayed import Relay
 from haymaker.kept import Codec, Kept, read_array, written_array
 from haymaker.models.batching import refuse_long_rows
 from haymaker.models.finite import at_fault
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import memory_of, packed_rows_that_fit
-from haymaker.provenance import donor_of, halved_of, kept_rows, lender_of, provenance_of
+from haymaker.provenance import donor_of, halved_of, kept_rows, lender_of, provenance_of, tell_other_tokenizer
 from haymaker.records import Encoded, Example, Head, examples_of
 from haymaker.tokens import encode_many
 
@@ -130,6 +129,7 @@ def effects_of_examples(
     if donor is not None:
         check_pair(donor, lm)
         tell_pair(donor, lm)
+    tell_other_tokenizer(examples, lm)
     encoded = encode_many(examples_of(examples), lm.tokenizer)
     refuse_long_rows(encoded, lm.context)
 
@@ -182,6 +182,7 @@ def set_effects(
         ((2, 3), True)
     """
     check_ready(lm)
+    tell_other_tokenizer(examples, lm)
     encoded = encode_many(examples_of(examples), lm.tokenizer)
     refuse_long_rows(encoded, lm.context)
     branches: list[Branch] = [[], *([Zero(heads)] for heads in map(as_heads, sets))]

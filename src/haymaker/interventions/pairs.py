@@ -14,9 +14,10 @@ from transformers import PreTrainedModel
 
 from haymaker.attention.canary import check_architecture
 from haymaker.attention.hook import decoder_of, open_tools
+from haymaker.console import note
 from haymaker.errors import ModelError
 from haymaker.models.extend import positions_of
-from haymaker.models.handshake import base_name, is_adapters
+from haymaker.models.handshake import base_name, is_adapters, weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.quantised import own_tensors
 
@@ -43,6 +44,27 @@ def shape_of(lm: LanguageModel) -> tuple[Any, ...]:
     sizes = {layer: (shape.heads, shape.head_dim) for layer, shape in sorted(layers.items())}
     every = set(sizes.values())
     return config.num_hidden_layers, *(every.pop() if len(every) == 1 else (sizes,)), config.vocab_size
+
+
+def tell_pair(donor: LanguageModel, recipient: LanguageModel) -> None:
+    """Say where heads are lent between models that are not one base in one context: that may be meant."""
+    bases = donor.base, recipient.base
+    other = []
+    if bases[0] is not bases[1]:
+        if not alike(*bases):
+            other.append("other weights")
+        if positions_of(bases[0]) != positions_of(bases[1]):
+            other.append("another extension of the context")
+    if other:
+        note(f"donor {donor.name}: has {' and '.join(other)} than the recipient {recipient.name}", style="yellow")
+
+
+def alike(first: PreTrainedModel, second: PreTrainedModel) -> bool:
+    """Whether two bases have the same weights, or may have: of float32 and a lower precision, as that one rounds them;
+    of two lower ones nobody knows."""
+    lower = sorted({first.dtype, second.dtype} - {torch.float32}, key=str)
+    rounded = lower[0] if first.dtype != second.dtype else None
+    return len(lower) > 1 or weights_digest(first, rounded) == weights_digest(second, rounded)
 
 
 # ---- two rows of one batch

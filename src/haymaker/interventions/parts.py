@@ -42,13 +42,12 @@ from haymaker.errors import ProbeError
 from haymaker.interventions.branch_answers import ADVICE
 from haymaker.interventions.branches import Branch
 from haymaker.interventions.causal import DEFAULT_SCOPE, answer_totals
-from haymaker.interventions.origins import tell_pair
-from haymaker.interventions.pairs import check_pair
+from haymaker.interventions.pairs import check_pair, tell_pair
 from haymaker.kept import Codec
 from haymaker.models.batching import refuse_long_rows
 from haymaker.models.load import LanguageModel
 from haymaker.models.memory import PACKED_ROWS, memory_of
-from haymaker.provenance import donor_of, kept_rows
+from haymaker.provenance import donor_of, kept_rows, tell_other_tokenizer
 from haymaker.records import Encoded, Example, Head, examples_of
 from haymaker.stats import bootstrap_mean
 from haymaker.tokens import encode_many
@@ -96,6 +95,7 @@ def patching_parts(
     check_ready(donor, recipient)
     check_pair(donor, recipient)
     tell_pair(donor, recipient)
+    tell_other_tokenizer(examples, recipient)
     encoded = encode_many(examples_of(examples), recipient.tokenizer)
     refuse_long_rows(encoded, recipient.context)
     effects: list[list[list[float]]] = []

@@ -9,13 +9,13 @@ from haymaker.attention.targets import HeadLike, as_heads
 from haymaker.console import OnProgress, note, told
 from haymaker.evaluation.exam import Exam, Metrics
 from haymaker.evaluation.predictions import Evaluation
+from haymaker.heads.origins import tell_other_origin
 from haymaker.heads.scores import HeadScores
 from haymaker.interventions.branch_answers import AnswerBranches, judged_sets, packed_room, patched_answers
 from haymaker.interventions.branches import Trunk, can_branch
 from haymaker.interventions.controls import beside_random
 from haymaker.interventions.head_sets import PATCHED, cut_short, few_draws, identity_sets, patching_sets
-from haymaker.interventions.origins import tell_other_origin, tell_pair
-from haymaker.interventions.pairs import check_pair
+from haymaker.interventions.pairs import check_pair, tell_pair
 from haymaker.interventions.patching_runs import Donor, Patched, Run, Sizes
 from haymaker.markup import Rows
 from haymaker.models.answer_text import STOP
@@ -251,8 +251,8 @@ def patching_table(
     """A row per head set of `patching_sets` (of `identity_sets` where asked): the headline (`metric`, `score`), and its
     change from the plain recipient's; of at most five examples also their `answers`. For the other direction, exchange
     the two models and their scores."""
-    lender = donor if isinstance(donor, LanguageModel) else recipient
-    tell_other_origin(donor_scores, lender, "the donor's head scores", of_adapter=lender is donor)
+    lender, folder = (donor, None) if isinstance(donor, LanguageModel) else (recipient, Path(donor))
+    tell_other_origin(donor_scores, lender, "the donor's head scores", folder)
     tell_other_origin(recipient_scores, recipient, "the recipient's head scores")
     if identity:
         sets = list(identity_sets(donor_scores))

@@ -14,8 +14,7 @@ from haymaker.evaluation.exam import Exam
 from haymaker.evaluation.predictions import Evaluation, examine, judged, room_for
 from haymaker.interventions.adapters import Shared, one_model
 from haymaker.interventions.lockstep import OneBatch, TwoModels
-from haymaker.interventions.origins import tell_pair
-from haymaker.interventions.pairs import check_pair, obstacle
+from haymaker.interventions.pairs import check_pair, obstacle, tell_pair
 from haymaker.kept import Kept
 from haymaker.models.batching import batches_of, parted
 from haymaker.models.generation import MEMORY_ADVICE, Generation, decode_group

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from haymaker.choices import axes_of
 from haymaker.config import Recipe
 from haymaker.data.builder import build
-from haymaker.data.own_data import load_data, read_examples, tell_other_tokenizer
+from haymaker.data.own_data import load_data, read_examples
 from haymaker.errors import ConfigError, LengthError
 from haymaker.models.budget import room_of
 from haymaker.models.load import LanguageModel
+from haymaker.provenance import tell_other_tokenizer
 from haymaker.recommender.names import check_names
 from haymaker.records import Encoded, Example
 from haymaker.tasks.given_rows import is_table
@@ -81,9 +82,8 @@ def examples_of(source: Source, lm: LanguageModel, rows: int) -> Given:
         began = time.perf_counter()
         made = build(source.changed(rows=min(rows, source.rows)), lm.tokenizer)
         return Given(list(made), (time.perf_counter() - began) / len(made), room_of(made))
-    if isinstance(source, str | Path):
-        tell_other_tokenizer(Path(source), lm)
     given = load_data(source) if isinstance(source, str | Path) else source
+    tell_other_tokenizer(given, lm)
     return Given(list(rows_given(given))[:rows], 0.0, room_of(given))
 
 

@@ -40,24 +40,16 @@ class ModelParams(Frozen):
 
 def model_of(inputs: Inputs, params: ModelParams) -> "LanguageModel":
     """The input model with its adapter, if there is one: on the base that this process keeps, if that is the one."""
-    from haymaker.data.own_data import tell_other_tokenizer
     from haymaker.study.held import model_with
 
-    lm = model_with(base_of(inputs, params), next((inputs[role] for role in ROLES if role in inputs), None))
-    if "data" in inputs:
-        tell_other_tokenizer(inputs["data"], lm)
-    return lm
+    return model_with(base_of(inputs, params), next((inputs[role] for role in ROLES if role in inputs), None))
 
 
 def donor_of(inputs: Inputs, params: ModelParams) -> "LanguageModel":
     """The input model with the donor's adapter, as a second model beside the first."""
-    from haymaker.data.own_data import tell_other_tokenizer
     from haymaker.models.load import load_model
 
-    lm = load_model(str(inputs["model"]), adapter=inputs.get("donor"), extend=params.extend, dtype=params.dtype)
-    if "data" in inputs:
-        tell_other_tokenizer(inputs["data"], lm)
-    return lm
+    return load_model(str(inputs["model"]), adapter=inputs.get("donor"), extend=params.extend, dtype=params.dtype)
 
 
 def base_of(inputs: Inputs, params: ModelParams) -> Base:
@@ -84,12 +76,12 @@ def computing(lm: "LanguageModel") -> str:
 def scores_of(inputs: Inputs, lm: "LanguageModel", name: str = "heads") -> "HeadScores":
     """Head scores of a model: from a file of any format, from a cell's folder, or of heads that are named."""
     from haymaker.attention.hook import decoder_of
+    from haymaker.heads.origins import tell_other_origin
     from haymaker.heads.own_choice import chosen_heads
-    from haymaker.interventions.origins import tell_other_origin
 
     path = scores_file(inputs[name])
     scores = chosen_heads(path, decoder_of(lm.model).config)
-    tell_other_origin(scores, lm, str(path), of_adapter=name == "heads")
+    tell_other_origin(scores, lm, str(path), inputs.get("donor") if name == "donor_heads" else None)
     return scores
 
 

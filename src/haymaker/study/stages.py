@@ -91,15 +91,13 @@ class TrainParams(ModelParams):
 def train_adapter(params: TrainParams, inputs: Inputs, output: Path, overwrite: bool = False) -> Tables:
     """dataset, model -> adapter folder."""
     rows = rows_of(inputs)
-    from haymaker.data.own_data import load_data, tell_other_tokenizer
+    from haymaker.data.own_data import load_data
     from haymaker.training.loop import train
     from haymaker.training.parallel import take_gpu
 
     take_gpu()
     tracked = load_data(inputs["track"]) if "track" in inputs else None
     with model_for_training(inputs, params) as lm, bar("training steps", params.train.steps, computing(lm)) as advance:
-        for role in {"data", "track"} & inputs.keys():
-            tell_other_tokenizer(inputs[role], lm)
         train(lm, rows, params.train, output, overwrite=overwrite, on_progress=advance, track_on=tracked)
     return {"tracking": read_json(output / "tracking.json")} if params.train.track else {}
 
@@ -170,7 +168,7 @@ def head_scores(
     batch: int | None = None,
 ) -> "dict[str, HeadScores]":
     """dataset (or a prompt of one's own), model -> scores of its heads by metric, from one pass."""
-    rows = list(prompt or rows_of(inputs, params.rows))
+    rows = rows_of(inputs, params.rows) if prompt is None else [prompt]
     lm = model_of(inputs, params)
     from haymaker.heads.detection import detect_all
 

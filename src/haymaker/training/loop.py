@@ -26,6 +26,7 @@ from haymaker.models.lora import add_lora, lora_parameters, remove_lora, save_ad
 from haymaker.models.lora_targets import Targets, head_masks, target_modules
 from haymaker.models.other_adapters import adapter_files
 from haymaker.models.turns import changed_here
+from haymaker.provenance import tell_other_tokenizer
 from haymaker.records import Encoded, Example, digest, rows_of_kind
 from haymaker.training.backends import chosen_backend
 from haymaker.training.batches import encoded_rows
@@ -97,6 +98,8 @@ def train(
         (1, 'adapter')
     """
     refuse_changed_model(lm)
+    for read in (rows, track_on):
+        tell_other_tokenizer(read, lm)
     folder, given = Path(out), rows_of_kind(rows, (Example, Encoded))
     encoded = encoded_rows(given, lm.tokenizer, lm.context)
     with changed_here(lm.base, "training it"):

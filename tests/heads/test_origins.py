@@ -10,19 +10,19 @@ from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
 from haymaker.config import TrackConfig
-from haymaker.data.own_data import tell_other_tokenizer
 from haymaker.errors import DataError, ModelError
 from haymaker.heads.compare import other_origins
 from haymaker.heads.formats import HeadList
+from haymaker.heads.origins import tell_other_origin
 from haymaker.heads.scores import HeadScores
 from haymaker.heads.tracking import HeadTracker
 from haymaker.interventions.ablation import ablation_curve
-from haymaker.interventions.origins import tell_other_origin, tell_pair
+from haymaker.interventions.pairs import tell_pair
 from haymaker.interventions.patching import patching_table
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora
-from haymaker.provenance import positions_in_use
+from haymaker.provenance import positions_in_use, tell_other_tokenizer
 from haymaker.records import Head
 from haymaker.vocabulary import tokenizer_digest
 
@@ -147,14 +147,12 @@ def test_effects_of_heads_say_of_which_model_they_are(lm: LanguageModel) -> None
 
 
 def test_rows_of_another_tokenizer_are_told(
-    lm: LanguageModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lm: LanguageModel, tokenizer: PreTrainedTokenizerBase, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = hm.build(hm.Recipe(task="mdqa", length=128, rows=1), tokenizer).save(tmp_path / "data")
-    tell_other_tokenizer(folder, lm)
+    rows = hm.build(hm.Recipe(task="mdqa", length=128, rows=1), tokenizer)
+    tell_other_tokenizer(rows, lm)
     assert capsys.readouterr().err == ""
-    manifest = folder / "manifest.json"
-    manifest.write_text(manifest.read_text().replace(tokenizer_digest(tokenizer), "another"))
-    tell_other_tokenizer(folder, lm)
+    tell_other_tokenizer(hm.Dataset(rows.table, {**rows.manifest, "tokenizer_sha256": "another"}), lm)
     assert "built with another tokenizer" in capsys.readouterr().err
 
 

@@ -1,10 +1,11 @@
-"""What belongs together is compared: head scores and rows with the model that they meet.
+"""What belongs together is compared: head scores with the model that they meet.
 
 Scores of another shape are refused: their heads are not this model's. Other weights, another adapter or tokenizer may
 be meant, and are told.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,10 +14,9 @@ from haymaker.console import note
 from haymaker.errors import DataError
 from haymaker.heads.own_choice import map_shape
 from haymaker.heads.scores import HeadScores
-from haymaker.models.extend import positions_of
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
-from haymaker.provenance import adapter_in_use, positions_in_use
+from haymaker.provenance import adapter_in_use, known_adapter, positions_in_use
 from haymaker.records import digest
 from haymaker.vocabulary import tokenizer_digest
 
@@ -26,6 +26,7 @@ WORDS = {
     "tokenizer": "another tokenizer",
     "positions": "another extension of the context",
 }
+NAMED = "model_name_or_path"  # whose heads a file in QRHead's form lists: all that it says of a model
 _TOLD: WeakKeyDictionary[HeadScores, set[str]] = WeakKeyDictionary()
 
 
@@ -39,19 +40,22 @@ def refuse_other_shape(scores: HeadScores, lm: LanguageModel, place: str = "head
         )
 
 
-def tell_other_origin(scores: HeadScores, lm: LanguageModel, place: str, of_adapter: bool = True) -> None:
+def tell_other_origin(scores: HeadScores, lm: LanguageModel, place: str, donor: Path | None = None) -> None:
     """Say in what the scores' own record of where they come from differs from this model, once.
 
-    `of_adapter`: the adapter counts too. Raises DataError for another shape.
+    `donor`: the folder of the adapter with which they are used, in place of this model's. Raises DataError for another
+    shape.
     """
     refuse_other_shape(scores, lm, place)
     found: dict[str, Any] = {"weights": weights_digest(lm.model), "tokenizer": tokenizer_digest(lm.tokenizer)}
     found["positions"] = positions_in_use(lm)
-    if of_adapter:
-        found["adapter"] = adapter_in_use(lm.model)
+    found |= {"adapter": adapter_in_use(lm.model)} if donor is None else known_adapter(donor)
     if (model := digest(found)) not in (known := _TOLD.setdefault(scores, set())):  # commands tell of their file first
         known.add(model)
-        tell(place, scores.provenance, found, lm.name)
+        tell(place, scores.provenance, found, lm.name if donor is None else f"the donor {donor}")
+        model = str(scores.provenance.get(NAMED, lm.name))
+        if last_part(model) != last_part(lm.name):
+            note(f"{place}: lists heads of {model}, and they are taken for those of {lm.name}", style="yellow")
 
 
 def tell(place: str, origin: Mapping[str, Any], found: Mapping[str, Any], name: str) -> None:
@@ -61,14 +65,5 @@ def tell(place: str, origin: Mapping[str, Any], found: Mapping[str, Any], name: 
         note(f"{place}: made with {' and '.join(other)} than {name} as it is loaded here", style="yellow")
 
 
-def tell_pair(donor: LanguageModel, recipient: LanguageModel) -> None:
-    """Say where heads are lent between models that are not one base in one context: that may be meant."""
-    bases = donor.base, recipient.base
-    other = []
-    if bases[0] is not bases[1]:
-        if bases[0].dtype == bases[1].dtype and weights_digest(bases[0]) != weights_digest(bases[1]):
-            other.append("other weights")
-        if positions_of(bases[0]) != positions_of(bases[1]):
-            other.append("another extension of the context")
-    if other:
-        note(f"donor {donor.name}: has {' and '.join(other)} than the recipient {recipient.name}", style="yellow")
+def last_part(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2].lower()
