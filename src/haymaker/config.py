@@ -245,7 +245,7 @@ class TrackConfig(Frozen):
         metric: A detector's name, of `hm.choices.DETECTORS`.
         k: Top heads whose overlap is counted.
         threshold: A head whose mean score exceeds it is active; recall is of those.
-        reference: A file or folder of head scores to compare with; None: the run's own end.
+        reference: A file of head scores to compare with; None: the run's own end.
 
     Raises:
         ConfigError: An unknown key, or a value out of range.

@@ -44,8 +44,7 @@ def provenance_of(lm: LanguageModel, encoded: Sequence[Encoded]) -> dict[str, An
         "template": hashlib.sha256(str(template).encode()).hexdigest() if template else None,
         "backend": backend_of(decoder_of(lm.model)),
         **computed_by(lm.model),
-        "dataset": dataset_digest(encoded),
-        "prompts": dataset_digest(encoded, marked=False),
+        **rows_in_use(encoded),
         "versions": {"haymaker": __version__} | {name: version(name) for name in LIBRARIES},
     }
 
@@ -60,10 +59,12 @@ def tell_other_tokenizer(rows: Any, reader: Any) -> None:
              "their lengths in tokens and the share that they fill are other ones here", style="yellow")  # fmt: skip
 
 
-def positions_in_use(lm: LanguageModel) -> dict[str, Any] | None:
-    """How the model sees positions, whoever extended it; None without RoPE."""
+def positions_in_use(lm: LanguageModel, exact: bool = True) -> dict[str, Any] | None:
+    """How the model sees positions, whoever extended it; None without RoPE. Unless `exact` without the frequencies,
+    whose last bits a processor chooses."""
     positions = positions_of(lm.base)
-    return positions and asdict(positions)
+    left_out = set() if exact else {"frequencies_digest"}
+    return positions and {name: value for name, value in asdict(positions).items() if name not in left_out}
 
 
 def lender_of(donor: LanguageModel) -> dict[str, Any]:
@@ -94,6 +95,11 @@ def known_adapter(folder: Path) -> dict[str, str]:
     if not matrices or matrices.keys() & weights.keys():
         return {}
     return {"adapter": matrices_digest(matrices)}
+
+
+def rows_in_use(encoded: Sequence[Encoded]) -> dict[str, str]:
+    """The rows as a model reads them, and their prompts alone."""
+    return {"dataset": dataset_digest(encoded), "prompts": dataset_digest(encoded, marked=False)}
 
 
 def dataset_digest(encoded: Sequence[Encoded], marked: bool = True) -> str:

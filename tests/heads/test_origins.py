@@ -11,10 +11,8 @@ from transformers import PreTrainedTokenizerBase
 import haymaker as hm
 from haymaker.config import TrackConfig
 from haymaker.errors import DataError, ModelError
-from haymaker.heads.compare import other_origins
-from haymaker.heads.formats import HeadList
 from haymaker.heads.origins import tell_other_origin
-from haymaker.heads.scores import HeadScores
+from haymaker.heads.scores import HeadScores, other_origins
 from haymaker.heads.tracking import HeadTracker
 from haymaker.interventions.ablation import ablation_curve
 from haymaker.interventions.pairs import tell_pair
@@ -23,7 +21,6 @@ from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.lora import add_lora
 from haymaker.provenance import positions_in_use, tell_other_tokenizer
-from haymaker.records import Head
 from haymaker.vocabulary import tokenizer_digest
 
 
@@ -109,7 +106,6 @@ def test_two_files_of_two_models_are_told_apart() -> None:
     assert other_origins(first, of_shape(3, 4, weights="x", tokenizer="t", dataset="e")) == (
         "of other weights and of other rows"
     )
-    assert other_origins(first, HeadList((Head(0, 0),))) == ""
 
 
 def test_other_spans_in_the_same_prompts_count_where_both_read_them() -> None:

@@ -192,7 +192,12 @@ class Evaluation:
         return replace(self, predictions=tuple(again))
 
     def change_from(self, plain: "Evaluation") -> dict[str, float]:
-        """The plain model's headline, and the change from it with a 95 % bootstrap interval over the same questions."""
+        """The plain model's headline, and the change from it with a 95 % bootstrap interval over the same questions.
+
+        Raises DataError where these are answers to other rows, or to the same in another order.
+        """
+        if [one.example_id for one in self.predictions] != [one.example_id for one in plain.predictions]:
+            raise DataError("answers to other rows than the plain model's, so nothing has changed from those")
         reach = None if self is plain else DIFFERENCES  # what is the same answers has changed nothing, whatever n
         change = bootstrap_mean(self.values() - plain.values(self.metric), reach=reach)
         return {"score_original": plain.score, "delta": change.mean, "delta_low": change.low, "delta_high": change.high}

@@ -39,24 +39,6 @@ def comparable(
     return a, b, "query head"
 
 
-def other_origins(first: ScoreFile, second: ScoreFile) -> str:
-    """In what the models and rows of two score files differ, in words; empty where nothing is known to.
-
-    Adapters may differ, and what is marked in the same prompts where one of the two does not read it, as a causal map.
-    """
-    if not isinstance(first, HeadScores) or not isinstance(second, HeadScores):
-        return ""
-    a, b = first.provenance, second.provenance
-    words = {"weights": "of other weights", "tokenizer": "of another tokenizer", "dataset": "of other rows"}
-    words |= {"positions": "of another context extension", "donor": "of another donor"}
-    other = {key: said for key, said in words.items() if key in a and key in b and a[key] != b[key]}
-    if "dataset" in other and a.get("prompts", a) == b.get("prompts"):
-        del other["dataset"]
-        if "needle" in a and "needle" in b:
-            other["needle"] = "of the same prompts with other needles marked"
-    return " and ".join(other.values())
-
-
 def as_kv(scores: ScoreFile, shape: tuple[int, ...], rule: Rule, query_heads: int | None) -> HeadScores:
     """Scores of KV heads as a map of their own."""
     layers, kv_heads = shape

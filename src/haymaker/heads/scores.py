@@ -6,6 +6,7 @@ from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -13,6 +14,7 @@ from numpy import ndarray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from haymaker.console import note
 from haymaker.errors import ConfigError, DataError
 from haymaker.file_reading import read_bytes, read_json, required, texts_of
 from haymaker.files import whole_files, write_json
@@ -210,11 +212,14 @@ class HeadScores:
         return head_map(self.mean, low, high, f"{self.metric}{unit}", outlined=self.best(k))
 
     def _beside(self, other: "HeadScores") -> tuple[ndarray, ndarray]:
+        """The means of both of every head that has one in both. Raises DataError for scores of two shapes; says once
+        what else is not alike."""
         if self.mean.shape != other.mean.shape:
             raise DataError(
                 f"head scores of two shapes, {self.mean.shape} and {other.mean.shape} (layers, heads), cannot be "
                 "compared: heads are matched by index"
             )
+        tell_other_origins(self, other)
         both = (self.counts > 0) & (other.counts > 0)
         return self.mean[both], other.mean[both]
 
@@ -305,3 +310,41 @@ def share(found: set[Head], wanted: set[Head]) -> float:
 def jaccard(first: set[Head], second: set[Head]) -> float:
     """Size of the intersection over that of the union; NaN of two empty sets."""
     return share(first & second, first | second)
+
+
+# ---- two of them
+
+
+ORIGINS = {
+    "weights": "of other weights",
+    "tokenizer": "of another tokenizer",
+    "dataset": "of other rows",
+    "positions": "of another context extension",
+    "donor": "of another donor",
+    "scope": "of another scope",
+    "answer": "of gold and of own answers",
+}
+_TOLD: WeakKeyDictionary[HeadScores, set[str]] = WeakKeyDictionary()
+
+
+def other_origins(first: HeadScores, second: HeadScores) -> str:
+    """In what the models and rows of two maps differ, in words; empty where nothing is known to.
+
+    Adapters may differ, and what is marked in the same prompts where one of the two does not read it, as a causal map.
+    """
+    a, b = first.provenance, second.provenance
+    words = ORIGINS | ({"needle": "of other needles"} if first.metric == second.metric else {})
+    other = {key: said for key, said in words.items() if key in a and key in b and a[key] != b[key]}
+    if "dataset" in other and a.get("prompts", a) == b.get("prompts"):
+        del other["dataset"]
+        if "needle" in a and "needle" in b:
+            other["needle"] = "of the same prompts with other needles marked"
+    return " and ".join(other.values())
+
+
+def tell_other_origins(first: HeadScores, second: HeadScores, names: str = "") -> None:
+    """Say so of two maps that are compared, once."""
+    known = _TOLD.setdefault(first, set())
+    if second.provenance_hash not in known and (said := other_origins(first, second)):
+        known.add(second.provenance_hash)
+        note(f"{names or f'head scores by {first.metric} and by {second.metric}'} are {said}", style="yellow")

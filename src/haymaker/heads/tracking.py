@@ -13,17 +13,19 @@ from haymaker.attention.hook import decoder_of
 from haymaker.config import TrackConfig
 from haymaker.console import note
 from haymaker.errors import ConfigError, DataError
+from haymaker.file_digests import file_digest
 from haymaker.file_reading import read_appended
 from haymaker.files import write_json, write_jsonl
-from haymaker.heads.compare import ScoreFile, comparable, comparison, other_origins
+from haymaker.heads.compare import ScoreFile, comparable, comparison
 from haymaker.heads.detection import detect_heads
 from haymaker.heads.formats import read_scores
 from haymaker.heads.own_choice import map_shape
-from haymaker.heads.scores import HeadScores
+from haymaker.heads.scores import HeadScores, other_origins
 from haymaker.models.handshake import weights_digest
 from haymaker.models.load import LanguageModel
-from haymaker.provenance import positions_in_use
+from haymaker.provenance import dataset_digest, positions_in_use, rows_in_use
 from haymaker.records import Encoded, Example
+from haymaker.tokens import encode_many
 from haymaker.vocabulary import tokenizer_digest
 
 LINES_FILE, TABLE_FILE = "tracking.jsonl", "tracking.json"
@@ -46,18 +48,33 @@ class HeadTracker:
             raise ConfigError(f"track.k: expected at most the {shape[0] * shape[1]} heads there are, found {config.k}")
         if self.reference is not None:  # a file of another shape is known now rather than at the end
             own = self.as_scores(np.zeros(shape).tolist())
-            comparable(own, self.reference)
+            first, second, _ = comparable(own, self.reference)
+            if (found := second.mean.shape) != (expected := first.mean.shape):
+                place = f"track.reference {config.reference}"
+                raise DataError(f"{place}: scores of {found} (layers, heads), and the model has {expected}")
             self.tell_reference(own, self.reference)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the readings beside the model: a run that goes on with other rows would mix them."""
+        path = self.config.reference
+        return {
+            "rows": dataset_digest(encode_many(self.examples, self.lm.tokenizer)),
+            "reference": None if path is None else file_digest(path),
+        }
+
     def tell_reference(self, own: HeadScores, reference: ScoreFile) -> None:
-        """Say in what the reference differs from what is read: the model's weights, tokens, positions; the metric."""
+        """Say in what the reference differs from what is read: the model's weights, tokens, positions; rows; metric."""
         origin = {
             "weights": weights_digest(self.lm.model),
             "tokenizer": tokenizer_digest(self.lm.tokenizer),
             "positions": positions_in_use(self.lm),
+            **rows_in_use(encode_many(self.examples, self.lm.tokenizer)),
         }
+        if not isinstance(reference, HeadScores):
+            return
         other = [other_origins(replace(own, provenance=origin), reference)]
-        if isinstance(reference, HeadScores) and reference.metric not in (own.metric, "kv", "list"):
+        if reference.metric not in (own.metric, "kv", "list"):
             other.append(f"scores by {reference.metric}, not {own.metric}")
         if said := " and ".join(filter(None, other)):
             note(f"track.reference {self.config.reference}: {said}", style="yellow")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from haymaker.choices import axes_of
 from haymaker.config import Recipe
+from haymaker.console import note
 from haymaker.data.builder import build
 from haymaker.data.own_data import load_data, read_examples
 from haymaker.errors import ConfigError, LengthError
@@ -100,6 +101,15 @@ def check_lengths(lm: LanguageModel, sets: Mapping[str, Sequence[Encoded]]) -> N
             f"{lm.name} reads {lm.context:,} tokens, and rows have more: {'; '.join(told)}; leave them out, or extend "
             f"the model to {needed:,} tokens (--extend {needed}, hm.Extend(length={needed}))"
         )
+
+
+def tell_shared(read: Sequence[Candidate], held: Sequence[Example]) -> None:
+    """Say which candidates teach answers to the very questions on which all probes are read."""
+    asked = {(row.question, row.target) for row in held}
+    for one in read:
+        if shared := sum((row.question, row.target) in asked for row in one.examples):
+            note(f"candidate {one.name}: {shared} of {len(one.examples)} rows teach answers to the real rows that "
+                 "probes are read on, so it ranks too high; leave them out", style="yellow")  # fmt: skip
 
 
 def rows_given(source: Any) -> list[Example]:

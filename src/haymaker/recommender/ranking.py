@@ -18,7 +18,7 @@ from haymaker.heads.nulls import ENDS, around, means_of, measures, transfer_null
 from haymaker.markup import Rows, table
 from haymaker.models.load import LanguageModel
 from haymaker.models.shapes import shape_of
-from haymaker.recommender.candidates import Candidate, Source, check_lengths, examples_of, named, opened
+from haymaker.recommender.candidates import Candidate, Source, check_lengths, examples_of, named, opened, tell_shared
 from haymaker.recommender.names import PROBE, REAL, UNTRAINED
 from haymaker.recommender.selectors import ladm, long_attention, long_range
 from haymaker.recommender.short_training import Reading, kept_probes, reading, trained
@@ -151,6 +151,7 @@ def recommend(
         raise ConfigError(f"real: expected at least {FEWEST} rows, half of them to compare with, found {len(given)}")
     learned, held = given[::2], given[1::2]
     read = [opened(name, source, lm, rows) for name, source in sources.items()]
+    tell_shared(read, held)
     check_lengths(lm, {one.name: one.encoded for one in read} | {REAL: encode_many(given, lm.tokenizer)})
     budget, training = budget_for(lm, held, room) if answers else None, config or TrainConfig(**PROBE)
     plan = Plan(training, metric, threshold, full_rows, full_steps, full_length, budget)

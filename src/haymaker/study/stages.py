@@ -207,12 +207,13 @@ class CompareParams(Frozen):
 
 def compared(params: CompareParams, inputs: Inputs) -> "tuple[HeadScores, HeadScores, Row]":
     """two files of head scores -> both as maps of one shape, and how alike they are."""
-    from haymaker.heads.compare import comparable, comparison, other_origins
+    from haymaker.heads.compare import comparable, comparison
     from haymaker.heads.formats import read_scores, rule_of
+    from haymaker.heads.scores import HeadScores, tell_other_origins
 
     first, second = (read_scores(scores_file(inputs[name])) for name in ("heads", "reference"))
-    if told := other_origins(first, second):
-        note(f"{inputs['heads']} and {inputs['reference']} are {told}", style="yellow")
+    if isinstance(first, HeadScores) and isinstance(second, HeadScores):
+        tell_other_origins(first, second, f"{inputs['heads']} and {inputs['reference']}")
     own, reference, unit = comparable(first, second, rule_of(params.kv_rule), params.query_heads)
     return own, reference, comparison(own, reference, params.threshold, params.k) | {"unit": unit}
 

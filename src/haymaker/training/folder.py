@@ -19,6 +19,8 @@ from haymaker.training.state import METRICS_FILE, STATE_FILE, read_state_header
 from haymaker.training.trackers import TRACKER_FILE
 
 RECORD_FILE = "training.json"
+POSITIONS, TRACKED = "context extension", "tracking"  # of a run's identity
+NEWER = (POSITIONS, TRACKED)  # what runs of earlier versions say nothing of
 TRACKING_FILES = ("tracking.jsonl", "tracking.json", TRACKER_FILE)
 
 
@@ -52,7 +54,8 @@ def clear(folder: Path) -> None:
 
 
 def refuse_other_run(folder: Path, before: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    if changed := [key for key in identity if before.get(key) != identity[key]]:
+    known = {key: identity[key] for key in NEWER if key in identity} | dict(before)
+    if changed := [key for key in identity if known.get(key) != identity[key]]:
         raise DataError(
             f"{folder}: holds a run with another {' and another '.join(changed)}, so it cannot go on; "
             "give another folder, or overwrite to start again"

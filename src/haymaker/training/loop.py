@@ -26,11 +26,19 @@ from haymaker.models.lora import add_lora, lora_parameters, remove_lora, save_ad
 from haymaker.models.lora_targets import Targets, head_masks, target_modules
 from haymaker.models.other_adapters import adapter_files
 from haymaker.models.turns import changed_here
-from haymaker.provenance import tell_other_tokenizer
+from haymaker.provenance import positions_in_use, tell_other_tokenizer
 from haymaker.records import Encoded, Example, digest, rows_of_kind
 from haymaker.training.backends import chosen_backend
 from haymaker.training.batches import encoded_rows
-from haymaker.training.folder import RECORD_FILE, computers, held_folder, refuse_other_run, steps_done
+from haymaker.training.folder import (
+    POSITIONS,
+    RECORD_FILE,
+    TRACKED,
+    computers,
+    held_folder,
+    refuse_other_run,
+    steps_done,
+)
 from haymaker.training.parallel import World, joined_world
 from haymaker.training.run import Report, Run
 from haymaker.training.sharding import let_go, shard_base, sharding_device
@@ -104,7 +112,7 @@ def train(
     encoded = encoded_rows(given, lm.tokenizer, lm.context)
     with changed_here(lm.base, "training it"):
         tracker = new_tracker(lm, given if track_on is None else track_on, config, folder)
-        identity = identity_of(lm, encoded, config)
+        identity = identity_of(lm, encoded, config) | ({} if tracker is None else {TRACKED: tracker.identity})
         place = sharding_device() if config.shard else lm.device
         with joined_world(place, config.context_parallel) as world, held_folder(folder, world, overwrite):
             if (folder / RECORD_FILE).is_file():
@@ -176,14 +184,13 @@ def refuse_changed_model(lm: LanguageModel) -> None:
 
 def identity_of(lm: LanguageModel, rows: Sequence[Encoded], config: TrainConfig) -> dict[str, Any]:
     """What must be the same for a run to go on: everything that its numbers depend on."""
-    extended = lm.extension and lm.extension.extended
     return {
         # of a finished run the processes do not matter, and of none the tracker
         "config": config.model_dump(mode="json", exclude={"context_parallel", "shard", "tracker"}),
         "data": digest([[row.example_id, list(row.input_ids), list(row.answer_rows)] for row in rows]),
         "base": weights_digest(lm.model),
         "dtype": dtype_name(lm.model),
-        "extension": extended and [extended.length, extended.theta, extended.window],
+        POSITIONS: positions_in_use(lm, exact=False),
     }
 
 
