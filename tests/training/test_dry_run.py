@@ -1,5 +1,10 @@
 """What a run would take: bytes and operations of an 8B model, worked by hand."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from small_decoders import VOCABULARY, small_decoder
@@ -12,7 +17,7 @@ from haymaker.models.shapes import Shape
 from haymaker.records import Encoded
 from haymaker.training.budget import KERNEL_BYTES, RUNGS, Largest, kept_bytes, peak_bytes, planned, said
 from haymaker.training.cost import LAUNCH_SECONDS, cost_of_row, together_seconds
-from haymaker.training.dry_run import forecast
+from haymaker.training.dry_run import forecast, forecast_run
 
 LLAMA_8B = Shape(
     layers=32, hidden=4096, query=4096, key_value=1024, heads=32, inner=14336, vocabulary=128_256, element=2,
@@ -70,6 +75,21 @@ def test_a_forecast_is_the_sum_of_its_steps() -> None:
     assert found["fits"]
     assert found["hours"] > 0
     assert forecast(model, rows, config, torch.float32)["device"] in ("cpu", "cuda")
+
+
+def test_quantised_weights_are_as_large_as_their_files(model_folder: Path, new_model: Callable[..., Any]) -> None:
+    def peak() -> int:
+        how = TrainConfig(steps=1, batch=1, rank=2)
+        found = forecast_run(str(model_folder), random_rows(3), how, None, dtype="bfloat16", device="h100")
+        return found["peak_bytes"]
+
+    plain = 2 * sum(weight.numel() for weight in new_model().parameters())
+    others = peak() - plain
+    path, weights = model_folder / "config.json", model_folder / "model.safetensors"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"quantization_config": {"quant_method": "gptq"}}))
+    assert peak() == others + weights.stat().st_size
+    weights.unlink()
+    assert peak() == others + plain  # nobody knows
 
 
 @pytest.mark.parametrize("device", DEVICE_NAMES)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from haymaker.models.batching import batches_of
 from haymaker.models.load import Source, read_config, read_tokenizer
 from haymaker.models.lora import lora_size
 from haymaker.models.lora_targets import Targets, check_ranks, head_masks, target_modules
-from haymaker.models.names import check_described, display_name
+from haymaker.models.names import WEIGHT_FILES, check_described, display_name, files_of
 from haymaker.models.precision import choose_threads, chosen_dtype
+from haymaker.models.quantised import method_of
 from haymaker.models.shapes import Shape, shape_of
 from haymaker.processes import launched
 from haymaker.records import Encoded, Example
@@ -28,13 +30,20 @@ from haymaker.training.rates import rates_here
 
 
 def forecast(
-    model: PreTrainedConfig, rows: Sequence[Encoded], config: TrainConfig, dtype: torch.dtype, device: str | None = None
+    model: PreTrainedConfig,
+    rows: Sequence[Encoded],
+    config: TrainConfig,
+    dtype: torch.dtype,
+    device: str | None = None,
+    *,
+    stored: int | None = None,
 ) -> dict[str, Any]:
     """A run's figures from the model's config alone; `device` is a name of `DEVICE_NAMES`, None the one at hand.
 
-    Raises ConfigError for a device that is not known.
+    stored: bytes of the weights, None where they are of `dtype`. Raises ConfigError for a device that is not known.
     """
     (name, place), shape = device_of(device), adapted_shape(model, config, dtype)
+    shape = shape if stored is None else replace(shape, base_bytes=stored)
     lengths = [len(row) for row in rows]
     processes = max(config.context_parallel, launched())
     own = as_one_of(shape, processes, config.context_parallel, config.shard)
@@ -97,8 +106,15 @@ def forecast_run(
     known = precision if isinstance(precision, torch.dtype) else torch.bfloat16
     choose_threads(known, place)
     return {"model": display_name(name)} | forecast(
-        model, encoded_rows(rows, tokenizer, context), config, known, device
+        model, encoded_rows(rows, tokenizer, context), config, known, device, stored=quantised_bytes(source, model)
     )
+
+
+def quantised_bytes(source: Source, model: PreTrainedConfig) -> int | None:
+    """Bytes of quantised weights, as their files have them; None for plain ones, and where no file is here."""
+    if source.gguf is not None or method_of(model) is None:
+        return None
+    return sum(path.stat().st_size for path in files_of(Path(source.place), WEIGHT_FILES)) or None
 
 
 def adapted_shape(model: PreTrainedConfig, config: TrainConfig, dtype: torch.dtype) -> Shape:
