@@ -29,6 +29,7 @@ import test_fuzzed_answers as metrics  # noqa: E402  # pyright: ignore[reportMis
 import test_fuzzed_artifacts as artifacts  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_files as scores  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_folders as folders  # noqa: E402  # pyright: ignore[reportMissingImports]
+import test_fuzzed_layouts as layouts  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_models as models  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_predictions as predictions  # noqa: E402  # pyright: ignore[reportMissingImports]
 import test_fuzzed_sources as readers  # noqa: E402  # pyright: ignore[reportMissingImports]
@@ -50,6 +51,7 @@ def runs(kind: str) -> Iterator[Run]:
         for task in readers.ROWS:
             check = readers.test_a_broken_row_is_an_error_a_reason_or_right
             yield f"rows of {task}", lambda home, task=task, check=check: check(task, tokenizer, home)
+        yield "rows of every layout", layouts.test_a_broken_row_is_an_error_a_reason_or_right
     elif kind == "metrics":
         for name in METRICS:
             yield f"{name}", lambda home, name=name: metrics.test_any_answer_scores_a_fraction_or_is_refused(name)

@@ -190,5 +190,5 @@ def texts_of(row: Any, key: str, place: str) -> list[str]:
 
 def texts_in(row: Any, key: str, place: str) -> list[str]:
     """row[key] as a list of texts; one text alone is a list of it."""
-    value = row.get(key)
+    value = row.get(key) if isinstance(row, Mapping) else None
     return [value] if isinstance(value, str) else texts_of(row, key, place)

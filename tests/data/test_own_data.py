@@ -8,7 +8,8 @@ from typing import Any
 from unicodedata import normalize
 
 import pytest
-from real_rows import SHARED, mdqa_row, needs_real_rows, write_jsonl
+from layout_rows import ANSWER, ASKED, BRIDGE, CHAT, HOTPOT, LAYOUTS, MILL, NOLIMA, WHOLE, document
+from real_rows import SHARED, mdqa_row, musique_row, needs_real_rows, write_jsonl
 from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
@@ -21,104 +22,16 @@ from haymaker.tasks.own_layouts import NO_VALUE, TOOLS
 from haymaker.tasks.own_long_context import L_EVAL
 from haymaker.tasks.own_rows import NO_GOLD, NO_QUESTION, NOWHERE, TWICE
 
-MILL = "Ada Reyes founded the mill in 1871."
-BRIDGE = "The bridge is of stone."
-ASKED = {"question": "Who founded the mill?", "answers": ["Ada Reyes", "Reyes"]}
-CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"{MILL} Who did?"}]
-ANSWER = {"role": "assistant", "content": "Ada Reyes"}
-
-
-def document(text: str, **more: Any) -> dict[str, Any]:
-    return {"text": text, **more}
-
 
 def read(tmp_path: Path, *rows: Any, **options: Any) -> hm.Dataset:
     return hm.read_examples(write_jsonl(tmp_path / "mine.jsonl", list(rows)), **options)
 
 
+STEP = {"question": "Who?", "answer": "Ada", "paragraph_support_idx": 99}
+
+
 def said(example: hm.Example, kind: str) -> list[str]:
     return [example.text[span.slice] for span in example.spans.get(kind, [])]
-
-
-# row, its prompt, evidence, answers marked, target
-WHOLE = f"{BRIDGE} {MILL} It burned."
-HOTPOT = {
-    "_id": "h1", "question": "Who founded the mill?", "answer": "Ada Reyes",
-    "context": [["The bridge", [BRIDGE, " It is old."]], ["The mill", ["A mill.", f" {MILL}", " It burned."]]],
-    "supporting_facts": [["The mill", 1]],
-}  # fmt: skip
-LAYOUTS: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
-    "documents": ({**ASKED, "documents": [document(BRIDGE), document(MILL, gold=True)]}, [MILL], ["Ada Reyes"]),
-    "titles": ({**ASKED, "documents": [document(MILL, gold=1, title="Mill")]}, [MILL], ["Ada Reyes"]),
-    "one text as answer": (
-        {"question": "Who?", "answer": "Ada Reyes", "documents": [document(MILL, gold=True)]}, [MILL], ["Ada Reyes"]
-    ),
-    "evidence in a document": (
-        {**ASKED, "documents": [document(f"{BRIDGE} {MILL}", evidence=[MILL]), document(MILL)]}, [MILL], ["Ada Reyes"]
-    ),
-    "the second answer": (
-        {"question": "Who?", "answers": ["Ada", "Ada Reyes"], "documents": [document(f"{MILL} Ada!", gold=True)]},
-        [f"{MILL} Ada!"], ["Ada Reyes", "Ada"],
-    ),
-    "several gold": (
-        {**ASKED, "documents": [document(BRIDGE, gold=True), document(MILL, gold=True)]}, [BRIDGE, MILL], ["Ada Reyes"]
-    ),
-    "context": ({**ASKED, "context": WHOLE}, [MILL], ["Ada Reyes"]),
-    "context, Chinese": (
-        {**ASKED, "context": "桥很旧。Ada Reyes 建了磨坊。后来。"}, ["Ada Reyes 建了磨坊。"], ["Ada Reyes"]
-    ),
-    "hotpotqa as texts": (
-        {**HOTPOT, **{key: json.dumps(HOTPOT[key]) for key in ("context", "supporting_facts")}}, [MILL], ["Ada Reyes"]
-    ),
-    "hotpotqa as objects": (
-        {**HOTPOT, "context": [{"title": title, "content": content} for title, content in HOTPOT["context"]],
-         "supporting_facts": [{"title": "The mill", "sent_id": 1}]}, [MILL], ["Ada Reyes"]
-    ),
-    "context, evidence": ({**ASKED, "context": WHOLE, "evidence": [[24, 41]]}, ["Ada Reyes founded"], ["Ada Reyes"]),
-    "context, evidence elsewhere": ({**ASKED, "context": WHOLE, "evidence": [BRIDGE]}, [BRIDGE], []),
-    "messages": ({"messages": [*CHAT, ANSWER], "evidence": [MILL]}, [MILL], ["Ada Reyes"]),
-    "messages, characters": ({"messages": [*CHAT, ANSWER], "evidence": [[9, 18]]}, ["Ada Reyes"], ["Ada Reyes"]),
-    "messages alone": ({"messages": [*CHAT, ANSWER]}, [], []),
-    "parts": (
-        {"messages": [{"role": "user", "content": [{"type": "text", "text": MILL}]}, ANSWER], "evidence": [MILL]},
-        [MILL], ["Ada Reyes"],
-    ),
-    "sharegpt, keys of openai": ({"conversations": [*CHAT, ANSWER], "evidence": [MILL]}, [MILL], ["Ada Reyes"]),
-    "sharegpt": (
-        {"conversations": [{"from": "human", "value": MILL}, {"from": "gpt", "value": "Ada Reyes"}],
-         "evidence": ["Ada Reyes"]}, ["Ada Reyes"], ["Ada Reyes"],
-    ),
-    "alpaca": (
-        {"instruction": "Who did?", "input": MILL, "output": "Ada Reyes", "evidence": [MILL]}, [MILL], ["Ada Reyes"]
-    ),
-    "alpaca, history": (
-        {"instruction": "Who?", "input": "", "output": "Ada Reyes", "history": [["Hi", MILL]], "system": "Be brief."},
-        [], [],
-    ),
-    "prompt-completion": ({"prompt": MILL, "completion": "Ada Reyes", "evidence": [MILL]}, [MILL], ["Ada Reyes"]),
-    "prompt-completion, chat": ({"prompt": CHAT, "completion": [ANSWER], "evidence": [MILL]}, [MILL], ["Ada Reyes"]),
-    "hotpotqa": (HOTPOT, [MILL], ["Ada Reyes"]),
-    "hotpotqa of the hub": (
-        {**HOTPOT, "context": {"title": ["The mill"], "sentences": [[MILL, " It burned."]]},
-         "supporting_facts": {"title": ["The mill", "The mill"], "sent_id": [0, 1]}},
-        [f"{MILL} It burned."], ["Ada Reyes"],
-    ),
-    "evidence of the row": (
-        {**ASKED, "documents": [document(BRIDGE), document(f"{BRIDGE} {MILL}")], "evidence": [MILL]}, [MILL],
-        ["Ada Reyes"],
-    ),
-    "evidence, told twice": ({**ASKED, "context": WHOLE, "evidence": [MILL, [24, 59]]}, [MILL], ["Ada Reyes"]),
-    "squad": (
-        {**ASKED, "context": f"{MILL} By Ada Reyes.", "answers": {"text": ["Ada Reyes"], "answer_start": [0]}}, [MILL],
-        ["Ada Reyes"],
-    ),
-    "squad, its file": (
-        {"title": "Mill", "paragraphs": [{"context": WHOLE, "qas": [
-            {"id": "1", "question": "Who?", "answers": [{"text": "Ada Reyes", "answer_start": 24}]}]}]},
-        [MILL], ["Ada Reyes"],
-    ),
-    "mdqa": ({**ASKED, "ctxs": [document(BRIDGE, isgold=False), document(MILL, isgold=True)]}, [MILL], ["Ada Reyes"]),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -158,6 +71,9 @@ def test_prompts_show_documents_in_their_order(tmp_path: Path) -> None:
         ({"messages": CHAT}, "the last turn is not the assistant's"),
         ({"messages": []}, "the last turn is not the assistant's"),
         ({"messages": [ANSWER]}, "there is no turn before the answer"),
+        ({"messages": [{"role": "user", "content": " "}, ANSWER]}, "the prompt is empty"),
+        ({"input": "", "outputs": ["4711"]}, "the prompt is empty"),
+        ({**HOTPOT, "supporting_facts": [["The mill", -1]]}, "a supporting fact names a sentence that there is not"),
         ({"messages": [*CHAT, {"role": "assistant", "content": " "}]}, "the answer is empty"),
         ({**HOTPOT, "supporting_facts": [["The mill", 3]]}, "a supporting fact names a sentence that there is not"),
         ({**ASKED, "answers": None, "context": MILL}, NO_QUESTION),
@@ -232,7 +148,23 @@ def test_rows_of_no_use_are_counted_by_their_reason_and_told(
         ({"input": "Who?", "answer": "Ada", "passage": MILL}, "nearest is .*--map [a-z]*=COLUMN"),
         ({**ASKED, "context": MILL, "metrics": ["sqaud_f1"]}, "line 2, metrics: no metric 'sqaud_f1'"),
         ({**ASKED, "context": MILL, "metrics": "f1"}, "line 2, metrics: no metric 'f1'"),
-        ({**HOTPOT, "context": [["The mill"]]}, r"context\[0\]: expected \[title, sentences\]"),
+        ({**HOTPOT, "context": [["The mill"]]}, r"context\[0\]: expected \[title, content\]"),
+        ({**HOTPOT, "context": [[None, [MILL]]]}, r"context\[0\]: expected \[title, sentences\]"),
+        ({**HOTPOT, "context": [["The mill", [None]]]}, r"context\[0\]: expected \[title, sentences\]"),
+        ({**HOTPOT, "context": {"title": ["A", "B"], "sentences": [[MILL]]}}, "context: 2 of title and 1 of sentences"),
+        ({**HOTPOT, "context": True}, "'context' should be list, found bool"),
+        ({**HOTPOT, "supporting_facts": [["The mill"]]}, r"supporting_facts\[0\]: expected \[title, sent_id\]"),
+        ({**HOTPOT, "supporting_facts": [["The mill", "1"]]}, r"supporting_facts\[0\]: expected a title and a number"),
+        ({**HOTPOT, "evidences": [["a", None, "b"]]}, "evidences: expected subject, relation and object"),
+        ({**ASKED, "ctxs": [None]}, r"ctxs\[0\]: expected an object, found NoneType"),
+        ({**ASKED, "ctxs": [document(MILL, title=3)]}, "'title' should be str, found int"),
+        ({**musique_row(1), "question_decomposition": [{"question": "Who?"}]}, r"decomposition\[0\]: no 'answer' here"),
+        ({**musique_row(1), "question_decomposition": [STEP]}, r"decomposition\[0\]: paragraph 99 is none of the row"),
+        ({**ASKED, "documents": [document(MILL)], "evidence": 1}, "evidence: expected texts of documents, found 1"),
+        ({"questions": [{**ASKED, "gold": 1}], "documents": [document(MILL)]}, "'gold' should be list, found int"),
+        ({"instruction": "Who?", "output": "Ada", "history": 3}, "'history' should be list, found int"),
+        ({**NOLIMA, "tests": {"T1": True}}, r"tests\[T1\]: expected an object, found bool"),
+        ({**NOLIMA, "questions": {"onehop": True}}, "'onehop' should be str, found bool"),
     ],
 )
 def test_a_row_that_is_not_what_it_says_is_told_by_its_place(row: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from layout_rows import BENCHMARKS, CHOICES, MRCR, NOLIMA, OTHER_NOLIMA, TEXT, TURNS
 from real_rows import write_jsonl
 
 import haymaker as hm
@@ -14,71 +15,6 @@ from haymaker.errors import DataError
 from haymaker.metrics import ruler
 from haymaker.tasks import metrics_of_rows
 from haymaker.tasks.pool import paragraphs
-
-NEEDLE = "One of the special magic numbers for mill is: 4711."
-TEXT = f"The grass is green. {NEEDLE} The sky is blue."
-TURNS = [
-    {"role": "user", "content": "Write a poem."},
-    {"role": "assistant", "content": "Roses."},
-    {"role": "user", "content": "Write a poem."},
-    {"role": "assistant", "content": "Roses."},
-    {"role": "user", "content": "Prepend x7 to the 2nd poem."},
-]
-MRCR = {
-    "prompt": json.dumps(TURNS), "answer": "x7Roses.", "random_string_to_prepend": "x7", "n_needles": 2,
-    "desired_msg_index": 3,
-}  # fmt: skip
-NOLIMA = {
-    "id": "0401", "reasoning_type": "commonsense", "needle": "Actually, {CHAR} lives next to the {1}.",
-    "questions": {"onehop": "Who has been to {2}?", "twohop": "Who has been to {3}?"},
-    "character_set": ["Yuki", "Stuart"],
-    "tests": {"T1": {"input_args": ["Opera", "Dresden", "Saxony"]}, "T2": {"input_args": ["Dom", "Cologne", "X"]}},
-}  # fmt: skip
-# All fields that the benchmarks' own pages and code name, as read on 2026-11-27: LongBench's README (input, context,
-# answers, length, dataset, language, all_classes, _id), OpenAI-MRCR's graders (prompt, answer, n_needles,
-# random_string_to_prepend, desired_msg_index, total_messages, n_chars), HELMET's data.py (id, question, answers, s_pop,
-# ctxs of title, text, has_answer), RULER's generators (niah.py, qa.py, variable_tracking.py), NoLiMa's run_tests.py and
-# async_evaluate.py, OpenCompass's reader of BABILong (input, question, target).
-ROWS: dict[str, tuple[dict[str, Any], tuple[str, ...], list[str]]] = {
-    "ruler": ({"index": 3, "input": TEXT, "outputs": ["4711"], "answer_prefix": " Answer:"}, ("4711",), [NEEDLE]),
-    "ruler, as niah.py writes it": (
-        {"index": 0, "input": TEXT, "outputs": ["4711"], "length": 40, "length_w_model_temp": 58,
-         "answer_prefix": " The special magic number is", "token_position_answer": 17},
-        ("4711",), [NEEDLE],
-    ),
-    "ruler, as variable_tracking.py writes its own examples": (
-        {"index": 0, "input": TEXT, "outputs": ["4711"], "length": 40}, ("4711",), [NEEDLE]
-    ),
-    "ruler, several": (
-        {"input": f"{TEXT} Another is: 12.", "outputs": ["4711", "12"]}, ("4711", "12"), [NEEDLE, "Another is: 12."]
-    ),
-    "ruler, nowhere": ({"input": TEXT, "outputs": ["is", "99"]}, ("is", "99"), []),
-    "longbench": ({"input": "Which number?", "context": TEXT, "answers": ["4711"]}, ("4711",), [NEEDLE]),
-    "babilong": ({"input": TEXT, "question": "Which number?", "target": "4711"}, ("4711",), [NEEDLE]),
-    "mrcr": (MRCR, ("x7Roses.",), ["Roses."]),
-    "longbench, every field": (
-        {"input": "Which number?", "context": TEXT, "answers": ["4711"], "length": 14, "dataset": "multifieldqa_en",
-         "language": "en", "all_classes": None, "_id": "0f"},
-        ("4711",), [NEEDLE],
-    ),
-    "longbench, classes": (
-        {"input": "Question: What of?\nType:", "context": TEXT, "answers": ["Number"], "length": 14, "dataset": "trec",
-         "language": "en", "all_classes": ["Number", "City"], "_id": "1f"},
-        ("Number",), [],
-    ),
-    "mrcr, every field": ({**MRCR, "total_messages": 5, "n_chars": 90}, ("x7Roses.",), ["Roses."]),
-    "helmet, as its code reads it": (
-        {"id": "7", "question": "Which number?", "answers": ["4711"], "s_pop": 12,
-         "ctxs": [{"title": "", "text": "No", "has_answer": False}, {"title": "", "text": NEEDLE, "has_answer": True}]},
-        ("4711",), [NEEDLE],
-    ),
-    "helmet": (
-        {"question": "Which number?", "answers": ["4711"],
-         "ctxs": [{"text": "No.", "hasanswer": False}, {"text": NEEDLE, "hasanswer": True}]},
-        ("4711",), [NEEDLE],
-    ),
-}  # fmt: skip
-
 
 # RULER's thirteen tasks as its generators write them (niah.py, variable_tracking.py, common_words_extraction.py,
 # freq_words_extraction.py, qa.py and synthetic.yaml at c3f5e3b), in few words: input, outputs, evidence.
@@ -148,13 +84,6 @@ def test_rulers_tasks_have_their_evidence_and_rule_and_come_back(task: str) -> N
     assert metrics_of_rows(again) == (rule,)
 
 
-CHOICES = {
-    "_id": "66f", "domain": "QA", "sub_domain": "Academic", "difficulty": "easy", "length": "short",
-    "question": "Which number?", "choice_A": "4711", "choice_B": "12", "choice_C": "1", "choice_D": "none",
-    "answer": "C", "context": f"{TEXT} Vitamin C.",
-}  # fmt: skip
-
-
 def test_choices_are_asked_for_as_longbench_v2_asks() -> None:
     (example,) = hm.read_examples([CHOICES | {"answer": "(c)"}])
     assert "(A) 4711\n(B) 12\n(C) 1\n(D) none\n\nFormat your response as follows" in example.text
@@ -190,9 +119,9 @@ def test_what_a_table_adds_to_rows_changes_nothing() -> None:
     for row, odd in (
         (NOLIMA, NOLIMA | {"distractors": None, "tests": tests, "system_prompt": None}),
         (MRCR, MRCR | {"desired_msg_index": 3.0}),
-        (ROWS["longbench"][0], ROWS["longbench"][0] | {"answers": "4711"}),
-        (ROWS["babilong"][0], ROWS["babilong"][0] | {"target": ["4711"], "task": "qa1"}),
-        (ROWS["ruler"][0], ROWS["ruler"][0] | {"outputs": "4711", "task": "niah"}),
+        (BENCHMARKS["longbench"][0], BENCHMARKS["longbench"][0] | {"answers": "4711"}),
+        (BENCHMARKS["babilong"][0], BENCHMARKS["babilong"][0] | {"target": ["4711"], "task": "qa1"}),
+        (BENCHMARKS["ruler"][0], BENCHMARKS["ruler"][0] | {"outputs": "4711", "task": "niah"}),
     ):
         assert list(hm.read_examples([odd])) == list(hm.read_examples([row]))
 
@@ -213,9 +142,9 @@ def test_longbench_asks_and_judges_by_dataset(dataset: str, input: str, ending: 
     assert metrics_of_rows([example])[0] == metric
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_rows_say_what_counts_and_what_it_rests_on(name: str, tmp_path: Path) -> None:
-    row, answers, evidence = ROWS[name]
+    row, answers, evidence = BENCHMARKS[name]
     (example,) = hm.read_examples(write_jsonl(tmp_path / "rows.jsonl", [row]))
     assert example.answers == answers
     assert [example.text[span.slice] for span in example.spans.get("evidence", [])] == evidence
@@ -243,15 +172,6 @@ def test_nolima_gives_a_row_for_each_test_and_question_among_a_pool(tmp_path: Pa
     built = hm.build(hm.Recipe(task="qa", length=200, rows=4, source=source, pool=pool), tokenizer)
     assert len({example.pair_id for example in built}) == 4
     assert all("lives next to the" in example.text for example in built)
-
-
-OTHER_NOLIMA = {
-    "id": "0402", "system_prompt": "", "task_template": "{haystack}\n{question}", "reasoning_type": "world_knowledge",
-    "needle": "The {1} of Mill lies beside the {2}.", "questions": {"onehop": "What lies there, of {1}s?"},
-    "distractors": {"onehop": "No {1} is near."},
-    "tests": {"T01": {"input_args": ["bridge", "sea"], "gold_answers": ["Mill", "the Mill"]},
-              "T02": {"input_args": ["road", "hill"], "gold_answers": "Mill"}},
-}  # fmt: skip
 
 
 def test_nolima_without_people_has_gold_answers_and_distractors(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from haymaker.tasks.given_rows import GivenRows
 from haymaker.tasks.own_answers import missed
 from haymaker.tasks.own_columns import renamed, row_name, unread_in
 from haymaker.tasks.own_layouts import read_row
-from haymaker.tasks.own_rows import OwnDocument, Question, Talk, remarks_on, settled
+from haymaker.tasks.own_rows import NO_PROMPT, OwnDocument, Question, Talk, remarks_on, settled
 from haymaker.tasks.own_spans import cut, evidence_labels, pieces
 from haymaker.tasks.qa import DOCUMENTS, TEXT, TITLED
 from haymaker.tasks.sources import open_rows, sift
@@ -129,6 +129,8 @@ def made_of(found: Any, split: str, evidence: bool = True) -> Example | str:
     row = settled(found, evidence) if isinstance(found, Question) else found
     if isinstance(row, Question):
         return example_of_question(row, split)
+    if isinstance(row, Talk) and not any(turn.text.strip() for turn in row.turns):
+        return NO_PROMPT
     return row if isinstance(row, str) else example_of_talk(row, split)
 
 

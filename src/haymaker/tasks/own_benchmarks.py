@@ -7,7 +7,7 @@ from typing import Any
 from haymaker.errors import DataError
 from haymaker.file_reading import required, texts_in, texts_of
 from haymaker.tasks.musique import METRICS as MUSIQUE_METRICS
-from haymaker.tasks.own_layouts import Reader, Row, answers_of, name_of
+from haymaker.tasks.own_layouts import Reader, Row, answers_of, name_of, present
 from haymaker.tasks.own_rows import Found, OwnDocument, Question, sentence_around
 from haymaker.tasks.own_spans import Range, place_of
 from haymaker.tasks.row_files import cell
@@ -36,7 +36,7 @@ def hotpotqa(row: Row, place: str) -> Found:
     numbers = {title: i for i, title in reversed(list(enumerate(titles)))}
     if any(title not in numbers for title, _ in facts):
         return NO_SUCH_DOCUMENT
-    if any(at >= len(sentences[numbers[title]]) for title, at in facts):
+    if any(not 0 <= at < len(sentences[numbers[title]]) for title, at in facts):
         return NO_SUCH_SENTENCE
     chosen = {number: sorted({at for title, at in facts if numbers[title] == number}) for number in range(len(titles))}
     own = [
@@ -44,7 +44,8 @@ def hotpotqa(row: Row, place: str) -> Found:
         for i, (title, said) in enumerate(zip(titles, sentences, strict=True))
     ]
     question = required(row, "question", str, place).strip()
-    return Question(question, answers_of(row, place), tuple(own), name_of(row), steps=hops_of(row, own))
+    steps = hops_of(triples_in(row, place), own)
+    return Question(question, answers_of(row, place), tuple(own), name_of(row), steps=steps)
 
 
 def unfolded(value: Any) -> Any:
@@ -57,22 +58,35 @@ def unfolded(value: Any) -> Any:
 
 def paragraphs_in(row: Row, place: str) -> tuple[list[str], list[list[str]]]:
     """Titles, and the sentences under each. Files have [title, sentences], the hub two columns."""
-    context = row["context"]
-    if isinstance(context, Mapping):
-        key = "sentences" if "sentences" in context else "content"
-        return texts_of(context, "title", place), required(context, key, list, place)
-    for i, item in enumerate(context):
-        if not (isinstance(item, Sequence) and len(item) == 2 and isinstance(item[1], list)):
-            raise DataError(f"{place}, context[{i}]: expected [title, sentences], found {item!r:.60}")
-    return [item[0] for item in context], [item[1] for item in context]
+    key = "sentences" if isinstance(row["context"], Mapping) and "sentences" in row["context"] else "content"
+    found = pairs_in(row, "context", ("title", key), place)
+    for i, (title, said) in enumerate(found):
+        if not (isinstance(title, str) and isinstance(said, list) and all(isinstance(one, str) for one in said)):
+            raise DataError(f"{place}, context[{i}]: expected [title, sentences], found {[title, said]!r:.60}")
+    return [title for title, _ in found], [said for _, said in found]
+
+
+def pairs_in(row: Row, key: str, columns: tuple[str, str], place: str) -> list[tuple[Any, Any]]:
+    """A list of pairs, which the hub keeps as two columns of one length."""
+    value, where = row[key], f"{place}, {key}"
+    if isinstance(value, Mapping):
+        firsts, seconds = (required(value, column, list, where) for column in columns)
+        if len(firsts) != len(seconds):
+            raise DataError(f"{where}: {len(firsts)} of {columns[0]} and {len(seconds)} of {columns[1]}")
+        return list(zip(firsts, seconds, strict=True))
+    for i, item in enumerate(required(row, key, list, place)):
+        if not (isinstance(item, list | tuple) and len(item) == 2):
+            raise DataError(f"{where}[{i}]: expected [{columns[0]}, {columns[1]}], found {item!r:.60}")
+    return [(first, second) for first, second in value]
 
 
 def supporting(row: Row, place: str) -> list[tuple[str, int]]:
     """(title, number of the sentence) of every supporting fact."""
-    facts = row["supporting_facts"]
-    if isinstance(facts, Mapping):
-        return list(zip(required(facts, "title", list, place), required(facts, "sent_id", list, place), strict=True))
-    return [(title, at) for title, at in facts]
+    found = pairs_in(row, "supporting_facts", ("title", "sent_id"), place)
+    for i, (title, at) in enumerate(found):
+        if not isinstance(title, str) or type(at) is not int:
+            raise DataError(f"{place}, supporting_facts[{i}]: expected a title and a number, found {[title, at]!r:.60}")
+    return found
 
 
 def sentence_ranges(sentences: Sequence[str], chosen: Sequence[int]) -> tuple[Range, ...]:
@@ -90,10 +104,19 @@ def sentence_ranges(sentences: Sequence[str], chosen: Sequence[int]) -> tuple[Ra
     return tuple(found)
 
 
-def hops_of(row: Row, own: Sequence[OwnDocument]) -> tuple[tuple[str, str, int], ...]:
+def triples_in(row: Row, place: str) -> list[Sequence[str]]:
+    """2WikiMultihopQA's (subject, relation, object); others, and rows of HotpotQA, have none."""
+    found = required({"evidences": [], **present(row)}, "evidences", list, place)
+    triples: list[Sequence[str]] = [triple for triple in found if isinstance(triple, list | tuple) and len(triple) == 3]
+    for triple in triples:
+        if not all(isinstance(part, str) for part in triple):
+            raise DataError(f"{place}, evidences: expected subject, relation and object, found {triple!r:.60}")
+    return triples
+
+
+def hops_of(triples: Sequence[Sequence[str]], own: Sequence[OwnDocument]) -> tuple[tuple[str, str, int], ...]:
     """(question, answer, document) of 2WikiMultihopQA's triples: the document is the subject's, or the one that holds
     the object. Nothing where triples and gold documents do not go one to one."""
-    triples = [triple for triple in row.get("evidences") or [] if len(triple) == 3]
     gold = [i for i, document in enumerate(own) if document.gold]
     if len(triples) != len(gold):
         return ()
@@ -149,13 +172,19 @@ def squad_file(row: Row, place: str) -> list[Found]:
 def mdqa(row: Row, place: str) -> Found:
     """question, answers, ctxs of title, text and isgold (lost-in-the-middle; HELMET's RAG rows, where gold is told)."""
     items = required(row, "ctxs", list, place)
+    texts = [required(item, "text", str, f"{place}, ctxs[{i}]") for i, item in enumerate(items)]
     marks = MARKS if any(item.get(mark) is not None for item in items for mark in MARKS) else HOLDS
     own = [
-        OwnDocument(required(item, "text", str, place), item.get("title") or "", is_gold(item, marks)) for item in items
+        OwnDocument(text, title_of(item, place), is_gold(item, marks)) for text, item in zip(texts, items, strict=True)
     ]
     question = required(row, "question", str, place).strip()
     metrics = HELMET if marks is HOLDS else ()
     return Question(question, answers_of(row, place), tuple(own), name_of(row), metrics=metrics)
+
+
+def title_of(item: Row, place: str) -> str:
+    """A document's title, which tables leave empty."""
+    return required({"title": "", **present(item)}, "title", str, place)
 
 
 def is_gold(item: Mapping[str, Any], marks: Sequence[str] = MARKS) -> bool:
@@ -170,18 +199,24 @@ def musique(row: Row, place: str) -> Found:
     own = [musique_paragraph(item, f"{place}, paragraphs[{i}]") for i, item in enumerate(items)]
     aliases = texts_in({"answer_aliases": row.get("answer_aliases") or []}, "answer_aliases", place)
     answers = (required(row, "answer", str, place), *aliases)
-    steps = tuple(
-        (step["question"], step["answer"], step["paragraph_support_idx"])
-        for step in row.get("question_decomposition") or []
-    )
+    told = required({"question_decomposition": [], **present(row)}, "question_decomposition", list, place)
+    steps = tuple(musique_step(step, len(own), f"{place}, question_decomposition[{i}]") for i, step in enumerate(told))
     question = required(row, "question", str, place).strip()
     return Question(question, answers, tuple(own), name_of(row), steps=steps)
+
+
+def musique_step(step: Any, documents: int, place: str) -> tuple[str, str, int]:
+    question, answer = (required(step, key, str, place) for key in ("question", "answer"))
+    number = required(step, "paragraph_support_idx", int, place)
+    if not 0 <= number < documents:
+        raise DataError(f"{place}: paragraph {number} is none of the row's {documents}")
+    return question, answer, number
 
 
 def musique_paragraph(item: Any, place: str) -> OwnDocument:
     text = required(item, "paragraph_text", str, place)
     gold = bool(required(item, "is_supporting", (bool, int), place))
-    return OwnDocument(text, item.get("title") or "", gold, ((0, len(text)),) if gold else ())
+    return OwnDocument(text, title_of(item, place), gold, ((0, len(text)),) if gold else ())
 
 
 HOTPOTQA = Reader(("question", "context", "supporting_facts"), hotpotqa)

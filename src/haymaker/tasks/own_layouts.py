@@ -109,6 +109,11 @@ def metrics_told(row: Row, place: str) -> list[str]:
     return names
 
 
+def present(row: Row) -> Row:
+    """What of an object is there; a table has every column of every row, empty where a row has none."""
+    return {key: value for key, value in row.items() if value is not None}
+
+
 def no_layout(row: Row, readers: Mapping[str, Reader], place: str) -> DataError:
     """What is wrong with a row of no layout, and how its columns may be told: by the nearest one, names of another case
     taken for its own. Of every layout of which it has a key it lacks the others, and other rows may have them."""
@@ -137,7 +142,8 @@ def documents(row: Row, place: str) -> Found | Sequence[Found]:
     """question, answers, documents of title?, text, gold? and perhaps evidence; or `questions` of question, answers."""
     items = required(row, "documents", list, place)
     own = [own_document(item, f"{place}, documents[{i}]") for i, item in enumerate(items)]
-    own = with_evidence(own, row.get("evidence"), f"{place}, evidence")
+    told = row.get("evidence")
+    own = with_evidence(own, [] if told is None else [told] if isinstance(told, str) else told, f"{place}, evidence")
     asked = row.get("questions")
     if asked is None:
         return question_of(row, own, place)
@@ -146,8 +152,8 @@ def documents(row: Row, place: str) -> Found | Sequence[Found]:
     found = []
     for i, one in enumerate(several):
         where = f"{place}, questions[{i}]"
-        gold = one.get("gold") if isinstance(one, Mapping) else None
-        mine = own if gold is None else [chosen(document, n in gold) for n, document in enumerate(own)]
+        told = isinstance(one, Mapping) and one.get("gold") is not None
+        mine = [chosen(own[n], n in required(one, "gold", list, where)) for n in range(len(own))] if told else own
         found.append(question_of(one, mine, where, name and f"{name}-{i}"))
     return found
 
@@ -155,7 +161,7 @@ def documents(row: Row, place: str) -> Found | Sequence[Found]:
 def with_evidence(own: list[OwnDocument], told: Any, place: str) -> list[OwnDocument]:
     """The documents with evidence of the whole row in its place: texts, each of which one document has once."""
     found = list(own)
-    for text in [told] if isinstance(told, str) else told or []:
+    for text in told if isinstance(told, list) else [told]:
         if not isinstance(text, str):
             raise DataError(f"{place}: expected texts of documents, found {text!r:.60}; give ranges in their document")
         holding = [i for i, one in enumerate(own) if spelled_as(text, one.text) in one.text]
@@ -271,7 +277,7 @@ def alpaca(row: Row, place: str) -> Found:
     """instruction, input? (Dolly: context), output; perhaps a history of [said, answered]."""
     said, output = required(row, "instruction", str, place), required(row, "output", str, place)
     more, turns = row.get("input") or row.get("context"), list[Turn]()
-    for i, pair in enumerate(row.get("history") or []):
+    for i, pair in enumerate(required({"history": [], **present(row)}, "history", list, place)):
         if not (isinstance(pair, list) and len(pair) == 2):
             raise DataError(f"{place}, history[{i}]: expected [said, answered], found {pair!r:.60}")
         turns += [Turn("user", text_of(pair[0], place)), Turn("assistant", text_of(pair[1], place))]

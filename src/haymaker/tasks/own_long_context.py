@@ -14,7 +14,7 @@ from haymaker.file_reading import required, texts_in
 from haymaker.metrics.long_bench import LONGBENCH_F1
 from haymaker.notation import parse_json
 from haymaker.realism.answers import occurrences
-from haymaker.tasks.own_layouts import Reader, Row, evidence_of, name_of, turns_in
+from haymaker.tasks.own_layouts import Reader, Row, evidence_of, name_of, present, turns_in
 from haymaker.tasks.own_rows import NO_QUESTION, Found, OwnDocument, Question, Talk, sentence_around
 from haymaker.tasks.own_spans import Range, Turn, ranges_in
 
@@ -192,11 +192,6 @@ def nolima(row: Row, place: str) -> list[Found]:
     return found
 
 
-def present(row: Row) -> Row:
-    """What of an object is there; a table has every column of every row, empty where a row has none."""
-    return {key: value for key, value in row.items() if value is not None}
-
-
 def golds_of(row: Row, told: Row, person: str, where: str) -> tuple[str, ...]:
     """What counts as right in a test."""
     if "{CHAR}" in required(row, "needle", str, where):
@@ -210,7 +205,8 @@ def nolima_question(
     row: Row, kind: str, person: str, arguments: Sequence[str], place: str
 ) -> tuple[str, tuple[OwnDocument, ...]]:
     """What is asked, and the needle with its distractor, if there is one."""
-    question, needle = (filled(text, person, arguments, place) for text in (row["questions"][kind], row["needle"]))
+    texts = required(row["questions"], kind, str, f"{place}, questions"), row["needle"]
+    question, needle = (filled(text, person, arguments, place) for text in texts)
     own = [OwnDocument(needle, "", True, ((0, len(needle)),))]
     other = required({"distractors": {}, **present(row)}, "distractors", dict, place).get(kind)
     if isinstance(other, str) and other:

@@ -20,6 +20,7 @@ from haymaker.tasks.pool import Passage
 from haymaker.tasks.summhay_rows import SENTENCE
 
 NO_QUESTION = "the question or all answers are empty"
+NO_PROMPT = "the prompt is empty"
 NO_GOLD = "no document is marked gold, and no evidence is given"
 NOWHERE = "no evidence is given, and the answer stands nowhere in a gold document"
 TWICE = "no evidence is given, and the answer stands more than once in the text"
