@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from any_architecture import tiny
 from tiny_models import tiny_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -434,3 +435,12 @@ def test_attention_that_is_no_number_is_not_called_unseen(lm: LanguageModel, met
         lm.model.get_input_embeddings().weight[lost] = torch.inf
     with pytest.raises(ModelError, match=r"(row|cite)-\d: the attention of layer 0 is not finite, and of its weights"):
         detect_heads(lm, rows, metric)
+
+
+def test_a_null_question_needs_a_cache_that_the_model_takes(tokenizer: PreTrainedTokenizerBase) -> None:
+    model = tiny("minimax")  # which has a cache of its own
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    lm = LanguageModel(model, tokenizer, "tiny")
+    detect_heads(lm, [example(1)], metric="mass")
+    with pytest.raises(ModelError, match="MiniMaxForCausalLM: fails where it decodes"):
+        detect_heads(lm, [example(1)], metric="mass_calibrated")

@@ -10,7 +10,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from haymaker.heads.detectors import Ending
 from haymaker.heads.observations import PassProbes, Reading, Subject, Wants
-from haymaker.models.generation import AnswerEnd, Decoder, end_of, greedy
+from haymaker.models.generation import AnswerEnd, Decoder, end_of, greedy, prove_decoding
 from haymaker.models.load import LanguageModel
 from haymaker.models.products import fast_products
 from haymaker.records import Encoded
@@ -31,6 +31,8 @@ def read_gold(lm: LanguageModel, subjects: Sequence[Subject], wants: Wants) -> l
         # Rows of a shorter answer repeat its last one; they are cut off again below.
         rows[i] = torch.arange(max(counts)).clamp(max=counts[i] - 1) + item.prompt_length - 1
     probes = PassProbes(lm, subjects, wants, rows, [0] * len(subjects))
+    if wants.null:  # the null question is read over the cache
+        prove_decoding(lm.model, padded=False)
     cache = DynamicCache(config=lm.base.config) if wants.null else None
     with probes.open(), fast_products(ids.numel()):
         lm.model(input_ids=ids.to(lm.device), past_key_values=cache, use_cache=wants.null, logits_to_keep=1)
