@@ -5,6 +5,7 @@
     python benchmarks/open_questions.py parts runs/q1 --out benchmarks/results/open_question_1.md
     python benchmarks/open_questions.py construction runs/q2 --base low-high --out benchmarks/results/open_question_2.md
     python benchmarks/open_questions.py rows rows.jsonl       # of the miniature world, for open-question-2-files
+    python benchmarks/open_questions.py rows needles-2.jsonl --needles 2 --seed 1
 
 `parts` shows what patching a head set does, by its parts. `construction` sets every setting beside the one that it
 differs from: its score question by question (paired bootstrap over questions, over seeds too where there are several,
@@ -159,11 +160,12 @@ def fitted(answers: Mapping[str, Any], likeness: Mapping[str, dict[str, Interval
 # ---- rows of the world as a file
 
 
-def write_rows(path: Path) -> None:
-    """Questions over documents, as one's own rows are written."""
+def write_rows(path: Path, needles: int, seed: int) -> None:
+    """Questions over documents, as one's own rows are written; several needles are a chain of facts, one a document."""
     tokenizer, lines = load_tokenizer("miniature-llama"), []
+    task = {"task": "mdqa"} if needles == 1 else {"task": "musique", "hops": (needles,)}
     for split, count in SPLITS.items():
-        for row in hm.build(hm.Recipe(task="mdqa", length=512, rows=count, split=split), tokenizer):
+        for row in hm.build(hm.Recipe(**task, length=512, rows=count, split=split, seed=seed), tokenizer):
             lines.append({"question": row.question, "answers": list(row.answers), "documents": documents_of(row)})
     write_jsonl(path, lines)
     print(f"{len(lines)} rows in {path}")
@@ -209,10 +211,16 @@ def main() -> None:
     parser.add_argument("place", type=Path, help="a study's folder; of `rows`, the file to write")
     parser.add_argument("--base", default="low-high", help="what settings without a change are set beside")
     parser.add_argument("--store", type=Path, help="the study's, where it stands outside of its folder")
+    parser.add_argument(
+        "--needles", type=int, default=1, choices=range(1, 5), help="of `rows`: facts to find for an answer"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of `rows`: the world's, so that no fact stands in both files"
+    )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.what == "rows":
-        write_rows(options.place)
+        write_rows(options.place, options.needles, options.seed)
         return
     results = read_json(options.place / "results.json")
     about = results["meta"]

@@ -1,11 +1,14 @@
 """Settings whose training recipe differs in some keys, the shipped studies of the open questions, and their cells."""
 
+import importlib
 from pathlib import Path
 
 import pytest
 
+import haymaker as hm
 from haymaker.config_files import load_config
 from haymaker.errors import ConfigError
+from haymaker.models.load import load_tokenizer
 from haymaker.study import StudyConfig, plan_study
 from haymaker.study.config import parted
 from haymaker.study.costs import OF_TWO_MODELS
@@ -13,7 +16,8 @@ from haymaker.study.runners.sending import packed, unpacked
 from haymaker.study.runners.work import Work
 from haymaker.study.stages import PartsParams
 
-STUDIES = Path(__file__).parents[2] / "src" / "haymaker" / "studies"
+ROOT = Path(__file__).parents[2]
+STUDIES = ROOT / "src" / "haymaker" / "studies"
 
 
 def config(**changes: object) -> StudyConfig:
@@ -99,6 +103,28 @@ def test_the_studies_of_the_open_questions_are_planned(name: str) -> None:
     cells = plan_study(study).cells
     kinds = {cell.split("/")[0] for cell in cells}
     assert kinds == {"data", "train", "evaluate", "heads", "compare"} | ({"parts"} if name.endswith("1") else set())
+
+
+@pytest.mark.parametrize("needles", [1, 2, 4])
+def test_rows_of_several_needles_hold_each_as_evidence(
+    needles: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of the study over rows: as many facts as said, each in a document of its own."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark = importlib.import_module("open_questions")
+    monkeypatch.setattr(benchmark, "SPLITS", {"train": 4, "test": 2})
+    benchmark.write_rows(tmp_path / "rows.jsonl", needles, seed=1)
+    recipe = hm.Recipe(task="qa", source=str(tmp_path / "rows.jsonl"), length=512, rows=6)
+    for row in hm.build(recipe, load_tokenizer("miniature-llama")):
+        evidence = row.spans["evidence"]
+        assert len(evidence) == needles == len({document_of(row, span) for span in evidence})
+        assert all(any(answer.overlaps(span) for span in evidence) for answer in row.spans["answer"])
+
+
+def document_of(row: hm.Example, span: hm.Span) -> hm.Span:
+    """The one that a span stands in."""
+    (found,) = (document for document in row.spans["document"] if document.overlaps(span))
+    return found
 
 
 def test_rows_of_a_file_travel_to_another_process(tmp_path: Path) -> None:
