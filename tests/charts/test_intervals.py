@@ -12,6 +12,7 @@ def test_a_dot_a_row() -> None:
     points = [Point(name, "real", name, Interval(0.5, 0.4, 0.6)) for name in ("b", "a")]
     spec = dots(points, "F1", title="F1", reach=(0, 1)).spec()
     assert labels_of(spec) == ["b", "a"]
+    assert all(layer["encoding"]["x"]["axis"]["labelOverlap"] for layer in spec["layer"][1:]), "else -0.25-0.20 is read"
     assert spec["description"] == "F1: b 0.50\u00a0[0.40,\u00a00.60]; a 0.50\u00a0[0.40,\u00a00.60]."
 
 

@@ -6,7 +6,7 @@ from report_rows import Row, change
 
 from haymaker.report import render
 from haymaker.report.findings import VERDICTS, Findings, find
-from haymaker.report.intervention_panels import change_of, patching_words
+from haymaker.report.intervention_panels import change_of, patching_words, score_told
 from haymaker.report.tables import check
 from haymaker.report.wording import chance, listed, too_few
 from haymaker.stats import Interval
@@ -68,6 +68,17 @@ def test_paired_interval_of_a_patch_goes_first(results: Row) -> None:
     alone = change_of(row, rows)
     change(rows, {"heads": "intersection"}, delta=0.25, delta_low=0.05, delta_high=0.3)
     assert change_of(row, rows) == Interval(0.25, 0.05, 0.3) != alone
+
+
+def test_masked_heads_have_an_interval_and_random_ones_their_draws() -> None:
+    rows = [
+        {"heads": heads, "seed": seed, "score": 0.5, "score_low": 0.4, "score_high": 0.7}
+        for heads in ("retrieval", "random")
+        for seed in (0, 1, 2)
+    ]
+    change(rows, {"heads": "random", "seed": 2}, score=0.8)
+    told = [score_told([row for row in rows if row["heads"] == heads]).text for heads in ("retrieval", "random")]
+    assert [one.replace("\u00a0", " ") for one in told] == ["0.50 [0.40, 0.70]", "0.60 [0.50, 0.80]"]
 
 
 @pytest.mark.parametrize("sizes", [(3, 3), (1, 3)])

@@ -25,7 +25,7 @@ def dots(
     `words` says what kinds are, in a legend."""
     labels = rows_of(points)
     scale = alt.Scale(domain=list(reach)) if reach else alt.Scale(zero=True)
-    grid = alt.Axis(grid=True, domain=False, ticks=False)
+    grid = alt.Axis(grid=True, domain=False, ticks=False, labelOverlap=True, labelSeparation=8)
     names = alt.Axis(labelExpr=f"{json.dumps(labels)}[datum.label]", ticks=False)
     y = alt.Y("row:N", title=None, scale=alt.Scale(domain=list(labels)), axis=names)
     base = alt.Chart().encode(y=y, color=colour_of_kind(key_of(points, words) if words else None))

@@ -63,7 +63,7 @@ def draws_in_words(random: list[Row]) -> str:
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     if counts == [1]:
         return "There is one random draw, so nothing is said of others."
-    return f"Band: smallest to largest of {number} random draws; dashed line: their mean."
+    return f"Of random heads: smallest to largest of {number} draws; dashed line: their mean."
 
 
 # ---- Patching
