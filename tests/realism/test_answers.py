@@ -1,14 +1,16 @@
 """Where an answer stands in a text, in scripts with blanks between words and without, and whether it can be scored."""
 
 import re
+from pathlib import Path
 
 import pytest
-from real_rows import mdqa_row, musique_row
+from real_rows import mdqa_row, musique_row, write_jsonl
+from transformers import PreTrainedTokenizerBase
 
 import haymaker as hm
 from haymaker.data.checks import best_scores
 from haymaker.errors import DataError
-from haymaker.realism.answers import occurrences, scorable
+from haymaker.realism.answers import holds, occurrences, scorable
 from haymaker.tasks import mdqa_files, musique_files
 from haymaker.tasks.file_rows import UNSCORABLE, FileRow
 from haymaker.tasks.own_rows import NOWHERE
@@ -94,3 +96,44 @@ def test_a_metric_that_cannot_give_1_says_what_it_can() -> None:
     assert best_scores(["The The"], "The The", ["squad_f1", "squad_em"]) == {"squad_f1": 0.0}
     assert best_scores(["The", "Ada"], "The", ["squad_f1", "squad_em"]) == {}
     assert best_scores(["[1][3]"], "[1][3]", ["citation_f1"]) == {}  # golds that cite are read as their numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "held"),
+    [
+        ("He got an A in art.", "A", True),
+        ("He got a mark in Art.", "A", False),
+        ("He saw The The in town.", "The The", True),
+        ("Then the theatre closed.", "The", False),
+        ("What?! he said.", "?!", True),
+        ("What? he said!", "?!", False),
+        ("It cost 5 %.", "%", True),
+        ("Anything at all.", " ", False),
+        ("It was Kobal.", "koba", True),  # what a metric reads: a part of a word counts
+    ],
+)
+def test_a_text_gives_away_golds_of_which_a_metric_leaves_nothing_too(text: str, gold: str, held: bool) -> None:
+    assert holds(text, [gold]) is held
+    assert holds(text, [" ", gold]) is held
+    assert holds(text, ["nowhere", gold]) is (held and scorable(gold))  # which a metric can tell
+
+
+def test_no_other_document_gives_such_an_answer_away(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    rows = [
+        {
+            "question": f"Which mark has {name}?",
+            "answers": [mark],
+            "documents": [{"text": f"{name} got the mark {mark} from {place}.", "gold": True}],
+        }
+        for name, mark, place in (
+            ("Ada", "A", "Sudrin"),
+            ("Kobal", "A", "Vufa"),
+            ("Dito", "B", "Kalo"),
+            ("Rema", "C", "Puno"),
+        )
+    ]
+    path = write_jsonl(tmp_path / "marks.jsonl", rows)
+    built = hm.build(hm.Recipe(task="qa", length=300, rows=4, source=str(path), split="test"), tokenizer)
+    assert [row.text.count("the mark A") for row in built if row.answers[0] == "A"] == [1, 1]
+    checks = built.manifest["checks"]
+    assert (checks["rows_with_leaks"], checks["rows_without_answer_in_gold"]) == (0, 0)

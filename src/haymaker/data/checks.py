@@ -12,7 +12,7 @@ from haymaker.data.fit.page import Page
 from haymaker.drafts import Document, Draft
 from haymaker.errors import DataError
 from haymaker.metrics.best_score import golds_for
-from haymaker.realism.answers import holds, letters_of, may_hold, normalised_gold
+from haymaker.realism.answers import holds, letters_of, may_hold, normalised_gold, to_look_for
 from haymaker.records import digest
 
 MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
@@ -64,7 +64,7 @@ def leaks_of(documents: Sequence[Document], golds: Sequence[str]) -> tuple[list[
     others = [(n, document) for n, document in enumerate(documents, 1) if document.role != "gold"]
     letters = letters_of("\n".join(text for _, document in others for text in (document.title, document.text)))
     # Seldom is any left, and then no document is looked through.
-    golds = [gold for gold in golds if may_hold(letters, normalised_gold(gold))]
+    golds = [gold for gold in to_look_for(golds) if may_hold(letters, normalised_gold(gold))]
     if not golds:
         return [], []
     leaks = [n for n, document in others if holds(document.text, golds)]

@@ -35,9 +35,28 @@ def without_last_word(text: str) -> str:
 
 
 def holds(text: str, golds: Iterable[str]) -> bool:
-    """Whether the text contains a gold under the scoring metric: substring after `normalise`, sub-words too."""
+    """Whether the text contains a gold under the scoring metric: substring after `normalise`, sub-words too.
+
+    Where `normalise` leaves nothing of any gold, one is held where it stands as it is written: articles ("A") as whole
+    words, signs ("?!") anywhere.
+    """
     letters = letters_of(text)
-    return any(may_hold(letters, gold) and gold in normalise(text) for gold in map(normalised_gold, golds) if gold)
+    return any(
+        may_hold(letters, wanted) and wanted in normalise(text) if wanted else stands_in(text, gold.strip())
+        for gold, wanted in ((gold, normalised_gold(gold)) for gold in to_look_for(golds))
+    )
+
+
+def to_look_for(golds: Iterable[str]) -> list[str]:
+    """The golds of which `normalise` leaves something; all where there is none."""
+    given = list(golds)
+    return [gold for gold in given if normalised_gold(gold)] or given
+
+
+def stands_in(text: str, said: str) -> bool:
+    if any(letter.isalnum() for letter in said):
+        return any(whole_words(text, said, re.NOFLAG))
+    return bool(said) and said in text
 
 
 def letters_of(text: str) -> bytes:
