@@ -452,6 +452,11 @@ def what_goes_on() -> list[Case]:
 
         return meet
 
+    def parts(w: World, path: Path) -> Any:
+        (path / ".data.parts").mkdir()
+        (path / ".data.parts" / "identity").write_text("another")
+        return run("build", "--task", "mdqa", "--length", 96, "--rows", 1, "--out", path / "data")
+
     def told(word: str) -> str:
         return f"rows that were made with another {word}"
 
@@ -471,6 +476,7 @@ def what_goes_on() -> list[Case]:
         Case("kept rows", "extension", kept(way("ntk")), told=told("extend")),
         Case("kept rows", "rows", kept(plain, slice(2, 4)), told=told("dataset")),
         Case("dataset and build", "", built()),
+        Case("parts and build", "recipe", parts, told="holds parts of another dataset"),
         Case("dataset and build", "recipe", built(seed=1), refused="holds another dataset (seed: 0, here 1)"),
         Case("dataset and build", "tokenizer", built(tokenizer="miniature-sparse"),
              free="both read alike, so their rows are the same"),

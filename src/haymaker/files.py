@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -192,11 +193,17 @@ def name_folder(ready: Path, folder: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or folder, if there is one."""
-    if path.is_dir():
+    """Delete a file or folder, if there is one; of a link that itself, and nothing of what it leads to."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def strangers_in(folder: Path, own: Iterable[str]) -> list[str]:
+    """What a folder holds beside these names, or patterns of names."""
+    patterns = tuple(own)
+    return sorted(path.name for path in folder.iterdir() if not any(fnmatch(path.name, one) for one in patterns))
 
 
 def remove_whole(folder: Path, aside: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import WORLD, passes, run
 from rich.console import Console
 
 from haymaker.commands import output
@@ -111,3 +112,40 @@ def test_no_p_is_said_to_be_nothing(p: float, capsys: pytest.CaptureFixture[str]
     assert said.count(told) == 8
     assert ("0.0000" in said, "0.000" in said) == (True, True)  # the loss
     assert chance(p).replace("\u00a0", " ") == ("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
+
+
+FOLDERS = {  # what of its own makes a folder replaceable, and a command that writes it
+    "build": ("manifest.json", ("build", *WORLD, "--out")),
+    "data pool": ("manifest.json", ("data", "pool", "DATA")),
+    "extend": ("config.json", ("extend", "miniature-llama", "--length", 256, "--out")),
+    "eval": ("evaluation.json", ("eval", "--model", "miniature-llama", "--data", "DATA", "--out")),
+    "ablate": (
+        "tables",
+        ("ablate", "--model", "miniature-llama", "--data", "DATA", "--heads", "0-0", "--out"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_file_of_others_in_a_folder_is_never_lost(name: str, tmp_path: Path) -> None:
+    own, words = FOLDERS[name]
+    data, out = tmp_path / "data", tmp_path / "out"
+    passes("build", *WORLD, "--out", data)
+    out.mkdir()
+    (out / own).write_text("{}")
+    (out / "notes.txt").write_text("mine")
+    result = run(*(data if word == "DATA" else word for word in words), out, "--overwrite")
+    assert result.exit_code in (1, 2)
+    assert "holds notes.txt" in result.stderr
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    there, link = tmp_path / "there", tmp_path / "link"
+    passes("extend", "miniature-llama", "--length", 256, "--out", there)
+    link.symlink_to(there)
+    before = (there / "config.json").read_bytes()
+    passes("extend", "miniature-llama", "--length", 512, "--out", link, "--overwrite")
+    assert (there / "config.json").read_bytes() == before
+    assert json.loads((link / "config.json").read_text())["max_position_embeddings"] == 512
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "there"]

@@ -202,6 +202,7 @@ SMALL = {
 
 ELSEWHERE = {
     **{"PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "2", "LC_ALL": "POSIX", "TZ": "Asia/Tokyo"},
+    **{"HOME": "/nowhere", "USER": "nobody", "LOGNAME": "nobody"},
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait for a core which another test has would keep it busy
 }
 
@@ -218,7 +219,9 @@ def test_every_stage_gives_the_same_digests_under_other_seeds_threads_places_and
     assert here.exit_code == 0, here.output
     env = os.environ | ELSEWHERE | {"PYTHONPATH": str(ROOT / "src")}
     words = [sys.executable, "-m", "haymaker", *commands[1]]
-    there = subprocess.run(words, cwd=tmp_path / "home 2", env=env, capture_output=True, text=True, check=False)
+    there = subprocess.run(
+        words, cwd=tmp_path / "home 2", env=env, capture_output=True, text=True, check=False, umask=0o077
+    )
     assert there.returncode == 0, there.stderr
     first, second = (digests(tmp_path / f"home {number}" / "out" / "store") for number in (1, 2))
     assert {name.split("/")[0] for name in first} == set("data train evaluate heads compare ablate patch".split())

@@ -9,6 +9,7 @@ from haymaker.commands.output import fresh_folder, show_values
 from haymaker.config import Extend
 from haymaker.console import bar
 from haymaker.errors import ConfigError
+from haymaker.models.names import MODEL_FILES
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +35,7 @@ def extend(
         raise ConfigError("--length: give the tokens that the model shall read, or an --adapter, which brings its own")
     values = {"length": length, "method": method, "theta": theta, "keep_window": keep_window}
     wanted = None if length is None else Extend(**values)
-    with fresh_folder(out, overwrite, reading=(model, adapter)) as folder:
+    with fresh_folder(out, overwrite, (*MODEL_FILES, "probe.json"), reading=(model, adapter)) as folder:
         import torch
 
         from haymaker.models.checkpoint import STEPS, write_checkpoint

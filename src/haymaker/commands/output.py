@@ -18,7 +18,7 @@ from rich.text import Text
 from haymaker.commands.diagnosis import versions
 from haymaker.console import speaks
 from haymaker.errors import ConfigError
-from haymaker.files import check_writable, scratch_beside, whole_files, whole_folder
+from haymaker.files import check_writable, scratch_beside, strangers_in, whole_files, whole_folder
 from haymaker.kept import partial_of
 
 out = Console()  # results; messages go to haymaker.console
@@ -156,11 +156,12 @@ def declare(*files: Path, overwrite: bool, reading: Reading = ()) -> None:
 
 
 def declare_folder(path: Path, overwrite: bool, entries: Iterable[str] | None = None, reading: Reading = ()) -> None:
-    """The same for a folder, of which `entries` are all names that the command writes: no other is ever replaced."""
+    """The same for a folder, of which `entries` are all names that the command writes, or patterns of these: no other
+    is ever replaced."""
     if os.path.lexists(path) and not path.is_dir():
         raise ConfigError(f"{path} is a file; give the name of a folder")
     if overwrite and entries is not None and path.is_dir():
-        others = sorted({found.name for found in path.iterdir()} - set(entries))
+        others = strangers_in(path, entries)
         if others:
             raise ConfigError(
                 f"{path} holds {', '.join(others[:3])}, which this command does not write, so it is not replaced; "

@@ -18,7 +18,7 @@ from haymaker.data.schema import SCHEMA, Row, example_of
 from haymaker.errors import DataError
 from haymaker.file_digests import file_digest
 from haymaker.file_reading import read_json_if_there, required
-from haymaker.files import whole_folder, write_json, write_text
+from haymaker.files import strangers_in, whole_folder, write_json, write_text
 from haymaker.records import Example
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ MOST_ROWS_PER_GROUP = 64
 TOKENS_PER_GROUP = 2**22  # about 16 MB of text
 GROUPS_PER_SHARD = 32
 DOCUMENT_FILE = "documents.parquet"
+FILES = ("manifest.json", "README.md", "data-*.parquet", DOCUMENT_FILE)
 MANIFEST: dict[str, type] = {  # what every manifest holds
     "rows": int,
     "shards": list,
@@ -338,15 +339,22 @@ def stands(folder: Path) -> bool:
     return folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
 
 
-def check_replaceable(folder: Path) -> None:
-    """Raise DataError for something that is not a dataset: it is never overwritten."""
-    if stands(folder) and not (folder / "manifest.json").is_file():
+def check_replaceable(folder: Path, overwrite: bool) -> None:
+    """Raise DataError for something that is not a dataset, and to `overwrite` one with files of others in it."""
+    if not stands(folder):
+        return
+    if not (folder / "manifest.json").is_file():
         raise DataError(f"{folder} is not a dataset, so it is not overwritten; choose another folder")
+    if overwrite and (others := strangers_in(folder, FILES)):
+        raise DataError(
+            f"{folder} holds {', '.join(others[:3])}, which is no part of the dataset, so it is not overwritten; "
+            "choose another folder"
+        )
 
 
 def appearing(folder: Path, overwrite: bool, write: Callable[[Path], Any]) -> Folder:
     """A dataset's folder that appears whole or not at all. Raises DataError for one that exists, unless `overwrite`."""
-    check_replaceable(folder)
+    check_replaceable(folder, overwrite)
     if stands(folder) and not overwrite:
         raise DataError(f"{folder} exists; choose another folder or say overwrite")
     with whole_folder(folder) as work:

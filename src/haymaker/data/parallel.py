@@ -59,7 +59,7 @@ def build_folder(
     work = folder.with_name(f".{folder.name}.parts")
     running = DataError(f"{folder}: another build of it is running; wait for it, or choose another folder")
     with alone(folder.with_name(f".{folder.name}.lock"), running):
-        check_replaceable(folder)
+        check_replaceable(folder, overwrite)
         if stands(folder) and not overwrite:
             found = finished(folder, builder)
         else:
@@ -115,9 +115,11 @@ def difference(found: Folder, builder: Builder) -> str:
 
 
 def prepare(work: Path, identity: str) -> None:
-    """A folder for parts of this identity: parts of another are removed."""
+    """A folder for parts of this identity: parts of another are removed, with a sentence."""
     mark = work / "identity"
     if not (mark.exists() and mark.read_bytes() == identity.encode()):
+        if work.exists():
+            note(f"{work}: holds parts of another dataset, of a build that was stopped; they are replaced", "yellow")
         remove(work)
         write_text(mark, identity)
 
