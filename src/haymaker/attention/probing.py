@@ -43,7 +43,8 @@ def probe(
 ) -> Iterator[Seen]:
     """Reads the attention of `rows` in every layer and head of what runs inside the block, in this thread.
 
-    Logits are bit-identical with and without a probe.
+    Logits are bit-identical with and without a probe, but for rounding where Gemma 4 is asked for a few of them, as it
+    then leaves positions out of layers that share keys, and does not inside a block.
 
     Args:
         model: Any Hugging Face decoder whose attention goes through transformers' attention interface.
