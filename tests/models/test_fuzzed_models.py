@@ -1,8 +1,10 @@
 """Folders and files of models, adapters and trainings, damaged at random: an error of ours, or what was there."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from peft import LoraConfig, get_peft_model
 from tiny_tokenizers import TEMPLATE, tiny_tokenizer
 
 import haymaker as hm
+from haymaker.interventions.adapters import lent_from_folder
 from haymaker.models.checkpoint import write_checkpoint
 from haymaker.models.headers import tensors_in
 from haymaker.models.load import load_tokenizer
@@ -53,6 +56,29 @@ def make_state(home: Path) -> Path:
 
 def read_adapter(path: Path) -> Any:
     return next_logits(hm.load_model("miniature-sparse", adapter=path))
+
+
+@cache
+def recipient(adapted: bool) -> Any:
+    if not adapted:
+        return hm.load_model("miniature-sparse")
+    with TemporaryDirectory() as home:
+        trained(Path(home) / "adapter")
+        return hm.load_model("miniature-sparse", adapter=Path(home) / "adapter")
+
+
+def lend(adapted: bool) -> Callable[[Path], Any]:
+    def read(path: Path) -> Any:
+        lm = recipient(adapted)
+        before = next_logits(lm)
+        try:
+            with lent_from_folder(path, lm):
+                pass
+        finally:
+            assert next_logits(lm) == before
+        return True
+
+    return read
 
 
 def make_model(home: Path) -> Path:
@@ -105,6 +131,8 @@ def read_folder(path: Path) -> Any:
 
 MODELS = {
     "an adapter": Artifact(make_adapter, read_adapter, digested=True),
+    "an adapter that is lent": Artifact(make_adapter, lend(adapted=False)),
+    "an adapter lent beside another": Artifact(make_adapter, lend(adapted=True)),
     "a finished training": Artifact(make_adapter, lambda path: trained(path).record["final_loss"]),
     "a training's state": Artifact(make_state, lambda path: trained(path).record["final_loss"]),
     "an extended model": Artifact(make_model, read_model),

@@ -1,6 +1,7 @@
 """Greedy decoding. Laws: batches change no answer, steps equal a fresh reading, every answer says its end."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import accelerate
 import pytest
@@ -183,6 +184,13 @@ def test_nothing_after_the_stop_is_kept(lm: LanguageModel) -> None:
     assert AnswerEnd(lm, len(ids), stop=None)(ids) == "length"
     lm.base.generation_config.eos_token_id = [1, ids[-1]]
     assert AnswerEnd(lm, 100, stop=None)(ids) == "stop"
+
+
+@pytest.mark.parametrize("told", ["", "2", 2.0, True, [1, "2"], {"a": 1}])
+def test_ends_that_are_no_numbers_of_tokens_are_refused(told: Any, lm: LanguageModel) -> None:
+    lm.base.generation_config.eos_token_id = told
+    with pytest.raises(ModelError, match="eos_token_id"):
+        AnswerEnd(lm, 100)([5])
 
 
 def test_rows_that_end_early_do_not_stop_the_others(lm: LanguageModel) -> None:

@@ -466,3 +466,10 @@ def test_an_adapter_given_as_the_model_is_explained(trained) -> None:
 def test_a_copied_adapter_loads(trained, model_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(trained[1], tmp_path / "elsewhere")
     assert load_model(model_folder, adapter=tmp_path / "elsewhere").context == 128
+
+
+def test_an_unknown_token_that_is_unknown_itself_is_told(model_folder: Path) -> None:
+    path = model_folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"unk_token": ""}))
+    with pytest.raises(ModelError, match="tokenizer: its unk_token '' is not in its vocabulary"):
+        load_model(model_folder)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
 from haymaker.config import Extend
-from haymaker.errors import ExtensionError, ModelError
+from haymaker.errors import ExtensionError, HaymakerError, ModelError
 from haymaker.evaluation.predictions import Evaluation, evaluate
 from haymaker.heads.detection import detect_heads
 from haymaker.interventions.ablation import ablate
@@ -311,6 +311,22 @@ def test_a_refused_adapter_leaves_the_recipient_as_it_was(made, model_folder: Pa
     assert recipient.adapter is None
     assert torch.equal(base_of(recipient.model)(input_ids=IDS).logits,
                        load_model(model_folder).model(input_ids=IDS).logits)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config", ["", "{", "[]", "{}", '{"peft_type": "LORA", "": 1}', '{"peft_type": "LORA", "target_modules": true}']
+)
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_donor_s_broken_config_is_one_sentence_and_leaves_the_recipient(
+    config: str, adapted: bool, made, model_folder: Path
+) -> None:
+    own = made(lora(r=2, target_modules=["q_proj"]), seed=2) if adapted else None
+    folder, recipient = made(lora(r=4, target_modules=["q_proj"])), load_model(model_folder, adapter=own)
+    before = recipient.model(input_ids=IDS).logits
+    (folder / "adapter_config.json").write_text(config)
+    with pytest.raises(HaymakerError, match=str(folder)):
+        patch(folder, recipient, examples(), [(0, 0)], 4)
+    assert torch.equal(recipient.model(input_ids=IDS).logits, before)
 
 
 def change(folder: Path, part: str, to: Callable[[torch.Tensor], torch.Tensor]) -> None:

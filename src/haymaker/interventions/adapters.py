@@ -22,9 +22,9 @@ from haymaker.attention.threads import MAKING
 from haymaker.errors import ModelError
 from haymaker.interventions.pairs import adapter_obstacle, kind_obstacle, lora_layers, own_obstacle
 from haymaker.models.handshake import BaseRecord, base_name, base_of, check_base, check_probe, is_adapters
-from haymaker.models.load import LanguageModel, attach_adapter
+from haymaker.models.load import LanguageModel, attach_adapter, explained
 from haymaker.models.lora import ADAPTER_FILES, quiet_peft, remove_lora
-from haymaker.models.other_adapters import check_other_adapter
+from haymaker.models.other_adapters import adapter_files, check_other_adapter
 from haymaker.models.turns import changed_here
 
 NO_ADAPTER = "__base__"  # PEFT's name for the model without any
@@ -162,11 +162,14 @@ def refuse_partial(found: Any, name: str) -> None:
 @contextmanager
 def lent_from_folder(folder: Path, recipient: LanguageModel) -> Iterator[Shared]:
     """An adapter folder's adapter beside the recipient's own, or on its base, while the block is open."""
-    record, config = BaseRecord.find(folder), PeftConfig.from_pretrained(str(folder))
+    record = BaseRecord.find(folder)
     if reason := own_obstacle(recipient):
         raise ModelError(f"{folder} cannot be lent to the recipient, which {reason}; load both as models")
-    if reason := kind_obstacle(config):
-        raise ModelError(f"the donor {folder} {reason}; load both as models")
+    with explained(str(folder), "adapter"):
+        adapter_files(folder)
+        config = PeftConfig.from_pretrained(str(folder))
+        if reason := kind_obstacle(config):
+            raise ModelError(f"the donor {folder} {reason}; load both as models")
     if not isinstance(recipient.model, PeftModel):
         with changed_here(recipient.base, f"patching it with {folder}"):
             carrier = replace(recipient)
@@ -183,10 +186,13 @@ def lent_from_folder(folder: Path, recipient: LanguageModel) -> Iterator[Shared]
         check_other_adapter(folder, recipient)
     else:
         check_base(record, folder, recipient)
-    read = load_file(folder / ADAPTER_FILES[1])
+    with explained(str(folder), "adapter"):
+        read = load_file(folder / ADAPTER_FILES[1])
     weights = {name: weight.float() for name, weight in read.items() if is_adapters(name)}
     refuse_more_modules(folder, weights, recipient)
-    with lent(recipient.model, config, weights) as shared:
+    with ExitStack() as stack:
+        with explained(str(folder), "adapter"):
+            shared = stack.enter_context(lent(recipient.model, config, weights))
         if record is not None:
             check_probe(record, folder, replace(recipient, model=OneAdapter(shared.model, shared.donor)))
         yield shared

@@ -235,9 +235,15 @@ class AnswerEnd:
     @cached_property
     def tokens(self) -> set[int]:
         """Tokens that end an answer: the tokenizer's, the chat template's, and those of the generation config."""
-        configured: Any = getattr(self.lm.base.generation_config, "eos_token_id", None)
-        extra = [*(configured if isinstance(configured, list) else [configured]), *closing_tokens(self.lm.tokenizer)]
-        return {int(token) for token in (cast(Any, self.lm.tokenizer).eos_token_id, *extra) if token is not None}
+        told: Any = getattr(self.lm.base.generation_config, "eos_token_id", None)
+        configured = told if isinstance(told, list) else [] if told is None else [told]
+        if any(type(token) is not int for token in configured):
+            raise ModelError(
+                f"{self.lm.name}: its generation config says eos_token_id {told!r:.60}, and no numbers of tokens; mend "
+                "its generation_config.json, or its config.json where there is none"
+            )
+        own = cast(Any, self.lm.tokenizer).eos_token_id
+        return {*configured, *closing_tokens(self.lm.tokenizer), *([] if own is None else [int(own)])}
 
     @cached_property
     def hidden(self) -> set[int] | None:

@@ -279,13 +279,22 @@ def read_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     """The tokenizer beside the weights; of a GGUF file that lies alone the one that it describes."""
     with explained(source.name, "tokenizer"):
         if source.gguf is None or files_of(source.gguf.parent, TOKENIZERS):
-            return AutoTokenizer.from_pretrained(source.place, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(source.place, trust_remote_code=False)
+            check_unknown(tokenizer)
+            return tokenizer
         gguf = GGUFFile(source.gguf)
         tokenizer = byte_level_tokenizer(gguf)
         if tokenizer is None:
             tokenizer = AutoTokenizer.from_pretrained(source.place, trust_remote_code=False, **source.file)
         name_special_tokens(gguf, tokenizer)
         return tokenizer
+
+
+def check_unknown(tokenizer: Any) -> None:
+    """Raise ValueError where the token for what is unknown is unknown itself, which transformers looks up for ever."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None and tokenizer.unk_token is not None and backend.token_to_id(tokenizer.unk_token) is None:
+        raise ValueError(f"its unk_token {tokenizer.unk_token!r:.40} is not in its vocabulary")
 
 
 def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: torch.device) -> PreTrainedModel:
