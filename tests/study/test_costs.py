@@ -55,6 +55,19 @@ def test_predictions_stand_beside_what_was_measured(
     assert all(1 / nearest < one / other < nearest for one, other in zip(told, measured, strict=True)), told
 
 
+def test_what_the_config_has_layers_compute_again_counts(amx: None) -> None:
+    told = []
+    for rung in ("none", "mlp", "full", "auto"):
+        study = plan_study(load_config(STUDIES / "smollm2.yaml", StudyConfig, [f"train.recompute={rung}"]))
+        cell = next(cell for cell in study.cells.values() if cell.stage.name == "train")
+        found, params = costs(machine_of("cpu", 1), study), cell.params
+        told.append((found.peak(cell, 4096), found.row_seconds(4096, params.train)))  # type: ignore[attr-defined]
+    memory, seconds = zip(*told[:3], strict=True)
+    assert memory[0] > memory[1] > memory[2]
+    assert seconds[0] < seconds[1] < seconds[2]
+    assert told[3] == told[0]  # there is room
+
+
 def test_short_prompts_of_a_small_model_are_answered_together_on_a_gpu(amx: None) -> None:
     """30 layers of 0.6 ms: 18 ms a token, alone (of more than 2,048 tokens) or shared by sixteen."""
     found = costs(machine_of("h100"))

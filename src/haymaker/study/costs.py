@@ -19,7 +19,7 @@ from haymaker.study.machines import Machine, shape_for
 from haymaker.study.plan import Plan
 from haymaker.study.runners.work import Request
 from haymaker.study.survey import Standing
-from haymaker.training.budget import STATE_BYTES, USABLE, Largest, peak_bytes, planned
+from haymaker.training.budget import STATE_BYTES, USABLE, Largest, peak_bytes, rungs_of
 from haymaker.training.cost import cost_of_row, together_seconds
 
 BUILD_TOKENS = 0.35e6  # that a core builds in a second (benchmarks/results/data_speed.md)
@@ -121,7 +121,8 @@ class Costs:
         if self.shape is None:
             return 0.0
         free = USABLE * (self.machine.device.memory or free_memory())
-        rungs = planned(self.shape, length, free, self.largest(length))
+        recompute = "auto" if train is None else train.recompute
+        rungs = rungs_of(recompute, self.shape, length, free, self.largest(length))
         rows = 1
         if train is not None and self.machine.gpu and length < train.packed_below:
             rows = max(1, min(train.batch, train.tokens_at_once // length))
@@ -169,7 +170,9 @@ class Costs:
         if cell.stage.name == "train":
             free = USABLE * (self.machine.device.memory or free_memory())
             largest = self.largest(length)
-            return peak_bytes(shape, length, planned(shape, length, free, largest), largest=largest)
+            params: Any = cell.params
+            rungs = rungs_of(params.train.recompute, shape, length, free, largest)
+            return peak_bytes(shape, length, rungs, largest=largest)
         cache = 2 * shape.layers * shape.key_value * shape.element * length
         passing = shape.element * length * (4 * shape.hidden + 2 * shape.inner)
         rows = 2 if cell.stage.name in WITH_DONOR else 1  # a donor reads beside the recipient

@@ -5,7 +5,7 @@ Closed forms of a model's shape alone, so that a plan can be made for a machine 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Literal, get_args
 
 from haymaker.config import Rung
 from haymaker.models.shapes import Shape
@@ -93,6 +93,13 @@ def peak_bytes(shape: Shape, tokens: int, rungs: Sequence[Rung], *, largest: Lar
 def loss_bytes(shape: Shape, rows: int) -> int:
     """Logits of a piece of rows in the model's precision and in float32, and their softmax."""
     return (8 + shape.element) * min(rows * shape.vocabulary, LOGIT_BYTES // 4)
+
+
+def rungs_of(
+    recompute: Rung | Literal["auto"], shape: Shape, tokens: int, free: float, largest: Largest = ON_GPU
+) -> list[Rung]:
+    """What a config says for all layers, or a plan by the memory that is free."""
+    return planned(shape, tokens, free, largest) if recompute == "auto" else [recompute] * shape.layers
 
 
 def planned(shape: Shape, tokens: int, free: float, largest: Largest = ON_GPU) -> list[Rung]:

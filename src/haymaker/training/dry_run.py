@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from haymaker.attention.threads import MAKING
 from haymaker.choices import CPU, DEVICES, named_device
-from haymaker.config import Extend, Rung, TrainConfig
+from haymaker.config import Extend, TrainConfig
 from haymaker.models.batching import batches_of
 from haymaker.models.load import Source, read_config, read_tokenizer
 from haymaker.models.lora import lora_size
@@ -23,7 +23,7 @@ from haymaker.models.shapes import Shape, shape_of
 from haymaker.processes import launched
 from haymaker.records import Encoded, Example
 from haymaker.training.batches import encoded_rows, packs_of, rows_of_step
-from haymaker.training.budget import USABLE, Largest, as_one_of, peak_bytes, planned, said
+from haymaker.training.budget import USABLE, Largest, as_one_of, peak_bytes, rungs_of, said
 from haymaker.training.cost import cost_of_row, together_seconds
 from haymaker.training.memory_plan import answer_share, tokens_of_largest
 from haymaker.training.rates import rates_here
@@ -51,9 +51,7 @@ def forecast(
     chosen = DEVICES[name] if name in DEVICES else rates_here(shape, dtype, max(lengths), tokens, place)
     largest = Largest(math.ceil(answer_share(rows) * tokens), max(lengths) if place.type == "cpu" else None)
     free = chosen.memory * USABLE
-    rungs: list[Rung] = (
-        planned(own, tokens, free, largest) if config.recompute == "auto" else [config.recompute] * shape.layers
-    )
+    rungs = rungs_of(config.recompute, own, tokens, free, largest)
     parts = list(parts_of_run(rows, config, gpu=place.type != "cpu"))
     taken = [row for part in parts for row in part]
     costs = [[cost_of_row(shape, len(row), len(row.answer_rows), rungs) for row in part] for part in parts]

@@ -45,19 +45,21 @@ class Layer:
 
     def attention(self, hidden: Hidden) -> Hidden:
         """The layer's first half: what goes on into the MLP."""
+        heads = self.heads(hidden, self.keeps_probabilities)
+        return project([self.module.self_attn.o_proj], heads, onto=hidden)[0]
+
+    def heads(self, hidden: Hidden, keeps_probabilities: bool = False) -> Float[Tensor, "batch token joined"]:
+        """What attention gives of every token, before the output projection."""
         query, key, value = self.queries_keys_values(hidden)
         query, key = rotate(query, self.cos, self.sin), rotate(key, self.cos, self.sin)
-        heads = self.layout.attend(query, key, value, self.sight(self.keeps_probabilities))
-        return project([self.module.self_attn.o_proj], joined(heads), onto=hidden)[0]
+        return joined(self.layout.attend(query, key, value, self.sight(keeps_probabilities)))
 
     def attention_of_rows(self, hidden: Hidden, rows: Int64[Tensor, "batch row"]) -> Float[Tensor, "batch row dim"]:
         """The first half for some rows: they query the keys and values of all."""
         attention = self.module.self_attn
         if not self.layout.few(rows, hidden.shape[1], attention.num_key_value_groups):
-            query, key, value = self.queries_keys_values(hidden)
-            query, key = rotate(query, self.cos, self.sin), rotate(key, self.cos, self.sin)
-            heads = joined(self.layout.attend(query, key, value, self.sight()))
-            return project([attention.o_proj], take_rows(heads, rows), onto=take_rows(hidden, rows))[0]
+            heads = take_rows(self.heads(hidden), rows)
+            return project([attention.o_proj], heads, onto=take_rows(hidden, rows))[0]
         query, key, value = self.queries_keys_values(hidden, rows)
         cos, sin = (angle.expand(len(rows), -1, -1) for angle in (self.cos, self.sin))
         query = rotate(query, take_rows(cos, rows), take_rows(sin, rows))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -18,7 +18,7 @@ from haymaker.models.lora import lora_parameters
 from haymaker.models.memory import free_bytes
 from haymaker.models.shapes import Shape, shape_of
 from haymaker.records import Encoded
-from haymaker.training.budget import USABLE, Largest, as_one_of, peak_bytes, planned, said
+from haymaker.training.budget import USABLE, Largest, as_one_of, peak_bytes, rungs_of, said
 from haymaker.training.parallel import ALONE, World
 from haymaker.training.sharding import is_sharded
 
@@ -48,7 +48,7 @@ def plan_memory(
     model: Any,
     lengths: Sequence[int],
     tokens_at_once: int,
-    recompute: str,
+    recompute: Rung | Literal["auto"],
     *,
     world: World = ALONE,
     batch: int | None = None,
@@ -64,9 +64,8 @@ def plan_memory(
     shape = as_one_of(model_shape(model), world.size, world.context, shard)
     held = used_bytes(model) // (world.size if shard else 1)
     free = int(world.least(free_bytes(model.device) + held))
-    rungs = planned(shape, tokens, USABLE * free, largest) if recompute == "auto" else [recompute] * shape.layers
-    peak = peak_bytes(shape, tokens, rungs, largest=largest)  # type: ignore[arg-type]
-    return MemoryPlan(tuple(rungs), tokens, peak, free)  # type: ignore[arg-type]
+    rungs = rungs_of(recompute, shape, tokens, USABLE * free, largest)
+    return MemoryPlan(tuple(rungs), tokens, peak_bytes(shape, tokens, rungs, largest=largest), free)
 
 
 def tokens_of_largest(lengths: Sequence[int], tokens_at_once: int, batch: int | None, context: int) -> int:
