@@ -1,9 +1,12 @@
 """What a run keeps: the last good state survives kills, full disks and broken files, and a sentence says so."""
 
 import errno
+import json
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -189,9 +192,23 @@ LINES = [
     (b"null\n", "line 1 is not JSON"),
     (b'{"step": 1}\n', "line 1 has no loss, seconds, peak_bytes that can be read"),
 ]
+
+
+def changed(name: str, value: Any) -> Callable[[bytes], bytes]:
+    return lambda whole: json.dumps(json.loads(whole) | {name: value}).encode()
+
+
 FINISHED = [
     ("training.json", lambda whole: b"[]", "training.json: not the record of a run .it is no mapping"),
     ("training.json", lambda whole: b"{}", "not the record of a run .it has no identity"),
+    ("training.json", changed("identity", None), "it has no identity that can be read"),
+    ("training.json", changed("final_loss", "2"), "it has no final_loss that can be read"),
+    (
+        "training.json",
+        changed("memory", {"peak_bytes": None}),
+        "no memory.predicted_peak_bytes, memory.peak_bytes that",
+    ),
+    ("training.json", changed("tracking", []), "it has no tracking that can be read"),
     ("base.json", lambda whole: whole.replace(b"theta", b"thetb"), "base.json: not the record that training wrote"),
     ("adapter_model.safetensors", lambda whole: whole[:-9], "cannot load its adapter"),
     ("adapter_model.safetensors", lambda whole: None, "expected the adapter's weights as safetensors, found none"),

@@ -44,7 +44,10 @@ from haymaker.training.run import Report, Run
 from haymaker.training.sharding import let_go, shard_base, sharding_device
 from haymaker.training.state import METRICS_FILE, STATE_FILE, kept_on_disk, read_lines
 
-NEEDED = ("identity", "dtype", "final_loss", "seconds", "processes", "memory")  # of a run's record, to go by it
+NUMBER = int | float
+# Of a run's record, to go by it, and of its parts.
+NEEDED = {"identity": dict, "dtype": str, "final_loss": NUMBER, "seconds": NUMBER, "processes": int, "memory": dict}
+OF_PARTS = {"memory": ("predicted_peak_bytes", "peak_bytes"), "tracking": ("seconds",)}
 
 
 @dataclass(frozen=True)
@@ -201,8 +204,8 @@ def dtype_name(model: Any) -> str:
 def finished_run(lm: LanguageModel, folder: Path, identity: Mapping[str, Any]) -> TrainResult:
     """Put a finished run's adapter on `lm`."""
     record = read_json(folder / RECORD_FILE, "train with overwrite to write it again")
-    if not isinstance(record, dict) or (lost := [key for key in NEEDED if key not in record]):
-        why = f"it has no {', '.join(lost)}" if isinstance(record, dict) else "it is no mapping"
+    if not isinstance(record, dict) or (lost := list(lost_in(record))):
+        why = f"it has no {', '.join(lost)} that can be read" if isinstance(record, dict) else "it is no mapping"
         raise DataError(
             f"{folder / RECORD_FILE}: not the record of a run ({why}); train with overwrite to write it again"
         )
@@ -211,6 +214,17 @@ def finished_run(lm: LanguageModel, folder: Path, identity: Mapping[str, Any]) -
     refuse_other_run(folder, {"dtype": record["dtype"], **record["identity"]}, identity)
     attach_adapter(lm, BaseRecord.load(folder), folder)
     return TrainResult(folder, read_lines(folder / METRICS_FILE), record)
+
+
+def lost_in(record: Mapping[str, Any]) -> Iterator[str]:
+    """What a run's record lacks, or has of another type."""
+    yield from (key for key, kind in NEEDED.items() if not isinstance(record.get(key), kind))
+    for name, parts in OF_PARTS.items():
+        if isinstance(found := record.get(name, {}), dict):
+            told = (part for part in parts if name in record and not isinstance(found.get(part), NUMBER))
+            yield from (f"{name}.{part}" for part in told)
+        else:
+            yield name
 
 
 @contextmanager
