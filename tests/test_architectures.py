@@ -19,7 +19,7 @@ KINDS: dict[str, dict[str, str]] = {
     "bart": {"write": NO_RMS, "answers": "padded to one length give other logits .*batch=1"},
     "bamba": {},  # counts positions from 0 in every forward, unless they are given
     # a layer has the keys of an earlier one, at those positions alone whose logits are asked for; heads of two widths
-    "gemma4_text": {"write": "head outputs of one width"},
+    "gemma4_text": {},
     "deepseek_v3": {},  # latent attention: values narrower than keys
     "minicpm3": {},  # a factor on what layers add
     # norms in the residual stream, a cache of its own

@@ -1,6 +1,7 @@
 """Judge the committed studies by the rules as they are: `python tools/judge_again.py` rewrites the tables `patterns`
 and `signs` of benchmarks/results/*/results.json, and their pages. What docs/findings.md says is to be read again."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -24,5 +25,6 @@ def judge_again(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for path in sorted(RESULTS.glob("*/results.json")):
         judge_again(path)

@@ -81,11 +81,6 @@ def probe(
     if topk < 1:
         raise ProbeError(f"expected topk of 1 or more, found {topk}")
     wanted = _layers(layers, architecture)
-    if values and len(widths := {architecture.layers[layer].head_dim for layer in wanted}) > 1:
-        raise ProbeError(
-            f"{architecture.name}: expected head outputs of one width, found {sorted(widths)} in different layers; "
-            "give `layers` of one width"
-        )
     try:
         with attach(_Probe(decoder, seen, topk, values=values, layers=wanted, budget=memory_budget_bytes)):
             yield seen

@@ -84,7 +84,8 @@ class Seen:
 
     @property
     def output(self) -> Float[Tensor, "layer batch head row head_dim"]:
-        """With `values=True`: the whole output of the head at the row, as attention gave it, before a gate."""
+        """With `values=True`: the whole output of the head at the row, as attention gave it, before a gate. Where layers
+        have heads of several widths, NaN behind those of the narrower ones; so in `value`."""
         return self._read("output")
 
     @property
@@ -167,11 +168,10 @@ class Seen:
     def _stack(self, name: str) -> Tensor:
         tables = {layer: table[name] for layer, table in self._tables.items()}
         first = next(iter(tables.values()))
-        heads = max(table.shape[1] for table in tables.values())
-        fill = FILL.get(name, torch.nan)
-        result = first.new_full((self._depth, first.shape[0], heads, *first.shape[2:]), fill)
+        shape = map(max, zip(*(table.shape for table in tables.values()), strict=True))  # layers' heads are not all alike
+        result = first.new_full((self._depth, *shape), FILL.get(name, torch.nan))
         for layer, table in tables.items():
-            result[layer, :, : table.shape[1]] = table
+            result[(layer, *map(slice, table.shape))] = table
         return result.cpu().float() if result.is_floating_point() else result.cpu()
 
     def _read(self, name: str) -> Tensor:

@@ -107,7 +107,6 @@ def contributions(
     factor. Layers without attention are NaN.
     """
     decoder, path = decoder_of(model), prove(model)
-    width = seen.output.shape[-1]
     to_logit = unembedding(model, produced, scales)
     parts = {name: torch.full(value.shape[:-1], torch.nan) for name, value in seen.value.items()}
     whole = torch.full(seen.output.shape[:-1], torch.nan)
@@ -116,13 +115,14 @@ def contributions(
         direction = to_logit * scales.found.get(layer, torch.ones(())) * path.factors[layer]
         projection = output_projection(decoder.get_submodule(shape.name))
         pulled = pulled_back(projection, direction, shape.heads * shape.head_dim, scales.dtype)
-        each = pulled.unflatten(-1, (shape.heads, width)).transpose(1, 2)  # [batch, head, row, dim]
-        output = seen.output[layer, :, : shape.heads]
+        sizes = (shape.heads, shape.head_dim)
+        each = pulled.unflatten(-1, sizes).transpose(1, 2)  # [batch, head, row, dim]
+        output = seen.output[layer, :, : shape.heads, :, : shape.head_dim]
         if (entered := scales.entered.get(layer)) is not None:
-            each = each * quotient(entered.unflatten(-1, (shape.heads, width)).transpose(1, 2), output)
+            each = each * quotient(entered.unflatten(-1, sizes).transpose(1, 2), output)
         whole[layer, :, : shape.heads] = (output * each).sum(-1)
         for name, value in seen.value.items():
-            parts[name][layer, :, : shape.heads] = (value[layer, :, : shape.heads] * each).sum(-1)
+            parts[name][layer, :, : shape.heads] = (value[layer, :, : shape.heads, :, : shape.head_dim] * each).sum(-1)
     return parts, whole
 
 

@@ -366,7 +366,7 @@ DATA = Stage(
 )
 TRAIN = Stage("train", TrainParams, train_adapter, libraries=COMPUTE, resumable=True, rounding=True)
 EVALUATE = Stage("evaluate", EvaluateParams, evaluate_model, libraries=COMPUTE, resumable=True, rounding=True)
-HEADS = Stage("heads", HeadsParams, score_heads, version=2, libraries=COMPUTE, resumable=True, rounding=True)
+HEADS = Stage("heads", HeadsParams, score_heads, version=3, libraries=COMPUTE, resumable=True, rounding=True)
 COMPARE = Stage("compare", CompareParams, compare_heads, version=4, libraries=("numpy",), rounding=True)
 ABLATE = Stage("ablate", AblateParams, ablate_heads, version=2, libraries=COMPUTE, resumable=True, rounding=True)
 PATCH = Stage("patch", PatchParams, patch_heads, version=3, libraries=COMPUTE, resumable=True, rounding=True)
