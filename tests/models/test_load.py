@@ -11,6 +11,7 @@ from any_architecture import shrunk, tiny
 from command_line import run
 from peft import PeftModel
 from rotary_bases import BASES
+from run_documents import fenced
 from safetensors.torch import load_file, save_file
 from tiny_models import SHAPE
 from tiny_rows import CONTEXT, random_rows
@@ -225,10 +226,24 @@ def test_the_decoder_of_a_model_that_reads_images_too_is_loaded(tmp_path: Path, 
     ids = torch.arange(5, 25)[None]
     with torch.no_grad():
         assert torch.allclose(load_model(tmp_path).model(ids).logits, model(input_ids=ids).logits, atol=1e-5)
-    tiny("gemma3").save_pretrained(tmp_path / "alone")
-    tokenizer.save_pretrained(tmp_path / "alone")
-    with pytest.raises(ModelError, match="found Gemma3ForConditionalGeneration of type .* no text decoder"):
-        load_model(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("kind", ["gemma3", "gemma4"])
+def test_a_text_decoder_saved_as_the_page_says_is_the_same_function(
+    kind: str, tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = tiny(kind).eval()
+    model.save_pretrained("whole")
+    tokenizer.save_pretrained("whole")
+    with pytest.raises(ModelError, match="found Gemma.ForConditionalGeneration of type .* no text decoder"):
+        load_model("whole")
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    (block,) = fenced(page, "py")
+    exec(block.replace("google/gemma-3-4b-it", "whole"), {})
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        assert torch.equal(load_model("gemma-3-4b-text").model(ids).logits, model(input_ids=ids).logits)
 
 
 def test_what_earlier_versions_wrote_beside_the_layers_is_left_out(tmp_path: Path, tokenizer: Any) -> None:

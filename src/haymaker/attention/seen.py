@@ -84,8 +84,10 @@ class Seen:
 
     @property
     def output(self) -> Float[Tensor, "layer batch head row head_dim"]:
-        """With `values=True`: the whole output of the head at the row, as attention gave it, before a gate. Where layers
-        have heads of several widths, NaN behind those of the narrower ones; so in `value`."""
+        """With `values=True`: the whole output of the head at the row, as attention gave it, before a gate.
+
+        Where heads of layers differ in width, NaN stands behind those of the narrower ones; so in `value`.
+        """
         return self._read("output")
 
     @property
@@ -168,7 +170,7 @@ class Seen:
     def _stack(self, name: str) -> Tensor:
         tables = {layer: table[name] for layer, table in self._tables.items()}
         first = next(iter(tables.values()))
-        shape = map(max, zip(*(table.shape for table in tables.values()), strict=True))  # layers' heads are not all alike
+        shape = map(max, zip(*(table.shape for table in tables.values()), strict=True))  # layers may differ
         result = first.new_full((self._depth, *shape), FILL.get(name, torch.nan))
         for layer, table in tables.items():
             result[(layer, *map(slice, table.shape))] = table

@@ -265,7 +265,10 @@ def check_decoder(name: str, config: PreTrainedConfig) -> None:
     composite = not encodes and any(kind.endswith(COMPOSITE) for kind in kinds)
     decodes = any(kind.endswith(DECODER_ENDINGS) or kind == causal for kind in kinds)
     if encodes or not (causal.endswith(DECODER_ENDINGS) if composite else decodes and causal):
-        hint = f" of type {config.model_type!r}, of which transformers loads no text decoder by itself"
+        hint = (
+            f" of type {config.model_type!r}, of which transformers loads no text decoder by itself; where it has one, "
+            "docs/models.md says how to save that as a model of its own"
+        )
         found = ", ".join(kinds) + (hint if composite or decodes else "")
         raise ModelError(f"{name}: expected a decoder (a causal language model), found {found}")
 
