@@ -163,8 +163,10 @@ def required(row: Any, key: str, kind: type | tuple[type, ...], place: str) -> A
         raise DataError(f"{place}: expected an object, found {type(row).__name__}")
     if key not in row:
         raise MissingKey(f"{place}: no {key!r} here; found {', '.join(sorted(row)) or 'nothing'}", row, key)
-    if not isinstance(row[key], kind):
-        names = kind.__name__ if isinstance(kind, type) else " or ".join(one.__name__ for one in kind)
+    kinds = (kind,) if isinstance(kind, type) else kind
+    is_truth = isinstance(row[key], bool) and bool not in kinds  # a number, to Python
+    if is_truth or not isinstance(row[key], kinds):
+        names = " or ".join(one.__name__ for one in kinds)
         raise DataError(f"{place}: {key!r} should be {names}, found {type(row[key]).__name__}")
     return row[key]
 

@@ -81,6 +81,15 @@ def test_a_number_of_rows_that_is_not_that_of_the_shards(rows: int, written: Pat
         assert kept(folder) is None
 
 
+def test_a_manifest_without_shards_is_refused(written: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(written, tmp_path / "data"))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for rows, reason in ((0, "a shard or more"), (False, "'rows' should be int, found bool")):
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"rows": rows, "shards": []}))
+        with pytest.raises(hm.errors.DataError, match=reason):
+            hm.load_dataset(folder)
+
+
 def resealed(folder: Path, path: Path) -> None:
     """The file's new digest in the manifest, as one who edits a dataset would put it there."""
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -268,6 +268,8 @@ def check_manifest(manifest: dict[str, Any], place: str) -> None:
         required(manifest, key, kind, place)
     if not 0 <= manifest["rows"] < 2**63:
         raise DataError(f"{place}: expected a number of rows, found {manifest['rows']}")
+    if not manifest["shards"]:
+        raise DataError(f"{place}: expected a shard or more, of no rows too, found none")
     for part, kinds in PARTS.items():
         for key, kind in kinds.items():
             required(manifest[part], key, kind, f"{place}, {part}")
