@@ -34,7 +34,8 @@ from haymaker.records import Encoded
 from haymaker.training.answer_rows import Method, Rungs, answer_loss
 from haymaker.training.batches import lay_out
 
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 5e-2}  # relative, of loss and gradient; see `check` for bfloat16's
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 5e-2}  # relative, of loss and gradient; see `check` for a deep model
+DEEP = 1e-4  # a gradient in float32 through thirty layers: 3e-5 where oneDNN sums in its order and MKL in its own
 CPU = torch.device("cpu")
 Step = Callable[[], Tensor]
 OURS = "fused LoRA"
@@ -159,6 +160,8 @@ def check(found: dict[str, tuple[Any, Step]]) -> float:
         assert now.norm() > 0, name
         assert abs(loss - before[0]) <= tolerance * before[0], (name, loss, before[0])
         difference = relative_norm(now, before[1])
+        if name != "bf16" and model.config.num_hidden_layers > 8:
+            tolerance = DEEP
         if name == "bf16" and difference > tolerance:  # a deep model amplifies what is rounded at its start
             tolerance = 2 * max(relative_norm(shaken_gradient(model, step, seed), now) for seed in range(DRAWS))
             print(f"bf16: a gradient {difference:.2f} of its norm from float32's, {tolerance:.2f} allowed")
