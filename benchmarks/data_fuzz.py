@@ -41,6 +41,7 @@ from haymaker.console import said  # noqa: E402
 from haymaker.data.layouts import pool  # noqa: E402
 from haymaker.models.packaged import MINIATURES  # noqa: E402
 
+KINDS = ("readers", "metrics", "predictions", "scores", "folders", "artifacts", "models")
 Run = tuple[str, Callable[[Path], Any]]  # a name, and what runs in an empty folder
 
 
@@ -92,10 +93,12 @@ def main() -> int:
     """Prints how many examples each test passed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--examples", type=int, default=10_000, help="of each test")
-    parser.add_argument("--kinds", default="readers,metrics,predictions,scores,folders,artifacts,models")
+    parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--only", default="", help="tests whose name has this text")
     parser.add_argument("--seed", type=int, help="which examples; the suite's first ones without it")
     asked = parser.parse_args()
+    if unknown := set(asked.kinds.split(",")) - set(KINDS):
+        parser.error(f"--kinds: expected {', '.join(KINDS)}; found {', '.join(sorted(unknown))}")
     said["quiet"] = True
     os.environ["HAYMAKER_FUZZED"] = str(asked.examples)
     if asked.seed is not None:
