@@ -210,6 +210,12 @@ FINISHED = [
     ),
     ("training.json", changed("tracking", []), "it has no tracking that can be read"),
     ("base.json", lambda whole: whole.replace(b"theta", b"thetb"), "base.json: not the record that training wrote"),
+    (
+        "base.json",
+        changed("positions", False),
+        "base.json: not the record that training wrote .positions: expected an obj",
+    ),
+    ("base.json", changed("extend", 0), "base.json: not the record that training wrote"),
     ("adapter_model.safetensors", lambda whole: whole[:-9], "cannot load its adapter"),
     ("adapter_model.safetensors", lambda whole: None, "expected the adapter's weights as safetensors, found none"),
 ]

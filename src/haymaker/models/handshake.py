@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from haymaker.config import Extend
 from haymaker.errors import DataError, ExtensionError, ModelError
 from haymaker.file_digests import file_digest
-from haymaker.file_reading import only_fields, read_json_if_there
+from haymaker.file_reading import only_fields, read_json_if_there, required
 from haymaker.files import write_json
 from haymaker.models.extend import Positions, positions_of
 from haymaker.models.finite import at_fault
@@ -38,6 +38,13 @@ SAMPLES_PER_TENSOR = 1024
 PROBE_TOKENS, PROBE_LOGITS = 32, 64
 TOLERANCE_FLOAT32, TOLERANCE_ROUNDED = 1e-3, 5e-2  # norm of the difference over norm of the logits
 LIBRARIES = ("torch", "transformers", "peft")
+POSITIONS: dict[str, type | tuple[type, ...]] = {  # what a record of them holds
+    "length": int,
+    "theta": (int, float),
+    "rope_parameters": dict,
+    "frequencies_digest": str,
+    "window": (int, type(None)),
+}
 
 
 @dataclass(frozen=True)
@@ -76,14 +83,21 @@ class BaseRecord:
             )
         try:
             only_fields(values, cls, "here")
-            values["extend"] = values["extend"] and Extend(**values["extend"])
-            values["positions"] = values["positions"] and Positions(**values["positions"])
+            values["extend"] = None if values["extend"] is None else Extend(**values["extend"])
+            values["positions"] = None if values["positions"] is None else positions_in(values["positions"])
             values["probe"] = tuple(values["probe"])
             return cls(**values)
-        except (TypeError, DataError) as error:
+        except (TypeError, OverflowError, DataError) as error:
             raise ModelError(
                 f"{folder / BASE_FILE}: not the record that training wrote ({error}); restore the file or train again"
             ) from None
+
+
+def positions_in(values: Any) -> Positions:
+    """Raises DataError, TypeError or OverflowError for what is no record of positions."""
+    for key, kind in POSITIONS.items():
+        required(values, key, kind, "positions")
+    return Positions(**values | {"theta": float(values["theta"])})
 
 
 def read_record(folder: Path) -> dict[str, Any]:
