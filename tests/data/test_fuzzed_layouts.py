@@ -39,3 +39,14 @@ def test_a_broken_row_is_an_error_a_reason_or_right(tmp_path: Path) -> None:
         check([data.draw(broken(copy.deepcopy(row))), row], tmp_path / "rows.jsonl")
 
     run()
+
+
+def test_blanks_are_no_evidence() -> None:
+    said = "Ada Reyes founded the mill in 1871."
+    documents = [{"text": " ", "gold": True}, {"text": said, "gold": True}]
+    row = {"question": "Who founded the mill?", "answers": ["Ada Reyes"], "documents": documents}
+    (example,) = hm.read_examples([row])
+    assert [example.text[span.slice] for span in example.spans["evidence"]] == [said]
+    documents[1:] = [{"text": f"\n {said}", "evidence": [[0, 2], [2, 5]]}]
+    (example,) = hm.read_examples([row])
+    assert [example.text[span.slice] for span in example.spans["evidence"]] == ["Ada"]

@@ -192,6 +192,19 @@ def test_nolima_that_asks_for_people_it_does_not_name_is_told(tmp_path: Path) ->
         hm.read_examples(write_jsonl(tmp_path / "rows.jsonl", [broken]))
 
 
+def test_a_question_of_blanks_or_without_an_answer_is_counted() -> None:
+    tests = OTHER_NOLIMA["tests"]
+    for broken in (
+        {**OTHER_NOLIMA, "questions": {"onehop": " "}},
+        {
+            **OTHER_NOLIMA,
+            "tests": {**tests, "T01": {**tests["T01"], "gold_answers": []}, "T02": tests["T01"] | {"gold_answers": []}},
+        },
+    ):
+        with pytest.raises(DataError, match="the question or all answers are empty"):
+            hm.read_examples([broken])
+
+
 def test_a_book_without_blank_lines_is_a_passage_a_line(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("One line.\nAnother.\n")
     (tmp_path / "parted.txt").write_text("One\nline.\n\nAnother.\n")

@@ -186,7 +186,8 @@ def nolima(row: Row, place: str) -> list[Found]:
         where = f"{place}, tests[{test}]"
         answers = golds_of(row, told, people[number % len(people)] if people else "", where)
         for kind in questions:
-            asked = nolima_question(row, kind, answers[0], texts_in(told, "input_args", where), where)
+            person = next(iter(answers), "")
+            asked = nolima_question(row, kind, person, texts_in(told, "input_args", where), where)
             name = "_".join(filter(None, (name_of(row), test, kind)))  # as their own tests are called
             found.append(Question(asked[0], answers, asked[1], name))
     return found

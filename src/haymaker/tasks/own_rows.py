@@ -95,14 +95,20 @@ def settled(row: Question, evidence: bool = True) -> Question | str:
 
     Where `evidence` is not needed, a row of which it is not known is of use without."""
     answers = as_spelled(tuple(answer for answer in row.answers if answer.strip()), row.documents)
-    if not row.question or not answers:
+    if not row.question.strip() or not answers:
         return NO_QUESTION
-    told = any(document.evidence for document in row.documents)
-    if told:
+    row = replace(row, documents=tuple(without_blanks(document) for document in row.documents))
+    if any(document.evidence for document in row.documents):
         documents = tuple(replace(one, gold=bool(one.evidence)) for one in row.documents)
         return replace(row, documents=documents, answers=standing_first(documents, answers))
     found = found_once(row, answers) if row.gold else NO_GOLD
     return found if evidence or not isinstance(found, str) else replace(row, answers=answers)
+
+
+def without_blanks(document: OwnDocument) -> OwnDocument:
+    """Evidence of blanks alone is none."""
+    kept = tuple(one for one in document.evidence if document.text[slice(*one)].strip())
+    return document if kept == document.evidence else replace(document, evidence=kept)
 
 
 def as_spelled(answers: tuple[str, ...], documents: Sequence[OwnDocument]) -> tuple[str, ...]:
@@ -137,8 +143,8 @@ def found_once(row: Question, answers: tuple[str, ...]) -> Question | str:
 
 def marked_gold(document: OwnDocument, answer: str, whole: bool) -> OwnDocument:
     """A gold document with its evidence: all of it, or of a whole text the sentence with the answer."""
-    if not document.gold:
-        return document
+    if not document.gold or not document.text.strip():
+        return replace(document, gold=False)
     if not whole:
         return replace(document, evidence=((0, len(document.text)),))
     return replace(document, evidence=(sentence_around(document.text, occurrences(document.text, answer)[0]),))
