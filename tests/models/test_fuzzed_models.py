@@ -1,5 +1,6 @@
 """Folders and files of models, adapters and trainings, damaged at random: an error of ours, or what was there."""
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -15,6 +16,7 @@ from peft import LoraConfig, get_peft_model
 from tiny_tokenizers import TEMPLATE, tiny_tokenizer
 
 import haymaker as hm
+from haymaker.errors import ModelError
 from haymaker.interventions.adapters import lent_from_folder
 from haymaker.models.checkpoint import write_checkpoint
 from haymaker.models.headers import tensors_in
@@ -146,3 +148,13 @@ IN_THE_SUITE = ("a model's folder", "a model's GGUF")  # the others cost 50 ms a
 @pytest.mark.parametrize("name", IN_THE_SUITE)
 def test_what_is_damaged_is_refused_or_read(name: str, tmp_path: Path) -> None:
     check(MODELS[name], tmp_path)
+
+
+@pytest.mark.parametrize("read", [read_adapter, lend(adapted=False), lend(adapted=True)])
+def test_a_config_with_which_pefts_own_forward_fails_is_one_sentence(
+    read: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    path = make_adapter(tmp_path) / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"monteclora_config": True}))
+    with pytest.raises(ModelError, match="adapter"):
+        read(path.parent)

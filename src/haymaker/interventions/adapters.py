@@ -193,8 +193,8 @@ def lent_from_folder(folder: Path, recipient: LanguageModel) -> Iterator[Shared]
     with ExitStack() as stack:
         with explained(str(folder), "adapter"):
             shared = stack.enter_context(lent(recipient.model, config, weights))
-        if record is not None:
-            check_probe(record, folder, replace(recipient, model=OneAdapter(shared.model, shared.donor)))
+            if record is not None:
+                check_probe(record, folder, replace(recipient, model=OneAdapter(shared.model, shared.donor)))
         yield shared
 
 

@@ -367,7 +367,8 @@ def attach_adapter(lm: LanguageModel, record: BaseRecord | None, folder: Path) -
     try:
         check_complete(folder, model)
         if record is not None:
-            check_probe(record, folder, lm)
+            with explained(str(folder), "adapter"):  # PEFT reads some of a config in its first forward alone
+                check_probe(record, folder, lm)
     except ModelError:
         lm.model, lm.adapter, lm.unverified = remove_lora(model), None, False
         raise
