@@ -105,14 +105,19 @@ def read_appended(path: Path, kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
             if number == len(lines) > len(found):
                 break
             row = None
-        lost = (
-            [key for key, kind in kinds.items() if not isinstance(row.get(key), kind)] if isinstance(row, dict) else []
-        )
+        lost = [key for key, kind in kinds.items() if not is_of(row.get(key), kind)] if isinstance(row, dict) else []
         if lost or not isinstance(row, dict):
             why = f"has no {', '.join(lost)} that can be read" if lost else "is not JSON"
             raise DataError(f"{path}: line {number} {why}; delete the file or train with overwrite")
         found.append(row)
     return found
+
+
+def is_of(value: Any, kind: Any) -> bool:
+    """Whether a value of JSON is of a kind; a number of hundreds of digits is none, nor are true and false."""
+    if isinstance(value, bool) or (isinstance(value, int) and abs(value) >= 2**63):
+        return False
+    return isinstance(value, kind)
 
 
 def refuse_half_letters(value: Any, text: str, place: str) -> None:

@@ -79,9 +79,18 @@ def test_a_setting_with_changes_has_the_kind_of_its_setting_and_may_lead() -> No
         ("evaluation", "seed", {}, "expected a text"),
         ("timings", "cell", None, "expected a text"),
         ("patterns", "sentence", 5, "expected a text"),
+        ("patterns", "model", ["m"], "expected a text"),
     ],
 )
 def test_a_value_that_no_study_writes_is_named(table: str, column: str, value: Any, said: str, results: Row) -> None:
     results["tables"][table][0][column] = value
     with pytest.raises(DataError, match=f"table {table}, row 0, column {column}: .*{said}"):
+        check(results)
+
+
+def test_what_a_verdict_is_of_and_a_model_that_is_no_mapping_are_named(results: Row) -> None:
+    with pytest.raises(DataError, match=r"expected meta.model to be a mapping, found int"):
+        check(results | {"meta": {"model": 5}})
+    del results["tables"]["patterns"][0]["task"]
+    with pytest.raises(DataError, match="table patterns, row 0: no column task"):
         check(results)

@@ -1,5 +1,6 @@
 """What a study is predicted to take: beside what was measured, for machines that are not here, and as cells finish."""
 
+import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from transformers import LlamaConfig
 from haymaker.config_files import load_config
 from haymaker.errors import ConfigError
 from haymaker.models import precision
+from haymaker.models.packaged import MINIATURES
 from haymaker.study import Plan, StudyConfig, machines, plan_study
 from haymaker.study.costs import MARGIN, Costs, Prediction, fitting, made_there, predictions, requests
 from haymaker.study.machines import Machine, computes_in_half, cpu_here, machine_of, shape_for
@@ -139,7 +141,16 @@ def test_what_is_not_known_is_said_not_guessed(tmp_path: Path) -> None:
     found = costs(model="nobody/knows-this")
     cells = plan().cells
     assert shape_for("nobody/knows-this", 8, 2) is None
-    for config in ("[]", "[" * 100_000, '{"hidden_size": "wide"}', '{"hidden_size": 64, "num_hidden_layers": [2]}'):
+    of_text = json.dumps(
+        json.loads((MINIATURES / "sparse" / "config.json").read_text()) | {"hidden_size": "64", "head_dim": 8}
+    )
+    for config in (
+        "[]",
+        "[" * 100_000,
+        '{"hidden_size": "wide"}',
+        '{"hidden_size": 64, "num_hidden_layers": [2]}',
+        of_text,
+    ):
         (tmp_path / "config.json").write_text(config)
         assert shape_for(str(tmp_path), 8, 2) is None
         assert not computes_in_half(str(tmp_path), "auto")

@@ -41,6 +41,7 @@ WORDS = KEYS | set(
     "heads head_list cached draw pattern claim verdict paper sentence why rule sign found remedy first second "
     "example_id question evidence answers prediction finish produced read kind by group".split()
 )
+OF_A_GROUP = ("model", "task")
 # Columns that rows may have, and of which kind those are that are not texts alone.
 MAY_HAVE = ("seed", "cell", "key", "family")
 KINDS: dict[str, Any] = dict.fromkeys(WORDS | {*MAY_HAVE}, str)
@@ -68,17 +69,22 @@ def check(results: Any, source: str = "results") -> tuple[dict[str, Any], Tables
     if not isinstance(results, dict) or not isinstance(results.get("tables"), dict):
         raise DataError(f'{source}: expected {{"meta": ..., "tables": ...}}; give the results.json of a study')
     meta = results.get("meta", {})
-    if not isinstance(meta, dict):
-        raise DataError(f"{source}: expected meta to be a mapping, found {type(meta).__name__}")
+    check_mapping(f"{source}: expected meta", meta)
+    check_mapping(f"{source}: expected meta.model", meta.get("model") or {})
     tables = {name: [] for name in COLUMNS} | results["tables"]
     for name, rows in tables.items():
         check_rows(f"{source}, table {name}", rows, name)
     return meta, tables
 
 
+def check_mapping(expected: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise DataError(f"{expected} to be a mapping, found {type(value).__name__}")
+
+
 def check_rows(where: str, rows: Any, table: str) -> None:
     """Raise DataError unless `rows` is a list of mappings with all columns of the table, each of its kind."""
-    columns = COLUMNS.get(table, "").split()
+    columns = [*COLUMNS.get(table, "").split(), *(OF_A_GROUP if table in ("patterns", "signs") else ())]
     for i, row in enumerate(rows_in(rows, where)):
         if missing := [column for column in columns if column not in row]:
             raise DataError(f"{where}, row {i}: no column {', '.join(missing)}; write null where nothing is known")

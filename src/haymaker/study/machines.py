@@ -112,9 +112,9 @@ def shape_for(name: str, rank: int, element: int) -> Shape | None:
     given = {"tie_word_embeddings": False, "num_key_value_heads": None, "head_dim": None, **config}
     try:
         shape = shape_of(SimpleNamespace(**given), element, 0)
+        adapter = rank * shape.layers * (4 * shape.hidden + 2 * shape.query + 2 * shape.key_value)
     except (AttributeError, TypeError, ValueError, ArithmeticError):  # sizes that are none: loading will tell them
         return None
-    adapter = rank * shape.layers * (4 * shape.hidden + 2 * shape.query + 2 * shape.key_value)
     return replace(shape, adapter=adapter)
 
 
