@@ -114,8 +114,8 @@ def read_appended(path: Path, kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def is_of(value: Any, kind: Any) -> bool:
-    """Whether a value of JSON is of a kind; a number of hundreds of digits is none, nor are true and false."""
-    if isinstance(value, bool) or (isinstance(value, int) and abs(value) >= 2**63):
+    """Whether a value of JSON is of a kind; one without bound is no number, nor are true and false."""
+    if isinstance(value, bool) or (isinstance(value, int | float) and not abs(value) < 2**63):
         return False
     return isinstance(value, kind)
 

@@ -191,8 +191,8 @@ LINES = [
     (b"\xff\xfe\n{}\n", "metrics.jsonl: line 1 is not JSON"),
     (b"null\n", "line 1 is not JSON"),
     (
-        b'{"step": 1, "loss": 1' + b"0" * 400 + b', "seconds": true, "peak_bytes": 0}\n',
-        "line 1 has no loss, seconds that can be read",
+        b'{"step": 1, "loss": 1' + b"0" * 400 + b', "seconds": true, "peak_bytes": Infinity}\n',
+        "line 1 has no loss, seconds, peak_bytes that can be read",
     ),
     (b'{"step": 1}\n', "line 1 has no loss, seconds, peak_bytes that can be read"),
 ]
