@@ -40,6 +40,15 @@ TABLE = [  # written, answer, whether the stop has ended it
     ("<|channel|>analysis<|message|>a<|channel|>commentary<|message|>b\n", "", False),  # no final channel yet
     ("<|channel|>final<|message|>Paris", "Paris", False),
     ("<|channel>thought\nLyon?\n<channel|>Paris\n", "Paris", True),
+    ("<think>Lyon?</think>\n<answer>Paris</answer>", "Paris", True),  # a frame is no part of the answer either
+    ("<answer>\nParis\n</answer>", "Paris", True),
+    ("Sure!\n<response>Paris</response>\nmore", "Paris", True),
+    ("<answer>Paris", "Paris", False),
+    ("<|begin_of_thought|>\nLyon?\n<|end_of_thought|>\n<|begin_of_solution|>\nParis\n", "Paris", True),
+    ("<|START_THINKING|>Lyon?<|END_THINKING|><|START_RESPONSE|>Paris<|END_RESPONSE|>", "Paris", True),
+    ("Here is my thought process:\nLyon?\nHere is my response:\nParis\n", "Paris", True),
+    ("Here are my reasoning steps:\nLyon?\n[BEGIN FINAL RESPONSE]\nParis\n[END FINAL RESPONSE]", "Paris", True),
+    ("Paris <answer>", "Paris <answer>", False),
 ]
 
 
@@ -72,6 +81,7 @@ def test_without_a_stop_all_text_behind_thoughts_is_the_answer() -> None:
     assert read_answer("\nSure!\nParis\n", None).text == "Sure!\nParis"
     assert read_answer("<think>no</think> Paris\nLyon", None).text == "Paris\nLyon"
     assert read_answer("Paris. Lyon", ". ").text == "Paris"
+    assert read_answer("<answer>\nParis\nLyon</answer>\nDone", None).text == "Paris\nLyon"
     assert not read_answer("Paris", "").stopped
 
 

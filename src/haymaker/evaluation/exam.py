@@ -135,8 +135,8 @@ def check_stop(row: Example, metrics: Sequence[str], stop: str | None) -> None:
             continue
         if best_of(name, [read_answer(text, None).text for text in said], golds) < best_of(name, said, golds):
             raise DataError(
-                f"{row.id}: its answer {row.target!r:.60} holds a block of thought, which is taken off before answers "
-                "are judged; leave it out of the row"
+                f"{row.id}: its answer {row.target!r:.60} holds a block of thought or the frame of an answer, which "
+                "is taken off before answers are judged; leave it out of the row"
             )
         raise ConfigError(
             f"stop: {row.id} has no gold without {stop!r}, which would end every right answer; give another stop, or "

@@ -13,6 +13,7 @@ THOUGHTS = (
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
     ("<seed:think>", "</seed:think>"),
+    ("<mm:think>", "</mm:think>"),
     ("<longcat_think>", "</longcat_think>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
@@ -20,7 +21,17 @@ THOUGHTS = (
     ("<|channel>thought", "<channel|>"),  # Gemma 4
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
     ("<|channel|>commentary<|message|>", "<|channel|>final<|message|>"),
+    ("Here is my thought process:", "Here is my response:"),  # Granite 3.2
+    ("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),  # Apriel
 )
+FRAMES = (  # around the answer itself
+    ("<answer>", "</answer>"),
+    ("<response>", "</response>"),
+    ("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
+    ("<|begin_of_solution|>", "<|end_of_solution|>"),
+    ("[BEGIN FINAL RESPONSE]", "[END FINAL RESPONSE]"),
+)
+_OPENINGS = tuple(opening for opening, _ in FRAMES)
 TAGS = frozenset(tag for pair in THOUGHTS for tag in pair)
 _TOKEN = re.compile(r"<[^<>]+>|\[[^\[\]]+\]|◁[^◁▷]+▷")  # of a tag: what a tokenizer may have as one special token
 _MARKUP = " \t\r\n*_`>\"'“”"
@@ -58,7 +69,7 @@ def read_answer(written: str, stop: str | None = STOP, in_thought: bool = False)
     closed nothing follows.
     The stop counts after text alone: not at the start, not inside a thought, and not behind an opening line that only
     says that an answer follows ("Sure!", "Here is the answer:"). Opening lines are no part of the answer unless nothing
-    follows them.
+    follows them, nor is the frame of an answer (`<answer>...</answer>`), whose end ends it.
 
     in_thought: the prompt ends inside a block of thought, which its template has opened.
 
@@ -80,7 +91,21 @@ def read_answer(written: str, stop: str | None = STOP, in_thought: bool = False)
         start = at + len(stop)
     if not stopped and written[start:].strip():
         spoken, end = start, len(written)
-    return AnswerText(written[:spoken].strip(), written[spoken:end].strip(), stopped)
+    spoken, end, closed = inside_frame(written, spoken, end)
+    return AnswerText(written[:spoken].strip(), written[spoken:end].strip(), stopped or closed)
+
+
+def inside_frame(written: str, start: int, end: int) -> tuple[int, int, bool]:
+    """Start and end of an answer within the frame that a model put around it, and whether the frame is closed."""
+    text = end - len(written[start:end].lstrip())
+    for opening, closing in FRAMES:
+        if written.startswith(opening, text):
+            start = text + len(opening)
+        elif not written[:start].rstrip().endswith(opening):
+            continue
+        at = written.find(closing, start, end)
+        return (start, end, False) if at < 0 else (start, at, True)
+    return start, end, False
 
 
 def after_thoughts(written: str, in_thought: bool) -> tuple[int, bool]:
@@ -112,7 +137,7 @@ def is_opening(line: str) -> bool:
     if line.lstrip().startswith("```") or _HEADING.match(line.lstrip()):
         return True
     said = line.strip(_MARKUP).replace("’", "'").lower()
-    if not said or said.endswith((":", "：")) or _ALONE.fullmatch(said):
+    if not said or said.endswith((":", "：")) or _ALONE.fullmatch(said) or line.strip() in _OPENINGS:
         return True
     opener = _OPENER.match(said)
     if opener is None or not (said[-1] in ".!,;…-–—" or said[opener.end() : opener.end() + 1] in (",", "!", ".")):
