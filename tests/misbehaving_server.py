@@ -86,7 +86,9 @@ class Handler(BaseHTTPRequestHandler):
             server.served[content] += behaviour == "ok"
 
     def send(self, status: int, text: str, kind: str = "application/json", **headers: str) -> None:
-        data = text.encode()
+        self.send_bytes(status, text.encode(), kind, **headers)
+
+    def send_bytes(self, status: int, data: bytes, kind: str, **headers: str) -> None:
         self.send_response(status)
         for name, value in {"content-type": kind, "content-length": str(len(data)), **headers}.items():
             self.send_header(name.replace("_", "-"), value)
@@ -142,6 +144,14 @@ class Handler(BaseHTTPRequestHandler):
         """The first half of an answer, sent as if it were all."""
         text = json.dumps(completion("ERROR: half"))
         self.send(200, text[: len(text) // 2])
+
+    def do_latin(self, body: dict[str, Any]) -> None:
+        """A good answer in Latin-1, which JSON never is."""
+        answer = json.dumps(completion("ERROR: é"), ensure_ascii=False).encode("latin-1")
+        self.send_bytes(200, answer, "application/json")
+
+    def do_half_a_letter(self, body: dict[str, Any]) -> None:
+        self.send(400, '{"error": {"message": "ERROR: \\ud83d"}}')
 
     def do_html(self, body: dict[str, Any]) -> None:
         self.send(200, "<html>ERROR: gateway</html>", "text/html")

@@ -49,7 +49,7 @@ def test_a_second_run_asks_nothing_and_refresh_asks_everything(tmp_path: Path) -
         pytest.param(first("429 0", "429 0.02", "429", share=0.7), id="storm of 429"),
         pytest.param(first("status 500", "status 503", share=0.5), id="5xx"),
         pytest.param(first("half", share=0.5), id="half-written"),
-        pytest.param(first("broken", "html", share=0.4), id="not JSON"),
+        pytest.param(first("broken", "html", "latin", share=0.4), id="not JSON"),
         pytest.param(first("odd", share=0.4), id="JSON that is no completion"),
         pytest.param(first("empty", "sorry", share=0.4), id="empty and declined"),
         pytest.param(first("refusal", "finish length", share=0.4), id="refused and cut off"),
@@ -101,6 +101,7 @@ def test_requests_that_no_retry_can_mend_are_sent_once() -> None:
     ("behaviour", "message"),
     [
         ("status 401 invalid_api_key", "401, the key is refused; the key is read from OPENAI_API_KEY"),
+        ("status 402 no_credit", "402, the account must be paid for"),
         ("status 404 model_not_found", "no such model"),
         ("status 429 insufficient_quota", "quota is used up"),
         ("429 86400", "asks to wait 86400 seconds, longer than longest_wait_seconds"),

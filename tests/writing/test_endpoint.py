@@ -12,6 +12,7 @@ from haymaker.errors import ConfigError
 from haymaker.writing.cache import Cache
 from haymaker.writing.config import WriterConfig
 from haymaker.writing.endpoint import Endpoint, Fault, read_reply
+from haymaker.writing.records import Answer
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -54,6 +55,8 @@ def reply(text: Any = "Ada", finish: Any = "stop", **usage: Any) -> str:
         reply(completion_tokens=True),
         reply(completion_tokens=3.0),
         reply(["Ada"]),
+        json.dumps({**json.loads(reply()), "error": {"message": "overloaded"}}),
+        json.dumps({"choices": [{**json.loads(reply())["choices"][0], "error": {"code": 502}}]}),
         json.dumps({"choices": {}}),
         "null",
     ],
@@ -63,3 +66,18 @@ def test_a_reply_that_no_cache_could_hold_is_a_fault_that_may_pass(raw: str) -> 
     assert isinstance(found, Fault)
     assert found.kind == "retry"
     assert read_reply(reply(completion_tokens=3)).text == "Ada"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "text"),
+    [
+        ("<think>Ada? Yes.</think> Ada", "ok", "Ada"),
+        ("Ada? Yes.\n</think>\n\nAda", "ok", "Ada"),  # the server's template had opened the block
+        ("<think>Ada? Perhaps", "empty", ""),
+        ("Ada", "ok", "Ada"),
+    ],
+)
+def test_thoughts_are_no_part_of_an_answer(said: str, status: str, text: str) -> None:
+    found = read_reply(reply(said))
+    assert isinstance(found, Answer)
+    assert (found.status, found.text) == (status, text)

@@ -118,6 +118,10 @@ def test_a_pause_holds_everything() -> None:
         ({"x-ratelimit-remaining-tokens": "99", "x-ratelimit-reset-tokens": "1m2s"}, 62.0),
         ({"x-ratelimit-remaining-tokens": "100", "x-ratelimit-reset-tokens": "1m2s"}, 0.0),
         ({"x-ratelimit-remaining-tokens": "some", "x-ratelimit-reset-tokens": "soon"}, 0.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1d"}, 0.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1795842232"}, 0.0),  # a date
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "inf"}, 0.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "nan"}, 0.0),
     ],
 )
 def test_headers_are_heeded_before_the_server_has_to_refuse(headers: dict[str, str], wait: float) -> None:

@@ -57,6 +57,8 @@ def test_the_haystack_reading_sees_other_rows_passages_and_never_the_last_own() 
         ("finish content_filter", "filtered by the server"),
         ("finish tool_calls", "finish_reason tool_calls"),
         ("broken", "the reply is not JSON, 3 times"),
+        ("latin", "the reply is not text, 3 times"),
+        ("half_a_letter", "status 400: ERROR: ?"),
     ],
 )
 def test_what_stays_is_a_failure_with_its_reason(behaviour: str, reason: str, tmp_path: Path) -> None:

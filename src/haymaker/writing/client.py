@@ -55,7 +55,7 @@ class Client:
     def __init__(self, config: WriterConfig, cache: Cache, endpoint: Endpoint | None) -> None:
         self.config, self.cache, self.endpoint = config, cache, endpoint
         limits = config.requests_per_minute, config.tokens_per_minute, config.tokens_in_flight
-        self.throttle = Throttle(Pace(config.concurrency, *limits))
+        self.throttle = Throttle(Pace(config.concurrency, *limits, longest_wait=config.longest_wait_seconds))
         self.prompt_tokens, self.spend, self.counts = PromptTokens(), Spend(config), Counts()
         self.underway: dict[str, asyncio.Task[Answer]] = {}
         self.stopped_by: HaymakerError | None = None

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from haymaker.errors import ConfigError, DataError
 from haymaker.file_reading import refuse_half_letters
+from haymaker.models.answer_text import after_thoughts
 from haymaker.writing.config import WriterConfig
 from haymaker.writing.records import MOST_TOKENS, Answer, Request, Status
 
@@ -30,7 +31,12 @@ DECLINES = re.compile(
 Class = Literal["retry", "limited", "permanent", "fatal"]
 STATUS_OF_FINISH: dict[str, Status] = {"length": "length", "content_filter": "filtered"}
 QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
-FATAL = {401: "the key is refused", 403: "the key may not do this", 404: "no such model or address"}
+FATAL = {
+    401: "the key is refused",
+    402: "the account must be paid for",
+    403: "the key may not do this",
+    404: "no such model or address",
+}
 PASSING = (408, 409, 425)  # and every 5xx
 
 
@@ -86,7 +92,7 @@ class Endpoint:
                     extra_body=dict(request.parameters),
                     extra_headers=headers,
                 )
-                text = self.without_key(raw.text)
+                text = self.without_key(raw.content.decode(json.detect_encoding(raw.content)))
         except (TimeoutError, openai.APITimeoutError):
             return Reply(Fault("retry", f"no answer in {self.config.timeout_seconds:g} seconds"), maybe_charged=True)
         except openai.APIConnectionError as error:
@@ -103,7 +109,8 @@ class Endpoint:
         outcome = read_error(error.status_code, error.body)
         if isinstance(outcome, Fault) and outcome.kind == "permanent":
             said = error.body.get("message") if isinstance(error.body, dict) else error.body
-            words = SECRETS.sub("[key]", self.without_key(" ".join(str(said or "").split())))[:SAID_CHARACTERS]
+            whole = str(said or "").encode(errors="replace").decode()  # half a letter fits no cache
+            words = SECRETS.sub("[key]", self.without_key(" ".join(whole.split())))[:SAID_CHARACTERS]
             outcome = Fault(outcome.kind, f"{outcome.reason}: {words}" if words else outcome.reason)
         return Reply(outcome, headers=dict(error.response.headers))
 
@@ -133,18 +140,21 @@ def read_reply(raw: str) -> Answer | Fault:
         choice, usage = body["choices"][0], body.get("usage") or {}
         message, finish = choice["message"], str(choice.get("finish_reason") or "")
         spent = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-        text = message.get("content")
+        text, error = message.get("content"), body.get("error") or choice.get("error")
     except (KeyError, IndexError, TypeError, AttributeError):
         return Fault("retry", "the reply is no chat completion")
     if not isinstance(text, str | None) or not all(is_count(tokens) for tokens in spent):
         return Fault("retry", "the reply is no chat completion")
+    if error:  # of a gateway whose server failed: what text there is may be a part of one
+        return Fault("retry", "the reply holds an error")
     try:
         refuse_half_letters([text, finish], raw, "the reply")
     except DataError as error:
         return Fault("retry", str(error))
-    status = status_of(text or "", message.get("refusal"), finish)
+    text = text[after_thoughts(text, in_thought=False)[0] :] if text else ""
+    status = status_of(text, message.get("refusal"), finish)
     reason = f"finish_reason {finish}" if status == "error" else ""
-    return Answer(status, (text or "").strip() if status == "ok" else "", reason, finish, *spent)
+    return Answer(status, text.strip() if status == "ok" else "", reason, finish, *spent)
 
 
 def is_count(tokens: Any) -> bool:

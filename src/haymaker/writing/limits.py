@@ -66,7 +66,9 @@ class Pace:
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
         tokens_in_flight: int | None = None,
+        longest_wait: float = 600.0,
     ) -> None:
+        self.longest_wait = longest_wait
         self.widest, self.window = float(concurrency), min(FIRST_WINDOW, float(concurrency))
         self.most_tokens = tokens_in_flight
         self.requests = Bucket(requests_per_minute) if requests_per_minute else None
@@ -119,11 +121,14 @@ class Pace:
         self.paused_until = max(self.paused_until, now + seconds)
 
     def read_headers(self, headers: Mapping[str, str], tokens: int, now: float) -> None:
-        """Wait for the server's reset where its headers say that the next request, of `tokens`, would be refused."""
+        """Wait for the server's reset where its headers say that the next request, of `tokens`, would be refused.
+
+        Not for one that is further away than anyone waits (a day's limit, a date): a 429 then says what holds.
+        """
         for unit, needed in (("requests", 1), ("tokens", tokens)):
             left = number_of(headers.get(f"x-ratelimit-remaining-{unit}"))
             reset = seconds_of(headers.get(f"x-ratelimit-reset-{unit}"))
-            if left is not None and reset is not None and left < needed:
+            if left is not None and reset is not None and left < needed and reset <= self.longest_wait:
                 self.pause(reset, now)
 
 

@@ -4,6 +4,7 @@ of a point. Beside each prompt stands the rule that a text has to pass.
 The cache names answers by these texts: changing a word of a prompt means asking, and paying, again.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from haymaker.writing.invented import Invented
 
 NOT_STATED = "NOT STATED"
 LONGEST_READING = 40  # words of a reading; a longer one recites the passage
+NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffd]")  # control characters, and what stands for lost bytes
 QUESTION_WORDS = 12  # of a usual question, for estimates
 
 PASSAGE = """\
@@ -146,6 +148,8 @@ def question_fault(text: str, facts: Sequence[Invented]) -> str | None:
     """A question names its subject and none of the answers."""
     if "\n" in text or not text.endswith("?"):
         return "is not one line that ends with a question mark"
+    if NO_TEXT.search(text):
+        return "holds a character that is no text"
     if not stands_in(text, facts[0].subject):
         return "does not name its subject"
     return "gives an answer away" if holds(text, [fact.object for fact in facts]) else None
@@ -165,6 +169,8 @@ def reading_fault(text: str) -> str | None:
 def form_fault(text: str, words: int) -> str | None:
     if "\n" in text:
         return "is not one paragraph"
+    if NO_TEXT.search(text):
+        return "holds a character that is no text"
     count = len(text.split())
     return None if words / 2 <= count <= words * 2 else "is shorter than half the words or longer than twice"
 
