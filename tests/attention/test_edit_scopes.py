@@ -138,6 +138,60 @@ def test_rows_of_a_generation_are_its_prompts(options: dict[str, Any]) -> None:
         model.generate(ids, max_new_tokens=1, **options)
 
 
+@pytest.mark.parametrize("scope", SCOPED)
+def test_what_is_new_and_embeddings_end_where_the_whole_prompt_does(scope: str) -> None:
+    """`generate` takes the new tokens alone beside a filled cache, and ids that only begin what it returns."""
+    model, ids = tiny_model("llama"), tokens(2, 10)
+    embeddings = model.get_input_embeddings()(ids)
+
+    def decoded(given: torch.Tensor | None = None, *, filled: int = 0, **options: Any) -> torch.Tensor:
+        cache = DynamicCache(config=model.config)
+        if filled:
+            logits(model, ids[:, :filled], past_key_values=cache)
+        options |= {"max_new_tokens": 5, "do_sample": False, "return_dict_in_generate": True, "output_logits": True}
+        with edit(model, Zero(["0-0", "1-1"]), scope=scope):
+            return torch.stack(model.generate(given, past_key_values=cache, **options).logits)
+
+    mask = torch.ones_like(ids)
+    whole, filled = decoded(ids), decoded(ids, filled=6)
+    assert torch.allclose(decoded(ids[:, 6:], filled=6, attention_mask=mask), filled, atol=1e-5)
+    assert torch.allclose(decoded(ids[:, :1], inputs_embeds=embeddings, attention_mask=mask), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(("options", "steady"), [({"num_beams": 3}, 10), ({"guidance_scale": 2.0}, 0)], ids=str)
+def test_rows_that_change_places_are_not_read(options: dict[str, Any], steady: int) -> None:
+    model, ids = tiny_model("llama"), tokens(2, 10)
+    for reading in (probe(model, rows=[11]), record(model, ["0-0"], rows=[11]), record(model, ["0-0"])):
+        with pytest.raises(ProbeError, match="expected each row of the batch to stay one sequence"), reading:
+            model.generate(ids, max_new_tokens=4, **options)
+    if steady:
+        with probe(model, rows=[9]):
+            model.generate(ids, max_new_tokens=4, **options)
+    else:
+        with pytest.raises(ProbeError, match="found guidance"), edit(model, Zero(["0-0"]), scope="last"):
+            model.generate(ids, max_new_tokens=4, **options)
+
+
+def test_several_sequences_in_a_row_have_no_last_token() -> None:
+    model, ids = tiny_model("llama"), tokens(1, 10)
+    positions = torch.tensor([[*range(6), *range(4)]])
+    with pytest.raises(ProbeError, match="each with a last token of its own"), edit(model, Zero(["0-0"]), scope="last"):
+        logits(model, ids, position_ids=positions, use_cache=False)
+    with edit(model, Zero(["0-0"]), scope=[[5, 9]]):
+        logits(model, ids, position_ids=positions, use_cache=False)
+
+
+def test_attention_that_is_chosen_inside_a_block_is_refused() -> None:
+    model, ids = tiny_model("llama"), tokens(1, 10)
+    for block in (edit(model, Zero(["0-0"])), probe(model, rows=[3])):
+        with block:
+            logits(model, ids)
+            model.set_attn_implementation("eager")
+            with pytest.raises(ProbeError, match="found 'eager', chosen since"):
+                logits(model, ids)
+        model.set_attn_implementation("sdpa")
+
+
 def test_a_block_that_wrote_nothing_says_so() -> None:
     model, ids = tiny_model("llama"), tokens(1, 10)
     with pytest.raises(ProbeError, match="1 forwards, none in its scope"), edit(model, Zero(["0-0"]), scope="decode"):
@@ -150,7 +204,7 @@ def test_a_block_that_wrote_nothing_says_so() -> None:
         logits(model, ids)
     with edit(model, Zero(["0-0"]), scope="last"):  # decoding without a cache, by hand
         logits(model, ids[:, :9], use_cache=False)
-        with pytest.raises(ProbeError, match="of the same tokens, outside"):
+        with pytest.raises(ProbeError, match="of the same tokens; they"):
             logits(model, ids, use_cache=False)
 
 

@@ -135,7 +135,7 @@ class Scope:
             raise ProbeError(
                 f"scope {'+'.join(self.parts)}: expected to know where the prompt ends, found a forward of "
                 f"{step.count} tokens that goes on with {before} "
-                "tokens, outside `generate`; they may be the prompt's or new ones: give prompt_length"
+                "tokens; they may be the prompt's or new ones: give prompt_length"
             )
         return None
 
@@ -187,6 +187,11 @@ class Scope:
                     f"{int(lengths[0])}; give prompt_length, or fill the cache outside of the block"
                 )
             return self._listed(step, lengths - 1)
+        if step.packed:
+            raise ProbeError(
+                f"scope {'+'.join(self.parts)}: expected one sequence in a row, found several, by position ids that "
+                "begin anew, each with a last token of its own; give their positions as explicit rows"
+            )
         self.ended = step.slots.stop if step.cached else None
         last = torch.tensor([[step.slots.stop - 1]])
         if step.padding is not None and step.padding.ndim == 2:
@@ -253,6 +258,11 @@ class Editing(Tool):
         recomputes = self.decoder.training and torch.is_grad_enabled()
         if recomputes and any(getattr(module, "gradient_checkpointing", False) for module in self.decoder.modules()):
             raise ProbeError("gradient checkpointing would recompute without the edit: disable it, or call eval()")
+        if step.steady == 0 and self.scope.parts != ("all",):
+            raise ProbeError(
+                f"scope {'+'.join(self.scope.parts)}: expected one prompt, found guidance, which runs another beside "
+                "it; use scope all"
+            )
         if step.prompts and step.batch % step.prompts:
             raise ProbeError(f"expected rows of {step.prompts} prompts, found a batch of {step.batch}")
         if self.decoder.training and not self.forwards and not torch.is_grad_enabled() and dropping(self.decoder):

@@ -77,6 +77,8 @@ class Step:
     tokens: Tensor | None = None  # ids [batch, query]
     prompt_length: int | None = None  # in slots, where who runs the forward is known to know it
     prompts: int | None = None  # of a running `generate`: each is batch / prompts rows (beams, returned sequences)
+    steady: int | None = None  # slots up to which a row of the batch is one sequence; None: all of them
+    packed: bool = False  # whether a row holds several sequences, one after another
     cached: bool = False  # whether keys are kept for a next forward
     lent: list[tuple[Any, tuple[int, int]]] = field(default_factory=list)  # keys seen, for layers without their own
     memo: dict[Any, Any] = field(default_factory=dict)  # what tools compute once for all layers
@@ -380,6 +382,7 @@ def _begin_step(decoder: PreTrainedModel, args: tuple, kwargs: dict[str, Any]) -
         if not _CHECKING.get() and (attachment := _ATTACHED.get(decoder)) is not None:
             attachment.forwards_elsewhere += 1
         return None
+    check_attached(decoder)
     given = dict(zip(parameter_names(type(decoder)), args, strict=False)) | kwargs
     tokens: Tensor = given["inputs_embeds"] if given.get("input_ids") is None else given["input_ids"]
     batch, count = tokens.shape[:2]
@@ -387,10 +390,10 @@ def _begin_step(decoder: PreTrainedModel, args: tuple, kwargs: dict[str, Any]) -
     first, keys = key_geometry(cache, count, decoder.config.num_hidden_layers)
     step = Step(
         decoder, tools, batch, first, count, keys, given.get("attention_mask"), given.get("input_ids"),
-        getattr(cache, ON_CACHE, None), cached=cache is not None,
+        getattr(cache, ON_CACHE, None), cached=cache is not None, packed=packs(given),
     )  # fmt: skip
     if (generation := running(decoder)) is not None:
-        step.prompt_length, step.prompts = generation.prompt_length, generation.prompts
+        step.prompt_length, step.prompts, step.steady = generation.prompt_length, generation.prompts, generation.steady
     for tool in tools:
         tool.begin(step)
     _STEP.set(step)
@@ -398,6 +401,23 @@ def _begin_step(decoder: PreTrainedModel, args: tuple, kwargs: dict[str, Any]) -
         return None
     # Gemma 4 leaves the other positions out of the layers that share keys; who reads or writes there needs them all
     return args, kwargs | {"logits_to_keep": 0}
+
+
+def check_attached(decoder: PreTrainedModel) -> None:
+    """Raise ProbeError where another attention was chosen inside a block, which would be neither read nor written."""
+    if not (found := str(decoder.config._attn_implementation)).startswith(PREFIX):
+        raise ProbeError(
+            f"{type(decoder).__name__}: expected the attention that the open block put in, found {found!r}, chosen "
+            "since; choose an attention implementation before the block"
+        )
+
+
+def packs(given: dict[str, Any]) -> bool:
+    """Whether position ids begin anew within a row and no mask says more, which is how transformers packs sequences."""
+    ids = given.get("position_ids")
+    if ids is None or given.get("attention_mask") is not None or given.get("past_key_values") is not None:
+        return False
+    return bool((ids[..., 1:] < ids[..., :-1]).any())
 
 
 def _end_step(decoder: PreTrainedModel, args: tuple, output: Any) -> None:

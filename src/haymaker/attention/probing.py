@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 
 from haymaker.attention.canary import Architecture, check_architecture
 from haymaker.attention.chance import dropping
-from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of
+from haymaker.attention.generating import watched
+from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of, unwrapped
 from haymaker.attention.rows import (
     VisibleKeys,
     highest,
@@ -25,7 +26,7 @@ from haymaker.attention.rows import (
     weighted,
 )
 from haymaker.attention.seen import Part, Parts, Seen
-from haymaker.attention.targets import Reach, Rows, as_spans, reach, row_table
+from haymaker.attention.targets import Reach, Rows, as_spans, check_steady, reach, row_table
 from haymaker.errors import ProbeError
 from haymaker.records import Span
 
@@ -52,7 +53,8 @@ def probe(
             the row that predicts the token at p + 1. Positions are slots, indices into the padded sequence: with left
             padding the first real token is not at 0. They may be reached in a prefill, in chunks of one, or while
             decoding, also inside `generate`, where positions beyond the prompt are those of generated tokens fed back.
-            A row reached again (a second forward in the block) is overwritten.
+            A row reached again (a second forward in the block) is overwritten. Rows that change places while
+            decoding (beams), or that guidance runs a second time with another prompt, are refused.
         spans: Names of token spans: a Span or (start, stop), a list of them (their union), or such a list for each
             batch row.
         topk: How many of the most attended keys to keep; ties go to the lowest position.
@@ -82,7 +84,8 @@ def probe(
         raise ProbeError(f"expected topk of 1 or more, found {topk}")
     wanted = _layers(layers, architecture)
     try:
-        with attach(_Probe(decoder, seen, topk, values=values, layers=wanted, budget=memory_budget_bytes)):
+        tool = _Probe(decoder, seen, topk, values=values, layers=wanted, budget=memory_budget_bytes)
+        with watched(unwrapped(model)), attach(tool):
             yield seen
     finally:
         seen.freeze()
@@ -144,7 +147,9 @@ class _Probe(Tool):
                     f"span {name!r}: expected one list for each of {step.batch} batch rows, found {len(parts)}"
                 )
         self.seen.length = max(self.seen.length, step.slots.stop)
-        step.memo[self] = reach(self.seen.rows, step)
+        plan = step.memo[self] = reach(self.seen.rows, step)
+        if plan is not None:
+            check_steady(step, plan.slots)
 
     @torch.no_grad()
     def observe(self, call: Call, output: Float[Tensor, "batch queries heads dim"]) -> None:

@@ -10,8 +10,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from haymaker.attention.canary import Site, at_projection, check_architecture, check_heads
-from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of
-from haymaker.attention.targets import HeadLike, Rows, as_head, as_heads, row_table
+from haymaker.attention.generating import watched
+from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of, unwrapped
+from haymaker.attention.targets import HeadLike, Rows, as_head, as_heads, check_steady, row_table
 from haymaker.errors import ProbeError
 from haymaker.records import Head
 
@@ -59,7 +60,7 @@ def record(
     hooked = nullcontext()
     if recording.site == "o_proj":
         hooked = at_projection(decoder, architecture, recording.layers, tool.take, before=gradients)
-    with attach(tool), hooked:
+    with watched(unwrapped(model)), attach(tool), hooked:
         yield recording
 
 
@@ -203,6 +204,7 @@ class _Recorder(Tool):
         self.recording.length = max(self.recording.length, step.slots.stop)
         if rows is not None:
             slots = slots[torch.isin(slots, rows)]
+        check_steady(step, slots)
         if len(slots):
             local = (slots - step.first).to(heads.device)
             kept = heads.detach()[:, local][:, :, self.recording.columns[layer]]

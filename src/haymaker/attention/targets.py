@@ -157,6 +157,16 @@ class Reach:
         return Reach(self.columns[some], self.slots[:, some], self.reached[:, some])
 
 
+def check_steady(step: Step, slots: Tensor) -> None:
+    """Raise ProbeError for slots where a row of the batch is not the sequence that it is in other forwards."""
+    if step.steady is not None and (slots >= step.steady).any():
+        raise ProbeError(
+            f"rows {sorted(set(slots[slots >= step.steady].tolist()))}: expected each row of the batch to stay one "
+            "sequence, found beams, which change places, or guidance, which runs another prompt; generate first, and "
+            "read what it returned in a forward of its own"
+        )
+
+
 def reach(rows: Int[Tensor, "#batch rows"], step: Step) -> Reach | None:
     """What a forward computes of `rows`, if anything; slots of batch rows it does not reach are clamped into it."""
     if len(rows) not in (1, step.batch):
