@@ -9,6 +9,7 @@ from rich.console import Console
 
 from haymaker.commands import output
 from haymaker.errors import ConfigError, OutputError
+from haymaker.models.packaged import MINIATURES
 from haymaker.report.wording import chance
 
 LONG = "a [red]reason[/red] that takes more than the eighty columns that a pipe is thought to have, and then some more"
@@ -76,6 +77,23 @@ def test_what_a_command_reads_is_not_its_output(tmp_path: Path) -> None:
     output.declare_folder(data / "answers", overwrite=False, reading=(data,))
     with pytest.raises(ConfigError, match="written twice"):
         output.declare(tmp_path / "a", tmp_path / "a", overwrite=True)
+
+
+def test_no_file_of_an_input_is_replaced_or_joined_by_one_of_its_name(tmp_path: Path) -> None:
+    passes("build", *WORLD, "--out", tmp_path / "data")
+    passes("data", "pool", tmp_path / "data", tmp_path / "pooled")
+    for folder in (tmp_path / "data", tmp_path / "pooled", MINIATURES / "sparse"):
+        for path in folder.iterdir():
+            refused_beside(folder, path.name)
+        for name in ("heads.safetensors", "page.html", "rows.jsonl"):
+            output.declare(folder / name, overwrite=True, reading=(folder,))
+    for name in ("adapter_model.safetensors", "adapter_config.json", "base.json", "training.json", "tracking.jsonl"):
+        refused_beside(tmp_path, name)  # nor made where none was
+
+
+def refused_beside(folder: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="is a part of what this command reads"):
+        output.declare(folder / name, overwrite=True, reading=("miniature-llama", None, folder))
 
 
 def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:

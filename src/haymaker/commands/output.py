@@ -24,6 +24,11 @@ from haymaker.kept import partial_of
 out = Console()  # results; messages go to haymaker.console
 Reading = Iterable[Path | str | None]  # what a command reads, which its output must not stand over
 WIDEST = 10_000  # columns, where nobody's terminal limits them
+OF_INPUTS = (  # what datasets, adapters and models are made of: no file in the folder of one that is read is replaced
+    *("manifest.json", "README.md", "data-*.parquet", "documents.parquet"),
+    *("config.json", "generation_config.json", "*model*.safetensors*", "tokenizer*", "probe.json", "*.gguf"),
+    *("adapter_config.json", "base.json", "training*.json*", "metrics.jsonl", "state.safetensors", "track*.json*"),
+)
 LARGE = 1e15  # from here on a float no longer tells all of its digits
 
 
@@ -152,6 +157,7 @@ def declare(*files: Path, overwrite: bool, reading: Reading = ()) -> None:
             raise ConfigError(f"{path} would be written twice; give another --out")
         if not path.name or (os.path.lexists(path) and not path.is_file()):
             raise ConfigError(f"{path} is no file; give the name of a file that can be written")
+        refuse_part_of_input(path, reading)
         check_place(path, overwrite, reading)
 
 
@@ -177,6 +183,14 @@ def check_place(path: Path, overwrite: bool, reading: Reading) -> None:
             raise ConfigError(f"{path} is what this command reads, or holds it ({read}); give another --out")
     refuse_existing(path, overwrite)
     check_writable(path)
+
+
+def refuse_part_of_input(path: Path, reading: Reading) -> None:
+    """Raise ConfigError where a file would stand among those of a folder that is read, under a name of theirs."""
+    place = Path(os.path.realpath(path))
+    beside = any(read is not None and Path(os.path.realpath(read)) == place.parent for read in reading)
+    if beside and any(place.match(name) for name in OF_INPUTS):
+        raise ConfigError(f"{path} is a part of what this command reads; give another --out")
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
