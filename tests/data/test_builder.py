@@ -361,6 +361,23 @@ def test_splits_of_a_file_share_no_question_and_stay_when_it_grows(
     assert found[20, "train"] < found[30, "train"]
 
 
+def test_a_pool_shows_no_evidence_of_other_splits(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    rows = [mdqa_row(n, 2) for n in range(12)]
+    source = write_jsonl(tmp_path / "rows.jsonl", rows)
+    passages = [{"title": title, "text": each["text"]} for row in rows for each in row["ctxs"] for title in ("", "T")]
+    pool = write_jsonl(tmp_path / "pool.jsonl", passages)
+    shares = {"train": 0.5, "test": 0.5}
+    made = {
+        split: hm.build(
+            recipe(source=source, pool=pool, split=split, split_shares=shares, rows=3, length=1024), tokenizer
+        )
+        for split in shares
+    }
+    for split, other in (("train", "test"), ("test", "train")):
+        evidence = [row.text[span.slice] for row in made[other] for span in row.spans["evidence"]]
+        assert not any(text in row.text for text in evidence for row in made[split])
+
+
 # ---- what cannot be built
 
 

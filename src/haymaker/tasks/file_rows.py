@@ -17,7 +17,7 @@ from haymaker.realism.placeholders import relation_of
 from haymaker.realism.written import Asked, Written, with_texts
 from haymaker.records import Label
 from haymaker.tasks.nearest import library
-from haymaker.tasks.pool import Passage, Pool, document_of, read_pool
+from haymaker.tasks.pool import Passage, Pool, document_of, read_pool, taken_apart
 from haymaker.tasks.sources import in_split, open_rows, sift
 
 
@@ -108,9 +108,10 @@ def read_file_rows(recipe: Recipe, dataset: str, parse: Parse, limited_to: Seque
             rejected.add("the question stands in the file already", row.key)
     asked = {key: row for key, row in distinct.items() if in_split(row.question, recipe.split, recipe.split_shares)}
     further, inputs = read_pool(recipe.pool, recipe.split)
-    held_out = {passage.key for key, row in distinct.items() if key not in asked for passage in row.evidence}
-    passages = (passage for row in distinct.values() for passage in row.passages if passage.key not in held_out)
-    pool = Pool([*passages, *further], recipe.seed)
+    held_out = {passage.text for key, row in distinct.items() if key not in asked for passage in row.evidence}
+    own = (passage for row in distinct.values() for passage in row.passages)
+    passages = [passage for passage in (*own, *further) if passage.text not in held_out]
+    pool = Pool(taken_apart(passages, recipe.shortest), recipe.seed)
     rows = sorted(asked.values(), key=lambda row: row.key)
     if recipe.setting == "real-limited":
         rows = limited(rows, recipe.relations or limited_to, rejected)

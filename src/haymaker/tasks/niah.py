@@ -11,7 +11,7 @@ from haymaker.miniature.world import Fact, World
 from haymaker.realism.context import Documents, passages
 from haymaker.realism.wording import Draw, wording_of, world_draw
 from haymaker.tasks.facts import TRIES, facts_draft, no_name_holds_another, world_of
-from haymaker.tasks.pool import Pool, in_pieces, read_pool
+from haymaker.tasks.pool import Pool, in_pieces, most_characters, read_pool
 
 METRICS = ("ruler_part", "ruler_all")
 HAYSTACK = Style(
@@ -36,7 +36,6 @@ NUMBER = Relation(
     ("Which number does {x} call special?", "What is the special number of {x}?"),
 )
 DIGITS = 7
-MOST_CHARACTERS = 1_200  # of a passage; in short rows a quarter of the row's tokens
 
 
 def drafts(recipe: Recipe) -> Drafts:
@@ -45,7 +44,7 @@ def drafts(recipe: Recipe) -> Drafts:
     if recipe.source is not None:
         found, inputs = read_pool(recipe.source, recipe.split)
         # A haystack is cut where it is too long for a row, so that needles can stand within it.
-        pool = Pool(in_pieces(found, min(MOST_CHARACTERS, recipe.shortest // 4)), recipe.seed)
+        pool = Pool(in_pieces(found, most_characters(recipe.shortest)), recipe.seed)
 
     def draft(row: int) -> Draft:
         draw = world_draw(world, row)

@@ -21,6 +21,8 @@ from haymaker.tasks.sources import open_rows
 
 SENTENCE_END = re.compile(r"[.!?…]+[\"”’)]*\s+|[。！？]+|\n+")
 CLOSERS = 128  # passages of the pool that may close a row
+MOST_CHARACTERS = 1_200  # of a piece; in short rows as many as a quarter of the row's tokens
+MOST_A_TOKEN = 4  # characters, about: a passage of more than so many a token of the row leaves no room for others
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,18 @@ def allowed(
                 yield document_of(passage)
         if not given:
             return
+
+
+def most_characters(length: int) -> int:
+    """Of a piece, for rows of `length` tokens."""
+    return min(MOST_CHARACTERS, length // 4)
+
+
+def taken_apart(passages: Iterable[Passage], length: int) -> Iterator[Passage]:
+    """The passages, those that would take the whole of a row of `length` tokens in pieces."""
+    for passage in passages:
+        whole = len(passage.text) <= MOST_A_TOKEN * length
+        yield from [passage] if whole else in_pieces([passage], most_characters(length))
 
 
 def in_pieces(passages: Iterable[Passage], most: int) -> Iterator[Passage]:

@@ -21,7 +21,7 @@ from haymaker.realism.placeholders import QUANTITY
 from haymaker.realism.written import Written, with_texts
 from haymaker.records import digest
 from haymaker.tasks.file_rows import LIMITED_OUT
-from haymaker.tasks.pool import Passage, Pool, read_pool
+from haymaker.tasks.pool import Passage, Pool, read_pool, taken_apart
 from haymaker.tasks.sources import HubRows, hub_name, in_split
 
 
@@ -87,7 +87,13 @@ def read(recipe: Recipe) -> Haystacks:
     rejected = Rejected()
     questions = list(questions_of(recipe, topics, rejected))
     questions.sort(key=lambda question: question.key)
-    return Haystacks(questions, Pool([*own, *further], recipe.seed), {**inputs, **pool_inputs}, rejected, {})
+    return Haystacks(
+        questions,
+        Pool(taken_apart([*own, *further], recipe.shortest), recipe.seed),
+        {**inputs, **pool_inputs},
+        rejected,
+        {},
+    )
 
 
 def questions_of(recipe: Recipe, topics: list[Topic], rejected: Rejected) -> Iterator[Question]:

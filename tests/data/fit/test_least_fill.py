@@ -1,5 +1,6 @@
 """A row has 99 % of its length or is refused, whatever its source's documents are like."""
 
+import json
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -7,12 +8,14 @@ from uuid import UUID
 
 import pytest
 from real_rows import mdqa_row, musique_row, passage, write_jsonl
+from tiny_tokenizers import tiny_tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from haymaker.choices import SETTINGS
 from haymaker.config import Recipe
 from haymaker.data.builder import Builder
 from haymaker.data.fit import least_tokens
+from haymaker.data.fit.judge import Judge
 from haymaker.errors import LengthError
 from haymaker.realism.answers import without_last_word
 from haymaker.tasks.pool import Passage, in_pieces
@@ -72,6 +75,29 @@ def test_a_row_is_filled_or_refused(name: str, length: int, tokenizer: PreTraine
         assert 0.99 * length <= row["n_prompt_tokens"] + row["n_target_tokens"] <= length
         if name != "one block without blanks":  # of which this tokenizer makes three tokens a letter
             assert 0.2 < sum(row["gold_depths"]) / len(row["gold_depths"]) < 0.9  # not behind or before one block
+
+
+@pytest.mark.parametrize("where", ["distractors", "pool"])
+@pytest.mark.parametrize("giant", [GIANT, GIANT.replace(".", "")])
+def test_giant_documents_are_taken_apart_and_not_passed_over(
+    where: str, giant: str, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    rows, pool = mdqa_of(20), write_jsonl(tmp_path / "pool.jsonl", [{"title": "Giant", "text": giant}])
+    if where == "distractors":
+        rows[0]["ctxs"][1]["text"] = giant
+    source = write_jsonl(tmp_path / "rows.jsonl", rows)
+    built = Recipe(task="mdqa", source=source, pool=pool if where == "pool" else None, length=1024, rows=3)
+    repeats = [json.loads(Builder(built, tokenizer).row(number)["checks"])["repeats"] for number in range(3)]
+    assert max(repeats) <= 1  # a last one, of few to choose from
+
+
+def test_costs_that_are_off_by_a_factor_are_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_jsonl(tmp_path / "rows.jsonl", mdqa_of(*range(20, 60)))
+    learn = Judge.learn
+    for factor in (0.2, 0.4, 3.0):
+        monkeypatch.setattr(Judge, "learn", lambda self, texts, tokens, f=factor: learn(self, texts, int(tokens * f)))
+        row = Builder(Recipe(task="mdqa", source=source, length=4096, rows=1), tiny_tokenizer("bytes")).row(0)
+        assert 0.99 * 4096 <= row["n_prompt_tokens"] + row["n_target_tokens"] <= 4096
 
 
 @pytest.mark.parametrize("task", ["mdqa", "musique", "summhay", "niah", "kv"])

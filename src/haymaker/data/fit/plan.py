@@ -24,6 +24,7 @@ LAST_CHOICES = 24  # documents among which the last ones are chosen to fill the 
 ENDS = 4  # tokens that the sum of counts is off at most, mostly
 REPAIRS = 10  # times that a row is planned with the same documents to cut, at most
 TURNS, AGAIN = 4, 5  # then others are cut: so many times, each with so many plans
+MOST_WRONG = 1.25  # times what they take may documents be judged, or a plan is mended by the factor
 MOST_CUT = 4  # documents that are cut to close a row
 EASY = 2  # of them with few documents to choose from, which nearly always do
 
@@ -98,13 +99,23 @@ class RowPlan:
             if -self.slack <= over <= 0 or (over <= 0 and self.recipe.documents):
                 break
             tried[room] = over
-            room = next_room(tried, room - over - self.margin)
+            room = next_room(tried, self.room_for(page, room, first))
         if best is None:
-            raise self.too_short(page.tokens)
+            raise self.too_short(page.tokens) if len(page.documents) <= self.least else self.too_full(page)
         if best.tokens < least_tokens(self.length) and not self.recipe.documents:
             raise dry or self.too_empty(best)
         self.supply.state = found
         return best
+
+    def room_for(self, page: Page, room: Amount, first: Amount) -> Amount:
+        """The room that would have come out right: less by what was over, or, where what documents take was judged
+        wrong by a factor, the `first` one times it."""
+        taken = max(1, page.tokens - (self.length - self.margin - first))
+        if not 1 / MOST_WRONG < room / taken < MOST_WRONG:
+            off = (sum(self.costs.of(page.documents)) + self.costs.numbers(len(page.documents))) / taken
+            if not 1 / MOST_WRONG < off < MOST_WRONG:
+                return (first - self.margin) * off  # a document that is cut may take as much more
+        return room - (page.tokens - self.length) - self.margin
 
     def answer_tokens(self) -> int:
         """Of the room for an answer, or of the target; where it cites documents, of high numbers."""
@@ -156,7 +167,18 @@ class RowPlan:
             "more passages, or another length"
         )
 
+    def too_full(self, page: Page) -> LengthError:
+        return LengthError(
+            f"length: the row of {self.draft.question!r} comes to {page.tokens} tokens, over {self.length}, however "
+            "it was planned, for what its documents take is judged too low; give passages more alike, or another length"
+        )
+
     # ---- choosing
+
+    @property
+    def least(self) -> int:
+        """Documents that the row has at least: gold ones, and the competitors that it cannot do without."""
+        return len(self.draft.gold) + (0 if self.draft.ranked else self.draft.least_competitors)
 
     def choose(self, room: Amount) -> list[Document]:
         """Gold and (unranked) competitors, as many as fit, each in its preferred wording where the room allows."""
@@ -171,12 +193,11 @@ class RowPlan:
 
     def squeeze(self, wordings: Sequence[Alternatives], room: Amount) -> list[Document]:
         """As many of the documents as fit in their shortest wordings, and longer ones where room is left."""
-        draft, numbers = self.draft, self.costs.numbers
+        numbers = self.costs.numbers
         costs = [self.costs.of(alternatives) for alternatives in wordings]
         shortest = [min(options) for options in costs]
-        least = len(draft.gold) + (0 if draft.ranked else draft.least_competitors)
         kept = len(wordings)
-        while kept > least and sum(shortest[:kept]) + numbers(kept) > room:
+        while kept > self.least and sum(shortest[:kept]) + numbers(kept) > room:
             kept -= 1
         spare = room - sum(shortest[:kept]) - numbers(kept)
         if spare < -self.margin - ENDS:
