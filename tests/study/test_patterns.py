@@ -401,3 +401,25 @@ def test_rounding_decides_nothing(off: float) -> None:
     level = change(tables(), "settings", {"setting": "real"}, score=max(SETTINGS.values()) + off)
     judged = {row["pattern"]: row for row in find_patterns(level)}["f"]
     assert judged["n"] == len(SETTINGS) - 1  # who scores as high as the donor has nothing to gain
+
+
+def test_what_is_not_there_is_said_as_it_is() -> None:
+    without = {name: rows for name, rows in tables().items() if name in ("evaluation", "settings", "pairs")}
+    told = {row["pattern"]: row["why"] for row in find_patterns(without)}
+    assert told["b"] == told["c"] == "not judged: no rows of similarity"
+    level = tables()
+    for row in level["similarity"]:
+        row["score"] = 0.5
+    (told_d,) = (row for row in find_patterns(level) if row["pattern"] == "d")
+    assert (told_d["why"], told_d["sentence"]) == ("not judged: all scores are the same", "all scores are the same")
+    unknown = tables()
+    for row in unknown["settings"]:
+        row["score"] = None
+    assert {row["pattern"]: row["why"] for row in find_patterns(unknown)}["a"] == "not judged: no score is a number"
+    for name, pattern in (("maps", "b"), ("pairs", "a")):
+        few = tables()
+        for row in few[name]:
+            row["n"] = 1
+        assert {row["pattern"]: row["why"] for row in find_patterns(few)}[
+            pattern
+        ] == "not judged: 1 question is too few"

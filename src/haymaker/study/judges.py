@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from haymaker.choices import is_synthetic
+from haymaker.markup import counted
 from haymaker.stats import ROUNDING, Correlation, Interval, holm, known, share_interval, spearman, spearman_interval
 from haymaker.stats.comparisons import p_in_words
 from haymaker.stats.intervals import as_share, over_seeds
@@ -87,7 +88,7 @@ def real_beats_synthetic(tables: Tables) -> Judged:
         seeds=least["seeds"],
         p=max(known(row["p"]) for row in rows),
         sentence="; ".join(f"{name} {in_words(gap)}" for name, gap in gaps.items()),
-        doubt=why_not(scored) or why_not(of_evaluation(tables, scored)),
+        doubt=too_few(rows) or why_not(scored) or why_not(of_evaluation(tables, scored)),
     )
 
 
@@ -141,11 +142,14 @@ def real_has_more_heads(tables: Tables) -> Judged:
 
 
 def synthetic_heads_inside_real(tables: Tables) -> Judged:
-    rows = [row for row in rows_of(tables, "similarity") if is_synthetic(row["setting"]) and row["active"]]
+    told = [row for row in rows_of(tables, "similarity") if is_synthetic(row["setting"])]
+    rows = [row for row in told if row["active"]]
     if not rows:
-        return Judged(doubt="no synthetic setting has a head with a score")
+        return Judged(doubt="no synthetic setting has a head with a score" if told else "no rows of similarity")
     chance = max(known(row.get("subset_null")) for row in rows)
     inside = {name: as_share(one) for name, one in of_synthetic(tables, "subset").items() if not isnan(one.mean)}
+    if not inside:
+        return Judged(doubt="no share of heads is a number")
     beyond = {name: above(one, MOST) for name, one in inside.items()}
     least = min(beyond, key=lambda name: beyond[name].mean)
     p = max(known(row.get("subset_p")) for row in rows)
@@ -186,20 +190,20 @@ def likeness_goes_with_score(tables: Tables) -> Judged:
     shown = next(iter(varying.values()), max(found.values(), key=lambda one: one.n))
     n, rows = shown.n, rows_of(tables, "similarity")
     signs = {np.sign(one.rho) for one, p in zip(found.values(), sure, strict=True) if p < SURE}
-    doubt = too_few([*rows_of(tables, "maps"), *rows_of(tables, "settings")]) or (
-        f"with {n} settings no order passes 5 %"
-        if n < 5
-        else ""
-        if varying
-        else "recall and cosine are the same for all"
-    )
+    scores = points_of(tables, MEASURES[0])[1]
+    level = len(scores) > 1 and float(np.ptp(scores)) <= ROUNDING
+    doubt = too_few([*rows_of(tables, "maps"), *rows_of(tables, "settings")])
+    if not doubt and n < 5:
+        doubt = f"with {counted(n, 'setting')} no order passes 5 %"
+    elif not doubt and not varying:
+        doubt = "all scores are the same" if level else "recall and cosine are the same for all"
     return Judged(
         shown=spearman_interval(shown.rho, n),
         n=n,
         seeds=seeds_of(rows),
         stands_on={row[column] for row in rows for column in ("setting", "reference")},
         p=shown.p,
-        sentence=correlations_in_words(found),
+        sentence="all scores are the same" if level else correlations_in_words(found),
         doubt=doubt,
         settled=by_signs(signs, n, [spearman_interval(one.rho, one.n) for one in varying.values()]),
     )
@@ -244,7 +248,8 @@ def masking_hurts(tables: Tables) -> Judged:
         shown=losses[least],
         n=min(row["n"] for row in at),
         seeds=seeds_of(at),
-        sentence=f"{k} heads: " + "; ".join(f"{name} loses {in_words(one)} more" for name, one in losses.items()),
+        sentence=f"{counted(k, 'head')}: "
+        + "; ".join(f"{name} loses {in_words(one)} more" for name, one in losses.items()),
         doubt=why_not(plain) or too_few(at) or nothing,
     )
 
@@ -268,7 +273,7 @@ def patching_helps(tables: Tables) -> Judged:
     if all(map(isnan, beyond)):
         return Judged(doubt="no random heads were patched to compare with")
     told = [(row, gain) for row, gain in zip(rows, beyond, strict=True) if not isnan(gain) and can_gain(row, tables)]
-    able, helped = [row for row, _ in told], [row for row, gain in told if min(row["delta"], gain) > ROUNDING]
+    able, helped = [row for row, _ in told], [row for row, gain in told if min(known(row["delta"]), gain) > ROUNDING]
     share = share_interval(len(helped), len(able)) if able else Interval(nan)
     settled: Verdict = "shown" if share.low > MOST else "contradicted" if share.high < MOST else "undecided"
     return Judged(
@@ -277,7 +282,7 @@ def patching_helps(tables: Tables) -> Judged:
         seeds=seeds_of(rows),
         stands_on={row[column] for row in able for column in ("setting", "donor")},
         sentence=f"{len(helped)} of {len(able)} cells gain, and more than by random heads; sets of "
-        f"{spread_of(row['k'] for row in able)} heads; change of score by setting: " + changes_in_words(able),
+        f"{spread_of((row['k'] for row in able), 'head')}; change of score by setting: " + changes_in_words(able),
         doubt=why_not(able) if able else "no recipient scores below the donor, so there is nothing to gain",
         settled=settled,
     )
@@ -292,10 +297,10 @@ def largest(rows: Sequence[Row]) -> list[Row]:
     return list(kept.values())
 
 
-def spread_of(numbers: Iterable[int]) -> str:
-    """3, or 1 to 3"""
+def spread_of(numbers: Iterable[int], what: str) -> str:
+    """1 head, 3 heads, or 1 to 3 heads"""
     found = sorted(set(numbers))
-    return " to ".join(map(str, dict.fromkeys((found[0], found[-1])))) if found else "no"
+    return f"{f'{found[0]} to ' * (len(found) > 1)}{counted(found[-1], what)}" if found else f"no {what}s"
 
 
 def changes_in_words(able: Sequence[Row]) -> str:

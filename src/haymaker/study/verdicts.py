@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import isnan, nan
 from typing import Literal
 
+from haymaker.markup import counted
 from haymaker.stats import ROUNDING, Interval, Number, known
 from haymaker.study.cell import Row
 
@@ -85,6 +86,8 @@ def why_not(rows: Sequence[Row]) -> str:
     cut = [row["setting"] for row in rows if row.get("cut_off") and row["cut_off"] == row["n"]]
     if cut:
         return f"every answer of {', '.join(dict.fromkeys(cut))} was cut off"
+    if rows and all(isnan(known(row.get("score"))) for row in rows):
+        return "no score is a number"
     if rows and not any(known(row.get("score")) > 0 for row in rows):
         return "all scores are 0"
     return ""
@@ -93,4 +96,6 @@ def why_not(rows: Sequence[Row]) -> str:
 def too_few(rows: Sequence[Row]) -> str:
     """Whether there are too few questions to judge from; empty where there are not."""
     least = min((row["n"] for row in rows if row.get("n") is not None), default=LEAST_QUESTIONS)
-    return f"{least} questions are too few" if least < LEAST_QUESTIONS else ""
+    if least >= LEAST_QUESTIONS:
+        return ""
+    return f"{counted(least, 'question')} {'is' if least == 1 else 'are'} too few"
