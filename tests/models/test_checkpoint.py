@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from command_line import fails, passes
+from command_line import fails, passes, run
 from safetensors.torch import load_file, save_file
 from tiny_rows import CONTEXT, random_rows
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -74,7 +74,8 @@ def test_weights_are_linked_and_names_old_and_new_stand_in_the_config(base: Path
 def test_an_adapter_is_merged_with_the_extension_that_it_brings(base: Path, tmp_path: Path) -> None:
     lm = load_model(base, extend=Extend(length=LONG))
     train(lm, random_rows(4), TrainConfig(steps=3, batch=2, rate=0.1), tmp_path / "adapter")
-    passes("extend", base, "--adapter", tmp_path / "adapter", "--out", tmp_path / "out")
+    ended = run("-q", "extend", base, "--adapter", tmp_path / "adapter", "--out", tmp_path / "out")
+    assert (ended.exit_code, ended.stderr) == (0, "")
     record = json.loads((tmp_path / "out" / "probe.json").read_text())
     assert (record["adapter"]["name"], record["context"], record["extend"]["length"]) == ("adapter", LONG, LONG)
     torch.testing.assert_close(probed(tmp_path / "out"), probe_logits(lm.model, LONG), rtol=1e-4, atol=1e-4)

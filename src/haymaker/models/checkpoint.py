@@ -26,7 +26,7 @@ from haymaker.models.handshake import (
     probe_prompt,
     weights_digest,
 )
-from haymaker.models.load import PROBE_FILE, LanguageModel, Source, load_model
+from haymaker.models.load import PROBE_FILE, LanguageModel, Source, load_model, without_bars
 from haymaker.models.lora import adapter_digest, quiet_peft
 from haymaker.models.names import TOKENIZER_FILES, WEIGHT_FILES, files_of
 from haymaker.models.rounding import relative_norm
@@ -66,7 +66,8 @@ def write_checkpoint(
     dtype = own_dtype(lm)
     linked = adapter is None and write_unchanged(source, folder)
     if not linked:
-        merged(lm).to(dtype).save_pretrained(folder)
+        with without_bars():
+            merged(lm).to(dtype).save_pretrained(folder)
     write_config(lm, folder, dtype, quantised=read_json(Path(source.place) / "config.json") if linked else {})
     write_tokenizer(lm, source, folder)
     advance(1)

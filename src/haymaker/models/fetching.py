@@ -149,7 +149,10 @@ def convert(name: str, package: Package, gguf: Path, folder: Path) -> None:
 
 def save_plain(model: Any, tokenizer: Any, folder: Path, dtype: str) -> None:
     """A folder that transformers, vLLM and llama.cpp's converter read; its config names the precision to compute in."""
-    model.save_pretrained(folder)
+    from haymaker.models.load import without_bars
+
+    with without_bars():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     config = read_json(folder / "config.json")
     for where in ("_name_or_path", "_model_name_or_path", "transformers_version"):  # of this machine, not of the model

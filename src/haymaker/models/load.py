@@ -223,12 +223,23 @@ def passes(check: Callable[[Path], None], folder: Path) -> bool:
 
 
 @contextmanager
-def explained(name: str, what: str) -> Iterator[None]:
-    """Turn transformers' errors into one sentence, and hold back its progress bars."""
+def without_bars() -> Iterator[None]:
+    """Hold back transformers' progress bars: commands have their own, which --quiet takes away."""
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
         yield
+    finally:
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def explained(name: str, what: str) -> Iterator[None]:
+    """Turn transformers' errors into one sentence, and hold back its progress bars."""
+    try:
+        with without_bars():
+            yield
     except HaymakerError:
         raise
     except Exception as error:  # of any type: what a file says may go wrong in any line of theirs
@@ -238,9 +249,6 @@ def explained(name: str, what: str) -> Iterator[None]:
         if "ignore_mismatched_sizes" in reason:  # which speaks of a report that nobody sees here
             reason = "tensors have other shapes than its config gives them"
         raise ModelError(f"{name}: cannot load its {what}: {reason}") from error
-    finally:
-        if bars:
-            transformers_logging.enable_progress_bar()
 
 
 def read_config(source: Source) -> PreTrainedConfig:
