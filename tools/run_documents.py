@@ -31,10 +31,12 @@ NOT_RUN = {  # pages whose commands are run but for these, by how they begin, an
         "haymaker eval --model path/to/folder": "the reader's own model",
         "haymaker eval --model org/name": HUB,
         "haymaker extend org/name": HUB,
-        "haymaker eval --model meta-llama": HUB,
+    },
+    "docs/training.md": {
         "haymaker train": TRAINING,
         "haymaker eval --model miniature-llama --adapter": TRAINING,
     },
+    "docs/answers.md": {"haymaker eval --model meta-llama": HUB},
     "docs/studies.md": {
         "haymaker study run miniature --only": TRAINING,
         "haymaker study log": "it shows what that training said",
@@ -60,7 +62,7 @@ LEFT_OUT = {
     "docs/open-questions.md": "studies of hours",
     "docs/plug-ins.md": "tests/test_plug_in.py installs its package and runs it",
 }
-DATASETS = {"docs/data.md": ("train", "test", "other"), "docs/models.md": ("data",)}  # that stand there
+DATASETS = {"docs/data.md": ("train", "test", "other"), "docs/answers.md": ("data",)}  # that stand there
 ELSEWHERE = ("haymaker study run miniature",)  # `make demo`
 MILL = "The bridge is of stone. Ada Reyes founded the mill in 1871."
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -48,7 +48,7 @@ from haymaker.models.handshake import (
 )
 from haymaker.models.hub import check_hub
 from haymaker.models.left_out import check_left_out, use_own_head
-from haymaker.models.lora import quiet_peft, remove_lora
+from haymaker.models.lora import modules_put_back, quiet_peft, remove_lora
 from haymaker.models.names import (
     TOKENIZERS,
     check_model,
@@ -369,7 +369,7 @@ def attach_adapter(lm: LanguageModel, record: BaseRecord | None, folder: Path) -
     else:
         check_base(record, folder, lm)
     base = lm.model
-    with MAKING, explained(str(folder), "adapter"), quiet_peft():
+    with MAKING, explained(str(folder), "adapter"), quiet_peft(), modules_put_back(base):
         model = PeftModel.from_pretrained(base, folder, is_trainable=False, autocast_adapter_dtype=True)
     lm.model, lm.adapter, lm.unverified = model.requires_grad_(False).eval(), folder, record is None
     try:

@@ -40,7 +40,7 @@ def add_lora(model: PreTrainedModel, rank: int, alpha: float, seed: int, *, targ
     )  # fmt: skip
     expected = lora_size(modules, rank, targets.ranks)
     model.requires_grad_(False)
-    with MAKING, quiet_peft(), explained_by_peft(model):
+    with MAKING, quiet_peft(), explained_by_peft(model), modules_put_back(model):
         wrapped = get_peft_model(model, config, autocast_adapter_dtype=True)  # A and B in float32 whatever the base
     check_trainable(wrapped, len(modules), expected)
     for name, weight in lora_parameters(wrapped).items():
@@ -51,6 +51,20 @@ def add_lora(model: PreTrainedModel, rank: int, alpha: float, seed: int, *, targ
             weight.mul_(mask)
     wrapped.eval()
     return wrapped
+
+
+@contextmanager
+def modules_put_back(model: PreTrainedModel) -> Iterator[None]:
+    """Where the block fails, the model has the modules that it had: PEFT puts its own in their place one by one."""
+    before = {module: dict(module._modules) for module in model.modules()}
+    try:
+        yield
+    except BaseException:
+        for module, children in before.items():
+            module._modules.clear()
+            module._modules.update(children)
+        vars(model).pop("peft_config", None)
+        raise
 
 
 @contextmanager
