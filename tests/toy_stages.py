@@ -37,6 +37,10 @@ def fail(params: Toy, inputs: Mapping[str, Path], output: Path) -> None:
     raise ValueError("the stage broke")
 
 
+def panic(params: Toy, inputs: Mapping[str, Path], output: Path) -> None:
+    raise type("PanicException", (BaseException,), {})("the stage broke")  # as libraries in Rust do
+
+
 def use_memory(params: Toy, inputs: Mapping[str, Path], output: Path) -> None:
     raise MemoryError
 
@@ -77,6 +81,7 @@ WORK = Stage("work", Toy, work)
 LEARN = Stage("learn", Toy, learn, resumable=True)
 SCORE = Stage("evaluate", Toy, score)
 FAIL = Stage("fail", Toy, fail)
+PANIC = Stage("panic", Toy, panic)
 MEMORY = Stage("memory", Toy, use_memory)
 STATE = Stage("state", Toy, save_state, resumable=True)
 

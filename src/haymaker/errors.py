@@ -18,9 +18,16 @@ HaymakerError
 A message says what was expected, what was found, where, and what to do.
 """
 
+from typing import TypeGuard
+
 
 class HaymakerError(Exception):
     """Base of all errors a user can act on; the command line prints it as one sentence."""
+
+
+def is_failure(error: BaseException) -> TypeGuard[Exception]:
+    """Whether something failed: an Exception, or a panic of a library in Rust (tokenizers), which is none."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 class ConfigError(HaymakerError):

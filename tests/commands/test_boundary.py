@@ -30,6 +30,7 @@ from haymaker.files import unwritable
 from haymaker.heads.scores import HeadScores
 
 MODEL = "miniature-llama"
+Panic = type("PanicException", (BaseException,), {})  # as libraries in Rust raise it
 STUDY = {
     **{"name": "small", "model": MODEL, "context": 128, "length": 256, "settings": ["real"]},
     "tasks": {"mdqa": {"train": {"rows": 1}, "test": {"rows": 1}}},
@@ -295,6 +296,7 @@ def end(raises: BaseException, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
             1,
             r"ZeroDivisionError: division by zero \(at .*\), which Haymaker did not",
         ),
+        (Panic("slice index"), 1, r"PanicException: slice index \(at .*\), which Haymaker did not"),
         (MemoryError(), 1, "out of memory; give fewer or shorter rows"),
         (OSError(errno.ENOSPC, "No space left on device", "a"), 1, "a: cannot be .* make room"),
         (PermissionError(errno.EACCES, "Permission denied", "a"), 1, "a: cannot be .* the right to use this one"),

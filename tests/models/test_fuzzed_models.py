@@ -158,3 +158,36 @@ def test_a_config_with_which_pefts_own_forward_fails_is_one_sentence(
     path.write_text(json.dumps(json.loads(path.read_text()) | {"monteclora_config": True}))
     with pytest.raises(ModelError, match="adapter"):
         read(path.parent)
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"trainable_token_indices": [1, 2]},  # whose weights the file lacks
+        {"target_parameters": ["mlp.none"]},
+        {"r": 3},
+        {"target_modules": ["q_proj", "embed_tokens"]},
+    ],
+    ids=lambda broken: next(iter(broken)),
+)
+def test_an_adapter_that_does_not_load_leaves_the_model_as_it_was(
+    broken: dict[str, Any], adapted: bool, tmp_path: Path
+) -> None:
+    path, lm = make_adapter(tmp_path) / "adapter_config.json", recipient(adapted)
+    path.write_text(json.dumps(json.loads(path.read_text()) | broken))
+    before, logits = dict(lm.model.named_modules()), next_logits(lm)
+    with pytest.raises(ModelError, match="adapter"), lent_from_folder(path.parent, lm):
+        pass
+    assert dict(lm.model.named_modules()) == before
+    assert not hasattr(lm.base, "peft_config") or adapted
+    assert next_logits(lm) == logits
+
+
+def test_a_panic_of_the_tokenizer_is_one_sentence(tmp_path: Path) -> None:
+    path = make_folder(tmp_path) / "tokenizer.json"
+    found = json.loads(path.read_text())
+    found["model"]["continuing_subword_prefix"] = "longer than a merge's second half"
+    path.write_text(json.dumps(found))
+    with pytest.raises(ModelError, match="cannot load its tokenizer: PanicException: "):
+        hm.load_model(path.parent)

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from toy_stages import FAIL, MEMORY, STATE, WORK, Toy, ladder
+from toy_stages import FAIL, MEMORY, PANIC, STATE, WORK, Toy, ladder
 
 from haymaker.errors import ConfigError, DataError, Interrupted, OutputError, StudyError
 from haymaker.study import Plan, Store, execute
@@ -87,7 +87,12 @@ def test_a_cell_whose_worker_always_dies_fails_and_the_others_go_on(store: Store
 
 
 @pytest.mark.parametrize(
-    ("stage", "said"), [(FAIL, "ValueError: the stage broke"), (MEMORY, "memory ran out; fewer --workers")]
+    ("stage", "said"),
+    [
+        (FAIL, "ValueError: the stage broke"),
+        (PANIC, "PanicException: the stage broke"),
+        (MEMORY, "memory ran out; fewer --workers"),
+    ],
 )
 def test_a_failed_cell_does_not_stop_the_others(stage: Stage, said: str, store: Store) -> None:
     plan = Plan.of("toy", [Cell("bad", stage, Toy()), *(Cell(f"good/{i}", WORK, Toy(value=i)) for i in range(2))])

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from haymaker.commands.output import one_object, show_error
 from haymaker.console import ended_as_interrupted, note, speaks
-from haymaker.errors import ConfigError, HaymakerError, Interrupted
+from haymaker.errors import ConfigError, HaymakerError, Interrupted, is_failure
 from haymaker.files import FULL
 from haymaker.registry import packages_of
 
@@ -65,7 +65,9 @@ class Commands(TyperGroup):
             exec("")  # Python forgets one that fell into code that an import executes: it would end by the signal
             say(STOPPED, INTERRUPTED)
             raise typer.Exit(INTERRUPTED) from None
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             if speaks() or not isinstance(error, Interrupted):  # which all processes of a launcher are together
                 say(sentence(error), code_of(error))
             raise typer.Exit(code_of(error)) from None

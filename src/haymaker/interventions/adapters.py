@@ -23,7 +23,7 @@ from haymaker.errors import ModelError
 from haymaker.interventions.pairs import adapter_obstacle, kind_obstacle, lora_layers, own_obstacle
 from haymaker.models.handshake import BaseRecord, base_name, base_of, check_base, check_probe, is_adapters
 from haymaker.models.load import LanguageModel, attach_adapter, explained
-from haymaker.models.lora import ADAPTER_FILES, quiet_peft, remove_lora
+from haymaker.models.lora import ADAPTER_FILES, modules_put_back, quiet_peft, remove_lora
 from haymaker.models.other_adapters import adapter_files, check_other_adapter
 from haymaker.models.turns import changed_here
 
@@ -135,7 +135,7 @@ def lent(model: PeftModel, config: Any, weights: dict[str, Tensor]) -> Iterator[
     """A second adapter on a PeftModel, frozen, while the block is open."""
     name, own = f"haymaker_donor_{next(_NUMBERS)}", model.active_adapters[0]
     try:
-        with MAKING, quiet_peft():
+        with MAKING, quiet_peft(), modules_put_back(model):
             trained = {key: weight.requires_grad for key, weight in model.named_parameters()}
             model.add_adapter(name, deepcopy(config), low_cpu_mem_usage=True)
             found = set_peft_model_state_dict(model, weights, adapter_name=name, low_cpu_mem_usage=True)

@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 from haymaker.attention.threads import MAKING
 from haymaker.config import Extend
 from haymaker.console import note
-from haymaker.errors import HaymakerError, ModelError
+from haymaker.errors import HaymakerError, ModelError, is_failure
 from haymaker.file_reading import read_json_if_there, required
 from haymaker.models.extend import Extension, extend_context
 from haymaker.models.forward import stack_of
@@ -242,7 +242,9 @@ def explained(name: str, what: str) -> Iterator[None]:
             yield
     except HaymakerError:
         raise
-    except Exception as error:  # of any type: what a file says may go wrong in any line of theirs
+    except BaseException as error:  # of any type: what a file says may go wrong in any line of theirs
+        if not is_failure(error):
+            raise
         reason = " ".join(str(error).split())[:300]
         if not isinstance(error, TELLING):
             reason = f"{type(error).__name__}: {reason}"

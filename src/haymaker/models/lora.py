@@ -54,16 +54,17 @@ def add_lora(model: PreTrainedModel, rank: int, alpha: float, seed: int, *, targ
 
 
 @contextmanager
-def modules_put_back(model: PreTrainedModel) -> Iterator[None]:
+def modules_put_back(model: PreTrainedModel | PeftModel) -> Iterator[None]:
     """Where the block fails, the model has the modules that it had: PEFT puts its own in their place one by one."""
-    before = {module: dict(module._modules) for module in model.modules()}
+    before, plain = {module: dict(module._modules) for module in model.modules()}, "peft_config" not in vars(model)
     try:
         yield
     except BaseException:
         for module, children in before.items():
             module._modules.clear()
             module._modules.update(children)
-        vars(model).pop("peft_config", None)
+        if plain:
+            vars(model).pop("peft_config", None)
         raise
 
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from haymaker.errors import HaymakerError, Interrupted, StudyError
+from haymaker.errors import HaymakerError, Interrupted, StudyError, is_failure
 from haymaker.file_digests import folder_digest, stamps
 from haymaker.file_reading import read_json
 from haymaker.files import write_json
@@ -133,7 +133,9 @@ def make(work: Work, store: Store) -> Outcome:
         return Outcome("done", seconds)
     except Interrupted:  # a stage that saved its state on Ctrl-C: no failure
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         seconds = round(time.monotonic() - clock, 3)
         store.record_failure(work.key, failure_of(work, error, started, seconds))
         return Outcome("failed", seconds, sentence(error))
