@@ -27,11 +27,6 @@ NOT_RUN = {  # pages whose commands are run but for these, by how they begin, an
         "haymaker build ...": "the command above it with another flag",
         "haymaker data diff": "it ends in exit code 1 where rows differ; tests/commands/test_datasets.py runs it",
     },
-    "docs/models.md": {
-        "haymaker eval --model path/to/folder": "the reader's own model",
-        "haymaker eval --model org/name": HUB,
-        "haymaker extend org/name": HUB,
-    },
     "docs/training.md": {
         "haymaker train": TRAINING,
         "haymaker eval --model miniature-llama --adapter": TRAINING,
@@ -55,6 +50,7 @@ NO_PYTHON = {"docs/studies.md": "it reads the demo's results; examples/results.i
 PYTHON_ONLY = {  # and why their commands are not run
     "docs/extending.md": "it has none",
     "docs/heads.md": "it has none",
+    "docs/models.md": "models of the hub, and the reader's own",
     "docs/reference/index.md": "it has none",
 }
 LEFT_OUT = {
@@ -62,7 +58,11 @@ LEFT_OUT = {
     "docs/open-questions.md": "studies of hours",
     "docs/plug-ins.md": "tests/test_plug_in.py installs its package and runs it",
 }
-DATASETS = {"docs/data.md": ("train", "test", "other"), "docs/answers.md": ("data",)}  # that stand there
+DATASETS = {
+    "docs/data.md": ("train", "test", "other"),
+    "docs/training.md": ("data",),
+    "docs/answers.md": ("data",),
+}  # that stand there
 ELSEWHERE = ("haymaker study run miniature",)  # `make demo`
 MILL = "The bridge is of stone. Ada Reyes founded the mill in 1871."
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
