@@ -46,8 +46,17 @@ def test_rows_that_one_of_them_lacks_are_counted_and_not_paired() -> None:
         difference(evaluation(FIRST), evaluation(SECOND, start=6))
     with pytest.raises(DataError, match="more than once"):
         difference(evaluation(FIRST), Evaluation(evaluation(SECOND).predictions * 2))
-    with pytest.raises(DataError, match="has not judged"):
-        difference(evaluation(FIRST), evaluation(SECOND), "musique_f1")
+
+
+def test_a_metric_that_has_not_judged_the_answers_judges_them_now() -> None:
+    answers = evaluation(FIRST)
+    wrong = replace(answers, predictions=tuple(replace(one, text="y") for one in answers.predictions))
+    found = difference(answers.judged_by(["squad_em"]), wrong.judged_by(["musique_f1"]))
+    assert (found["metric"], found["first"], found["second"]) == ("squad_em", 1.0, 0.0)
+    found = difference(answers, wrong, "ruler_all")
+    assert (found["metric"], found["first"], found["second"]) == ("ruler_all", 1.0, 0.0)
+    with pytest.raises(DataError, match="gold_over_foil judges choices"):
+        difference(answers, wrong, "gold_over_foil")
 
 
 def test_rows_of_one_id_with_other_golds_are_not_paired() -> None:

@@ -26,8 +26,8 @@ def difference(first: Evaluation, second: Evaluation, metric: str | None = None)
     """First minus second on the rows that both answered: means by the metric (None: the first's headline), the mean
     difference with 95 % bounds and its p-value (sign flips), the rows won and lost, and how many only one answered.
 
-    Raises DataError for evaluations of no row in common, with a row twice or of other golds, or that the metric has not
-    judged.
+    Raises DataError for evaluations of no row in common, with a row twice or of other golds, or that the metric cannot
+    judge.
     """
     name = metric or first.metric
     scores = [by_id(one, name) for one in (first, second)]
@@ -62,7 +62,9 @@ def difference(first: Evaluation, second: Evaluation, metric: str | None = None)
 
 
 def by_id(found: Evaluation, metric: str) -> dict[str, float]:
-    """The score of every row."""
+    """The score of every row, by a metric that has judged the answers or by one that judges them now."""
+    if metric not in found.metrics:
+        found = found.judged_by([metric])
     scores = dict(zip((one.example_id for one in found.predictions), found.values(metric).tolist(), strict=True))
     if len(scores) < len(found.predictions):
         raise DataError("a row was answered more than once, so answers could not be paired; evaluate each row once")

@@ -117,7 +117,10 @@ class Evaluation:
         """The metric of every prediction [example]; None: the headline."""
         name = metric or self.metric
         if any(name not in one.scores for one in self.predictions):
-            raise DataError(f"{name} has not judged these answers ({', '.join(self.metrics)} have); use judged_by")
+            raise DataError(
+                f"{name} has not judged these answers ({', '.join(self.metrics)} have); judge them by it first: "
+                f"judged_by(['{name}'])"
+            )
         return np.array([prediction.scores[name] for prediction in self.predictions])
 
     def interval(self, metric: str | None = None) -> Interval:

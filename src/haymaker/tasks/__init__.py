@@ -50,7 +50,9 @@ def metrics_of_rows(rows: Iterable[Example]) -> tuple[str, ...]:
     found = {(row.task, metrics_of_row(row)) for row in rows}
     if len({metrics for _, metrics in found}) > 1:
         named = "; ".join(f"{name} by {', '.join(metrics)}" for name, metrics in sorted(found))
-        raise ConfigError(f"rows of several tasks have no metric in common ({named}); say which: metrics=...")
+        raise ConfigError(
+            f"rows of several tasks have no metric in common ({named}); say which: metrics=[...] (--metric)"
+        )
     return next((metrics for _, metrics in found), UNKNOWN_METRICS)
 
 
