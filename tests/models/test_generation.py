@@ -6,9 +6,9 @@ from typing import Any
 import accelerate
 import pytest
 import torch
-from any_architecture import tiny
+from any_architecture import tiny, tiny_config
 from tiny_rows import CONTEXT, random_rows
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from haymaker.attention.edits import Zero, edit
 from haymaker.attention.probing import probe
@@ -41,6 +41,32 @@ def test_batches_of_mixed_lengths_give_each_row_its_own_answer(kind: str, new_mo
         expected = reference(lm.model, row.prompt_ids, len(answer.ids))
         assert list(answer.ids) == expected
         assert answer.example_id == row.example_id
+
+
+@pytest.mark.parametrize("name", ["sliding_window", "attention_chunk_size"])
+@pytest.mark.parametrize("kind", ["llama", "granite", "moshi"])
+def test_a_window_that_no_layer_has_shortens_no_answer(kind: str, name: str, tokenizer, capsys) -> None:
+    """transformers' cache forgets keys by whatever window a config names, also where the model's class reads none."""
+    config = tiny_config(kind)
+    name = "sliding_window" if kind == "moshi" else name  # it has an entry for windows
+    setattr(config, name, 16)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    model.generation_config.eos_token_id = None
+    rows = [Encoded(f"row-{n}", tuple(range(5, 5 + n)), n) for n in (30, 24)]
+    expected = [tuple(reference(model, row.prompt_ids, 4)) for row in rows]
+    lm = LanguageModel(model, tokenizer, "tiny")
+    assert "a window of 16 tokens, which its layers do not have" in " ".join(capsys.readouterr().err.split())
+    assert [one.ids for one in generate(lm, rows, 4, stop=None)] == expected
+
+
+def test_windows_that_layers_have_are_kept(tokenizer, capsys) -> None:
+    for kind in ("mistral", "gemma3_text", "llama4_text", "recurrent_gemma", "doge", "gpt_oss"):
+        model = tiny(kind)
+        before = model.config.to_dict()
+        LanguageModel(model, tokenizer, kind)
+        assert model.config.to_dict() == before
+    assert not capsys.readouterr().err
 
 
 def test_padding_hides_nothing_but_itself(new_model) -> None:

@@ -64,6 +64,7 @@ from haymaker.models.other_adapters import adapter_files, check_complete, check_
 from haymaker.models.precision import choose_threads, chosen_dtype
 from haymaker.models.quantised import check_codes, check_method, unpack
 from haymaker.models.rounding import relative_norm
+from haymaker.models.windows import forget_stray_window
 
 PROBE_FILE = "probe.json"
 TELLING = (OSError, ValueError, ImportError, RuntimeError, TypeError, SafetensorError)  # their texts say what it was
@@ -98,6 +99,15 @@ class LanguageModel:
     extension: Extension | None = None
     adapter: Path | None = None
     unverified: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.base, PreTrainedModel):
+            return
+        if (window := forget_stray_window(self.base)) is not None:
+            note(
+                f"{self.name}: its config says a window of {window} tokens, which its layers do not have; taken "
+                "out, since transformers' cache would forget keys by it"
+            )
 
     def __repr__(self) -> str:
         config: Any = stack_of(self.base).config

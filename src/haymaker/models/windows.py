@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassFieldValidationError
+from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from haymaker.errors import ExtensionError
 from haymaker.models.forward import layers_of, other_forwards, stack_of
@@ -53,17 +54,62 @@ def open_window(model: PreTrainedModel, length: int) -> None:
     config, name = stack_of(model).config, window_name(model)
     if name is None:
         return
-    try:
-        without = getattr(config, "layer_types", None) is None  # then nothing but the mask knows the window
-        setattr(config, name, None if without else length)
-    except StrictDataclassFieldValidationError:  # a config that takes a number only
-        setattr(config, name, length)
+    without = getattr(config, "layer_types", None) is None  # then nothing but the mask knows the window
+    set_window(config, name, None if without else length, length)
     read = getattr(type(config).from_dict(config.to_dict()), name, None)
     if read != getattr(config, name):  # MiMo's class takes it from the name that the file on the Hub has
         raise ExtensionError(
             f"{type(model).__name__}: another entry of its config says the window too, so {name} would be read as "
             f"{read} and not opened; keep the window (keep_window), or take that entry out of config.json"
         )
+
+
+def forget_stray_window(model: PreTrainedModel) -> int | None:
+    """Take a window out of the config that the model does not have; the window, None where there is no such.
+
+    A Llama whose config says `sliding_window` sees everything, but transformers' cache would forget keys by it, so that
+    answers to long prompts were those of another function.
+    """
+    config: Any = stack_of(model).config
+    if not layers_of(model):
+        return None
+    sizes = [getattr(layer, "sliding_window", None) for layer in DynamicCache(config=config).layers]
+    most = min(getattr(config, "max_position_embeddings", None) or MAX_DRY_RUN, MAX_DRY_RUN)
+    window = min((size for size in sizes if size is not None), default=most)
+    if window >= most:
+        return None
+    masks = zip(dry_run_masks(model, window + 1), sizes, strict=False)
+    if not all(sees_first_token(mask) for mask, size in masks if size == window):
+        return None
+    before, entries = last_logits(model, window + 1), dict(vars(config))
+    for name in {name for name in WINDOWED.values() if getattr(config, name, None) is not None}:
+        set_window(config, name, None, most)
+    if "layer_types" in vars(config):
+        config.layer_types = ["full_attention" if kind in WINDOWED else kind for kind in layer_types(model)]
+    try:
+        same = torch.allclose(last_logits(model, window + 1), before, atol=1e-3 * float(before.abs().max()))
+    except Exception:  # of any kind: RecurrentGemma's layers cannot do without
+        same = False
+    if not same:  # it is there, and known to something else than the masks
+        vars(config).clear()
+        vars(config).update(entries)
+    return window if same else None
+
+
+def set_window(config: Any, name: str, window: int | None, length: int) -> None:
+    """Set the config's entry; to `length` where it takes a number only."""
+    try:
+        setattr(config, name, window)
+    except StrictDataclassFieldValidationError:
+        setattr(config, name, length)
+
+
+@torch.no_grad()
+def last_logits(model: PreTrainedModel, tokens: int) -> Float[Tensor, " vocabulary"]:
+    """Logits of a prompt's last token."""
+    size = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    ids = torch.arange(1, tokens + 1, device=model.device)[None] * 7919 % size
+    return model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1].float()
 
 
 # ---- seeing it
