@@ -24,6 +24,8 @@ RECIPE = {"task": "mdqa", "length": 512, "rows": 1}
         (hm.Extend, {"length": 2**63}, "length: expected an integer of at most 64 bits"),
         (hm.Extend, {"length": 512, "theta": inf}, "theta: .*finite number, found inf"),
         (hm.TrainConfig, {"rate": inf}, "rate: .*finite number"),
+        (hm.TrainConfig, {"alpha": 1e308}, "alpha: expected a value less than or equal to"),
+        (hm.TrainConfig, {"batch": 10**9}, "batch: expected a value less than or equal to"),
         (hm.TrainConfig, {"weight_decay": nan}, "weight_decay: .*finite number"),
         (hm.TrainConfig, {"seed": -(2**63) - 1}, "seed: expected an integer of at most 64 bits"),
         (hm.TrainConfig, {"layers": [0, 10**30]}, "layers: expected an integer of at most 64 bits"),

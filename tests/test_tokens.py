@@ -182,3 +182,10 @@ def test_a_span_without_a_token_is_refused() -> None:
     )
     with pytest.raises(DataError, match="no token holds evidence"):
         encode(blank, tiny_tokenizer("wordpiece"))
+
+
+def test_a_prompt_that_no_memory_holds_is_refused_before_it_is_tokenised(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, row = tiny_tokenizer(KINDS[0], None), example()
+    monkeypatch.setattr(haymaker.tokens, "MOST_CHARACTERS", len(row.text) - 1)
+    with pytest.raises(DataError, match=r"row-0: its prompt has \d+ characters, and \d+ are the most"):
+        encode(row, tokenizer)

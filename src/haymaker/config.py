@@ -302,13 +302,13 @@ class TrainConfig(Frozen):
     """
 
     steps: int = Field(default=100, ge=1)
-    batch: int = Field(default=16, ge=1)
+    batch: int = Field(default=16, ge=1, le=2**20)  # a step's rows are listed before it
     rate: float = Field(default=1e-3, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_share: float = Field(default=0.05, ge=0, le=1)
     weight_decay: float = Field(default=0.0, ge=0)
     rank: int = Field(default=8, ge=1)
-    alpha: float = Field(default=16.0, gt=0)
+    alpha: float = Field(default=16.0, gt=0, le=1e9)  # float16 and float32 hold what it scales by
     targets: tuple[str, ...] = Field(default=("attention",), min_length=1)
     layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
     heads: tuple[HeadName, ...] | None = Field(default=None, min_length=1)

@@ -25,6 +25,9 @@ from haymaker.vocabulary import control_tokens, plain
 
 EXCERPT_CHARACTERS = 40
 PART_CHARACTERS = 2**22  # of texts that are tokenised at once
+MOST_CHARACTERS = (
+    2**25
+)  # of a prompt: twice the English of the longest row of a build; a tokenizer takes 200 bytes each
 
 
 def encode(example: Example, tokenizer: PreTrainedTokenizerBase, chat_template: bool | None = None) -> Encoded:
@@ -128,7 +131,7 @@ class Aligner(Renderer):
 
     def tokens_or_faults(self, prompts: Sequence[Prompt]) -> list[Tokens | DataError]:
         """As `tokenise`, with the error of a prompt that cannot be read in its place."""
-        faults = [fault_of_letters(prompt) for prompt in prompts]
+        faults = [fault_of_length(prompt) or fault_of_letters(prompt) for prompt in prompts]
         texts = [prompt.text for prompt, fault in zip(prompts, faults, strict=True) if fault is None]
         encodings = iter(self.encodings(texts, as_text=not self.use_template, special=not self.use_template))
         return [fault or self.read(prompt, next(encodings)) for prompt, fault in zip(prompts, faults, strict=True)]
@@ -286,6 +289,16 @@ def closing_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     aligner = Aligner(tokenizer)
     tokens = aligner.tokenise([aligner.rendered([("user", "a")], "a", "a row")])[0]
     return tuple(tokens.ids[len(tokens.ids) - tokens.closing :].tolist())
+
+
+def fault_of_length(prompt: Prompt) -> DataError | None:
+    """Why a text is not tokenised that no memory holds; None of any that a model could read."""
+    if len(prompt.text) <= MOST_CHARACTERS:
+        return None
+    return DataError(
+        f"{prompt.name}: its prompt has {len(prompt.text):,} characters, and {MOST_CHARACTERS:,} are the most that are "
+        "tokenised; leave its row out, or cut it"
+    )
 
 
 def fault_of_letters(prompt: Prompt) -> DataError | None:

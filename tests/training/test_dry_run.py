@@ -15,6 +15,7 @@ from haymaker.config import Rung, TrainConfig
 from haymaker.errors import ConfigError
 from haymaker.models.shapes import Shape
 from haymaker.records import Encoded
+from haymaker.training import dry_run
 from haymaker.training.budget import KERNEL_BYTES, RUNGS, Largest, kept_bytes, peak_bytes, planned, said
 from haymaker.training.cost import LAUNCH_SECONDS, cost_of_row, together_seconds
 from haymaker.training.dry_run import forecast, forecast_run
@@ -75,6 +76,16 @@ def test_a_forecast_is_the_sum_of_its_steps() -> None:
     assert found["fits"]
     assert found["hours"] > 0
     assert forecast(model, rows, config, torch.float32)["device"] in ("cpu", "cuda")
+
+
+def test_a_forecast_of_steps_without_end_looks_at_some_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, model = random_rows(5, vocabulary=VOCABULARY), small_decoder("llama").config
+    config = TrainConfig(steps=10**12, batch=5, rank=2)
+    monkeypatch.setattr(dry_run, "MOST_ROWS", 10)
+    few, many = (forecast(model, rows, one, torch.bfloat16, "h100") for one in (config.changed(steps=4), config))
+    assert many["hours"] == pytest.approx(few["hours"] * 10**12 / 4)
+    for name in ("steps", "rows", "tokens", "answer_tokens"):
+        assert many[name] * 4 == few[name] * 10**12, name
 
 
 def test_quantised_weights_are_as_large_as_their_files(model_folder: Path, new_model: Callable[..., Any]) -> None:

@@ -14,6 +14,8 @@ from haymaker.writing.config import WriterConfig
         ({"base_url": "ftp://hunter2"}, "expected an address like"),
         ({"api_key": "hunter2"}, "unknown key api_key"),
         ({"extra": {"model": "other"}}, "set by the writer itself"),
+        ({"words": 10**9}, "words: expected a value less than or equal to 100000"),
+        ({"concurrency": 10**9}, "concurrency: expected a value less than or equal to 4096"),
         ({"spend_cap_dollars": 3.0}, "needs dollars_per_million"),
     ],
 )

@@ -28,6 +28,8 @@ from haymaker.training.cost import cost_of_row, together_seconds
 from haymaker.training.memory_plan import answer_share, tokens_of_largest
 from haymaker.training.rates import rates_here
 
+MOST_ROWS = 2**18  # that are looked at one by one
+
 
 def forecast(
     model: PreTrainedConfig,
@@ -52,20 +54,22 @@ def forecast(
     largest = Largest(math.ceil(answer_share(rows) * tokens), max(lengths) if place.type == "cpu" else None)
     free = chosen.memory * USABLE
     rungs = rungs_of(config.recompute, own, tokens, free, largest)
-    parts = list(parts_of_run(rows, config, gpu=place.type != "cpu"))
+    looked_at = min(config.steps, max(1, MOST_ROWS // config.batch))
+    times = config.steps / looked_at  # epochs are alike: a run of more steps is as many times as long
+    parts = list(parts_of_run(rows, config, looked_at, gpu=place.type != "cpu"))
     taken = [row for part in parts for row in part]
     costs = [[cost_of_row(shape, len(row), len(row.answer_rows), rungs) for row in part] for part in parts]
-    seconds = sum(together_seconds(part, shape.layers, chosen, gpu=place.type != "cpu") for part in costs)
+    seconds = times * sum(together_seconds(part, shape.layers, chosen, gpu=place.type != "cpu") for part in costs)
     peak = peak_bytes(own, tokens, rungs, largest=largest)
     return {
         "device": name,
         "processes": processes,
         "steps": config.steps,
-        "rows": len(taken),
-        "tokens": sum(len(row) for row in taken),
-        "answer_tokens": sum(len(row.answer_rows) for row in taken),
+        "rows": config.steps * config.batch,
+        "tokens": round(times * sum(len(row) for row in taken)),
+        "answer_tokens": round(times * sum(len(row.answer_rows) for row in taken)),
         "parameters": shape.adapter,
-        "operations": sum(cost.operations for part in costs for cost in part),
+        "operations": times * sum(cost.operations for part in costs for cost in part),
         "recompute": said(rungs),
         "peak_bytes": peak,
         "memory_bytes": int(chosen.memory),
@@ -74,9 +78,10 @@ def forecast(
     }
 
 
-def parts_of_run(rows: Sequence[Encoded], config: TrainConfig, gpu: bool) -> Iterator[list[Encoded]]:
-    """The rows of every forward pass of a run in one process: laid in line on a GPU, else of about equal length."""
-    for step in range(config.steps):
+def parts_of_run(rows: Sequence[Encoded], config: TrainConfig, steps: int, gpu: bool) -> Iterator[list[Encoded]]:
+    """The rows of every forward pass of a run's first steps in one process: laid in line on a GPU, else of about equal
+    length."""
+    for step in range(steps):
         its = rows_of_step(rows, config.batch, config.seed, step)
         lengths, most = [len(row) for row in its], config.tokens_at_once
         groups = packs_of(lengths, most, config.packed_below) if gpu else batches_of(lengths, most)

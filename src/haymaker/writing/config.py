@@ -23,11 +23,13 @@ class WriterConfig(Frozen):
     extra: dict[str, Any] = Field(default_factory=dict, description="further keys of every request, top_p say")
     seed: int = Field(default=0, description="of the invented names, and of the waits between retries")
 
-    words: int = Field(default=100, ge=10, description="words a passage should have; half to twice as many are taken")
+    words: int = Field(
+        default=100, ge=10, le=100_000, description="words a passage should have; half to twice as many are taken"
+    )
     attempts: int = Field(default=3, ge=1, description="samples of an answer, until one is usable")
     haystack_passages: int = Field(default=20, ge=0, description="other passages that must not give the answer")
 
-    concurrency: int = Field(default=8, ge=1, description="most requests in flight")
+    concurrency: int = Field(default=8, ge=1, le=4096, description="most requests in flight")
     tokens_in_flight: int | None = Field(default=None, ge=1, description="most tokens in flight; None: no limit")
     requests_per_minute: int | None = Field(default=None, ge=1, description="most requests begun; None: no limit")
     tokens_per_minute: int | None = Field(default=None, ge=1, description="of prompts and answers together")
