@@ -131,6 +131,35 @@ def test_rows_without_an_answer_are_counted_and_told(
         assert part in said
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"finish_reason": "max_tokens"}, "cut"),
+        ({"finish_reason": "eos_token"}, "answered"),
+        ({"finish_reason": None}, "answered"),
+        ({"finish_reason": "abort"}, "did not end by itself (finish_reason abort)"),
+        ({"finish_reason": "tool_calls"}, "did not end by itself (finish_reason tool_calls)"),
+        ({"finish_reason": "content_filter"}, "did not end by itself (finish_reason content_filter)"),
+        ({"finish_reason": ["stop"]}, "did not end by itself"),
+        ({"error": {"message": "upstream is away"}}, "upstream is away"),
+    ],
+)
+def test_only_an_answer_that_ended_by_itself_or_at_its_limit_is_one(
+    change: dict[str, Any], told: str, tokenizer: PreTrainedTokenizerBase, rows: list[Example], tmp_path: Path
+) -> None:
+    line, model = response("e0", "Tami", completion_tokens=-3), served(tokenizer)
+    line["response"]["body"]["choices"][0].update(change)
+    lines = [line, response("e1", "Kalo")]
+    found = evaluate_responses(saved(tmp_path, lines), exam(model, rows), model)
+    row = found.row()
+    if told in ("cut", "answered"):
+        assert (row["failed"], row["cut_off"], row["n"]) == (0, told == "cut", 2)
+        assert found.predictions[0].generated_tokens > 0
+    else:
+        assert (row["failed"], row["cut_off"], row["n"]) == (1, 0, 1)
+        assert told in " ".join(found.notes())
+
+
 def test_answers_are_found_by_the_rows_own_ids(
     tokenizer: PreTrainedTokenizerBase, rows: list[Example], tmp_path: Path
 ) -> None:

@@ -16,6 +16,9 @@ from haymaker.models.answer_text import opens_thought, read_answer
 from haymaker.models.generation import NEWEST, Generation
 from haymaker.records import Prediction
 
+ENDED = ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "")  # what servers call an answer's own end
+CUT = ("length", "max_tokens")
+
 
 @dataclass(frozen=True)
 class Response:
@@ -174,9 +177,13 @@ def response_of(line: Mapping[str, Any], place: str) -> Response | str:
     choice = choices[0]
     text = text_of(choice, place)
     reason = choice.get("finish_reason")
-    if text is None or reason == "content_filter":
+    if error := body.get("error") or choice.get("error"):  # of a gateway: what text there is may be a part of one
+        return reason_of(error)
+    if text is None:
         return f"no text in the response (finish_reason {reason})"
-    return Response(text, reason == "length", tokens_of(body), str(body.get("model") or ""))
+    if reason is not None and reason not in ENDED and reason not in CUT:
+        return f"the answer did not end by itself (finish_reason {reason})"
+    return Response(text, reason in CUT, tokens_of(body), str(body.get("model") or ""))
 
 
 def text_of(choice: Any, place: str) -> str | None:
@@ -190,7 +197,7 @@ def text_of(choice: Any, place: str) -> str | None:
 def tokens_of(body: Mapping[str, Any]) -> int | None:
     usage = body.get("usage")
     count = usage.get("completion_tokens") if isinstance(usage, Mapping) else None
-    return count if isinstance(count, int) else None
+    return count if type(count) is int and count >= 0 else None
 
 
 def reason_of(error: Any) -> str:
