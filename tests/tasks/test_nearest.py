@@ -1,5 +1,6 @@
 """The nearest passages come first, never one that gives the answer away, and rows without them stay as they were."""
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from real_rows import write_jsonl
 import haymaker as hm
 from haymaker.errors import ConfigError
 from haymaker.tasks.nearest import Nearness
+from haymaker.tasks.pool import Passage, Pool
 
 
 def test_texts_are_ordered_by_nearness_and_ties_keep_their_order() -> None:
@@ -69,3 +71,15 @@ def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_task_would_pass_over_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         hm.Recipe(**{"task": "qa", "length": 512, "rows": 1} | changes)
+
+
+def test_copies_of_a_rows_own_passages_are_not_drawn_and_no_passage_stands_twice_in_a_pool() -> None:
+    """Under any title, and with other blanks, as a corpus holds the paragraphs of a question's file."""
+    own = Passage("The mill", "It is old. It is of stone.")
+    copies = [Passage("", "It is old. It is of stone."), Passage("Mills", "It is old.It is of stone.\n")]
+    others = [Passage("", "The bridge."), Passage("A bridge", "The  bridge.")]
+    pool = Pool([own, *copies, *others], seed=0)
+    assert len(pool.passages) == 2
+    for drawn in (pool.documents("row", [own], ()), pool.nearest("row", [own], (), "How old?")):
+        assert {(each.title, each.text) for each in islice(drawn, 5)} == {("A bridge", "The  bridge.")}
+    assert [each.text for each in pool.closers("row", [own], ())][:1] == ["The  bridge."]

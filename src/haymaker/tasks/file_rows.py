@@ -108,9 +108,9 @@ def read_file_rows(recipe: Recipe, dataset: str, parse: Parse, limited_to: Seque
             rejected.add("the question stands in the file already", row.key)
     asked = {key: row for key, row in distinct.items() if in_split(row.question, recipe.split, recipe.split_shares)}
     further, inputs = read_pool(recipe.pool, recipe.split)
-    held_out = {passage.text for key, row in distinct.items() if key not in asked for passage in row.evidence}
+    held_out = {passage.letters for key, row in distinct.items() if key not in asked for passage in row.evidence}
     own = (passage for row in distinct.values() for passage in row.passages)
-    passages = [passage for passage in (*own, *further) if passage.text not in held_out]
+    passages = [passage for passage in (*own, *further) if passage.letters not in held_out]
     pool = Pool(taken_apart(passages, recipe.shortest), recipe.seed)
     rows = sorted(asked.values(), key=lambda row: row.key)
     if recipe.setting == "real-limited":

@@ -36,6 +36,11 @@ class Passage:
     def key(self) -> str:
         return digest([self.title, self.text])[:16]
 
+    @cached_property
+    def letters(self) -> str:
+        """A digest of the text without its blanks, by which copies are known under any title."""
+        return digest("".join(self.text.split()))[:16]
+
     def gives_away(self, answers: Iterable[str]) -> bool:
         """Whether title and text hold one of the answers under the scoring metric."""
         return holds(f"{self.title} {self.text}", answers)
@@ -50,7 +55,9 @@ class Pool:
     """Distinct passages in an order that the files' order does not change."""
 
     def __init__(self, passages: Iterable[Passage], seed: int) -> None:
-        self.passages = [passage for _, passage in sorted({passage.key: passage for passage in passages}.items())]
+        titled_last = sorted(passages, key=lambda passage: (bool(passage.title), passage.key))
+        distinct = {passage.letters: passage for passage in titled_last}  # of copies one with a title
+        self.passages = sorted(distinct.values(), key=lambda passage: passage.key)
         self.seed = seed
 
     def documents(self, row: str, own: Iterable[Passage], refused: Sequence[str]) -> Iterator[Document]:
@@ -58,14 +65,14 @@ class Pool:
 
         Where the pool is used up it comes again in another order; the row's checks count such repeats.
         """
-        return allowed(self.passages, {passage.key for passage in own}, refused, self.seed, row)
+        return allowed(self.passages, {passage.letters for passage in own}, refused, self.seed, row)
 
     def nearest(self, row: str, own: Iterable[Passage], refused: Sequence[str], question: str) -> Iterator[Document]:
         """The same passages, the nearest to the question first; used up, they come again in the row's order."""
-        taken = {passage.key for passage in own}
+        taken = {passage.letters for passage in own}
         for i in self.nearness.order(question):
             passage = self.passages[i]
-            if passage.key not in taken and not passage.gives_away(refused):
+            if passage.letters not in taken and not passage.gives_away(refused):
                 yield document_of(passage)
         yield from allowed(self.passages, taken, refused, self.seed, row)
 
@@ -76,7 +83,7 @@ class Pool:
     def closers(self, row: str, own: Iterable[Passage], refused: Sequence[str]) -> Iterator[Document]:
         """Passages to choose a row's last ones from: of a part of the pool, so that few of them are measured for it."""
         part = [self.passages[i] for i in islice(shuffle(len(self.passages), keyed(self.seed, "closers")), CLOSERS)]
-        found = allowed(part, {passage.key for passage in own}, refused, self.seed, f"{row} closers")
+        found = allowed(part, {passage.letters for passage in own}, refused, self.seed, f"{row} closers")
         return islice(found, len(part))
 
 
@@ -87,7 +94,7 @@ def allowed(
         given = 0
         for i in shuffle(len(passages), keyed(seed, row, turn)):
             passage = passages[i]
-            if passage.key not in own and not passage.gives_away(refused):
+            if passage.letters not in own and not passage.gives_away(refused):
                 given += 1
                 yield document_of(passage)
         if not given:
