@@ -1,6 +1,7 @@
 """LoRA on every architecture: exactly the layers that were asked for, and only the heads that were."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -93,3 +94,13 @@ def test_masks_leave_the_chosen_heads_alone_free() -> None:
     which, mask = masks["model.layers.1.self_attn.o_proj"]
     assert (which, mask[0].nonzero().flatten().tolist()) == ("lora_A", list(range(24, 32)))
     assert not masks["model.layers.0.self_attn.q_proj"][1].any()
+
+
+def test_a_refusal_of_pefts_leaves_no_layer_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("haymaker.models.lora.check_trainable", Mock(side_effect=ModelError("others are trained")))
+    model = small_decoder("llama")
+    before = dict(model.named_modules())
+    with pytest.raises(ModelError, match="others are trained"):
+        add_lora(model, rank=2, alpha=4.0, seed=0)
+    assert dict(model.named_modules()) == before
+    assert not hasattr(model, "peft_config")

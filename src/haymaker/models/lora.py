@@ -42,7 +42,7 @@ def add_lora(model: PreTrainedModel, rank: int, alpha: float, seed: int, *, targ
     model.requires_grad_(False)
     with MAKING, quiet_peft(), explained_by_peft(model), modules_put_back(model):
         wrapped = get_peft_model(model, config, autocast_adapter_dtype=True)  # A and B in float32 whatever the base
-    check_trainable(wrapped, len(modules), expected)
+        check_trainable(wrapped, len(modules), expected)
     for name, weight in lora_parameters(wrapped).items():
         if ".lora_A." in name:
             reset_a(name, weight, seed)
