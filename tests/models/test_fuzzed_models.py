@@ -16,7 +16,7 @@ from peft import LoraConfig, get_peft_model
 from tiny_tokenizers import TEMPLATE, tiny_tokenizer
 
 import haymaker as hm
-from haymaker.errors import ModelError
+from haymaker.errors import ConfigError, ModelError
 from haymaker.interventions.adapters import lent_from_folder
 from haymaker.models.checkpoint import write_checkpoint
 from haymaker.models.headers import tensors_in
@@ -191,3 +191,23 @@ def test_a_panic_of_the_tokenizer_is_one_sentence(tmp_path: Path) -> None:
     path.write_text(json.dumps(found))
     with pytest.raises(ModelError, match="cannot load its tokenizer: PanicException: "):
         hm.load_model(path.parent)
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "n_layer", "num_local_experts"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_model_of_more_parts_than_any_is_refused_before_they_are_made(key: str, inside: bool, tmp_path: Path) -> None:
+    path = make_folder(tmp_path) / "config.json"
+    many = {key: 10**9}
+    path.write_text(json.dumps(json.loads(path.read_text()) | ({"text_config": many} if inside else many)))
+    with pytest.raises(ModelError, match=f"at most 4096 parts, found {key} = 1e"):
+        hm.load_model(path.parent)
+    with pytest.raises(ConfigError, match=f"found {key} = 1e"):
+        load_tokenizer(str(path.parent))
+
+
+@pytest.mark.parametrize("key", ["block_count", "expert_count"])
+def test_a_gguf_of_more_parts_than_any_is_refused_too(key: str, tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer("digits", TEMPLATE)
+    write_gguf(tmp_path / "tiny.gguf", tiny_llama(len(tokenizer)), tokenizer, pattern="smollm", metadata={key: 10**9})
+    with pytest.raises(ModelError, match=f"at most 4096 parts, found llama.{key} = 1e"):
+        hm.load_model(tmp_path / "tiny.gguf")

@@ -23,6 +23,7 @@ from transformers import (
 from haymaker.console import each
 from haymaker.errors import ModelError
 from haymaker.models.gguf_config import CHECKPOINT, FACTORS, check_rotated
+from haymaker.models.names import refuse_counts
 
 CONTROL, USER_DEFINED = 3, 4  # kinds of token in a GGUF
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -73,6 +74,8 @@ class GGUFFile:
 
     def __init__(self, file: Path) -> None:
         self.file, self.reader = file, reader_of(file.resolve(), file.stat().st_mtime)
+        said = (f"{self.architecture}.{key}" for key in ("block_count", "expert_count"))
+        refuse_counts(str(file), {key: self.get(key) for key in said})
 
     def get(self, key: str, default: Any = None) -> Any:
         field = self.reader.fields.get(key)

@@ -1,10 +1,12 @@
 """What a model's name stands for: a packaged model, a folder, a GGUF file, or a Hugging Face id. Imports no torch."""
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from os.path import expanduser
 from pathlib import Path
+from typing import Any
 
 from haymaker.errors import ConfigError, ModelError
 from haymaker.models.packaged import FETCHED, PACKAGED, packaged_folder
@@ -17,6 +19,8 @@ TOKENIZER_FILES = (
     *("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*"),
     *("spiece.model", "tekken.json"),
 )
+COUNTS = re.compile(r"(num|n)_\w*(layer|expert)\w*|(block|expert)_count")  # of what a model is built of, one by one
+MOST_COUNTED = 4_096
 WEIGHT_FILES = ("*.safetensors",)
 MODEL_FILES = ("config.json", "generation_config.json", "*.safetensors.index.json", *WEIGHT_FILES, *TOKENIZER_FILES)
 
@@ -106,6 +110,24 @@ def check_tokenizer(place: Path) -> None:
         raise ModelError(
             f"{place}: no tokenizer (looked for {', '.join(TOKENIZERS)}); save the model's tokenizer there"
         )
+    else:
+        check_counts(place / "config.json")
+
+
+def check_counts(config: Path) -> None:
+    """Raise ModelError for more layers or experts than any model has, all of which transformers would make at first."""
+    try:
+        found = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # none, or a broken one: loading will tell
+        return
+    for part in (found, *found.values()) if isinstance(found, dict) else ():
+        refuse_counts(str(config), part if isinstance(part, dict) else {})
+
+
+def refuse_counts(name: str, sizes: Mapping[str, Any]) -> None:
+    for key, value in sizes.items():
+        if COUNTS.fullmatch(key.rpartition(".")[2]) and isinstance(value, int) and value > MOST_COUNTED:
+            raise ModelError(f"{name}: expected a model of at most {MOST_COUNTED} parts, found {key} = {value:.6g}")
 
 
 def check_gguf_reader(place: Path) -> None:
