@@ -47,6 +47,17 @@ def test_own_answers_of_a_prompt_are_read_where_they_are_asked_for(
     assert (hm.HeadScores.load(out).mean == scores.mean.astype("float32")).all()
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_prompt_is_read_as_it_stands_whatever_ends_its_lines(end: str, tmp_path: Path) -> None:
+    text = f"The bridge is of stone.{end}It is old.{end}{end}Ada Reyes founded the mill.{end}"
+    (tmp_path / "prompt.txt").write_bytes(text.encode("utf-8-sig"))
+    at = text.index("Ada")
+    for needle in (f"[{at}, {at + 27}]", f"old.{end}{end}Ada Reyes founded"):
+        found = Given(prompt=tmp_path / "prompt.txt", needle=[needle], question="Who?", answer="Ada Reyes").example()
+        assert found.text.startswith(text)
+        assert found.text[found.spans["evidence"][0].slice] in ("Ada Reyes founded the mill.", needle)
+
+
 TURNS = [{"role": "user", "content": f"{TEXT} Who did?"}]
 ANSWERED = [*TURNS, {"role": "assistant", "content": "Ada Reyes"}]
 

@@ -117,7 +117,7 @@ def reads_data(command: Callable[..., None]) -> Callable[..., None]:
 
 def prompt_in(path: Path) -> Any:
     """The text of a file, or its chat messages where it holds a JSON list of them, or a row of `messages`."""
-    text, named = "".join(read_text(path, MOST_AT_ONCE)), path.suffix.lower() == ".json"
+    text, named = "".join(read_text(path, MOST_AT_ONCE, newline="")), path.suffix.lower() == ".json"
     try:
         found = parse_json(text) if named or text.lstrip().startswith(("[", "{")) else None
     except (ValueError, RecursionError) as error:
