@@ -19,7 +19,7 @@ from haymaker.commands import study_opened
 from haymaker.commands.output import fresh_file, fresh_folder
 from haymaker.config import Frozen
 from haymaker.config_files import load_config
-from haymaker.errors import ConfigError, DataError
+from haymaker.errors import ConfigError, DataError, OutputError
 from haymaker.heads.scores import HeadScores
 from haymaker.study import Plan, StudyConfig, plan_study
 from haymaker.study.cell import Cell, Stage, Tables
@@ -223,6 +223,25 @@ def test_the_report_is_drawn_from_what_a_study_writes(toy: Path) -> None:
     (toy / "report.html").unlink()
     assert run("report", toy).exit_code == 0
     assert (toy / "report.html").exists()
+
+
+@pytest.mark.parametrize("place", ["haymaker.report.write_report", "haymaker.study.tables.write_table_files"])
+def test_results_of_which_a_part_cannot_be_written_are_no_success(
+    place: str, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place, full)
+        for _ in range(2):
+            fails(1, "no room", "-q", "study", "run", "miniature", "--out", toy)
+    assert run("study", "run", "miniature", "--out", toy).exit_code == 0
+    assert (toy / "report.html").is_file()
+    assert (toy / "tables" / "evaluation.csv").is_file()
+    with monkeypatch.context() as patched:
+        patched.setattr(place, full)  # a finished study on a disk that takes nothing more
+        assert run("study", "run", "miniature", "--out", toy).exit_code == 0
 
 
 def test_a_second_run_makes_nothing_and_gives_the_same_numbers(toy: Path) -> None:

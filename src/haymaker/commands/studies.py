@@ -224,6 +224,7 @@ def write_outputs(opened: Opened, summary: Summary, page: bool) -> dict[str, str
     tables = collect(opened.config, opened.whole, sound(opened, summary), opened.store, summary.ran)
     if not any(rows for name, rows in tables["tables"].items() if name != "timings"):
         return {}
+    stands = same_numbers(results, tables) and (drawn.is_file() or not page)
     try:
         write_results(results, tables)
         if page:
@@ -231,9 +232,9 @@ def write_outputs(opened: Opened, summary: Summary, page: bool) -> dict[str, str
 
             write_report(results, drawn)
     except OutputError as error:
-        if not same_numbers(results, tables):
+        if not stands:
             raise
-        note(f"{error}; it holds these numbers already", style="yellow")
+        note(f"{error}; {opened.out} holds these numbers already", style="yellow")
     return {"results": str(results)} | ({"report": str(drawn)} if page else {})
 
 

@@ -174,9 +174,9 @@ def numbers_of(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> bool:
-    """Write results.json unless it says the same already; whether it was written."""
-    if read_json_if_there(path, REMEDY) == results:
+    """Write results.json, and last of all, unless it says the same already; whether it was written."""
+    if read_json_if_there(path, REMEDY) == results and path.with_name(TABLES).is_dir():
         return False
-    write_json(path, results)
     write_table_files(results["tables"], path.with_name(TABLES))
+    write_json(path, results)
     return True
