@@ -51,6 +51,16 @@ def test_build_prints_the_folder_and_what_was_rejected(source: str, tmp_path: Pa
     assert list(Folder(tmp_path / "a").rows) == list(Folder(tmp_path / "b").rows)[:3]
 
 
+def test_rows_that_hold_a_document_more_than_once_are_told(tmp_path: Path) -> None:
+    for count, told in ((3, "2 of 2 rows hold a document more than once, as source and pool have too few"), (40, "")):
+        source = write_jsonl(tmp_path / f"{count}.jsonl", [mdqa_row(n, 3) for n in range(count)])
+        asked = ("--task", "mdqa", "--source", source, "--length", 2048, "--rows", 2, "--out", tmp_path / f"{count}")
+        found = run("build", *asked)
+        assert found.exit_code == 0, found.output
+        assert told in found.stderr
+        assert bool(told) == ("more than once" in found.stderr)
+
+
 def test_rows_that_fail_stop_the_build_or_are_told(source: str, tmp_path: Path) -> None:
     flags = ("build", "--task", "mdqa", "--source", source, "--length", 1024, "--rows", 6, "--out", tmp_path / "data")
     fails(1, "raise the length", *flags)

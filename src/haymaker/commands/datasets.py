@@ -130,8 +130,8 @@ def print_built(made: "Folder", out: Path, as_json: bool) -> None:
     if manifest["rejected"]:
         note(f"rejected rows of the source: {reasons(manifest['rejected'], manifest.get('rejected_rows'))}")
     if repeats := manifest["checks"]["rows_with_repeats"]:
-        told = "rows hold a document more than once, as source and pool have too few; give a (larger) pool of passages"
-        note(f"{repeats} of {len(made)} {told}", style="yellow")
+        why = ", as source and pool have too few; give a (larger) pool of passages" * bool(manifest["recipe"]["source"])
+        note(f"{repeats} of {len(made)} rows hold a document more than once{why}", style="yellow")
     for failure in manifest["failed"]:
         note(f"row {failure['row']} was left out: {failure['reason']}", style="yellow")
     typer.echo(out)
