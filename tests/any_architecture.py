@@ -67,6 +67,14 @@ PLAIN = ["full_attention"] * LAYERS
 HALF = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5}
 ALSO: dict[str, dict[str, Any]] = {
     "qwen2": {"use_sliding_window": True},
+    "dbrx": {"attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10_000.0},
+             "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2}},
+    "dots3_note_text": {"layer_types": ["indexed_attention", "sliding_attention"] * 2, "swa_num_attention_heads": 2,
+                        "swa_num_key_value_heads": 2, "swa_q_lora_rank": 16, "swa_kv_lora_rank": 16, "swa_head_dim": 24,
+                        "swa_qk_nope_head_dim": 16, "swa_v_head_dim": 16, "head_dim": 16},
+    "qwen4_exp_text": {"layer_types": ["linear_attention", "indexed_attention"] * 2, "indexer_n_heads": 2,
+                       "indexer_kv_heads": 1, "indexer_head_dim": 16, "indexer_budget": 64,
+                       "indexer_compress_ratio": 4},
     "bamba": {"attn_layer_indices": [1, 3]},
     "granitemoehybrid": {"layer_types": HYBRID},
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10_000.0}}},
@@ -99,7 +107,8 @@ ALSO: dict[str, dict[str, Any]] = {
     "xmod": {"default_language": "en_XX"},
     "zamba": {"num_key_value_heads": 4, "attention_hidden_size": 64, "attention_head_dim": 16, "n_mamba_heads": 2,
               "layers_block_type": ["linear_attention", "hybrid"] * 2},
-    "zamba2": {"num_key_value_heads": 4, "layers_block_type": ["linear_attention", "hybrid"] * 2},
+    "zamba2": {"num_key_value_heads": 4, "attention_hidden_size": 64, "attention_head_dim": 16, "n_mamba_heads": 8,
+               "use_mem_rope": True, "layers_block_type": ["linear_attention", "hybrid"] * 2},
     "zaya": {"num_experts_per_tok": 1},
 }  # fmt: skip
 

@@ -348,6 +348,16 @@ def test_a_window_that_the_config_says_twice_is_kept_or_refused() -> None:
                 extend_context(model, Extend(length=256, keep_window=False))
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_rope_that_no_layer_turns_by_cannot_be_extended(method: str) -> None:
+    model = tiny("smollm3")
+    for layer in stack_of(model).layers:  # type: ignore[union-attr]
+        layer.self_attn.use_rope = 0
+    model.config.no_rope_layers = [0] * len(model.config.no_rope_layers)
+    with pytest.raises(ExtensionError, match="other frequencies move no logit"):
+        extends(method)(model)
+
+
 def test_a_window_that_stays_behind_is_an_error(new_model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extending, "open_window", lambda model, length: None)
     with pytest.raises(ExtensionError, match="expected a window of None tokens, but MistralForCausalLM says 16"):

@@ -94,6 +94,26 @@ def test_what_is_no_decoder_is_refused(tmp_path: Path, tokenizer) -> None:
         load_model(tmp_path)
 
 
+BOTH_WAYS = {
+    "bert": {"is_decoder": False},
+    "gemma3_text": {"use_bidirectional_attention": True},
+    "gemma4_text": {"use_bidirectional_attention": "all"},
+    "llama": {"is_causal": False},
+    "xlnet": {},
+}
+
+
+@pytest.mark.parametrize("kind", BOTH_WAYS)
+def test_what_sees_later_tokens_is_refused(kind: str, tmp_path: Path, tokenizer) -> None:
+    """Of a gold answer's tokens each would see itself: training, heads and causal maps measured nothing."""
+    config = shrunk(CONFIG_MAPPING[kind], BOTH_WAYS[kind] | ({"d_head": 8} if kind == "xlnet" else {}))
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="in which no token sees later ones"):
+        load_model(tmp_path)
+
+
 def test_a_lost_tensor_is_refused_and_not_filled_in_at_random(model_folder: Path) -> None:
     path = model_folder / "model.safetensors"
     tensors = load_file(path)

@@ -237,7 +237,7 @@ def describe(
 ) -> Call:
     """A call with its geometry checked against what the cache promised."""
     layer = getattr(module, "layer_idx", len(step.keys))
-    if not isinstance(layer, int):
+    if not isinstance(layer, int) or layer < 0:
         raise ProbeError(f"{type(module).__name__}: expected an attention of one layer, found one that several share")
     geometry = geometry_of(step, layer, key)
     if geometry is None or query.shape[2] != step.count or key.shape[2] != geometry[0]:

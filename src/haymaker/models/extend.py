@@ -82,9 +82,15 @@ def extend_context(model: PreTrainedModel, extend: Extend) -> Extension:
     same = extend if way != "theta" else extend.model_copy(update={"theta": original.theta})
     with unmoved(model, f"RoPE by {way} at factor 1"):
         change_rope(model, parameters, same, 1.0, original.length)
+    before = short_logits(model, SHORT), frequencies_found(model)
     with others_unmoved(model):
         change_rope(model, parameters, extend, factor, extend.length)
-    short_logits(model, SHORT, changed=True)
+    after = short_logits(model, SHORT, changed=True), frequencies_found(model)
+    if torch.equal(before[0], after[0]) and not torch.allclose(before[1], after[1], rtol=0.1):
+        raise ExtensionError(
+            f"{type(model).__name__} does not turn by its rotary position embedding: other frequencies move no logit, "
+            "so its context cannot be extended"
+        )
     found = positions_of(model)
     assert found is not None
     return Extension(original, found)

@@ -66,6 +66,7 @@ from haymaker.models.quantised import check_codes, check_method, unpack
 from haymaker.models.rounding import relative_norm
 from haymaker.models.windows import forget_stray_window
 
+NOT_CAUSAL = 0.05  # of the logits' norm; rounding to 16 bits is below
 PROBE_FILE = "probe.json"
 TELLING = (OSError, ValueError, ImportError, RuntimeError, TypeError, SafetensorError)  # their texts say what it was
 DECODER_ENDINGS = ("ForCausalLM", "LMHeadModel")
@@ -181,6 +182,7 @@ def load_model(
     config = read_config(source)
     tokenizer = read_tokenizer(source)
     model = read_weights(source, config, dtype, place)
+    check_causal(name, model)
     lm = LanguageModel(model, tokenizer, display_name(name))
     check_travelling_probe(lm, source)
     if record is not None and adapter is not None:  # before an extension that may not be this model's
@@ -291,6 +293,22 @@ def check_decoder(name: str, config: PreTrainedConfig) -> None:
         )
         found = ", ".join(kinds) + (hint if composite or decodes else "")
         raise ModelError(f"{name}: expected a decoder (a causal language model), found {found}")
+
+
+@torch.no_grad()
+def check_causal(name: str, model: PreTrainedModel) -> None:
+    """Raise ModelError for a decoder's class whose model reads later tokens too: a gold answer would see itself."""
+    first, last, size = [3, 5, 7], [11, 13], model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    ids = torch.tensor([[*first, token] for token in last], device=model.device) % size
+    try:
+        logits = model(input_ids=ids, use_cache=False).logits[:, :3].float()
+    except Exception:  # of any kind: what does not run is told where it is run
+        return
+    if relative_norm(logits[1], logits[0]) > NOT_CAUSAL:
+        raise ModelError(
+            f"{name}: expected a decoder, in which no token sees later ones; found logits that change with the token "
+            "behind them: this model reads both ways (is_decoder, is_causal, use_bidirectional_attention in its config)"
+        )
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
