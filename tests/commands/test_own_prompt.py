@@ -54,6 +54,7 @@ def test_a_prompt_is_read_as_it_stands_whatever_ends_its_lines(end: str, tmp_pat
     at = text.index("Ada")
     for needle in (f"[{at}, {at + 27}]", f"old.{end}{end}Ada Reyes founded"):
         found = Given(prompt=tmp_path / "prompt.txt", needle=[needle], question="Who?", answer="Ada Reyes").example()
+        assert found is not None
         assert found.text.startswith(text)
         assert found.text[found.spans["evidence"][0].slice] in ("Ada Reyes founded the mill.", needle)
 

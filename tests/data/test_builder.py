@@ -361,6 +361,13 @@ def test_splits_of_a_file_share_no_question_and_stay_when_it_grows(
     assert found[20, "train"] < found[30, "train"]
 
 
+def test_the_first_rows_of_a_file_are_of_all_kinds(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    rows = [musique_row(n, hops) | {"id": f"{hops}hop__{n}"} for n, hops in enumerate([2, 3] * 15)]
+    chosen = recipe(task="musique", source=write_jsonl(tmp_path / "rows.jsonl", rows), rows=12, length=1024)
+    drafts = Builder(chosen, tokenizer).drafts
+    assert {len(drafts.draft(number).gold) for number in range(12)} == {2, 3}
+
+
 def test_a_pool_shows_no_evidence_of_other_splits(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     rows = [mdqa_row(n, 2) for n in range(12)]
     source = write_jsonl(tmp_path / "rows.jsonl", rows)

@@ -15,7 +15,7 @@ from haymaker.realism.answers import answer_ranges, marked
 from haymaker.realism.context import Documents
 from haymaker.realism.placeholders import relation_of
 from haymaker.realism.written import Asked, Written, with_texts
-from haymaker.records import Label
+from haymaker.records import Label, digest
 from haymaker.tasks.nearest import library
 from haymaker.tasks.pool import Passage, Pool, document_of, read_pool, taken_apart
 from haymaker.tasks.sources import in_split, open_rows, sift
@@ -112,7 +112,8 @@ def read_file_rows(recipe: Recipe, dataset: str, parse: Parse, limited_to: Seque
     own = (passage for row in distinct.values() for passage in row.passages)
     passages = [passage for passage in (*own, *further) if passage.letters not in held_out]
     pool = Pool(taken_apart(passages, recipe.shortest), recipe.seed)
-    rows = sorted(asked.values(), key=lambda row: row.key)
+    # Names may tell kinds (MuSiQue's 2hop__), so the first in their order would be of one kind. mdqa's are digests.
+    rows = sorted(asked.values(), key=lambda row: row.key if recipe.task == "mdqa" else digest(row.key))
     if recipe.setting == "real-limited":
         rows = limited(rows, recipe.relations or limited_to, rejected)
     return FileRows(dataset, rows, pool, {**inputs, **opened.inputs}, rejected, {})
