@@ -29,7 +29,7 @@ def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
         if added[number].special or name.replace("/", "") in written or (name.startswith("<|") and name.endswith("|>"))
     }
     special = zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)
-    return found | {number: str(token) for number, token in special}
+    return found | {number: str(token) for number, token in special if number is not None}  # None: an empty text is one
 
 
 def written_by_template(tokenizer: PreTrainedTokenizerBase) -> str:

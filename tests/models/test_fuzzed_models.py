@@ -205,9 +205,29 @@ def test_a_model_of_more_parts_than_any_is_refused_before_they_are_made(key: str
         load_tokenizer(str(path.parent))
 
 
-@pytest.mark.parametrize("key", ["block_count", "expert_count"])
-def test_a_gguf_of_more_parts_than_any_is_refused_too(key: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("block_count", "at most 4096 parts, found llama.block_count = 1e"),
+        ("expert_count", "at most 4096 parts, found llama.expert_count = 1e"),
+        ("embedding_length", "metadata describe a model of 2.18e[+]12 weights"),
+        ("feed_forward_length", "metadata describe a model of 1.92e[+]11 weights"),  # 2 layers, 3 products, 32 wide
+        ("attention.key_length", "metadata describe a model of"),
+    ],
+)
+def test_a_gguf_that_describes_another_size_than_it_holds_is_refused_before_it_is_made(
+    key: str, said: str, tmp_path: Path
+) -> None:
     tokenizer = tiny_tokenizer("digits", TEMPLATE)
     write_gguf(tmp_path / "tiny.gguf", tiny_llama(len(tokenizer)), tokenizer, pattern="smollm", metadata={key: 10**9})
-    with pytest.raises(ModelError, match=f"at most 4096 parts, found llama.{key} = 1e"):
+    with pytest.raises(ModelError, match=said):
         hm.load_model(tmp_path / "tiny.gguf")
+
+
+def test_a_special_token_that_is_an_empty_text_is_none(tmp_path: Path) -> None:
+    path = make_folder(tmp_path) / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({"tokenizer_class": config["tokenizer_class"], "eos_token": "<|end|>", "bos_token": ""}))
+    tokenizer = load_tokenizer(str(path.parent))
+    assert None in tokenizer.all_special_ids
+    assert hm.encode(hm.example("Ada founded it.", needle="Ada", answer="Ada"), tokenizer).input_ids

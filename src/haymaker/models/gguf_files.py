@@ -6,6 +6,7 @@ which a vocabulary's texts were split. The former are refused here; the tokenize
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -25,6 +28,7 @@ from haymaker.errors import ModelError
 from haymaker.models.gguf_config import CHECKPOINT, FACTORS, check_rotated
 from haymaker.models.names import refuse_counts
 
+MOST_DESCRIBED = 2  # times what tensors hold: an embedding that is the head too may be described twice
 CONTROL, USER_DEFINED = 3, 4  # kinds of token in a GGUF
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 LLAMA3 = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -93,6 +97,18 @@ class GGUFFile:
 
 
 # ---- the weights
+
+
+def check_size(gguf: GGUFFile, config: PreTrainedConfig) -> None:
+    """Raise ModelError where the metadata describe a larger model than the tensors are: transformers would make it."""
+    with torch.device("meta"):
+        described = sum(weight.numel() for weight in AutoModelForCausalLM.from_config(deepcopy(config)).parameters())
+    held = sum(int(tensor.n_elements) for tensor in gguf.reader.tensors)
+    if described > MOST_DESCRIBED * held:
+        raise ModelError(
+            f"{gguf.file}: its metadata describe a model of {described:.3g} weights, its tensors hold {held:.3g}; "
+            "fetch it again"
+        )
 
 
 def check_gguf_weights(gguf: GGUFFile, model: PreTrainedModel) -> None:

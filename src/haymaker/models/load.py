@@ -32,6 +32,7 @@ from haymaker.models.gguf_files import (
     GGUFFile,
     byte_level_tokenizer,
     check_gguf_weights,
+    check_size,
     forget_quantization,
     name_special_tokens,
     own_progress,
@@ -343,6 +344,8 @@ def read_weights(source: Source, config: PreTrainedConfig, dtype: str, device: t
     if source.gguf is None:
         check_method(source.name, config)
     with MAKING, explained(source.name, "weights"), nullcontext() if source.gguf is None else own_progress():
+        if source.gguf is not None:
+            check_size(GGUFFile(source.gguf), config)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.place, config=config, dtype=chosen_dtype(dtype, device, config), use_safetensors=True,
             output_loading_info=True, trust_remote_code=False, **source.file,
