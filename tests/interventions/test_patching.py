@@ -308,6 +308,15 @@ def test_what_keeps_two_models_apart_is_named(
     assert "use_dora" in str(obstacle(unlike, recipient))
 
 
+@pytest.mark.parametrize("field", fields(LoraConfig), ids=lambda field: field.name)
+def test_only_plain_lora_has_rows_apart(field: Field) -> None:
+    plain, added = LoraConfig(r=2, target_modules=["q_proj"], use_rslora=True, rank_pattern={"q_proj": 4}), object()
+    assert kind_obstacle(plain) is None
+    setattr(plain, field.name, added)
+    of_numbers = field.name in PLAIN_LORA - {"bias", "peft_type"}
+    assert (kind_obstacle(plain) is None) == of_numbers
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_both_models_are_as_they_were(donor: LanguageModel, recipient: LanguageModel, fails: bool) -> None:
     ids = torch.tensor([prompts()[0]])

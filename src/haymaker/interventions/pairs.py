@@ -21,6 +21,14 @@ from haymaker.models.handshake import base_name, is_adapters, weights_digest
 from haymaker.models.load import LanguageModel
 from haymaker.models.quantised import own_tensors
 
+PLAIN_LORA = {  # keys of PEFT's config that leave an adapter x -> B A x times a number, or say how it began
+    *("peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
+    *("inference_mode", "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "bias", "lora_bias"),
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "fan_in_fan_out", "lora_dropout"),
+    *("init_lora_weights", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "runtime_config"),
+    *("megatron_config", "megatron_core", "qalora_group_size", "ensure_weight_tying"),
+}
+
 
 def check_pair(donor: LanguageModel, recipient: LanguageModel) -> None:
     """Raise ModelError where the heads or tokens of one model have no counterpart in the other."""
@@ -122,8 +130,8 @@ def kind_obstacle(config: Any) -> str | None:
     """What of an adapter's PEFT config keeps it out of a mixed batch."""
     if config.peft_type != PeftType.LORA:
         return f"has an adapter of type {config.peft_type}, not LoRA"
-    extras = ("use_dora", "modules_to_save", "trainable_token_indices", "alora_invocation_tokens", "target_parameters")
-    if config.bias != "none" or (extra := [name for name in extras if getattr(config, name, None)]):
+    extra = [name for name, value in config.to_dict().items() if value and name not in PLAIN_LORA]
+    if config.bias != "none" or extra:
         return f"has an adapter with {'bias' if config.bias != 'none' else extra[0]}, which rows cannot have apart"
     return None
 
