@@ -28,7 +28,7 @@ from haymaker.interventions.ablation import ablate, ablation_curve
 from haymaker.interventions.adapters import one_model, rows_as
 from haymaker.interventions.attribution import attribute
 from haymaker.interventions.lockstep import OneBatch, TwoModels
-from haymaker.interventions.pairs import obstacle
+from haymaker.interventions.pairs import kind_obstacle, obstacle
 from haymaker.interventions.patching import patch, patch_many, patching_table
 from haymaker.models.generation import Decoder
 from haymaker.models.load import LanguageModel, load_model
@@ -308,13 +308,31 @@ def test_what_keeps_two_models_apart_is_named(
     assert "use_dora" in str(obstacle(unlike, recipient))
 
 
-@pytest.mark.parametrize("field", fields(LoraConfig), ids=lambda field: field.name)
-def test_only_plain_lora_has_rows_apart(field: Field) -> None:
-    plain, added = LoraConfig(r=2, target_modules=["q_proj"], use_rslora=True, rank_pattern={"q_proj": 4}), object()
-    assert kind_obstacle(plain) is None
-    setattr(plain, field.name, added)
-    of_numbers = field.name in PLAIN_LORA - {"bias", "peft_type"}
-    assert (kind_obstacle(plain) is None) == of_numbers
+PLAIN = {
+    "use_rslora": True,
+    "rank_pattern": {"q_proj": 4},
+    "layers_to_transform": [1],
+    "lora_bias": True,
+    "lora_dropout": 0.1,
+}
+VARIANTS = ("use_dora", "velora_config", "monteclora_config", "use_qalora", "use_bdlora", "arrow_config", "kasa_config")
+MORE = (
+    "layer_replication",
+    "modules_to_save",
+    "trainable_token_indices",
+    "alora_invocation_tokens",
+    "target_parameters",
+)
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *VARIANTS, *MORE])
+def test_rows_apart_are_for_plain_lora_alone(name: str) -> None:
+    config = LoraConfig(r=2, target_modules=["q_proj"])
+    assert hasattr(config, name)
+    setattr(config, name, PLAIN.get(name, True))
+    assert (kind_obstacle(config) is None) == (name in PLAIN)
+    if name not in PLAIN:
+        assert name in str(kind_obstacle(config))
 
 
 @pytest.mark.parametrize("fails", [False, True])
