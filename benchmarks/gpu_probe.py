@@ -11,7 +11,8 @@ from gpu_common import Page, Setting
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from haymaker.attention.hook import Call, Tool, attach, decoder_of
+from haymaker.attention.calls import Call, Tool
+from haymaker.attention.hook import attach, decoder_of
 from haymaker.attention.probing import probe
 from haymaker.attention.seen import Seen
 from haymaker.records import Span

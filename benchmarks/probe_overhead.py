@@ -22,8 +22,9 @@ from tables import RESULTS, in_turns, machine, median_ratio, peak_mib_of, table,
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from haymaker.attention.calls import Call, Tool
 from haymaker.attention.canary import check_architecture
-from haymaker.attention.hook import Call, Tool, attach, decoder_of
+from haymaker.attention.hook import attach, decoder_of
 from haymaker.attention.probing import _Probe, probe
 from haymaker.attention.seen import Seen
 from haymaker.records import Span

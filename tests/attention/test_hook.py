@@ -24,9 +24,10 @@ from transformers import (
 )
 from transformers.masking_utils import flash_attention_mask
 
+from haymaker.attention.calls import Tool
 from haymaker.attention.canary import check_architecture
 from haymaker.attention.edits import Zero, edit
-from haymaker.attention.hook import Tool, attach, backend_of, decoder_of
+from haymaker.attention.hook import attach, backend_of, decoder_of
 from haymaker.attention.probing import probe
 from haymaker.errors import ProbeError
 from haymaker.records import Span

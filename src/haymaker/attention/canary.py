@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from haymaker.attention.hook import OVERRIDE, Call, Tool, attach, backend_of, current_step, decoder_of
+from haymaker.attention.calls import Call, Tool
+from haymaker.attention.hook import OVERRIDE, attach, backend_of, current_step, decoder_of
 from haymaker.attention.rows import scores, softmax_with_sinks, take_rows, visible_keys, weighted
 from haymaker.attention.threads import of_this_thread
 from haymaker.errors import ProbeError

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from haymaker.attention.calls import Call
 from haymaker.attention.canary import Site
-from haymaker.attention.hook import Call
 from haymaker.attention.recording import Recording
 from haymaker.attention.rows import scores, softmax_with_sinks, visible_keys, weighted
 from haymaker.attention.targets import Target, as_head, as_heads, as_spans

@@ -10,11 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from haymaker.attention.calls import Call, Step, Tool
 from haymaker.attention.canary import Architecture, Site, at_projection, check_architecture, check_heads
 from haymaker.attention.chance import dropping
 from haymaker.attention.edit_kinds import Edit, Knockout, Mean, Patch, Resample, Uniform, Zero
 from haymaker.attention.generating import watched
-from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of, open_tools, unwrapped
+from haymaker.attention.hook import attach, decoder_of, open_tools, unwrapped
 from haymaker.attention.recording import Recording
 from haymaker.attention.targets import Rows, Target, Where, reach, row_table
 from haymaker.console import note

@@ -11,10 +11,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from haymaker.attention.calls import Call, Step, Tool
 from haymaker.attention.canary import Architecture, check_architecture
 from haymaker.attention.chance import dropping
 from haymaker.attention.generating import watched
-from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of, unwrapped
+from haymaker.attention.hook import attach, decoder_of, unwrapped
 from haymaker.attention.rows import (
     VisibleKeys,
     highest,

@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from haymaker.attention.calls import Call, Step, Tool
 from haymaker.attention.canary import Site, at_projection, check_architecture, check_heads
 from haymaker.attention.generating import watched
-from haymaker.attention.hook import Call, Step, Tool, attach, decoder_of, unwrapped
+from haymaker.attention.hook import attach, decoder_of, unwrapped
 from haymaker.attention.targets import HeadLike, Rows, as_head, as_heads, check_steady, row_table
 from haymaker.errors import ProbeError
 from haymaker.records import Head

@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
-from haymaker.attention.hook import PLAIN_BACKENDS, Call
+from haymaker.attention.calls import Call
+from haymaker.attention.hook import PLAIN_BACKENDS
 
 KEY_BLOCK = 8192  # keys converted to fp32 at a time, so that half-precision caches are never copied whole
 SEARCH_BLOCK = 128  # keys searched one by one for the highest score; larger blocks are compared first

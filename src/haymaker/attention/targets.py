@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from haymaker.attention.hook import Call, Step
+from haymaker.attention.calls import Call, Step
 from haymaker.errors import ProbeError
 from haymaker.records import Head, Span, is_range
 

@@ -16,9 +16,10 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from haymaker.attention.calls import Call, Sees, Step
 from haymaker.attention.canary import Architecture, check_architecture
 from haymaker.attention.edits import Edit, Editing, Scope, Zero, edit
-from haymaker.attention.hook import OVERRIDE, Call, Sees, Step, apart, attach, backend_of, decoder_of
+from haymaker.attention.hook import OVERRIDE, apart, attach, backend_of, decoder_of
 from haymaker.attention.targets import Target, Where
 from haymaker.errors import ConfigError, ProbeError
 from haymaker.models.memory import PACKED_ROWS, ran_out

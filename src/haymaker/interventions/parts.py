@@ -29,10 +29,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from haymaker.attention.calls import Call, Tool
 from haymaker.attention.canary import check_architecture
 from haymaker.attention.chance import check_ready
 from haymaker.attention.edits import Patch
-from haymaker.attention.hook import Call, Tool, apart, attach, decoder_of
+from haymaker.attention.hook import apart, attach, decoder_of
 from haymaker.attention.recording import Recording, record
 from haymaker.attention.rows import scores, softmax_with_sinks, visible_keys, weighted
 from haymaker.attention.targets import HeadLike, as_heads
