@@ -1,6 +1,7 @@
 """Folders and files of models, adapters and trainings, damaged at random: an error of ours, or what was there."""
 
 import json
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -231,3 +232,12 @@ def test_a_special_token_that_is_an_empty_text_is_none(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(str(path.parent))
     assert None in tokenizer.all_special_ids
     assert hm.encode(hm.example("Ada founded it.", needle="Ada", answer="Ada"), tokenizer).input_ids
+
+
+def test_a_gguf_that_says_it_holds_more_than_it_does_is_not_read_behind_its_end(tmp_path: Path) -> None:
+    path = make_gguf(tmp_path)
+    content, key = path.read_bytes(), b"tokenizer.ggml.token_type"
+    kind = content.index(key) + len(key) + 4  # behind the name and "array": the kind of its values, and how many
+    path.write_bytes(content[:kind] + struct.pack("<IQ", 0, 2**40) + content[kind + 12 :])  # bytes
+    with pytest.raises(ModelError, match="it says that it holds more than it does"):
+        hm.load_model(path)

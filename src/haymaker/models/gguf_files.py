@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
@@ -67,8 +68,16 @@ def own_progress() -> Iterator[None]:
 def reader_of(file: Path, modified: float) -> Any:
     from gguf import GGUFReader
 
+    class Reader(GGUFReader):
+        """Which goes on behind a file's end for as many empty values as the file says that it has."""
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, *order: Any, **named: Any) -> Any:
+            if int(offset) + np.dtype(dtype).itemsize * int(count) > len(self.data):
+                raise ValueError("it says that it holds more than it does")
+            return super()._get(offset, dtype, count, *order, **named)
+
     try:
-        return GGUFReader(file)
+        return Reader(file)
     except Exception as error:  # of whatever kind: numpy makes what it can of bytes that are something else
         raise ModelError(f"{file}: not a GGUF file that can be read ({error}); fetch it again") from None
 
