@@ -21,8 +21,9 @@ from transformers import PreTrainedModel
 from haymaker.attention.threads import MAKING
 from haymaker.errors import ModelError
 from haymaker.interventions.pairs import adapter_obstacle, kind_obstacle, lora_layers, own_obstacle
+from haymaker.models.explaining import explained
 from haymaker.models.handshake import BaseRecord, base_name, base_of, check_base, check_probe, is_adapters
-from haymaker.models.load import LanguageModel, attach_adapter, explained
+from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import ADAPTER_FILES, modules_put_back, quiet_peft, remove_lora
 from haymaker.models.other_adapters import adapter_files, check_other_adapter
 from haymaker.models.turns import changed_here

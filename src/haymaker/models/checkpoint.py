@@ -19,6 +19,7 @@ from haymaker.console import OnProgress, told
 from haymaker.errors import ExtensionError, ModelError
 from haymaker.file_reading import read_json
 from haymaker.files import write_json
+from haymaker.models.explaining import without_bars
 from haymaker.models.extend import positions_of
 from haymaker.models.handshake import (
     allowed_here,
@@ -26,7 +27,7 @@ from haymaker.models.handshake import (
     probe_prompt,
     weights_digest,
 )
-from haymaker.models.load import PROBE_FILE, LanguageModel, Source, load_model, without_bars
+from haymaker.models.load import PROBE_FILE, LanguageModel, Source, load_model
 from haymaker.models.lora import adapter_digest, quiet_peft
 from haymaker.models.names import TOKENIZER_FILES, WEIGHT_FILES, files_of
 from haymaker.models.rounding import relative_norm

@@ -149,7 +149,7 @@ def convert(name: str, package: Package, gguf: Path, folder: Path) -> None:
 
 def save_plain(model: Any, tokenizer: Any, folder: Path, dtype: str) -> None:
     """A folder that transformers, vLLM and llama.cpp's converter read; its config names the precision to compute in."""
-    from haymaker.models.load import without_bars
+    from haymaker.models.explaining import without_bars
 
     with without_bars():
         model.save_pretrained(folder)

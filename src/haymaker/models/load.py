@@ -1,14 +1,13 @@
 """Loading a language model: weights, tokenizer, context extension, adapter; each verified, a sentence if it fails."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -18,13 +17,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-from transformers.utils import logging as transformers_logging
 
 from haymaker.attention.threads import MAKING
 from haymaker.config import Extend
 from haymaker.console import note
-from haymaker.errors import HaymakerError, ModelError, is_failure
+from haymaker.errors import ModelError
 from haymaker.file_reading import read_json_if_there, required
+from haymaker.models.explaining import explained
 from haymaker.models.extend import Extension, extend_context
 from haymaker.models.forward import stack_of
 from haymaker.models.gguf_config import completed_config
@@ -69,7 +68,6 @@ from haymaker.models.windows import forget_stray_window
 
 NOT_CAUSAL = 0.05  # of the logits' norm; rounding to 16 bits is below
 PROBE_FILE = "probe.json"
-TELLING = (OSError, ValueError, ImportError, RuntimeError, TypeError, SafetensorError)  # their texts say what it was
 DECODER_ENDINGS = ("ForCausalLM", "LMHeadModel")
 COMPOSITE = "ForConditionalGeneration"
 
@@ -233,37 +231,6 @@ def passes(check: Callable[[Path], None], folder: Path) -> bool:
     except ModelError:
         return False
     return True
-
-
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """Hold back transformers' progress bars: commands have their own, which --quiet takes away."""
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
-@contextmanager
-def explained(name: str, what: str) -> Iterator[None]:
-    """Turn transformers' errors into one sentence, and hold back its progress bars."""
-    try:
-        with without_bars():
-            yield
-    except HaymakerError:
-        raise
-    except BaseException as error:  # of any type: what a file says may go wrong in any line of theirs
-        if not is_failure(error):
-            raise
-        reason = " ".join(str(error).split())[:300]
-        if not isinstance(error, TELLING):
-            reason = f"{type(error).__name__}: {reason}"
-        if "ignore_mismatched_sizes" in reason:  # which speaks of a report that nobody sees here
-            reason = "tensors have other shapes than its config gives them"
-        raise ModelError(f"{name}: cannot load its {what}: {reason}") from error
 
 
 def read_config(source: Source) -> PreTrainedConfig:

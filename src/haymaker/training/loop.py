@@ -20,8 +20,9 @@ from haymaker.file_digests import file_digest
 from haymaker.file_reading import read_json
 from haymaker.files import write_json, write_text
 from haymaker.models.adapter_card import CARD_FILE, adapter_card, base_of_others
+from haymaker.models.explaining import explained
 from haymaker.models.handshake import WEIGHTS_FILE, BaseRecord, describe_base, library_versions, weights_digest
-from haymaker.models.load import LanguageModel, attach_adapter, explained
+from haymaker.models.load import LanguageModel, attach_adapter
 from haymaker.models.lora import add_lora, lora_parameters, remove_lora, save_adapter
 from haymaker.models.lora_targets import Targets, head_masks, target_modules
 from haymaker.models.other_adapters import adapter_files
