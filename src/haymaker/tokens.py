@@ -25,9 +25,7 @@ from haymaker.vocabulary import control_tokens, plain
 
 EXCERPT_CHARACTERS = 40
 PART_CHARACTERS = 2**22  # of texts that are tokenised at once
-MOST_CHARACTERS = (
-    2**25
-)  # of a prompt: twice the English of the longest row of a build; a tokenizer takes 200 bytes each
+MOST_CHARACTERS = 2**25  # of a prompt, at 200 bytes of a tokenizer's each: twice the longest row of English
 
 
 def encode(example: Example, tokenizer: PreTrainedTokenizerBase, chat_template: bool | None = None) -> Encoded:
