@@ -84,6 +84,10 @@ STUDY = {
         ("patching.k=33", "patching.k: miniature-llama has 32 heads, found 33"),
         ("heads.rows=5", "heads.rows: tasks.mdqa.test has 4 rows, found 5"),
         ("evaluation.rows=5", "evaluation.rows: tasks.mdqa.test has 4 rows, found 5"),
+        (
+            "evaluation.metric=citation_f1",
+            "evaluation.metric citation_f1: expected a gold document",
+        ),
     ],
 )
 def test_what_must_fail_is_refused_at_the_plan(command: str, override: str, message: str, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from haymaker.config import Extend
 from haymaker.data.bounds import check_bounds
-from haymaker.errors import ConfigError, ExtensionError
+from haymaker.drafts import Draft
+from haymaker.errors import ConfigError, DataError, ExtensionError
 from haymaker.file_reading import read_json
+from haymaker.metrics.best_score import golds_for
 from haymaker.models.names import check_described, model_here
 from haymaker.models.rope_ways import WAYS, WHY_NOT, check_way, kind_of, said_by
 from haymaker.study.config import StudyConfig
@@ -36,7 +38,7 @@ def refuse_hopeless(config: StudyConfig, plan: Plan, survey: Survey) -> None:
         refuse_other_extension(config.extension(), about, config.model_name)
         refuse_too_many_heads(config, about)
     refuse_other_training(config, about, place)
-    refuse_other_rows(plan, survey)
+    refuse_other_rows(plan, survey, config.evaluation.metric)
 
 
 @contextmanager
@@ -101,11 +103,13 @@ def refuse_too_many_heads(config: StudyConfig, about: dict[str, Any]) -> None:
         )
 
 
-def refuse_other_rows(plan: Plan, survey: Survey) -> None:
-    """Every data cell that is not built yet: what its task refuses, and more rows than there are.
+def refuse_other_rows(plan: Plan, survey: Survey, metric: str | None) -> None:
+    """Every data cell that is not built yet: what its task refuses, more rows than there are, and, where answers to it
+    are judged by a metric that is not the task's own, golds that this does not read.
 
     Cells of several seeds read their rows once.
     """
+    judged = {cell.inputs["data"] for cell in plan.cells.values() if cell.stage.name == "evaluate"}
     counts: dict[Any, int | None] = {}
     for name, standing in survey.all().items():
         cell = plan.cells[name]
@@ -116,8 +120,20 @@ def refuse_other_rows(plan: Plan, survey: Survey) -> None:
         known = recipe.model_copy(update={"rows": 1, "seed": 0}).model_dump_json()
         if known not in counts:
             with at_cell(name):
-                counts[known] = task(recipe.task).drafts(recipe).count
+                drafts = task(recipe.task).drafts(recipe)
+                counts[known] = drafts.count
+                if metric is not None and name in judged and drafts.count != 0:
+                    refuse_other_metric(metric, drafts.draft(0))
         count = counts[known]
         if count is not None and recipe.rows > count:
             source = files.get("source", recipe.task)
             raise ConfigError(f"{name}: {recipe.rows} rows asked for, {source} gives {count} in this setting and split")
+
+
+def refuse_other_metric(metric: str, draft: Draft) -> None:
+    """Raises ConfigError where the metric cannot read what a right answer is compared with."""
+    golds = draft.source.get("golds") or (["[1]"] if draft.cites else draft.answers)
+    try:
+        golds_for(metric, golds)
+    except DataError as error:
+        raise ConfigError(f"evaluation.metric {metric}: {error}; choose another metric") from None
