@@ -109,7 +109,7 @@ def refuse_other_rows(plan: Plan, survey: Survey, metric: str | None) -> None:
 
     Cells of several seeds read their rows once.
     """
-    judged = {cell.inputs["data"] for cell in plan.cells.values() if cell.stage.name == "evaluate"}
+    judged = {cell.inputs.get("data") for cell in plan.cells.values() if cell.stage.name == "evaluate"}
     counts: dict[Any, int | None] = {}
     for name, standing in survey.all().items():
         cell = plan.cells[name]
