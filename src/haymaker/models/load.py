@@ -48,7 +48,7 @@ from haymaker.models.handshake import (
 )
 from haymaker.models.hub import check_hub
 from haymaker.models.left_out import check_left_out, use_own_head
-from haymaker.models.lora import modules_put_back, quiet_peft, remove_lora
+from haymaker.models.lora import modules_put_back, quiet_peft
 from haymaker.models.names import (
     TOKENIZERS,
     check_model,
@@ -369,14 +369,15 @@ def attach_adapter(lm: LanguageModel, record: BaseRecord | None, folder: Path) -
     else:
         check_base(record, folder, lm)
     base = lm.model
-    with MAKING, explained(str(folder), "adapter"), quiet_peft(), modules_put_back(base):
-        model = PeftModel.from_pretrained(base, folder, is_trainable=False, autocast_adapter_dtype=True)
-    lm.model, lm.adapter, lm.unverified = model.requires_grad_(False).eval(), folder, record is None
     try:
-        check_complete(folder, model)
-        if record is not None:
-            with explained(str(folder), "adapter"):  # PEFT reads some of a config in its first forward alone
-                check_probe(record, folder, lm)
+        with modules_put_back(base):
+            with MAKING, explained(str(folder), "adapter"), quiet_peft():
+                model = PeftModel.from_pretrained(base, folder, is_trainable=False, autocast_adapter_dtype=True)
+            lm.model, lm.adapter, lm.unverified = model.requires_grad_(False).eval(), folder, record is None
+            check_complete(folder, model)
+            if record is not None:
+                with explained(str(folder), "adapter"):  # PEFT reads some of a config in its first forward alone
+                    check_probe(record, folder, lm)
     except ModelError:
-        lm.model, lm.adapter, lm.unverified = remove_lora(model), None, False
+        lm.model, lm.adapter, lm.unverified = base, None, False
         raise
